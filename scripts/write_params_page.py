@@ -1,0 +1,114 @@
+"""Writes docs/params.md, the reference of the Params, from the Params of the public classes.
+
+With ``--check`` nothing is written, and the exit status is 1 where the page is out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+
+from pyspark.ml.param import Param, Params
+
+import spark_keras
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "params.md"
+CLASSES = ("KerasEstimator", "KerasClassifier", "KerasRegressor", "KerasTransformer")
+
+INTRODUCTION = """\
+# Params
+
+<!-- Written by scripts/docs; change the doc strings of the Params, not this page. -->
+
+Each Param can be given to the constructor by its name, set with its setter, and given to `fit` or `transform` in a
+Param map. A Param without a default is unset until it is given one.
+"""
+
+
+def summary(cls: type) -> str:
+    """The first paragraph of the class's own doc string, on one line."""
+    doc = cls.__dict__.get("__doc__") or ""
+    return " ".join(doc.strip().split("\n\n")[0].split())
+
+
+def cell(text: str) -> str:
+    """Text that can stand in a cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def default(instance: Params, param: Param) -> str:
+    if not instance.hasDefault(param):
+        return ""
+    # Spark derives some default column names from the uid, which is another one for every instance.
+    return f"`{cell(repr(instance.getOrDefault(param)).replace(instance.uid, '<uid>'))}`"
+
+
+def rows(instance: Params) -> dict[str, str]:
+    """The rows of the table by the names of their Params, in alphabetical order."""
+    return {
+        param.name: f"| `{param.name}` | {default(instance, param)} | {cell(param.doc)} |"
+        for param in sorted(instance.params, key=lambda param: param.name)
+    }
+
+
+def table(lines: list[str]) -> str:
+    return "\n".join(["| Param | Default | Meaning |", "|---|---|---|", *lines]) + "\n"
+
+
+def section(cls: type, parent: type | None) -> str:
+    """One class. Of a subclass of another class on the page, only what differs from that one."""
+    own = rows(cls())
+    parts = [f"## {cls.__name__}\n"]
+    if summary(cls):
+        parts.append(summary(cls) + "\n")
+    if parent is None:
+        parts.append(table(list(own.values())))
+        return "\n".join(parts)
+    inherited = rows(parent())
+    different = [row for name, row in own.items() if inherited.get(name) != row]
+    link = f"[{parent.__name__}](#{parent.__name__.lower()})"
+    if different:
+        parts.append(f"The Params of {link}, with these added or changed:\n")
+        parts.append(table(different))
+    else:
+        parts.append(f"The Params of {link}.\n")
+    missing = [f"`{name}`" for name in inherited if name not in own]
+    if missing:
+        parts.append(f"It does not have {', '.join(missing)}.\n")
+    return "\n".join(parts)
+
+
+def page() -> str:
+    classes = [getattr(spark_keras, name) for name in CLASSES]
+    sections = []
+    for position, cls in enumerate(classes):
+        parent = next((earlier for earlier in classes[:position] if issubclass(cls, earlier)), None)
+        sections.append(section(cls, parent))
+    return "\n".join([INTRODUCTION, *sections])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Writes docs/params.md from the Params of the public classes.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where the page is out of date")
+    arguments = parser.parse_args()
+
+    new = page()
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    if arguments.check:
+        if new == old:
+            return 0
+        difference = difflib.unified_diff(
+            old.splitlines(), new.splitlines(), "docs/params.md", "as it would be", lineterm=""
+        )
+        print("\n".join(difference))
+        print("docs/params.md is out of date: run scripts/docs.", file=sys.stderr)
+        return 1
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Keras models in Spark ML pipelines: trained on the executors, applied to DataFrames."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spark_keras.estimator import KerasClassifier, KerasEstimator, KerasRegressor
+    from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel, KerasTransformer
+    from spark_keras.training.summary import KerasTrainingSummary
+    from spark_keras.training.workers import WorkerError
+
+__all__ = [
+    "KerasClassificationModel",
+    "KerasClassifier",
+    "KerasEstimator",
+    "KerasModel",
+    "KerasRegressionModel",
+    "KerasRegressor",
+    "KerasTrainingSummary",
+    "KerasTransformer",
+    "WorkerError",
+]
+
+_MODULES = {
+    "KerasClassificationModel": "spark_keras.model",
+    "KerasClassifier": "spark_keras.estimator",
+    "KerasEstimator": "spark_keras.estimator",
+    "KerasModel": "spark_keras.model",
+    "KerasRegressionModel": "spark_keras.model",
+    "KerasRegressor": "spark_keras.estimator",
+    "KerasTrainingSummary": "spark_keras.training.summary",
+    "KerasTransformer": "spark_keras.model",
+    "WorkerError": "spark_keras.training.workers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: an executor must set thread counts and the backend before anything imports Keras.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,232 @@
+"""Everything that touches Spark's JVM and `SparkContext`: slots, addresses, jobs, broadcasts and file systems."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_JOB_GROUP_PREFIX = "spark_keras-"
+
+# How long a starting application is given to register the executors that its configuration asks for.
+_EXECUTOR_SECONDS = 30.0
+
+
+def session() -> Any:
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.getActiveSession()
+    if spark is None:
+        raise RuntimeError("There is no active Spark session. Create one with SparkSession.builder.getOrCreate().")
+    return spark
+
+
+# --- slots ---------------------------------------------------------------------------------------------------------
+
+
+def slots(spark: Any) -> int:
+    """Tasks that the application can run at the same time now, once its configured executors have registered."""
+    deadline = time.monotonic() + _EXECUTOR_SECONDS
+    while _executors(spark) < _expected_executors(spark) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    context = spark.sparkContext._jsc.sc()
+    profile = context.resourceProfileManager().defaultResourceProfile()
+    return max(1, context.maxNumConcurrentTasks(profile))
+
+
+def slots_can_grow(spark: Any) -> bool:
+    return spark.sparkContext.getConf().get("spark.dynamicAllocation.enabled", "false").lower() == "true"
+
+
+def task_cpus(spark: Any) -> int:
+    return int(spark.sparkContext.getConf().get("spark.task.cpus", "1"))
+
+
+def _executors(spark: Any) -> int:
+    # The driver is in this map, too.
+    return spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() - 1
+
+
+def _expected_executors(spark: Any) -> int:
+    if slots_can_grow(spark):
+        return 1
+    master = spark.sparkContext.master
+    if master.startswith("local["):
+        return 0
+    local_cluster = re.match(r"local-cluster\[\s*(\d+)", master)
+    if local_cluster:
+        return int(local_cluster.group(1))
+    return int(spark.sparkContext.getConf().get("spark.executor.instances", "0"))
+
+
+class _Gate:
+    """Admits fits, first come first served, while their workers fit into the slots.
+
+    Without it two fits could each hold half of the slots and wait for the other half for ever, because resident
+    workers keep theirs.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._queue: list[object] = []
+        self._held = 0
+
+    @contextlib.contextmanager
+    def admit(self, workers: int, total: Callable[[], int]) -> Iterator[None]:
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
+            try:
+                self._changed.wait_for(
+                    lambda: self._queue[0] is ticket and (self._held == 0 or self._held + workers <= total())
+                )
+                self._held += workers
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= workers
+                self._changed.notify_all()
+
+
+_gates: dict[str, _Gate] = {}
+_gates_lock = threading.Lock()
+
+
+def admit(spark: Any, workers: int) -> contextlib.AbstractContextManager[None]:
+    """Waits until this fit's workers have slots, and holds these until the block is left."""
+    with _gates_lock:
+        gate = _gates.setdefault(spark.sparkContext.applicationId, _Gate())
+    return gate.admit(workers, lambda: slots(spark))
+
+
+# --- addresses -----------------------------------------------------------------------------------------------------
+
+
+def listening_address(spark: Any) -> tuple[str, str, range]:
+    """(interface to listen on, name that workers use, ports to try; none: any free port).
+
+    `spark.keras.driver.host`, `spark.keras.driver.bindAddress` and `spark.keras.driver.port` override what Spark itself
+    uses for its driver.
+    """
+    conf = spark.sparkContext.getConf()
+    host = conf.get("spark.keras.driver.host") or conf.get("spark.driver.host") or "localhost"
+    bind = conf.get("spark.keras.driver.bindAddress") or conf.get("spark.driver.bindAddress") or host
+    if spark.sparkContext.master.startswith("local["):
+        host = bind = "127.0.0.1"
+    ports = conf.get("spark.keras.driver.port", "")
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", ports) if ports else None
+    if ports and (not match or not 0 < int(match[1]) <= int(match[2] or match[1]) < 65536):
+        raise ValueError(
+            f"Invalid value for spark.keras.driver.port. Received: {ports!r}. "
+            "Expected: a port such as 40000, or a range such as 40000-40100."
+        )
+    return bind, host, range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+
+
+def encrypted(spark: Any) -> bool:
+    return spark.sparkContext.getConf().get("spark.keras.encryption", "true").lower() == "true"
+
+
+# --- jobs ----------------------------------------------------------------------------------------------------------
+
+
+class Job:
+    """A Spark job in a thread and job group of its own, so that cancelling ends exactly this one."""
+
+    def __init__(self, spark: Any, name: str, description: str, action: Callable[[], Any]):
+        from pyspark import InheritableThread
+
+        self._context = spark.sparkContext
+        self._group = _JOB_GROUP_PREFIX + name
+        self.error: BaseException | None = None
+
+        def run() -> None:
+            try:
+                self._context.setJobGroup(self._group, description, interruptOnCancel=False)
+                action()
+            except BaseException as error:  # handed to the fit's thread, which raises it
+                self.error = error
+
+        self._thread = InheritableThread(target=run, daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self, seconds: float) -> None:
+        self._thread.join(seconds)
+
+    def cancel(self) -> None:
+        self._context.cancelJobGroup(self._group)
+
+
+def jobs_waiting_for_slots(spark: Any) -> bool:
+    """Whether a job that is not a fit's own has an active stage with no running task."""
+    tracker = spark.sparkContext.statusTracker()
+    fits = {job for group in list(_fit_groups) for job in tracker.getJobIdsForGroup(group)}
+    for job_id in set(tracker.getActiveJobsIds()) - fits:
+        job = tracker.getJobInfo(job_id)
+        stages = [tracker.getStageInfo(stage) for stage in job.stageIds] if job else []
+        active = [stage for stage in stages if stage is not None and stage.numCompletedTasks < stage.numTasks]
+        if active and not any(stage.numActiveTasks for stage in active):
+            return True
+    return False
+
+
+_fit_groups: set[str] = set()
+
+
+@contextlib.contextmanager
+def fit_group(name: str) -> Iterator[None]:
+    """Marks the job group of a fit, whose resident workers hold slots on purpose."""
+    _fit_groups.add(_JOB_GROUP_PREFIX + name)
+    try:
+        yield
+    finally:
+        _fit_groups.discard(_JOB_GROUP_PREFIX + name)
+
+
+# --- broadcasts and files ------------------------------------------------------------------------------------------
+
+
+def broadcast(spark: Any, value: Any) -> Any:
+    return spark.sparkContext.broadcast(value)
+
+
+def write_file(spark: Any, path: str, data: bytes) -> None:
+    """Writes a file to any file system that Spark reaches."""
+    file_system, target = _hadoop_path(spark, path)
+    with tempfile.TemporaryDirectory(prefix="spark_keras_") as folder:
+        local = os.path.join(folder, "file")
+        with open(local, "wb") as file:
+            file.write(data)
+        local_path = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(f"file://{local}")
+        file_system.copyFromLocalFile(False, True, local_path, target)
+
+
+def read_file(spark: Any, path: str) -> bytes | None:
+    """Reads a file from any file system that Spark reaches; None if there is none."""
+    file_system, source = _hadoop_path(spark, path)
+    if not file_system.exists(source):
+        return None
+    with tempfile.TemporaryDirectory(prefix="spark_keras_") as folder:
+        local = os.path.join(folder, "file")
+        local_path = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(f"file://{local}")
+        file_system.copyToLocalFile(False, source, local_path, True)
+        with open(local, "rb") as file:
+            return file.read()
+
+
+def _hadoop_path(spark: Any, path: str) -> tuple[Any, Any]:
+    hadoop_path = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(path)
+    return hadoop_path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()), hadoop_path

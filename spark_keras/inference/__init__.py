@@ -1,0 +1,1 @@
+"""The forward pass over DataFrame columns, on the executors."""

@@ -1,0 +1,258 @@
+"""Arrow columns in, the model's outputs out; one compiled model per Python process.
+
+Free of Keras at import time; see `spark_keras.executor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from spark_keras import columns, executor
+from spark_keras.columns import TensorColumn
+
+
+class ForwardTask(NamedTuple):
+    """What the closure carries to the executors.
+
+    Args:
+        settings: of the Python process.
+        archive: the `.keras` archive's bytes, or a Spark broadcast of them.
+        digest: of the archive; models are cached by it.
+        safe_mode: Keras' safe mode for loading it.
+        inputs: the model's inputs.
+        output_layer: name of an inner layer whose activations are wanted, or None for the model's own outputs.
+        batch_size: rows in one forward pass.
+        invalid: "error", "skip" or "keep".
+        head: turns the model's outputs, each (rows, …), into the fields of the result.
+    """
+
+    settings: executor.ProcessSettings
+    archive: Any
+    digest: str
+    safe_mode: bool
+    inputs: tuple[TensorColumn, ...]
+    output_layer: str | None
+    batch_size: int
+    invalid: str
+    head: Callable[[Sequence[np.ndarray]], dict[str, np.ndarray]]
+
+
+# --- heads: from a model's outputs to columns ----------------------------------------------------------------------
+
+
+class TensorHead(NamedTuple):
+    """Outputs as they are; `wanted` names the outputs to give, None leaves one out."""
+
+    wanted: tuple[str | None, ...]
+
+    def __call__(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: output for name, output in zip(self.wanted, outputs) if name is not None}
+
+
+class RegressionHead(NamedTuple):
+    """One number per row, or an array where the model gives several."""
+
+    def __call__(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        values = outputs[0].astype("float64")
+        return {"prediction": values.reshape(len(values)) if values[:1].size <= 1 and values.ndim <= 2 else values}
+
+
+class ClassificationHead(NamedTuple):
+    """Raw prediction, probability and class.
+
+    Args:
+        logits: whether the model gives logits (its loss has from_logits=True) instead of probabilities.
+        thresholds: as in pyspark.ml: the class with the largest probability / threshold is predicted.
+    """
+
+    logits: bool
+    thresholds: tuple[float, ...] | None
+
+    def __call__(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        scores = outputs[0].astype("float64").reshape(len(outputs[0]), -1)
+        if scores.shape[1] == 1:
+            raw, probability = self._binary(scores)
+        else:
+            raw, probability = scores, _softmax(scores) if self.logits else scores
+        ranked = probability
+        if self.thresholds is not None:
+            # As Spark does: a class of threshold 0 wins unless its probability is 0, too.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ranked = np.nan_to_num(probability / np.asarray(self.thresholds), nan=-np.inf, posinf=np.inf)
+        prediction = np.argmax(ranked, axis=1).astype("float64")
+        return {"rawPrediction": raw, "probability": probability, "prediction": prediction}
+
+    def _binary(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        positive = 1.0 / (1.0 + np.exp(-score)) if self.logits else score
+        probability = np.concatenate([1.0 - positive, positive], axis=1)
+        return (np.concatenate([-score, score], axis=1) if self.logits else probability), probability
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+# --- the forward pass ----------------------------------------------------------------------------------------------
+
+
+def predict(task: ForwardTask, batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.StructArray]:
+    """One struct for each row; a row with null or NaN gives a null struct unless `invalid` is "error"."""
+    executor.prepare(task.settings)
+    model = _models_of_process().get(_key(task), lambda: CompiledModel(task))
+    for given in batches:
+        # Spark hands a single column over without a tuple around it.
+        batch = given if isinstance(given, (tuple, list)) else (given,)
+        usable = np.ones(len(batch[0]), bool)
+        for array, tensor in zip(batch, task.inputs):
+            usable &= columns.usable_rows(array)
+            if task.invalid == "error" and not usable.all():
+                raise columns.InvalidData(
+                    f"Null or NaN in {tensor.label}. Received: {np.count_nonzero(~usable)} such rows in a batch of "
+                    f'{len(usable)}. Expected: complete rows, or handleInvalid="skip" to leave such rows out, or '
+                    '"keep" to give them null predictions.'
+                )
+        complete = bool(usable.all())
+        arrays = batch if complete else [array.filter(pa.array(usable)) for array in batch]
+        inputs = [columns.to_numpy(array, tensor) for array, tensor in zip(arrays, task.inputs)]
+        fields = {name: columns.to_arrow(values) for name, values in task.head(model(inputs)).items()}
+        result = pa.StructArray.from_arrays(list(fields.values()), list(fields))
+        if not complete:
+            # A null index takes a null.
+            index = np.cumsum(usable) - 1
+            result = pc.take(result, pa.array(index, mask=~usable))
+        yield result
+
+
+class CompiledModel:
+    """A model and its compiled forward pass for batches of one fixed size, so that nothing is compiled twice."""
+
+    def __init__(self, task: ForwardTask):
+        import keras
+
+        from spark_keras.archive import KerasArchive
+
+        custom_objects = executor.enter_keras(task.settings)
+        data = task.archive if isinstance(task.archive, bytes) else task.archive.value
+        model = KerasArchive(data, trusted=not task.safe_mode).load(custom_objects, compile=False)
+        self._model = with_output_layer(model, task.output_layer)
+        self._batch_size = task.batch_size
+        self._names = [tensor.name for tensor in task.inputs]
+        self._flatten = keras.tree.flatten
+        self._shapes: list[tuple[int, ...]] | None = None
+        self._forward = self._compiled() if keras.backend.backend() == "tensorflow" else self._model.predict_on_batch
+
+    def _compiled(self) -> Callable[[Any], Any]:
+        import tensorflow as tf
+
+        return tf.function(lambda x: self._model(x, training=False), autograph=False)
+
+    def __call__(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """All rows through the model, `batch_size` at a time. The last batch is filled up with zeros."""
+        import keras
+
+        rows = len(inputs[0])
+        parts = []
+        for start in range(0, max(rows, 1), self._batch_size):
+            chunk = [_padded(array[start : start + self._batch_size], self._batch_size) for array in inputs]
+            x = chunk[0] if len(chunk) == 1 else dict(zip(self._names, chunk))
+            x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
+            outputs = [np.asarray(keras.ops.convert_to_numpy(y)) for y in self._flatten(self._forward(x))]
+            parts.append([output[: min(self._batch_size, rows - start)] for output in outputs])
+        return [np.concatenate(output) for output in zip(*parts)]
+
+
+def _padded(array: np.ndarray, rows: int) -> np.ndarray:
+    if len(array) == rows:
+        return array
+    return np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
+
+
+def with_output_layer(model: Any, name: str | None) -> Any:
+    """The model up to an inner layer, for its activations."""
+    if name is None:
+        return model
+    import keras
+
+    names = [layer.name for layer in model.layers]
+    if name not in names:
+        raise ValueError(
+            f"Unknown layer in Param `outputLayer`. Received: {name!r}. Expected: one of the model's layers {names}."
+        )
+    try:
+        return keras.Model(model.inputs, model.get_layer(name).output)
+    except (AttributeError, ValueError) as error:
+        raise ValueError(
+            f"Param `outputLayer` needs a Sequential or functional model, whose layers are connected tensors. "
+            f"Received: {type(model).__name__}."
+        ) from error
+
+
+_MODELS: Any = None
+
+
+def _models_of_process() -> Any:
+    global _MODELS
+    if _MODELS is None:
+        from spark_keras.archive import RecentlyUsed
+
+        _MODELS = RecentlyUsed(4)
+    return _MODELS
+
+
+def _key(task: ForwardTask) -> tuple[Any, ...]:
+    return task.digest, task.output_layer, task.batch_size, task.settings, tuple(t.name for t in task.inputs)
+
+
+# --- as a Spark function -------------------------------------------------------------------------------------------
+
+
+def spark_function(task: ForwardTask, return_type: str, wire_types: Sequence[str]) -> Any:
+    """The forward pass as a Spark function of the input columns; `wire_types` are theirs, as `simpleString` has them.
+
+    An Arrow UDF where Spark has it (4.1 and later); a pandas UDF before, which copies each row's array once more.
+    """
+    from pyspark.sql import functions as F
+
+    if hasattr(F, "arrow_udf"):
+
+        def forward(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+            return predict(task, batches)
+
+        forward.__annotations__ = {"batches": Iterator[tuple[pa.Array, ...]], "return": Iterator[pa.Array]}
+        return F.arrow_udf(forward, return_type)
+
+    import pandas as pd
+
+    arrow_types = [_arrow_type(wire) for wire in wire_types]
+
+    def forward_pandas(batches: Any) -> Any:
+        arrays = (
+            [
+                pa.array(series, type=kind, from_pandas=True)
+                for series, kind in zip(batch if isinstance(batch, tuple) else (batch,), arrow_types)
+            ]
+            for batch in batches
+        )
+        for result in predict(task, arrays):
+            names = [field.name for field in result.type]
+            # Field by field: a null struct has null fields.
+            yield pd.DataFrame({name: pa.array(pc.struct_field(result, name)).to_pandas() for name in names})
+
+    forward_pandas.__annotations__ = {
+        "batches": Iterator[tuple[pd.Series, ...]],
+        "return": Iterator[pd.DataFrame],
+    }
+    return F.pandas_udf(forward_pandas, return_type)
+
+
+def _arrow_type(wire: str) -> pa.DataType:
+    numbers = {"float": pa.float32(), "double": pa.float64(), "bigint": pa.int64()}
+    if wire.startswith("array<"):
+        return pa.list_(_arrow_type(wire[len("array<") : -1]))
+    return numbers[wire]

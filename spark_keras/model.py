@@ -1,0 +1,343 @@
+"""Fitted models and KerasTransformer: a Keras model applied to DataFrame columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from pyspark import keyword_only
+from pyspark.ml import Model, Transformer
+from pyspark.sql import functions as F
+
+from spark_keras import cluster, columns, params, signature, tensors
+from spark_keras.archive import KerasArchive, RecentlyUsed
+from spark_keras.executor import ProcessSettings
+from spark_keras.inference import forward
+from spark_keras.persistence import KerasReadable, KerasWritable
+from spark_keras.signature import Tensor
+from spark_keras.training import evaluation
+from spark_keras.training.summary import KerasTrainingSummary
+
+# Archives up to this size travel in the closure; a broadcast costs a job's worth of set-up.
+_INLINE_BYTES = 2**20
+
+_driver_models = RecentlyUsed(4)
+
+
+class _Forward(
+    params.HasModel,
+    params.HasInputs,
+    params.HasInferenceBatchSize,
+    params.FeaturesParams,
+    params.InvalidParams,
+    KerasWritable,
+    KerasReadable,
+):
+    """What all stages share that apply a model."""
+
+    def _defaults(self) -> None:
+        self._setDefault(featuresCol="features", batchSize=1024, handleInvalid="error", customObjects={})
+
+    def toKeras(self) -> keras.Model:
+        """A new Keras model, compiled if it was, on this machine."""
+        return self._archive().load(self.getCustomObjects())
+
+    def _archive(self) -> KerasArchive:
+        if not self.isSet("model"):
+            raise ValueError("Param `model` is not set. Expected: a Keras model.")
+        return self.getOrDefault("model")
+
+    def _driver_model(self) -> keras.Model:
+        """A model for looking at its inputs and outputs; never called with data, so that it can be shared."""
+        archive = self._archive()
+        return _driver_models.get(archive.digest, lambda: archive.load(self.getCustomObjects(), compile=False))
+
+    def _outputs(self, dataset: Any, layer: str | None = None) -> tuple[Any, tuple[Tensor, ...]]:
+        """(input tensors with their columns and shapes, the model's output tensors), checked against the DataFrame."""
+        model = forward.with_output_layer(self._driver_model(), layer)
+        inputs = tensors.require_model_inputs(dataset, self, model)
+        inputs = tensors.settle_inputs(model, inputs, tensors.found_shapes(dataset, inputs))
+        outputs, _ = signature.outputs_of(model, tensors.symbolic_inputs(inputs))
+        return inputs, outputs
+
+    def _applied(self, dataset: Any, inputs: Any, head: Any, return_type: str, layer: str | None = None) -> Any:
+        """The DataFrame with a struct column of the head's fields; returns it and the struct column's name."""
+        spark = dataset.sparkSession
+        archive = self._archive()
+        data = archive.data if len(archive.data) <= _INLINE_BYTES else self._broadcast(spark, archive)
+        task = forward.ForwardTask(
+            settings=ProcessSettings.of_driver(cluster.task_cpus(spark), self.getCustomObjects()),
+            archive=data,
+            digest=archive.digest,
+            safe_mode=not archive.trusted,
+            inputs=inputs,
+            output_layer=layer,
+            batch_size=self.getBatchSize(),
+            invalid=self.getHandleInvalid(),
+            head=head,
+        )
+        expressions = [columns.expression(dataset, tensor) for tensor in inputs]
+        wire_types = [field.dataType.simpleString() for field in dataset.select(*expressions).schema]
+        function = forward.spark_function(task, return_type, wire_types)
+        if self.getHandleInvalid() == "skip":
+            # Else Spark would push the filter below the projection and run the model twice.
+            function = function.asNondeterministic()
+        name = f"_{self.uid}"
+        applied = dataset.withColumn(name, function(*expressions))
+        if self.getHandleInvalid() == "skip":
+            applied = applied.where(F.col(f"`{name}`").isNotNull())
+        return applied, name
+
+    def _broadcast(self, spark: Any, archive: KerasArchive) -> Any:
+        key = (spark.sparkContext.applicationId, archive.digest)
+        held = getattr(self, "_held_broadcast", None)
+        if held is None or held[0] != key:
+            held = self._held_broadcast = (key, cluster.broadcast(spark, archive.data))
+        return held[1]
+
+
+def _sql_type(tensor: Tensor) -> str:
+    number = "bigint" if "int" in tensor.dtype else "double" if tensor.dtype == "float64" else "float"
+    return "array<" * len(tensor.shape) + number + ">" * len(tensor.shape)
+
+
+class _TensorOutputs(_Forward, params.HasOutputs, params.PredictionParams):
+    """Output columns as arrays with the model's shape."""
+
+    def _output_columns(self, outputs: tuple[Tensor, ...]) -> list[str | None]:
+        """A column for each output, None for one that is left out."""
+        named = tensors.set_value(self, "outputCols")
+        names = [output.name for output in outputs]
+        prediction = self.getPredictionCol()
+        if named is None:
+            if len(outputs) == 1:
+                return [prediction or None]
+            return [f"{prediction}_{name}" if prediction else None for name in names]
+        if isinstance(named, dict):
+            unknown = sorted(set(named) - set(names))
+            if unknown:
+                raise ValueError(
+                    f"Wrong outputs in Param `outputCols`. Received: {named!r}. "
+                    f"Expected: names among the model's outputs {names}."
+                )
+            return [named.get(name) or None for name in names]
+        if len(named) != len(names):
+            raise ValueError(
+                f"Wrong number of columns in Param `outputCols`. Received: {named!r}. "
+                f"Expected: {len(names)}, one for each of the model's outputs {names}."
+            )
+        return [column or None for column in named]
+
+    def _transform_tensors(self, dataset: Any, layer: str | None = None) -> Any:
+        inputs, outputs = self._outputs(dataset, layer)
+        names = self._output_columns(outputs)
+        param = "predictionCol" if tensors.set_value(self, "outputCols") is None else "outputCols"
+        for name in names:
+            if name:
+                columns.check_new_column(dataset, param, name)
+        if not any(names):
+            return dataset
+        fields = tuple(f"f{index}" if name else None for index, name in enumerate(names))
+        types = ", ".join(f"{field} {_sql_type(output)}" for field, output in zip(fields, outputs) if field)
+        applied, struct = self._applied(dataset, inputs, forward.TensorHead(fields), types, layer)
+        wanted = [F.col(f"`{struct}`.{field}").alias(name) for field, name in zip(fields, names) if field and name]
+        return applied.select(*(F.col(f"`{column}`") for column in dataset.columns), *wanted)
+
+
+class KerasTransformer(Transformer, _TensorOutputs):
+    """Applies an existing Keras model to DataFrame columns; nothing is trained.
+
+    Outputs are arrays with the model's shape: one output goes into `predictionCol`, several into `outputCols`. With
+    `outputLayer` the activations of an inner layer are given instead (feature extraction).
+
+    Args:
+        model: a keras.Model (it need not be compiled), or the path or bytes of a `.keras` archive.
+        featuresCol: column of a model with one input: vector, (nested) array or number. Default "features".
+        featuresCols: scalar columns instead of featuresCol.
+        inputCols: {"input name": "column"} for a model with several inputs.
+        predictionCol: column for the only output, default "prediction". "" leaves it out.
+        outputCols: {"output name": "column"} for a model with several outputs.
+        outputLayer: name of an inner layer.
+        batchSize: rows in one forward pass, default 1024.
+        handleInvalid: "error" (default), "skip" or "keep" rows with null or NaN.
+        customObjects: custom classes and functions by name.
+
+    Raises:
+        ValueError: on unknown columns, shapes that do not fit the model, or output columns already present.
+
+    Example:
+        >>> transformer = KerasTransformer(model=model, featuresCol="pixels", outputLayer="embedding")
+        >>> transformer.transform(df).select("prediction")
+    """
+
+    outputLayer = params.Param(
+        params.Params._dummy(),
+        "outputLayer",
+        "name of an inner layer whose activations are given instead of the model's outputs",
+        params.TypeConverters.toString,
+    )
+
+    @keyword_only
+    def __init__(
+        self,
+        *,
+        model: Any = None,
+        featuresCol: str = "features",
+        featuresCols: list[str] | None = None,
+        inputCols: dict[str, str] | list[str] | None = None,
+        predictionCol: str = "prediction",
+        outputCols: dict[str, str] | list[str] | None = None,
+        outputLayer: str | None = None,
+        batchSize: int = 1024,
+        handleInvalid: str = "error",
+        customObjects: dict[str, Any] | None = None,
+    ):
+        super().__init__()
+        self._defaults()
+        self._setDefault(predictionCol="prediction")
+        self._set(**self._input_kwargs)
+
+    def getOutputLayer(self) -> str:
+        """Value of `outputLayer`."""
+        return self.getOrDefault(self.outputLayer)
+
+    def setOutputLayer(self, value: str) -> KerasTransformer:
+        """Sets `outputLayer`."""
+        return self._set(outputLayer=value)
+
+    def _transform(self, dataset: Any) -> Any:
+        return self._transform_tensors(dataset, tensors.set_value(self, "outputLayer"))
+
+
+class _FittedModel(Model, _Forward, params.LabelParams, params.HasLabels):
+    """What all fitted models share."""
+
+    _summary: KerasTrainingSummary | None = None
+
+    @property
+    def hasSummary(self) -> bool:
+        """Whether a training summary is present."""
+        return self._summary is not None
+
+    @property
+    def summary(self) -> KerasTrainingSummary:
+        """The training summary."""
+        if self._summary is None:
+            raise RuntimeError(f"No training summary available for this {type(self).__name__}.")
+        return self._summary
+
+    def evaluate(self, dataset: Any) -> dict[str, float]:
+        """Loss and compiled metrics over all rows of a DataFrame, as `keras.Model.evaluate(return_dict=True)`.
+
+        The rows are spread over the workers; metric states are summed, so the results are those of one process over
+        all rows, and not a mean of results.
+
+        Args:
+            dataset: with the features and label columns (and `weightCol`, if set).
+        Returns:
+            {"loss": …, "accuracy": …}
+        """
+        return evaluation.evaluate(dataset, self, self.toKeras(), isinstance(self, KerasClassificationModel))
+
+
+class KerasModel(_FittedModel, _TensorOutputs):
+    """A model fitted by `KerasEstimator`: any tensors in, arrays with the model's shape out."""
+
+    def __init__(self, model: Any = None):
+        super().__init__()
+        self._defaults()
+        self._setDefault(predictionCol="prediction", labelCol="label", labelCols=[])
+        self._set(model=model)
+
+    def _transform(self, dataset: Any) -> Any:
+        return self._transform_tensors(dataset)
+
+
+class KerasRegressionModel(_FittedModel, params.PredictionParams):
+    """A model fitted by `KerasRegressor`: `prediction` is a double, or an array of doubles for several outputs."""
+
+    def __init__(self, model: Any = None):
+        super().__init__()
+        self._defaults()
+        self._setDefault(predictionCol="prediction", labelCol="label", labelCols=[])
+        self._set(model=model)
+
+    def _transform(self, dataset: Any) -> Any:
+        prediction = self.getPredictionCol()
+        if not prediction:
+            return dataset
+        inputs, outputs = self._outputs(dataset)
+        columns.check_new_column(dataset, "predictionCol", prediction)
+        scalar = outputs[0].shape in ((), (1,))
+        number = "double" if scalar else _sql_type(outputs[0]._replace(dtype="float64"))
+        applied, struct = self._applied(dataset, inputs, forward.RegressionHead(), f"prediction {number}")
+        kept = (F.col(f"`{column}`") for column in dataset.columns)
+        return applied.select(*kept, F.col(f"`{struct}`.prediction").alias(prediction))
+
+
+class KerasClassificationModel(_FittedModel, params.PredictionParams, params.ClassificationParams):
+    """A model fitted by `KerasClassifier`: `prediction`, `probability` and `rawPrediction`.
+
+    `rawPrediction` is what the model gives: logits if its loss has `from_logits=True`, else the probabilities. A model
+    with one sigmoid output gives vectors for two classes.
+
+    Attributes:
+        labels: the classes' names, if the label column came from a StringIndexer, else an empty list.
+    """
+
+    def __init__(self, model: Any = None):
+        super().__init__()
+        self._defaults()
+        self._setDefault(
+            predictionCol="prediction",
+            labelCol="label",
+            labelCols=[],
+            probabilityCol="probability",
+            rawPredictionCol="rawPrediction",
+        )
+        self.labels: list[str] = []
+        self._set(model=model)
+
+    @property
+    def numClasses(self) -> int:
+        """Number of classes."""
+        return max(2, self.toKeras().output_shape[-1])
+
+    def _transform(self, dataset: Any) -> Any:
+        from pyspark.ml.functions import array_to_vector
+
+        named = {name: self.getOrDefault(f"{name}Col") for name in ("rawPrediction", "probability", "prediction")}
+        named = {name: column for name, column in named.items() if column}
+        if not named:
+            return dataset
+        inputs, outputs = self._outputs(dataset)
+        for name, column in named.items():
+            columns.check_new_column(dataset, f"{name}Col", column)
+        classes = max(2, outputs[0].shape[-1])
+        thresholds = tensors.set_value(self, "thresholds")
+        if thresholds is not None and len(thresholds) != classes:
+            raise ValueError(
+                f"Invalid value for Param `thresholds`. Received: {thresholds}. "
+                f"Expected: {classes} numbers, one for each class."
+            )
+        head = forward.ClassificationHead(self._logits(), tuple(thresholds) if thresholds else None)
+        types = "rawPrediction array<double>, probability array<double>, prediction double"
+        applied, struct = self._applied(dataset, inputs, head, types)
+        made = []
+        for name, column in named.items():
+            value = F.col(f"`{struct}`.{name}")
+            if name != "prediction":
+                value = F.when(value.isNotNull(), array_to_vector(value))
+            made.append(value.alias(column, metadata=self._attributes(name, column, classes)))
+        return applied.select(*(F.col(f"`{column}`") for column in dataset.columns), *made)
+
+    def _logits(self) -> bool:
+        return signature.from_logits(signature.loss_of(self.toKeras(), 0, "output"))
+
+    def _attributes(self, name: str, column: str, classes: int) -> dict[str, Any]:
+        """ML attributes, as Spark's own classifiers write them."""
+        if name != "prediction":
+            return {"ml_attr": {"num_attrs": classes}}
+        if len(self.labels) == classes:
+            return {"ml_attr": {"type": "nominal", "name": column, "vals": self.labels}}
+        return {"ml_attr": {"type": "nominal", "name": column, "num_vals": classes}}

@@ -1,0 +1,122 @@
+"""Readers and writers: Spark's own layout for Params, a normal `.keras` archive for the model, JSON for the summary."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import Any
+
+from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLReader, MLWritable, MLWriter
+
+from spark_keras import cluster
+from spark_keras.archive import KerasArchive
+from spark_keras.training.summary import KerasTrainingSummary
+
+MODEL_FILE = "model.keras"
+SUMMARY_FILE = "summary.json"
+
+# Params whose values are live Python objects. The model goes into a file of its own.
+_OBJECT_PARAMS = {"model", "modelFn", "customObjects", "callbacks"}
+
+
+class KerasWritable(MLWritable):
+    """A stage that is saved through Spark, on any file system that Spark reaches."""
+
+    def write(self) -> KerasWriter:
+        """The stage's writer: `stage.write().overwrite().save(path)`."""
+        return KerasWriter(self)
+
+
+class KerasReadable(MLReadable):
+    """A stage that is loaded through Spark."""
+
+    @classmethod
+    def read(cls) -> KerasReader:
+        """The stage's reader: `Stage.read().load(path)`, or `Stage.read().safeMode(False).load(path)`."""
+        return KerasReader(cls)
+
+
+class KerasWriter(MLWriter):
+    """Writes `path/metadata` (Spark's own format), `path/model.keras` and, for a fitted model, `path/summary.json`."""
+
+    def __init__(self, instance: Any):
+        super().__init__()
+        self._instance = instance
+
+    def saveImpl(self, path: str) -> None:
+        instance = self._instance
+        params = {p.name: value for p, value in instance._paramMap.items() if p.name not in _OBJECT_PARAMS}
+        extra: dict[str, Any] = {}
+        if instance.hasParam("modelFn") and instance.isSet("modelFn"):
+            extra["modelFn"] = _import_name(instance.getModelFn())
+        if instance.hasParam("callbacks") and instance.isSet("callbacks") and instance.getCallbacks():
+            names = [type(callback).__name__ for callback in instance.getCallbacks()]
+            warnings.warn(
+                f"Callbacks are not saved, because Keras gives them no serialised form: {names}. "
+                "Set them again on the loaded estimator.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        labels = getattr(instance, "labels", None)
+        if labels:
+            extra["labels"] = labels
+        DefaultParamsWriter.saveMetadata(instance, path, self.sc, extraMetadata={"keras": extra}, paramMap=params)
+        if instance.isSet("model"):
+            cluster.write_file(self.sparkSession, f"{path}/{MODEL_FILE}", instance.getOrDefault("model").data)
+        summary = getattr(instance, "_summary", None)
+        if summary is not None:
+            cluster.write_file(self.sparkSession, f"{path}/{SUMMARY_FILE}", summary.to_json().encode())
+
+
+class KerasReader(MLReader):
+    """Reads what `KerasWriter` wrote; nothing in it is unpickled."""
+
+    def __init__(self, cls: Any):
+        super().__init__()
+        self._cls = cls
+        self._safe_mode = True
+
+    def safeMode(self, value: bool) -> KerasReader:
+        """Whether Keras refuses archives that hold code, such as `Lambda` layers (default True)."""
+        self._safe_mode = value
+        return self
+
+    def load(self, path: str) -> Any:
+        metadata = DefaultParamsReader.loadMetadata(path, self.sc)
+        expected = f"{self._cls.__module__}.{self._cls.__name__}"
+        if metadata["class"] != expected:
+            raise ValueError(f"{path} holds another stage. Received: {metadata['class']}. Expected: {expected}.")
+        instance = self._cls()
+        instance._resetUid(metadata["uid"])
+        DefaultParamsReader.getAndSetParams(instance, metadata)
+        extra = metadata.get("keras", {})
+        if "modelFn" in extra:
+            instance._set(modelFn=_imported(extra["modelFn"]))
+        data = cluster.read_file(self.sparkSession, f"{path}/{MODEL_FILE}")
+        if data is not None:
+            instance._set(model=KerasArchive(data, trusted=not self._safe_mode, description="saved Keras model"))
+        summary = cluster.read_file(self.sparkSession, f"{path}/{SUMMARY_FILE}")
+        if summary is not None:
+            instance._summary = KerasTrainingSummary.from_json(summary.decode())
+        if "labels" in extra:
+            instance.labels = extra["labels"]
+        return instance
+
+
+def _import_name(function: Any) -> str:
+    """A function's name as it can be imported again, because a saved estimator holds no code."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    if module in (None, "__main__") or "<" in name:
+        raise ValueError(
+            f"Param `modelFn` cannot be saved. Received: {function!r}, which cannot be imported by name. Expected: a "
+            "function of a module that is on the path where the estimator will be loaded; or set `model` instead."
+        )
+    return f"{module}:{name}"
+
+
+def _imported(name: str) -> Any:
+    module, _, path = name.partition(":")
+    found = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found

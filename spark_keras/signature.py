@@ -1,0 +1,86 @@
+"""What a Keras model takes and gives: its input and output tensors, and what its losses want of labels."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import keras
+
+
+class Tensor(NamedTuple):
+    """A tensor of a model, without the batch dimension; None stands for a free dimension."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+def inputs_of(model: keras.Model) -> tuple[Tensor, ...] | None:
+    """The input tensors in the model's order, or None for a model that takes whatever it is called with."""
+    functional = getattr(model, "_functional", model)  # a built Sequential wraps one
+    structure = getattr(functional, "_inputs_struct", None)
+    if structure is None:
+        return None
+    if isinstance(structure, dict):
+        named = sorted(structure.items())
+    else:
+        named = [(tensor.name, tensor) for tensor in keras.tree.flatten(structure)]
+    return tuple(Tensor(name, tuple(t.shape[1:]), keras.backend.standardize_dtype(t.dtype)) for name, t in named)
+
+
+def outputs_of(model: keras.Model, x: Any) -> tuple[tuple[Tensor, ...], Any]:
+    """The output tensors, flat, and the structure they come in, found by a symbolic call (which builds the model).
+
+    Args:
+        x: one `keras.KerasTensor`, or a dict of them by input name.
+    """
+    result = model(x)
+    flat = keras.tree.flatten(result)
+    if isinstance(result, dict):
+        names = sorted(result)
+    elif len(flat) == len(getattr(model, "output_names", None) or ()):
+        names = list(model.output_names)
+    else:
+        names = [f"output_{index}" for index in range(len(flat))] if len(flat) > 1 else ["output"]
+    tensors = tuple(
+        Tensor(name, tuple(t.shape[1:]), keras.backend.standardize_dtype(t.dtype)) for name, t in zip(names, flat)
+    )
+    return tensors, keras.tree.map_structure(lambda _: 0, result)
+
+
+def loss_of(model: keras.Model, index: int, name: str) -> Any:
+    """The compiled loss of one output; None if it has none."""
+    loss = getattr(model, "loss", None)
+    if isinstance(loss, dict):
+        return loss.get(name)
+    if isinstance(loss, (list, tuple)):
+        return loss[index] if index < len(loss) else None
+    return loss
+
+
+_CATEGORICAL = {"categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge"}
+
+
+def label_kind(loss: Any) -> str | None:
+    """What a loss wants: "indices" of classes, "categories" (one-hot), "values" like the output; None if unknown."""
+    if loss is None:
+        return None
+    if not isinstance(loss, str) and not (getattr(loss, "__module__", None) or "").startswith("keras."):
+        return None
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    if name == "sparse_categorical_crossentropy":
+        return "indices"
+    if name in _CATEGORICAL:
+        return "categories"
+    if isinstance(loss, str) and loss in keras.saving.get_custom_objects():
+        return None
+    return "values"
+
+
+def from_logits(loss: Any) -> bool:
+    """Whether a loss says that the model gives logits instead of probabilities."""
+    if isinstance(loss, keras.losses.Loss):
+        return bool(loss.get_config().get("from_logits", False))
+    return False

@@ -1,0 +1,1 @@
+"""Synchronous data-parallel training: resident workers, and the driver as averager."""

@@ -1,0 +1,147 @@
+"""A round of training on a worker: state in, some minibatches, state out. And the rule that chooses how it is compiled."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from spark_keras.training.state import Layout, State, read, read_metrics, seed_variables, variables, write
+
+# Layers for which one XLA program per round wins on a CPU. XLA runs convolutions inside a loop some twenty times
+# slower than TensorFlow's own kernels, and gains nothing on recurrent layers; a layer that was never measured counts
+# as one of those.
+XLA_LAYERS = (
+    "InputLayer Dense Activation ReLU LeakyReLU PReLU ELU Softmax Dropout GaussianNoise GaussianDropout AlphaDropout "
+    "BatchNormalization LayerNormalization UnitNormalization Normalization Rescaling Flatten Reshape Permute "
+    "Concatenate Add Subtract Multiply Average Maximum Minimum Dot ActivityRegularization Identity"
+).split()
+
+# XLA compiles for about two seconds, which a fit of fewer minibatches does not win back.
+XLA_MINIBATCHES = 2000
+
+
+def choose(model: keras.Model, minibatches: int) -> str:
+    """The kernel for a model: "xla", "graph" or "steps". A rule, not a timing: two kernels differ in the last bits,
+    and a fit must not depend on which one was faster that day.
+
+    Args:
+        minibatches: how many each worker will train in the whole fit.
+    """
+    if keras.backend.backend() != "tensorflow" or model.run_eagerly:
+        return "steps"
+    leaves = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
+    known = all(type(layer).__module__.startswith("keras.") and type(layer).__name__ in XLA_LAYERS for layer in leaves)
+    own_step = type(model).train_step is not keras.Model.train_step
+    return "xla" if known and not own_step and minibatches >= XLA_MINIBATCHES else "graph"
+
+
+class Result(NamedTuple):
+    """What a round gives back: the new state and the metric states of this round alone."""
+
+    state: State
+    metrics: np.ndarray
+
+
+class StepsKernel:
+    """Plain Keras steps, one call for each minibatch: for every backend, and for what cannot be compiled as a round."""
+
+    name = "steps"
+
+    def __init__(self, model: keras.Model, layout: Layout):
+        self.model, self.layout = model, layout
+
+    def train(self, state: State, seeds: np.ndarray, batches: Any, steps: int) -> Result:
+        write(self.model, self.layout, state)
+        self.model.reset_metrics()
+        for variable, seed in zip(seed_variables(self.model), seeds):
+            variable.assign(seed.astype(keras.backend.standardize_dtype(variable.dtype)))
+        for step in range(steps):
+            self.model.train_on_batch(*_minibatch(batches, step))
+        return Result(read(self.model, self.layout), read_metrics(self.model))
+
+    def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:
+        write(self.model, self.layout, state)
+        self.model.reset_metrics()
+        for step in range(steps):
+            self.model.test_on_batch(*_minibatch(batches, step))
+        return read_metrics(self.model)
+
+
+class GraphKernel:
+    """One TensorFlow program for a whole round: a loop over Keras' own `train_step`, with or without XLA."""
+
+    def __init__(self, model: keras.Model, layout: Layout, xla: bool):
+        import tensorflow as tf
+
+        self.name = "xla" if xla else "graph"
+        self.model, self.layout = model, layout
+        state_variables = list(zip(layout.entries, variables(model)))
+        seeded = seed_variables(model)
+
+        def assign(values: Any, integers: Any) -> None:
+            for entry, variable in state_variables:
+                part = (integers if entry.integer else values)[entry.start : entry.stop]
+                variable.assign(tf.cast(tf.reshape(part, entry.shape), entry.dtype))
+            for variable in model.metrics_variables:
+                variable.assign(tf.zeros_like(variable.value))
+
+        def metrics() -> Any:
+            return _concatenated([variable.value for variable in model.metrics_variables], tf.float64)
+
+        def loop(step: Any, batches: Any, steps: Any) -> None:
+            def body(index: Any) -> Any:
+                step(tf.nest.map_structure(lambda stacked: stacked[index], batches))
+                return index + 1
+
+            tf.while_loop(lambda index: index < steps, body, [tf.constant(0)], parallel_iterations=1)
+
+        def train_round(values: Any, integers: Any, seeds: Any, batches: Any, steps: Any) -> Any:
+            assign(values, integers)
+            for index, variable in enumerate(seeded):
+                variable.assign(tf.cast(seeds[index], variable.dtype))
+            loop(model.train_step, batches, steps)
+            return (
+                _concatenated([v.value for e, v in state_variables if not e.integer], layout.dtype),
+                _concatenated([v.value for e, v in state_variables if e.integer], tf.int64),
+                metrics(),
+            )
+
+        def evaluate_round(values: Any, integers: Any, batches: Any, steps: Any) -> Any:
+            assign(values, integers)
+            loop(model.test_step, batches, steps)
+            return metrics()
+
+        self._train = tf.function(train_round, jit_compile=xla, autograph=False)
+        self._evaluate = tf.function(evaluate_round, jit_compile=xla, autograph=False)
+
+    def train(self, state: State, seeds: np.ndarray, batches: Any, steps: int) -> Result:
+        values, integers, metrics = self._train(*state, seeds, _as_tensors(batches), np.int32(steps))
+        return Result(State(values.numpy(), integers.numpy()), metrics.numpy())
+
+    def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:
+        return self._evaluate(*state, _as_tensors(batches), np.int32(steps)).numpy()
+
+
+def make(name: str, model: keras.Model, layout: Layout) -> StepsKernel | GraphKernel:
+    return StepsKernel(model, layout) if name == "steps" else GraphKernel(model, layout, xla=name == "xla")
+
+
+def _minibatch(batches: Any, step: int) -> Any:
+    return keras.tree.map_structure(lambda stacked: stacked[step], batches)
+
+
+def _as_tensors(batches: Any) -> Any:
+    import tensorflow as tf
+
+    # A numpy argument would be a new constant, and a new trace, in every call.
+    return tf.nest.map_structure(tf.convert_to_tensor, batches)
+
+
+def _concatenated(parts: list[Any], dtype: Any) -> Any:
+    import tensorflow as tf
+
+    if not parts:
+        return tf.zeros([0], dtype)
+    return tf.concat([tf.reshape(tf.cast(part, dtype), [-1]) for part in parts], axis=0)

@@ -1,0 +1,218 @@
+"""The driver's story of a fit: epochs, rounds, callbacks, stop."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from spark_keras.training import state as states
+from spark_keras.training.averaging import start_state, weighted_mean
+from spark_keras.training.progress import Progress
+from spark_keras.training.state import State
+from spark_keras.training.workers import Update, Workers
+
+
+class Schedule(NamedTuple):
+    """When what is trained.
+
+    Args:
+        epochs: epochs at most; a callback may stop earlier.
+        rows: training rows of each shard.
+        validation: whether there are validation rows.
+        batch_size: rows per minibatch and worker.
+        frequency: minibatches between two averagings; None for a whole epoch.
+        optimizer_state: "average", "local" or "reset".
+    """
+
+    epochs: int
+    rows: tuple[int, ...]
+    validation: bool
+    batch_size: int
+    frequency: int | None
+    optimizer_state: str
+
+    @property
+    def minibatches(self) -> int:
+        """Minibatches per epoch of the largest shard."""
+        return -(-max(self.rows) // self.batch_size)
+
+    def rounds(self) -> Iterator[tuple[int, int]]:
+        """(start, stop) of each round of an epoch, in minibatches. Every shard's last, short one is in one of them."""
+        step = self.frequency or self.minibatches
+        for start in range(0, self.minibatches, step):
+            yield start, min(start + step, self.minibatches)
+
+
+class Outcome(NamedTuple):
+    """What training leaves, beside the trained model itself."""
+
+    history: dict[str, list[float]]
+    epochs: int
+    rounds: int
+    kernel: str
+    seconds: dict[str, float]
+
+
+class _Clock:
+    """Adds up wall-clock time by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {"train": 0.0, "evaluate": 0.0, "callbacks": 0.0}
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str) -> float:
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        self.seconds[phase] += seconds
+        return seconds
+
+
+def train(
+    model: keras.Model,
+    workers: Workers,
+    schedule: Schedule,
+    callbacks: Sequence[keras.callbacks.Callback],
+    progress: Progress,
+) -> Outcome:
+    """Trains the driver's model: at each epoch's end, and when this returns, it holds the averaged state.
+
+    Keras callbacks run on the driver. `on_train_batch_end` runs after each round, as Keras itself does when
+    `steps_per_execution` is above 1.
+    """
+    driver = _Driver(model, workers, schedule, callbacks, progress)
+    history = keras.callbacks.History()
+    handlers = keras.callbacks.CallbackList(
+        [*callbacks, history], model=model, epochs=schedule.epochs, verbose=0, steps=len(list(schedule.rounds()))
+    )
+    model.stop_training = False
+    driver.run_callback(handlers.on_train_begin)
+    epoch = -1
+    for epoch in range(schedule.epochs):
+        driver.run_callback(handlers.on_epoch_begin, epoch)
+        progress.epoch_begins(epoch)
+        results = driver.train_epoch(epoch, handlers)
+        seconds = driver.clock.lap("train")
+        if schedule.validation:
+            results |= driver.evaluate()
+            driver.clock.lap("evaluate")
+        progress.epoch_ends(epoch, results, seconds)
+        driver.run_callback(handlers.on_epoch_end, epoch, dict(results))
+        if model.stop_training:
+            break
+    driver.run_callback(handlers.on_train_end, dict(results) if epoch >= 0 else None)
+    return Outcome(history.history, epoch + 1, driver.rounds, driver.kernel, driver.clock.seconds)
+
+
+class _Driver:
+    """The averaged state, and the steps of the story that read or change it."""
+
+    def __init__(
+        self, model: keras.Model, workers: Workers, schedule: Schedule, callbacks: Sequence[Any], progress: Progress
+    ):
+        self.model, self.workers, self.schedule, self.progress = model, workers, schedule, progress
+        self.layout = states.layout_of(model)
+        self.state = states.read(model, self.layout)
+        self.fresh = self.state
+        self.own: dict[int, State] = {}
+        self.clock = _Clock()
+        self.rounds = 0
+        self.kernel = "none"
+        self.batch_hooks = any(_overrides_batch_hooks(callback) for callback in callbacks)
+
+    def run_callback(self, hook: Any, *arguments: Any) -> None:
+        """Runs a hook with the model holding the state, and takes over whatever the hook changes in the model."""
+        states.write(self.model, self.layout, self.state)
+        with self.workers.yielding_slots():
+            hook(*arguments)
+        self.state = states.read(self.model, self.layout)
+        self.clock.lap("callbacks")
+
+    def train_epoch(self, epoch: int, handlers: Any) -> dict[str, float]:
+        metrics: Any = 0.0
+        results: dict[str, float] = {}
+        shown = time.monotonic()
+        for start, stop in self.schedule.rounds():
+            if self.batch_hooks:
+                self.run_callback(handlers.on_train_batch_begin, start)
+            updates = _Totals(self.workers.train(epoch, start, stop, self._state_for))
+            self.state = weighted_mean(self._with_own_states(updates), self.layout, self.state)
+            self.rounds += 1
+            metrics = metrics + updates.metrics
+            self.kernel = updates.kernel or self.kernel
+            self.progress.round_ends(updates.rows)
+            if self.batch_hooks:
+                results = states.metric_results(self.model, metrics)
+                self.run_callback(handlers.on_train_batch_end, stop - 1, dict(results))
+                if self.model.stop_training:
+                    return results
+            if time.monotonic() - shown > 0.5:
+                shown = time.monotonic()
+                self.progress.show(states.metric_results(self.model, metrics))
+        return states.metric_results(self.model, metrics)
+
+    def evaluate(self) -> dict[str, float]:
+        results = states.metric_results(self.model, total_metrics(self.workers.evaluate(self.state)))
+        return {f"val_{name}": value for name, value in results.items()}
+
+    def _state_for(self, shard: int) -> State:
+        return start_state(self.state, self.own.get(shard), self.fresh, self.layout, self.schedule.optimizer_state)
+
+    def _with_own_states(self, updates: _Totals) -> Iterator[tuple[State, int]]:
+        for update in updates:
+            if self.schedule.optimizer_state == "local" and update.state is not None:
+                # Kept here, not on the worker, so that a replacement finds it. Costs one state per worker.
+                self.own[update.shard] = update.state
+            yield update.state, update.rows
+
+
+class _Totals:
+    """Passes updates on, one at a time, and adds up their metric states and rows."""
+
+    def __init__(self, updates: Iterator[Update]):
+        self._updates = updates
+        self.metrics: np.ndarray = np.zeros(0)
+        self.rows = 0
+        self.kernel: str | None = None
+
+    def __iter__(self) -> Iterator[Update]:
+        for update in self._updates:
+            if update.metrics is not None:
+                self.metrics = update.metrics if self.rows == 0 else self.metrics + update.metrics
+            self.rows += update.rows
+            # A worker without rows in this round compiled nothing.
+            self.kernel = update.kernel if update.rows else self.kernel
+            yield update
+
+
+def total_metrics(updates: Iterator[Update]) -> np.ndarray:
+    """Metric states summed over the workers: those of one process over all rows."""
+    totals = _Totals(updates)
+    for _ in totals:
+        pass
+    return totals.metrics
+
+
+def _overrides_batch_hooks(callback: keras.callbacks.Callback) -> bool:
+    hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    return any(getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook) for hook in hooks) or any(
+        hook in vars(callback) for hook in hooks
+    )
+
+
+def warn_about_validation_hooks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Tells of hooks that never run here, because predictions and evaluations happen on the executors."""
+    for callback in callbacks:
+        for hook in ("on_test_batch_begin", "on_test_batch_end", "on_test_begin", "on_test_end"):
+            own = getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
+            if own and not type(callback).__module__.startswith("keras."):
+                warnings.warn(
+                    f"{type(callback).__name__}.{hook} will not run: validation happens on the executors. "
+                    "Its results are in the logs of on_epoch_end.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )

@@ -1,0 +1,180 @@
+"""Keras model ↔ flat vectors: everything that training changes, in one fixed layout."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+
+class State(NamedTuple):
+    """The whole training state of a Keras model: weights first, then the optimizer's variables.
+
+    Args:
+        values: all floating-point variables, float32 (float64 if the model has a float64 variable).
+        integers: all integer variables (such as the optimizer's iterations), int64, because a float32 cannot
+            count beyond 2**24.
+    """
+
+    values: np.ndarray
+    integers: np.ndarray
+
+
+class Entry(NamedTuple):
+    """Where one variable lies: in `values`, or in `integers` if `integer`."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    integer: bool
+    start: int
+    stop: int
+
+
+class Layout(NamedTuple):
+    """The order of a model's variables in its `State`.
+
+    Args:
+        entries: one for each variable, weights first.
+        dtype: of `State.values`.
+        sizes: lengths of (values, integers).
+        weight_sizes: how much of each vector the model's weights take; the optimizer's variables follow.
+        iterations: index of the optimizer's step counter in `integers`, or None.
+        learning_rate: index of the optimizer's learning rate in `values`, or None where a schedule makes it.
+        moments: (mean, variance) pairs of slices of `values`: BatchNormalization's moving statistics.
+    """
+
+    entries: tuple[Entry, ...]
+    dtype: str
+    sizes: tuple[int, int]
+    weight_sizes: tuple[int, int]
+    iterations: int | None
+    learning_rate: int | None
+    moments: tuple[tuple[slice, slice], ...]
+
+
+def variables(model: keras.Model) -> list[Any]:
+    """The variables of a model's state, in the order of its layout."""
+    optimizer = list(model.optimizer.variables) if model.optimizer is not None else []
+    return [*model.trainable_weights, *model.non_trainable_weights, *optimizer]
+
+
+def layout_of(model: keras.Model) -> Layout:
+    """The layout of a built model. The same architecture gives the same layout in every process."""
+    weight_count = len(model.trainable_weights) + len(model.non_trainable_weights)
+    entries, sizes, weight_sizes, position = [], [0, 0], (0, 0), {}
+    for index, variable in enumerate(variables(model)):
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        integer = "int" in dtype or dtype == "bool"
+        size = int(np.prod(variable.shape, dtype="int64"))
+        start = sizes[integer]
+        sizes[integer] += size
+        entries.append(Entry(variable.path, tuple(variable.shape), dtype, integer, start, start + size))
+        position[id(variable)] = slice(start, start + size)
+        if index < weight_count:
+            weight_sizes = tuple(sizes)
+    wide = any(entry.dtype == "float64" for entry in entries)
+    optimizer = model.optimizer
+    rate = getattr(optimizer, "_learning_rate", None)
+    iterations = position.get(id(getattr(optimizer, "iterations", None)))
+    return Layout(
+        entries=tuple(entries),
+        dtype="float64" if wide else "float32",
+        sizes=tuple(sizes),
+        weight_sizes=weight_sizes,
+        iterations=iterations.start if iterations else None,
+        learning_rate=position[id(rate)].start if id(rate) in position else None,
+        moments=tuple(
+            (position[id(layer.moving_mean)], position[id(layer.moving_variance)])
+            for layer in model._flatten_layers()
+            if isinstance(layer, keras.layers.BatchNormalization) and id(layer.moving_mean) in position
+        ),
+    )
+
+
+def read(model: keras.Model, layout: Layout) -> State:
+    values = np.empty(layout.sizes[0], layout.dtype)
+    integers = np.empty(layout.sizes[1], "int64")
+    for entry, variable in zip(layout.entries, variables(model)):
+        vector = integers if entry.integer else values
+        vector[entry.start : entry.stop] = keras.ops.convert_to_numpy(variable.value).reshape(-1)
+    return State(values, integers)
+
+
+def write(model: keras.Model, layout: Layout, state: State) -> None:
+    for entry, variable in zip(layout.entries, variables(model)):
+        vector = state.integers if entry.integer else state.values
+        variable.assign(vector[entry.start : entry.stop].reshape(entry.shape).astype(entry.dtype))
+
+
+def read_metrics(model: keras.Model) -> np.ndarray:
+    """The states of all metrics, the loss included, as one float64 vector."""
+    parts = [keras.ops.convert_to_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
+    return np.concatenate(parts).astype("float64") if parts else np.empty(0)
+
+
+def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
+    """Turns metric states into results: {"loss": …, "accuracy": …}, as `Model.fit` logs them."""
+    start = 0
+    for variable in model.metrics_variables:
+        size = int(np.prod(variable.shape, dtype="int64"))
+        part = states[start : start + size].reshape(variable.shape)
+        variable.assign(part.astype(keras.backend.standardize_dtype(variable.dtype)))
+        start += size
+    if start != len(states):
+        raise RuntimeError(
+            f"The workers' metrics have {len(states)} numbers, the driver's {start}: "
+            "the model creates metrics in train_step that it does not create when it is built."
+        )
+    results = model.get_metrics_result()
+    model.reset_metrics()
+    flat = {}
+    for name, value in results.items():
+        if isinstance(value, dict):
+            flat.update(value)
+        else:
+            flat[name] = value
+    return {
+        name: float(value) if np.ndim(value) == 0 else np.asarray(keras.ops.convert_to_numpy(value)).tolist()
+        for name, value in flat.items()
+    }
+
+
+def seed_variables(model: keras.Model) -> list[Any]:
+    """The states of the model's random number generators (dropout, noise, augmentation)."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.non_trainable_variables if id(variable) not in weights]
+
+
+def architecture(model: keras.Model) -> str:
+    """A compiled model's structure as JSON, without its weights: what the closure carries to the workers."""
+    for layer in model._flatten_layers():
+        if hasattr(layer, "save_assets") and not layer.get_config().get("vocabulary"):
+            raise ValueError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) keeps a vocabulary outside its weights, and only "
+                "weights travel to the workers. Apply it before training, with StringIndexer or the layer itself."
+            )
+    return json.dumps(keras.saving.serialize_keras_object(model))
+
+
+def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sample: Any) -> keras.Model:
+    """Builds a compiled model from its architecture; its weights are set by `write`."""
+    model = keras.saving.deserialize_keras_object(
+        json.loads(model_json), custom_objects=custom_objects, safe_mode=safe_mode
+    )
+    build(model, sample)
+    return model
+
+
+def build(model: keras.Model, sample: Any) -> None:
+    """Creates every variable of a compiled model: weights, metrics and the optimizer's, as `fit` would.
+
+    Args:
+        sample: (x, y) or (x, y, sample_weight) with one row, of the shapes and dtypes that training will have.
+    """
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(sample)
+    model._symbolic_build(data_batch=(x, y, sample_weight))
+    if model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)

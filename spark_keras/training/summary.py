@@ -1,0 +1,70 @@
+"""What a fit tells of itself: history, rows, rounds and where the time went."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class KerasTrainingSummary:
+    """Summary of a fit; kept with the saved model.
+
+    Args:
+        history: results per epoch, as in Keras' `History.history`: {"loss": […], "val_loss": […], …}, exact over all
+            workers.
+        epochs: epochs that were trained.
+        numWorkers: number of workers.
+        averagingFrequency: minibatches between two averagings, or "epoch".
+        batchSize: rows per minibatch and worker.
+        rows: rows trained per epoch, for each worker.
+        validationRows: rows held out, for each worker.
+        skippedRows: rows left out for null or NaN (`handleInvalid`), by column.
+        rounds: averagings in the whole fit.
+        kernel: how rounds were compiled: "xla", "graph" or "steps".
+        seconds: wall-clock time by phase: "start" (job, rows, imports, model), "train", "evaluate", "callbacks",
+            "total".
+    """
+
+    history: dict[str, list[float]]
+    epochs: int
+    numWorkers: int
+    averagingFrequency: int | str
+    batchSize: int
+    rows: list[int]
+    validationRows: list[int]
+    skippedRows: dict[str, int]
+    rounds: int
+    kernel: str
+    seconds: dict[str, float]
+
+    @property
+    def totalIterations(self) -> int:
+        """Epochs trained, under the name that Spark ML's summaries use."""
+        return self.epochs
+
+    @property
+    def objectiveHistory(self) -> list[float]:
+        """Training loss per epoch, under the name that Spark ML's summaries use."""
+        return self.history.get("loss", [])
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> KerasTrainingSummary:
+        fields: dict[str, Any] = json.loads(text)
+        return cls(**fields)
+
+    def __str__(self) -> str:
+        last = ", ".join(f"{name} {_figure(values[-1])}" for name, values in self.history.items() if values)
+        skipped = f", {sum(self.skippedRows.values())} rows skipped" if self.skippedRows else ""
+        return (
+            f"{self.epochs} epochs of {sum(self.rows):,} rows on {self.numWorkers} workers in "
+            f"{self.seconds['total']:.1f} s ({self.rounds} rounds, kernel {self.kernel}{skipped}): {last}"
+        )
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

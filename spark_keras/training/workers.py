@@ -1,0 +1,272 @@
+"""Resident workers, as the driver sees them: start, ask, replace a dead one, give up the slots for a while, stop.
+
+The training loop knows only `Workers`; how a round reaches the rows is settled here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import threading
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from spark_keras import cluster
+from spark_keras.training import wire
+from spark_keras.training import worker as worker_side
+from spark_keras.training.state import State
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerError(RuntimeError):
+    """An exception on a worker, with the worker's own traceback."""
+
+
+class ShardInfo(NamedTuple):
+    """What a worker tells of its shard when it joins."""
+
+    rows: int
+    validation_rows: int
+    skipped: dict[str, int]
+    seconds: dict[str, float]
+
+
+class Update(NamedTuple):
+    """A worker's answer: the state after the round (None for an evaluation or no rows), metric states, rows."""
+
+    shard: int
+    state: State | None
+    metrics: np.ndarray | None
+    rows: int
+    kernel: str | None
+    seconds: float
+
+
+class Workers(Protocol):
+    """The seam between the training loop and the way in which rounds reach the rows."""
+
+    def train(self, epoch: int, start: int, stop: int, states: Callable[[int], State]) -> Iterator[Update]:
+        """Trains minibatches `start` to `stop` of an epoch; yields the updates in shard order."""
+
+    def evaluate(self, state: State) -> Iterator[Update]:
+        """Evaluates the validation rows; yields the updates in shard order."""
+
+    def yielding_slots(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, a Spark job that finds no free slot gets the workers'."""
+
+
+class ResidentWorkers:
+    """One Spark job for the whole fit: a task for each shard, all of them talking to the driver.
+
+    Args:
+        dataset: the columns that `task.columns` names, with one partition per worker.
+        task: for the closure; its endpoint is filled in here.
+        frequency: minibatches between two averagings.
+
+    Attributes:
+        kernel: how rounds are compiled; set when the number of rows is known.
+    """
+
+    # As Spark's own spark.task.maxFailures.
+    MAX_FAILURES = 4
+    STOP_SECONDS = 10.0
+
+    def __init__(self, dataset: Any, task: worker_side.WorkerTask, count: int, frequency: int, description: str):
+        self._dataset, self._task, self._count = dataset, task, count
+        self._frequency = frequency
+        self._description = description
+        self._spark = dataset.sparkSession
+        self._name = uuid.uuid4().hex[:12]
+        self._members: dict[int, tuple[bytes, int]] = {}
+        self._infos: dict[int, ShardInfo] = {}
+        self._pending: dict[int, list[Any]] = {}
+        self._answers: dict[int, tuple[dict[str, Any], list[np.ndarray]]] = {}
+        self._ticket = 0
+        self._failures = 0
+        self._warned: set[str] = set()
+        self._suspended = False
+        self._job: cluster.Job | None = None
+        self.kernel = "graph"
+
+    def __enter__(self) -> ResidentWorkers:
+        with contextlib.ExitStack() as stack:
+            bind, host, ports = cluster.listening_address(self._spark)
+            stack.enter_context(cluster.fit_group(self._name))
+            self._server = wire.listen(bind, host, ports, cluster.encrypted(self._spark))
+            stack.callback(self._server.close)
+            stack.push(self._leave)
+            self._submit()
+            self._wait_for(lambda: len(self._members) == self._count)
+            self._on_exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._on_exit.__exit__(*exception)
+
+    @property
+    def infos(self) -> list[ShardInfo]:
+        """One for each shard."""
+        return [self._infos[shard] for shard in range(self._count)]
+
+    # --- requests ---
+
+    def train(self, epoch: int, start: int, stop: int, states: Callable[[int], State]) -> Iterator[Update]:
+        header = {"type": "train", "epoch": epoch, "start": start, "stop": stop, "frequency": self._frequency}
+        yield from self._ask(header, states, range(self._count))
+
+    def evaluate(self, state: State) -> Iterator[Update]:
+        shards = [shard for shard in range(self._count) if self._infos[shard].validation_rows]
+        yield from self._ask({"type": "evaluate"}, lambda shard: state, shards)
+
+    def _ask(self, header: dict[str, Any], states: Callable[[int], State], shards: Any) -> Iterator[Update]:
+        self._ticket += 1
+        header = {**header, "ticket": self._ticket, "kernel": self.kernel}
+        self._answers = {}
+        self._pending = {shard: wire.encode(header, states(shard)) for shard in shards}
+        for shard in list(self._pending):
+            self._send(shard, self._pending[shard])
+        for shard in shards:
+            while not self._complete(shard):
+                announced = self._answers.get(shard)
+                if announced is None:
+                    self._wait_for(lambda: shard in self._answers)
+                else:
+                    # Large states come when they are asked for, one at a time.
+                    self._send(shard, wire.encode({"type": "fetch", "ticket": self._ticket}))
+                    self._wait_for(lambda: self._answers.get(shard) is not announced)
+            answer, arrays = self._answers.pop(shard)
+            del self._pending[shard]
+            self._warn(answer.get("warning"))
+            state = State(*arrays[:2]) if len(arrays) == 3 else None
+            metrics = arrays[-1] if arrays else None
+            yield Update(shard, state, metrics, answer["rows"], answer.get("kernel"), answer["seconds"])
+
+    def _complete(self, shard: int) -> bool:
+        if shard not in self._answers:
+            return False
+        answer, arrays = self._answers[shard]
+        return answer["rows"] == 0 or bool(arrays)
+
+    # --- messages ---
+
+    def _send(self, shard: int, frames: list[Any]) -> None:
+        if shard in self._members:
+            self._server.socket.send_multipart([self._members[shard][0], *frames], copy=False)
+
+    def _wait_for(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            if self._server.socket.poll(50):
+                self._receive()
+            elif self._job is not None and not self._job.running:
+                self._job_has_ended()
+
+    def _receive(self) -> None:
+        sender, *frames = self._server.socket.recv_multipart(copy=False)
+        header, arrays = wire.decode(frames)
+        identity, kind = bytes(sender.buffer), header["type"]
+        if kind == "error":
+            self._raise(header)
+        if kind == "join":
+            self._join(identity, header)
+            return
+        shard = next((shard for shard, member in self._members.items() if member[0] == identity), None)
+        if shard is None or header["ticket"] != self._ticket or shard not in self._pending:
+            return  # late message of a worker that was replaced
+        if kind == "done":
+            self._answers[shard] = (header, arrays)
+        elif shard in self._answers:
+            self._answers[shard] = (self._answers[shard][0], arrays)
+
+    def _join(self, identity: bytes, header: dict[str, Any]) -> None:
+        shard, attempt = header["shard"], header["attempt"]
+        if shard in self._members and self._members[shard][1] > attempt:
+            return
+        if shard in self._infos:
+            logger.warning("%s: worker %d was replaced by attempt %d", self._description, shard, attempt)
+        self._members[shard] = (identity, attempt)
+        self._infos[shard] = ShardInfo(header["rows"], header["validation_rows"], header["skipped"], header["seconds"])
+        self._warn(header.get("warning"))
+        if shard in self._pending:
+            # The replacement repeats the round from the same state, to the same bits.
+            self._answers.pop(shard, None)
+            self._send(shard, self._pending[shard])
+
+    def _raise(self, header: dict[str, Any]) -> None:
+        if header["invalid_data"]:
+            raise ValueError(header["message"])
+        raise WorkerError(
+            f"{self._description}: worker {header['shard']} failed. Its traceback:\n\n{header['traceback']}"
+        )
+
+    def _warn(self, message: str | None) -> None:
+        if message and message not in self._warned:
+            self._warned.add(message)
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+    # --- the job ---
+
+    def _submit(self) -> None:
+        self._members.clear()
+        task = self._task._replace(endpoint=self._server.endpoint)
+        result = self._dataset.mapInArrow(functools.partial(worker_side.run, task), worker_side.RESULT_SCHEMA)
+        self._job = cluster.Job(self._spark, self._name, self._description, result.collect)
+
+    def _job_has_ended(self) -> None:
+        """Spark announces a death as the job's exception, where it does not retry the task itself (`local[N]`)."""
+        while self._server.socket.poll(500):
+            self._receive()  # a worker's own error says more than the job's
+        error = self._job.error
+        if error is None:
+            raise WorkerError(f"{self._description}: the Spark job ended before the fit did.")
+        crashed = "Python worker exited unexpectedly" in str(error) or "PYTHON_WORKER_EXITED" in str(error)
+        self._failures += 1
+        if not crashed or self._failures >= self.MAX_FAILURES:
+            raise WorkerError(f"{self._description}: the Spark job failed: {error}") from error
+        logger.warning("%s: a worker died; the job is submitted again", self._description)
+        self._submit()
+
+    def _leave(self, *exception: Any) -> None:
+        """Ends the tasks: at once by message when they wait for one, else by cancelling the job."""
+        if self._job is None:
+            return
+        self._stop()
+        self._job.join(1.0 if any(exception) else self.STOP_SECONDS)
+        if self._job.running:
+            self._job.cancel()
+            self._job.join(self.STOP_SECONDS)
+
+    def _stop(self) -> None:
+        for shard in list(self._members):
+            self._send(shard, wire.encode({"type": "stop"}))
+
+    @contextlib.contextmanager
+    def yielding_slots(self) -> Iterator[None]:
+        done = threading.Event()
+        watch = threading.Thread(target=self._watch_for_waiting_jobs, args=(done,), daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watch.join()
+            if self._suspended:
+                self._suspended = False
+                self._submit()
+                self._wait_for(lambda: len(self._members) == self._count)
+
+    def _watch_for_waiting_jobs(self, done: threading.Event) -> None:
+        # The fit's own thread is busy with callbacks and does not touch the socket meanwhile.
+        while not done.wait(0.5):
+            if not self._suspended and cluster.jobs_waiting_for_slots(self._spark):
+                logger.info("%s: the workers give up their slots for another job", self._description)
+                self._suspended = True
+                self._stop()
+                self._job.join(self.STOP_SECONDS)
+                if self._job.running:
+                    self._job.cancel()

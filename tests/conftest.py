@@ -1,0 +1,51 @@
+"""One Spark session for all tests; the kind of session is a fixture, so that a test runs on each kind unchanged."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["PYSPARK_PYTHON"] = sys.executable
+
+import pytest  # noqa: E402
+
+LOCAL = "local[2]"
+CLUSTER = "local-cluster[2,1,1024]"
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def session_for(master: str):
+    """The session of this kind; the one of another kind is stopped, because a process has one Spark context."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    context = SparkContext._active_spark_context
+    if context is not None and context.master != master:
+        SparkSession.builder.getOrCreate().stop()
+    spark = (
+        SparkSession.builder.master(master)
+        .appName("spark_keras tests")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.driver.memory", "2g")
+        .config("spark.sql.shuffle.partitions", "4")
+        .config("spark.executorEnv.PYTHONPATH", os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]))
+        .getOrCreate()
+    )
+    spark.sparkContext.setLogLevel("OFF")
+    return spark
+
+
+@pytest.fixture
+def spark(request):
+    """A Spark session, `local[2]` unless a test is parametrized with `every_session`."""
+    return session_for(getattr(request, "param", LOCAL))
+
+
+every_session = pytest.mark.parametrize("spark", [LOCAL, CLUSTER], indirect=True)
+
+
+def pytest_collection_modifyitems(items):
+    # Grouped by session, because each change starts new executors that import TensorFlow again.
+    items.sort(key=lambda item: getattr(item, "callspec", None) is not None and CLUSTER in item.callspec.params.values())
