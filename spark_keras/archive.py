@@ -71,8 +71,8 @@ class KerasArchive:
                 archive.write(self.data)
             try:
                 with warnings.catch_warnings():
-                    # Two variables are an optimizer that was never used: there is nothing to skip.
-                    warnings.filterwarnings("ignore", ".*saved optimizer has 2 variables", UserWarning)
+                    # One or two variables are those of an optimizer that was never used: there is nothing to skip.
+                    warnings.filterwarnings("ignore", ".*saved optimizer has [12] variables", UserWarning)
                     return keras.saving.load_model(
                         path, custom_objects=custom_objects, compile=compile, safe_mode=not self.trusted
                     )

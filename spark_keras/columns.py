@@ -60,6 +60,13 @@ class TensorColumn(NamedTuple):
 # --- on the driver -------------------------------------------------------------------------------------------------
 
 
+def reference(column: str) -> Any:
+    """A column of any name; dots and backticks are part of it."""
+    from pyspark.sql import functions as F
+
+    return F.col("`" + column.replace("`", "``") + "`")
+
+
 def check_column(dataset: Any, param: str, column: str) -> Any:
     """Returns the column's Spark type, or raises a `ValueError` that lists the columns there are."""
     from pyspark.sql.types import StructType
@@ -131,7 +138,7 @@ def expression(dataset: Any, tensor: TensorColumn) -> Any:
             wire = "double" if tensor.dtype == "float64" else "float"
         else:
             wire = "bigint" if isinstance(element, (IntegralType, BooleanType)) else "double"
-        source = F.col(f"`{column}`")
+        source = reference(column)
         if isinstance(data_type, VectorUDT):
             parts.append(vector_to_array(source, "float32" if wire == "float" else "float64"))
         else:

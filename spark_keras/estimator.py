@@ -66,11 +66,11 @@ class _Trained(
     def _fit(self, dataset: Any) -> Any:
         spark = dataset.sparkSession
         self._check_output_columns(dataset)
+        count = self._workers(spark)
         model, trusted = self._new_model()
         spec, outputs = tensors.training_columns(dataset, self, model, self._classifies)
         self._check_outputs(outputs)
         states.build(model, spec.sample())
-        count = self._workers(spark)
         frequency = self.getAveragingFrequency()
         task = WorkerTask(
             endpoint=wire.Endpoint(""),  # known when the fit's own socket is open
@@ -247,8 +247,8 @@ def _copied(callback: Any) -> Any:
 class KerasEstimator(_Trained, params.HasLabels, params.HasOutputs, Estimator):
     """Trains a Keras model on the executors, with any tensors in and out.
 
-    Synchronous data-parallel training: each worker trains its shard for `averagingFrequency` minibatches, then the driver
-    averages their parameters, weighted by the rows trained.
+    Synchronous data-parallel training: each worker trains its shard for `averagingFrequency` minibatches, then the
+    driver averages their parameters, weighted by the rows trained.
 
     Args:
         model: a compiled keras.Model, or the path or bytes of a `.keras` archive. The model itself is never changed.
@@ -339,8 +339,8 @@ class KerasEstimator(_Trained, params.HasLabels, params.HasOutputs, Estimator):
 class KerasClassifier(_Trained, params.ClassificationParams, Estimator):
     """Trains a Keras classifier: class indices in, `prediction`, `probability` and `rawPrediction` out.
 
-    The model has one output: one number for each class, or one sigmoid (or logit) for two classes. Labels are indices in
-    [0, number of classes); they are one-hot encoded where the loss wants that.
+    The model has one output: one number for each class, or one sigmoid (or logit) for two classes. Labels are indices
+    in [0, number of classes); they are one-hot encoded where the loss wants that.
 
     Args:
         model: a compiled keras.Model, or the path or bytes of a `.keras` archive. The model itself is never changed.

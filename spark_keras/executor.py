@@ -6,11 +6,14 @@ imported.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Any, NamedTuple
 
 import cloudpickle
+
+logger = logging.getLogger(__name__)
 
 
 class ProcessSettings(NamedTuple):
@@ -20,21 +23,36 @@ class ProcessSettings(NamedTuple):
         threads: CPU threads for one task.
         backend: Keras backend.
         floatx: default float type of Keras.
-        custom_objects: cloudpickled {name: class or function}. Pickled apart from the closure, so that they are
+        custom_objects: (name, cloudpickled class or function). Pickled apart from the closure, so that they are
             unpickled only when the process is ready to import Keras.
     """
 
     threads: int
     backend: str
     floatx: str
-    custom_objects: bytes
+    custom_objects: tuple[tuple[str, bytes], ...]
 
     @classmethod
     def of_driver(cls, threads: int, custom_objects: dict[str, Any]) -> ProcessSettings:
         import keras
 
         objects = {**keras.saving.get_custom_objects(), **custom_objects}
-        return cls(threads, keras.backend.backend(), keras.config.floatx(), cloudpickle.dumps(objects))
+        pickled = tuple((name, _pickled(value)) for name, value in sorted(objects.items()))
+        return cls(threads, keras.backend.backend(), keras.config.floatx(), pickled)
+
+
+def _pickled(value: Any) -> bytes:
+    """An object with its code, unless it comes from an installed package, which executors have installed as well."""
+    module = sys.modules.get(getattr(value, "__module__", None) or "")
+    path = getattr(module, "__file__", None)
+    installed = path is None or any(part in path for part in ("site-packages", "dist-packages", sys.prefix + os.sep))
+    if installed or module.__name__ in cloudpickle.list_registry_pickle_by_value():
+        return cloudpickle.dumps(value)
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(value)
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
 
 
 _threads_of_process: int | None = None
@@ -63,7 +81,11 @@ def prepare(settings: ProcessSettings) -> str | None:
 
 
 def enter_keras(settings: ProcessSettings) -> dict[str, Any]:
-    """Imports Keras, configures it as on the driver, and returns the custom objects."""
+    """Imports Keras, configures it as on the driver, and returns the custom objects.
+
+    An object that cannot be unpickled here is left out with a log message: it may be one that the model does not use,
+    and if it does, Keras names it.
+    """
     import keras
 
     if keras.backend.backend() != settings.backend:
@@ -73,4 +95,10 @@ def enter_keras(settings: ProcessSettings) -> dict[str, Any]:
             "on a cluster."
         )
     keras.config.set_floatx(settings.floatx)
-    return cloudpickle.loads(settings.custom_objects)
+    objects = {}
+    for name, pickled in settings.custom_objects:
+        try:
+            objects[name] = cloudpickle.loads(pickled)
+        except ImportError as error:
+            logger.warning("The custom object %r cannot be imported on this executor: %s", name, error)
+    return objects

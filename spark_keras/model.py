@@ -50,7 +50,8 @@ class _Forward(
     def _driver_model(self) -> keras.Model:
         """A model for looking at its inputs and outputs; never called with data, so that it can be shared."""
         archive = self._archive()
-        return _driver_models.get(archive.digest, lambda: archive.load(self.getCustomObjects(), compile=False))
+        key = (archive.digest, archive.trusted, *sorted((name, id(o)) for name, o in self.getCustomObjects().items()))
+        return _driver_models.get(key, lambda: archive.load(self.getCustomObjects(), compile=False))
 
     def _outputs(self, dataset: Any, layer: str | None = None) -> tuple[Any, tuple[Tensor, ...]]:
         """(input tensors with their columns and shapes, the model's output tensors), checked against the DataFrame."""
@@ -79,9 +80,8 @@ class _Forward(
         expressions = [columns.expression(dataset, tensor) for tensor in inputs]
         wire_types = [field.dataType.simpleString() for field in dataset.select(*expressions).schema]
         function = forward.spark_function(task, return_type, wire_types)
-        if self.getHandleInvalid() == "skip":
-            # Else Spark would push the filter below the projection and run the model twice.
-            function = function.asNondeterministic()
+        # Else Spark would push a filter on an output below the projection and run the model twice.
+        function = function.asNondeterministic()
         name = f"_{self.uid}"
         applied = dataset.withColumn(name, function(*expressions))
         if self.getHandleInvalid() == "skip":
@@ -141,7 +141,7 @@ class _TensorOutputs(_Forward, params.HasOutputs, params.PredictionParams):
         types = ", ".join(f"{field} {_sql_type(output)}" for field, output in zip(fields, outputs) if field)
         applied, struct = self._applied(dataset, inputs, forward.TensorHead(fields), types, layer)
         wanted = [F.col(f"`{struct}`.{field}").alias(name) for field, name in zip(fields, names) if field and name]
-        return applied.select(*(F.col(f"`{column}`") for column in dataset.columns), *wanted)
+        return applied.select("*", *wanted).drop(struct)
 
 
 class KerasTransformer(Transformer, _TensorOutputs):
@@ -270,9 +270,8 @@ class KerasRegressionModel(_FittedModel, params.PredictionParams):
         columns.check_new_column(dataset, "predictionCol", prediction)
         scalar = outputs[0].shape in ((), (1,))
         number = "double" if scalar else _sql_type(outputs[0]._replace(dtype="float64"))
-        applied, struct = self._applied(dataset, inputs, forward.RegressionHead(), f"prediction {number}")
-        kept = (F.col(f"`{column}`") for column in dataset.columns)
-        return applied.select(*kept, F.col(f"`{struct}`.prediction").alias(prediction))
+        applied, struct = self._applied(dataset, inputs, forward.RegressionHead(scalar), f"prediction {number}")
+        return applied.select("*", F.col(f"`{struct}`.prediction").alias(prediction)).drop(struct)
 
 
 class KerasClassificationModel(_FittedModel, params.PredictionParams, params.ClassificationParams):
@@ -301,7 +300,10 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
     @property
     def numClasses(self) -> int:
         """Number of classes."""
-        return max(2, self.toKeras().output_shape[-1])
+        model = self.toKeras()
+        if isinstance(model, (keras.Sequential, keras.src.models.Functional)):
+            return max(2, model.output_shape[-1])
+        return max(2, model.layers[-1].output.shape[-1])
 
     def _transform(self, dataset: Any) -> Any:
         from pyspark.ml.functions import array_to_vector
@@ -329,10 +331,10 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
             if name != "prediction":
                 value = F.when(value.isNotNull(), array_to_vector(value))
             made.append(value.alias(column, metadata=self._attributes(name, column, classes)))
-        return applied.select(*(F.col(f"`{column}`") for column in dataset.columns), *made)
+        return applied.select("*", *made).drop(struct)
 
     def _logits(self) -> bool:
-        return signature.from_logits(signature.loss_of(self.toKeras(), 0, "output"))
+        return signature.from_logits(signature.only_loss_of(self.toKeras()))
 
     def _attributes(self, name: str, column: str, classes: int) -> dict[str, Any]:
         """ML attributes, as Spark's own classifiers write them."""

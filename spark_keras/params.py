@@ -74,6 +74,16 @@ def _fraction(value: Any) -> float:
     return number
 
 
+def _thresholds(value: Any) -> list[float]:
+    numbers = TypeConverters.toListFloat(value)
+    if any(number < 0 for number in numbers) or numbers.count(0.0) > 1:
+        raise ValueError(
+            f"Invalid value for Param `thresholds`. Received: {numbers}. "
+            "Expected: positive numbers, of which at most one may be 0."
+        )
+    return numbers
+
+
 def _named_columns(name: str) -> Callable[[Any], dict[str, str] | list[str]]:
     def convert(value: Any) -> dict[str, str] | list[str]:
         if isinstance(value, Mapping) and all(isinstance(part, str) for item in value.items() for part in item):
@@ -117,7 +127,7 @@ def _callbacks(value: Any) -> list[Any]:
     return callbacks
 
 
-# --- mixins -----------------------------------------------------------------------------------------------------------
+# --- mixins --------------------------------------------------------------------------------------------------------
 
 
 class HasModel(Params):
@@ -198,7 +208,8 @@ class HasInputs(Params):
     inputCols: Param[dict[str, str] | list[str]] = Param(
         Params._dummy(),
         "inputCols",
-        'columns of a model with several inputs: {"input name": "column"}, or a list in the order of the model\'s inputs',
+        'columns of a model with several inputs: {"input name": "column"}, or a list in the order of the model\'s '
+        "inputs",
         _named_columns("inputCols"),
     )  # type: ignore[arg-type]
 
@@ -225,7 +236,8 @@ class HasOutputs(Params):
     outputCols: Param[dict[str, str] | list[str]] = Param(
         Params._dummy(),
         "outputCols",
-        'columns for the model\'s outputs: {"output name": "column"}, or a list in the order of the model\'s outputs; an output named "" is left out',
+        'columns for the model\'s outputs: {"output name": "column"}, or a list in the order of the model\'s '
+        'outputs; an output named "" is left out',
         _named_columns("outputCols"),
     )  # type: ignore[arg-type]
 
@@ -260,7 +272,8 @@ class HasLabels(Params):
     labelCols: Param[dict[str, str] | list[str]] = Param(
         Params._dummy(),
         "labelCols",
-        'label columns of a model with several outputs: {"output name": "column"}, or a list in the order of the model\'s outputs; instead of labelCol',
+        'label columns of a model with several outputs: {"output name": "column"}, or a list in the order of the '
+        "model's outputs; instead of labelCol",
         _named_columns("labelCols"),
     )  # type: ignore[arg-type]
 
@@ -320,7 +333,8 @@ class HasTraining(Params):
     optimizerState: Param[str] = Param(
         Params._dummy(),
         "optimizerState",
-        'what becomes of the optimizer\'s variables (Adam\'s moments, momentum) when parameters are averaged: "average" averages them, too; "local" leaves each worker its own; "reset" starts them anew in each round',
+        "what becomes of the optimizer's variables (Adam's moments, momentum) when parameters are averaged: "
+        '"average" averages them, too; "local" leaves each worker its own; "reset" starts them anew in each round',
         _one_of("optimizerState", "average", "local", "reset"),
     )  # type: ignore[arg-type]
 
@@ -419,7 +433,7 @@ class HasTraining(Params):
         return self._set(verbose=value)
 
 
-# --- setters for pyspark's own mixins -----------------------------------------------------------------------------------
+# --- setters for pyspark's own mixins ------------------------------------------------------------------------------
 
 
 class FeaturesParams(HasFeaturesCol):
@@ -464,6 +478,14 @@ class PredictionParams(HasPredictionCol):
 
 class ClassificationParams(HasRawPredictionCol, HasProbabilityCol, HasThresholds):
     """A classifier's other output columns."""
+
+    thresholds: Param[list[float]] = Param(  # type: ignore[assignment]
+        Params._dummy(),
+        "thresholds",
+        "one number for each class: the class with the largest probability / threshold is predicted; numbers are "
+        "positive, and at most one may be 0",
+        _thresholds,  # type: ignore[arg-type]
+    )
 
     def setRawPredictionCol(self, value: str) -> Any:
         """Sets `rawPredictionCol`."""

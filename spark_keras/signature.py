@@ -59,6 +59,12 @@ def loss_of(model: keras.Model, index: int, name: str) -> Any:
     return loss
 
 
+def only_loss_of(model: keras.Model) -> Any:
+    """The loss of a model with one output, however it was given to compile()."""
+    losses = keras.tree.flatten(getattr(model, "loss", None))
+    return losses[0] if len(losses) == 1 else None
+
+
 _CATEGORICAL = {"categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge"}
 
 

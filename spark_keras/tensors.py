@@ -81,7 +81,8 @@ def _scalars(dataset: Any, name: str, several: Sequence[str], wanted: Sequence[T
                 f"Column {column!r} in Param `featuresCols` is not a scalar. Received type: "
                 f"{data_type.simpleString()}. Expected: numbers or booleans; an array or vector goes into featuresCol."
             )
-    return TensorColumn(name, "featuresCols", tuple(several), (), _numpy_dtype(wanted[0] if wanted else None), 1)
+    depth = 1 if len(several) > 1 else 0
+    return TensorColumn(name, "featuresCols", tuple(several), (), _numpy_dtype(wanted[0] if wanted else None), depth)
 
 
 def _numpy_dtype(tensor: Tensor | None) -> str:
@@ -98,7 +99,7 @@ def _numpy_dtype(tensor: Tensor | None) -> str:
 def _known_shape(dataset: Any, tensor: TensorColumn) -> tuple[int, ...] | None:
     if tensor.depth == 0:
         return ()
-    if len(tensor.columns) > 1 or tensor.param == "featuresCols":
+    if len(tensor.columns) > 1:
         return (len(tensor.columns),)
     length = columns.static_length(dataset, tensor.columns[0]) if tensor.depth == 1 else None
     return (length,) if length else None
@@ -147,6 +148,7 @@ def training_columns(
                 f"Column {weight_col!r} in Param `weightCol` is not a scalar. Expected: one number for each row."
             )
         weight = weight._replace(dtype="float32", non_negative=True)
+    validation = _validates(dataset, stage)
     found = found_shapes(dataset, [*features, *labels])
     features = settle_inputs(model, features, found[: len(features)])
     outputs, structure = signature.outputs_of(model, symbolic_inputs(features))
@@ -155,6 +157,19 @@ def training_columns(
         settle_label(label, shape, output, signature.loss_of(model, index, output.name), classifier)
         for index, (output, (label, shape)) in enumerate(zip(outputs, ordered))
     )
+    spec = ShardColumns(
+        features=features,
+        labels=settled,
+        weight=weight,
+        label_structure=structure,
+        validation=validation,
+        skip_invalid=stage.getOrDefault("handleInvalid") != "error",
+    )
+    return spec, outputs
+
+
+def _validates(dataset: Any, stage: Any) -> bool:
+    """Whether rows are held out for validation; checks the Params that say which."""
     indicator = set_value(stage, "validationIndicatorCol")
     if indicator:
         data_type = columns.check_column(dataset, "validationIndicatorCol", indicator)
@@ -169,15 +184,7 @@ def training_columns(
             "Params `validationIndicatorCol` and `validationSplit` exclude each other. "
             f"Received: {indicator!r} and {split}. Expected: one of them."
         )
-    spec = ShardColumns(
-        features=features,
-        labels=settled,
-        weight=weight,
-        label_structure=structure,
-        validation=bool(indicator or split),
-        skip_invalid=stage.getOrDefault("handleInvalid") != "error",
-    )
-    return spec, outputs
+    return bool(indicator or split)
 
 
 def _label_columns(dataset: Any, stage: Any) -> list[TensorColumn]:
@@ -236,7 +243,7 @@ def shard_dataset(dataset: Any, stage: Any, spec: ShardColumns, workers: int, ho
     if hold_out_all:
         validation = [F.lit(True).alias("v")]
     elif set_value(stage, "validationIndicatorCol"):
-        validation = [F.col(f"`{stage.getValidationIndicatorCol()}`").alias("v")]
+        validation = [columns.reference(stage.getValidationIndicatorCol()).alias("v")]
     tensors = [columns.expression(dataset, tensor).alias(name) for name, tensor in spec.tensors.items()]
     selected = dataset.select(*tensors, *validation)
     names = list(spec.tensors)

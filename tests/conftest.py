@@ -48,4 +48,6 @@ every_session = pytest.mark.parametrize("spark", [LOCAL, CLUSTER], indirect=True
 
 def pytest_collection_modifyitems(items):
     # Grouped by session, because each change starts new executors that import TensorFlow again.
-    items.sort(key=lambda item: getattr(item, "callspec", None) is not None and CLUSTER in item.callspec.params.values())
+    items.sort(
+        key=lambda item: getattr(item, "callspec", None) is not None and CLUSTER in item.callspec.params.values()
+    )

@@ -55,11 +55,13 @@ class TensorHead(NamedTuple):
 
 
 class RegressionHead(NamedTuple):
-    """One number per row, or an array where the model gives several."""
+    """One number per row if `scalar`, or an array where the model gives several."""
+
+    scalar: bool
 
     def __call__(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         values = outputs[0].astype("float64")
-        return {"prediction": values.reshape(len(values)) if values[:1].size <= 1 and values.ndim <= 2 else values}
+        return {"prediction": values.reshape(len(values)) if self.scalar else values}
 
 
 class ClassificationHead(NamedTuple):
@@ -74,7 +76,7 @@ class ClassificationHead(NamedTuple):
     thresholds: tuple[float, ...] | None
 
     def __call__(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        scores = outputs[0].astype("float64").reshape(len(outputs[0]), -1)
+        scores = outputs[0].astype("float64").reshape(len(outputs[0]), outputs[0].shape[-1])
         if scores.shape[1] == 1:
             raw, probability = self._binary(scores)
         else:
@@ -206,7 +208,14 @@ def _models_of_process() -> Any:
 
 
 def _key(task: ForwardTask) -> tuple[Any, ...]:
-    return task.digest, task.output_layer, task.batch_size, task.settings, tuple(t.name for t in task.inputs)
+    return (
+        task.digest,
+        task.safe_mode,
+        task.output_layer,
+        task.batch_size,
+        task.settings,
+        tuple(t.name for t in task.inputs),
+    )
 
 
 # --- as a Spark function -------------------------------------------------------------------------------------------

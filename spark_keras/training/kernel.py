@@ -1,4 +1,4 @@
-"""A round of training on a worker: state in, some minibatches, state out. And the rule that chooses how it is compiled."""
+"""A round of training on a worker: state in, minibatches, state out; and the rule that chooses how to compile it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from spark_keras.training.state import Layout, State, read, read_metrics, seed_variables, variables, write
+from spark_keras.training.state import (
+    Layout,
+    State,
+    read,
+    read_metrics,
+    seed_variables,
+    variables,
+    weights_have_changed,
+    write,
+)
 
 # Layers for which one XLA program per round wins on a CPU. XLA runs convolutions inside a loop some twenty times
 # slower than TensorFlow's own kernels, and gains nothing on recurrent layers; a layer that was never measured counts
@@ -84,6 +93,7 @@ class GraphKernel:
             for entry, variable in state_variables:
                 part = (integers if entry.integer else values)[entry.start : entry.stop]
                 variable.assign(tf.cast(tf.reshape(part, entry.shape), entry.dtype))
+            weights_have_changed(model)
             for variable in model.metrics_variables:
                 variable.assign(tf.zeros_like(variable.value))
 

@@ -105,6 +105,7 @@ def train(
         if model.stop_training:
             break
     driver.run_callback(handlers.on_train_end, dict(results) if epoch >= 0 else None)
+    states.write(model, driver.layout, driver.state)
     return Outcome(history.history, epoch + 1, driver.rounds, driver.kernel, driver.clock.seconds)
 
 
@@ -122,10 +123,14 @@ class _Driver:
         self.clock = _Clock()
         self.rounds = 0
         self.kernel = "none"
+        self.callbacks = callbacks
         self.batch_hooks = any(_overrides_batch_hooks(callback) for callback in callbacks)
 
     def run_callback(self, hook: Any, *arguments: Any) -> None:
         """Runs a hook with the model holding the state, and takes over whatever the hook changes in the model."""
+        if not self.callbacks:  # then only the history listens
+            hook(*arguments)
+            return
         states.write(self.model, self.layout, self.state)
         with self.workers.yielding_slots():
             hook(*arguments)

@@ -1,4 +1,4 @@
-"""A worker's rows: loaded once from Arrow into contiguous numpy, put into an order of their own, dealt as minibatches."""
+"""A worker's rows: loaded once from Arrow into contiguous numpy, put into an order of their own, dealt out."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def load(batches: Iterable[pa.RecordBatch], spec: ShardColumns) -> Shard:
         if spec.validation:
             if batch.column("v").null_count:
                 raise columns.InvalidData(
-                    "Null in the validationIndicatorCol. Received: a row with null. Expected: true or false in each row."
+                    "Null in the validationIndicatorCol. Received: a row with null. Expected: true or false in each."
                 )
             arrays["validation"] = batch.column("v").to_numpy(zero_copy_only=False).astype(bool)
         chunks.append(arrays)

@@ -99,7 +99,7 @@ def read(model: keras.Model, layout: Layout) -> State:
     integers = np.empty(layout.sizes[1], "int64")
     for entry, variable in zip(layout.entries, variables(model)):
         vector = integers if entry.integer else values
-        vector[entry.start : entry.stop] = keras.ops.convert_to_numpy(variable.value).reshape(-1)
+        vector[entry.start : entry.stop] = variable.numpy().reshape(-1)
     return State(values, integers)
 
 
@@ -107,11 +107,19 @@ def write(model: keras.Model, layout: Layout, state: State) -> None:
     for entry, variable in zip(layout.entries, variables(model)):
         vector = state.integers if entry.integer else state.values
         variable.assign(vector[entry.start : entry.stop].reshape(entry.shape).astype(entry.dtype))
+    weights_have_changed(model)
+
+
+def weights_have_changed(model: keras.Model) -> None:
+    """Lets layers follow that compute with something derived from their weights (an adapted Normalization)."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def read_metrics(model: keras.Model) -> np.ndarray:
     """The states of all metrics, the loss included, as one float64 vector."""
-    parts = [keras.ops.convert_to_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
+    parts = [variable.numpy().reshape(-1) for variable in model.metrics_variables]
     return np.concatenate(parts).astype("float64") if parts else np.empty(0)
 
 

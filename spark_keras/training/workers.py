@@ -132,20 +132,21 @@ class ResidentWorkers:
         for shard in list(self._pending):
             self._send(shard, self._pending[shard])
         for shard in shards:
-            while not self._complete(shard):
-                announced = self._answers.get(shard)
-                if announced is None:
-                    self._wait_for(lambda: shard in self._answers)
-                else:
-                    # Large states come when they are asked for, one at a time.
-                    self._send(shard, wire.encode({"type": "fetch", "ticket": self._ticket}))
-                    self._wait_for(lambda: self._answers.get(shard) is not announced)
+            self._await_answer(shard)
             answer, arrays = self._answers.pop(shard)
             del self._pending[shard]
             self._warn(answer.get("warning"))
             state = State(*arrays[:2]) if len(arrays) == 3 else None
             metrics = arrays[-1] if arrays else None
             yield Update(shard, state, metrics, answer["rows"], answer.get("kernel"), answer["seconds"])
+
+    def _await_answer(self, shard: int) -> None:
+        while not self._complete(shard):
+            announced = self._answers.get(shard)
+            if announced is not None:
+                # Large states come when they are asked for, one at a time.
+                self._send(shard, wire.encode({"type": "fetch", "ticket": self._ticket}))
+            self._wait_for(lambda before=announced: self._answers.get(shard) is not before)
 
     def _complete(self, shard: int) -> bool:
         if shard not in self._answers:
@@ -222,6 +223,9 @@ class ResidentWorkers:
         while self._server.socket.poll(500):
             self._receive()  # a worker's own error says more than the job's
         error = self._job.error
+        if error is None and not self._members:
+            # Spark leaves out a shuffle without rows, and then there is no partition to start a worker for.
+            raise ValueError("The DataFrame has no rows. Expected: at least one.")
         if error is None:
             raise WorkerError(f"{self._description}: the Spark job ended before the fit did.")
         crashed = "Python worker exited unexpectedly" in str(error) or "PYTHON_WORKER_EXITED" in str(error)
