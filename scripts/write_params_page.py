@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import inspect
 import sys
 from pathlib import Path
 
@@ -15,15 +16,29 @@ from pyspark.ml.param import Param, Params
 import spark_keras
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "params.md"
-CLASSES = ("KerasEstimator", "KerasClassifier", "KerasRegressor", "KerasTransformer")
+
+# Each class, and the class above it on the page of which only the differences are told.
+CLASSES = {
+    "KerasEstimator": None,
+    "KerasClassifier": "KerasEstimator",
+    "KerasRegressor": "KerasEstimator",
+    "KerasTransformer": None,
+    "KerasModel": "KerasTransformer",
+    "KerasClassificationModel": "KerasModel",
+    "KerasRegressionModel": "KerasModel",
+}
 
 INTRODUCTION = """\
 # Params
 
 <!-- Written by scripts/docs; change the doc strings of the Params, not this page. -->
 
-Each Param can be given to the constructor by its name, set with its setter, and given to `fit` or `transform` in a
-Param map. A Param without a default is unset until it is given one.
+Each Param can be given to the constructor by its name, set with its setter (`epochs`: `setEpochs`), and given to `fit`
+or `transform` in a Param map. A Param without a default is unset until it is given a value. Output columns named `""`
+are left out. A fitted model takes over what was set on its estimator, apart from `batchSize`, and keeps its `uid`.
+
+What the columns may hold is told in [inputs and outputs](inputs-and-outputs.md), what training does with its Params in
+[training](training.md).
 """
 
 
@@ -46,10 +61,15 @@ def default(instance: Params, param: Param) -> str:
 
 
 def rows(instance: Params) -> dict[str, str]:
-    """The rows of the table by the names of their Params, in alphabetical order."""
+    """The rows of the table by the names of their Params, in the order of the constructor, which goes by topic."""
+    order = list(inspect.signature(type(instance).__init__).parameters)
+
+    def place(param: Param) -> tuple[int, str]:
+        return (order.index(param.name) if param.name in order else len(order), param.name)
+
     return {
         param.name: f"| `{param.name}` | {default(instance, param)} | {cell(param.doc)} |"
-        for param in sorted(instance.params, key=lambda param: param.name)
+        for param in sorted(instance.params, key=place)
     }
 
 
@@ -58,7 +78,7 @@ def table(lines: list[str]) -> str:
 
 
 def section(cls: type, parent: type | None) -> str:
-    """One class. Of a subclass of another class on the page, only what differs from that one."""
+    """One class. Where it has a parent on the page, only what differs from that one."""
     own = rows(cls())
     parts = [f"## {cls.__name__}\n"]
     if summary(cls):
@@ -81,11 +101,9 @@ def section(cls: type, parent: type | None) -> str:
 
 
 def page() -> str:
-    classes = [getattr(spark_keras, name) for name in CLASSES]
-    sections = []
-    for position, cls in enumerate(classes):
-        parent = next((earlier for earlier in classes[:position] if issubclass(cls, earlier)), None)
-        sections.append(section(cls, parent))
+    sections = [
+        section(getattr(spark_keras, name), parent and getattr(spark_keras, parent)) for name, parent in CLASSES.items()
+    ]
     return "\n".join([INTRODUCTION, *sections])
 
 

@@ -17,13 +17,14 @@ _JOB_GROUP_PREFIX = "spark_keras-"
 _EXECUTOR_SECONDS = 30.0
 
 
-def session() -> Any:
-    from pyspark.sql import SparkSession
-
-    spark = SparkSession.getActiveSession()
-    if spark is None:
-        raise RuntimeError("There is no active Spark session. Create one with SparkSession.builder.getOrCreate().")
-    return spark
+def session_of(dataset: Any) -> Any:
+    """The DataFrame's session; refuses Spark Connect, where workers cannot reach the driver's Python process."""
+    if ".connect." in type(dataset).__module__:
+        raise NotImplementedError(
+            "Spark Connect is not supported. Received: a DataFrame of a Spark Connect session. Expected: one of a "
+            "classic session, whose driver runs this Python process (spark-submit, a notebook on the driver)."
+        )
+    return dataset.sparkSession
 
 
 # --- slots ---------------------------------------------------------------------------------------------------------

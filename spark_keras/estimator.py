@@ -64,7 +64,7 @@ class _Trained(
         )
 
     def _fit(self, dataset: Any) -> Any:
-        spark = dataset.sparkSession
+        spark = cluster.session_of(dataset)
         self._check_output_columns(dataset)
         count = self._workers(spark)
         model, trusted = self._new_model()
@@ -119,7 +119,7 @@ class _Trained(
             kernel=outcome.kernel,
             seconds=seconds,
         )
-        return self._fitted(dataset, model, summary)
+        return self._fitted(dataset, model, summary, outputs)
 
     # --- the model ---
 
@@ -145,8 +145,8 @@ class _Trained(
             )
         return model, trusted
 
-    def _fitted(self, dataset: Any, model: keras.Model, summary: KerasTrainingSummary) -> Any:
-        fitted = self._make_model(dataset, KerasArchive.of(model))
+    def _fitted(self, dataset: Any, model: keras.Model, summary: KerasTrainingSummary, outputs: Any) -> Any:
+        fitted = self._make_model(dataset, KerasArchive.of(model), outputs)
         # batchSize means a minibatch here and a forward pass there.
         own = {self.getParam("batchSize"), self.getParam("model")}
         shared = {param: value for param, value in self._paramMap.items() if param not in own}
@@ -157,7 +157,7 @@ class _Trained(
         fitted._summary = summary
         return fitted
 
-    def _make_model(self, dataset: Any, archive: KerasArchive) -> Any:
+    def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> Any:
         raise NotImplementedError
 
     # --- the workers ---
@@ -332,7 +332,7 @@ class KerasEstimator(_Trained, params.HasLabels, params.HasOutputs, Estimator):
             if column:
                 columns.check_new_column(dataset, "outputCols", column)
 
-    def _make_model(self, dataset: Any, archive: KerasArchive) -> KerasModel:
+    def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> KerasModel:
         return KerasModel(model=archive)
 
 
@@ -430,9 +430,10 @@ class KerasClassifier(_Trained, params.ClassificationParams, Estimator):
                 "one output of shape (number of classes,), or (1,) for two classes. KerasEstimator trains any model."
             )
 
-    def _make_model(self, dataset: Any, archive: KerasArchive) -> KerasClassificationModel:
+    def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> KerasClassificationModel:
         fitted = KerasClassificationModel(model=archive)
-        fitted.labels = dataset.schema[self.getLabelCol()].metadata.get("ml_attr", {}).get("vals", [])
+        names = dataset.schema[self.getLabelCol()].metadata.get("ml_attr", {}).get("vals", [])
+        fitted._fit_attributes = {"numClasses": max(2, outputs[0].shape[-1]), "labels": names}
         return fitted
 
 
@@ -514,5 +515,5 @@ class KerasRegressor(_Trained, Estimator):
                 "KerasEstimator trains any model."
             )
 
-    def _make_model(self, dataset: Any, archive: KerasArchive) -> KerasRegressionModel:
+    def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> KerasRegressionModel:
         return KerasRegressionModel(model=archive)

@@ -63,7 +63,7 @@ class _Forward(
 
     def _applied(self, dataset: Any, inputs: Any, head: Any, return_type: str, layer: str | None = None) -> Any:
         """The DataFrame with a struct column of the head's fields; returns it and the struct column's name."""
-        spark = dataset.sparkSession
+        spark = cluster.session_of(dataset)
         archive = self._archive()
         data = archive.data if len(archive.data) <= _INLINE_BYTES else self._broadcast(spark, archive)
         task = forward.ForwardTask(
@@ -213,6 +213,8 @@ class _FittedModel(Model, _Forward, params.LabelParams, params.HasLabels):
     """What all fitted models share."""
 
     _summary: KerasTrainingSummary | None = None
+    # What a fit has learned beside the weights; JSON-serialisable, saved with the model.
+    _fit_attributes: dict[str, Any] = {}
 
     @property
     def hasSummary(self) -> bool:
@@ -279,9 +281,6 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
 
     `rawPrediction` is what the model gives: logits if its loss has `from_logits=True`, else the probabilities. A model
     with one sigmoid output gives vectors for two classes.
-
-    Attributes:
-        labels: the classes' names, if the label column came from a StringIndexer, else an empty list.
     """
 
     def __init__(self, model: Any = None):
@@ -294,16 +293,17 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
             probabilityCol="probability",
             rawPredictionCol="rawPrediction",
         )
-        self.labels: list[str] = []
         self._set(model=model)
 
     @property
     def numClasses(self) -> int:
         """Number of classes."""
-        model = self.toKeras()
-        if isinstance(model, (keras.Sequential, keras.src.models.Functional)):
-            return max(2, model.output_shape[-1])
-        return max(2, model.layers[-1].output.shape[-1])
+        return self._fit_attributes["numClasses"]
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes' names, if the label column came from a StringIndexer, else an empty list."""
+        return self._fit_attributes.get("labels", [])
 
     def _transform(self, dataset: Any) -> Any:
         from pyspark.ml.functions import array_to_vector

@@ -57,9 +57,9 @@ class KerasWriter(MLWriter):
                 RuntimeWarning,
                 stacklevel=3,
             )
-        labels = getattr(instance, "labels", None)
-        if labels:
-            extra["labels"] = labels
+        attributes = getattr(instance, "_fit_attributes", None)
+        if attributes:
+            extra["attributes"] = attributes
         DefaultParamsWriter.saveMetadata(instance, path, self.sc, extraMetadata={"keras": extra}, paramMap=params)
         if instance.isSet("model"):
             cluster.write_file(self.sparkSession, f"{path}/{MODEL_FILE}", instance.getOrDefault("model").data)
@@ -98,8 +98,8 @@ class KerasReader(MLReader):
         summary = cluster.read_file(self.sparkSession, f"{path}/{SUMMARY_FILE}")
         if summary is not None:
             instance._summary = KerasTrainingSummary.from_json(summary.decode())
-        if "labels" in extra:
-            instance.labels = extra["labels"]
+        if "attributes" in extra:
+            instance._fit_attributes = extra["attributes"]
         return instance
 
 

@@ -22,7 +22,7 @@ def evaluate(dataset: Any, stage: Any, model: keras.Model, classifier: bool) -> 
         stage: whose Params name the columns.
         model: compiled.
     """
-    spark = dataset.sparkSession
+    spark = cluster.session_of(dataset)
     spec, _ = tensors.training_columns(dataset, stage, model, classifier)
     spec = spec._replace(validation=True)
     states.build(model, spec.sample())

@@ -84,6 +84,7 @@ def train(
     Keras callbacks run on the driver. `on_train_batch_end` runs after each round, as Keras itself does when
     `steps_per_execution` is above 1.
     """
+    _warn_of_hooks_that_never_run(callbacks)
     driver = _Driver(model, workers, schedule, callbacks, progress)
     history = keras.callbacks.History()
     handlers = keras.callbacks.CallbackList(
@@ -209,8 +210,8 @@ def _overrides_batch_hooks(callback: keras.callbacks.Callback) -> bool:
     )
 
 
-def warn_about_validation_hooks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
-    """Tells of hooks that never run here, because predictions and evaluations happen on the executors."""
+def _warn_of_hooks_that_never_run(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Nothing is left out silently: evaluations happen on the executors, where callbacks are not."""
     for callback in callbacks:
         for hook in ("on_test_batch_begin", "on_test_batch_end", "on_test_begin", "on_test_end"):
             own = getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)

@@ -1,0 +1,92 @@
+"""Resident workers: killed ones are replaced, and nothing stays behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import threading
+
+import keras
+import numpy as np
+import psutil
+import pytest
+from conftest import every_session
+from test_training import dropout_model, frame, regression_rows, weights_of
+
+from spark_keras import KerasRegressor
+
+
+def python_workers():
+    """Processes of Spark's Python workers that hold TensorFlow: forked from a daemon, and large."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        if process.parent() and "pyspark.daemon" in " ".join(process.parent().cmdline()):
+            found.append(process)
+    return [process for process in found if process.memory_info().rss > 200 * 2**20]
+
+
+class KillAWorker(keras.callbacks.Callback):
+    """kill -9 of one Python worker after each of the first epochs."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times, self.killed = times, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.killed < self.times:
+            victim = max(python_workers(), key=lambda process: process.cpu_times().user)
+            os.kill(victim.pid, signal.SIGKILL)
+            self.killed += 1
+
+
+@pytest.mark.slow
+@every_session
+def test_killed_worker_changes_no_bit(spark):
+    df = frame(spark, *regression_rows(200))
+    fitted = {}
+    for times in (0, 2):
+        killer = KillAWorker(times)
+        estimator = KerasRegressor(
+            model=dropout_model(), epochs=4, batchSize=8, numWorkers=2, callbacks=[killer], verbose=0
+        )
+        fitted[times] = estimator.fit(df)
+        assert killer.killed == times
+    assert weights_of(fitted[0]).tobytes() == weights_of(fitted[2]).tobytes()
+    assert fitted[0].summary.history == fitted[2].summary.history
+
+
+def test_a_fit_leaves_no_thread_and_no_socket(spark):
+    df = frame(spark, *regression_rows(40))
+    estimator = KerasRegressor(model=dropout_model(), verbose=0)
+    estimator.fit(df)
+    gc.collect()
+    before = threading.active_count(), len(psutil.Process().net_connections())
+    for _ in range(3):
+        estimator.fit(df)
+    gc.collect()
+    after = threading.active_count(), len(psutil.Process().net_connections())
+    assert after[0] <= before[0] + 1 and after[1] <= before[1] + 2
+
+
+def test_a_state_too_large_for_one_message_is_fetched_to_the_same_bits(spark, monkeypatch):
+    from spark_keras.training import worker
+
+    df = frame(spark, *regression_rows(100))
+    estimator = KerasRegressor(model=dropout_model(), epochs=2, numWorkers=2, verbose=0)
+    inline = weights_of(estimator.fit(df))
+    task = worker.WorkerTask
+    monkeypatch.setattr("spark_keras.estimator.WorkerTask", lambda **fields: task(**fields, inline_bytes=0))
+    np.testing.assert_array_equal(weights_of(estimator.fit(df)), inline)
+
+
+def test_interrupting_a_fit_ends_its_job(spark):
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+    df = frame(spark, *regression_rows(40))
+    with pytest.raises(KeyboardInterrupt):
+        KerasRegressor(model=dropout_model(), epochs=5, callbacks=[Interrupt()], verbose=0).fit(df)
+    assert list(spark.sparkContext.statusTracker().getActiveJobsIds()) == []
+    assert KerasRegressor(model=dropout_model(), verbose=0).fit(df).summary.epochs == 1
