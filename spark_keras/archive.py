@@ -9,7 +9,6 @@ import random
 import tempfile
 import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,6 +55,11 @@ class KerasArchive:
         if isinstance(model, (bytes, bytearray)):
             return cls(bytes(model))
         if isinstance(model, (str, os.PathLike)):
+            if not os.path.isfile(model):
+                raise ValueError(
+                    f"Invalid value for Param `model`. Received: {str(model)!r}, which is no file on the driver. "
+                    "Expected: a compiled keras.Model, or the path or bytes of a .keras archive."
+                )
             with open(model, "rb") as archive:
                 return cls(archive.read(), description=f"archive {os.path.basename(model)}")
         raise TypeError(
@@ -115,22 +119,3 @@ def seeded(seed: int) -> Iterator[None]:
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
-
-
-class RecentlyUsed:
-    """A small mapping that forgets what was not used for longest: for models that are dear to rebuild."""
-
-    def __init__(self, size: int):
-        self._size = size
-        self._items: OrderedDict[Any, Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Any, make: Any) -> Any:
-        with self._lock:
-            if key in self._items:
-                self._items.move_to_end(key)
-            else:
-                self._items[key] = make()
-                while len(self._items) > self._size:
-                    self._items.popitem(last=False)
-            return self._items[key]

@@ -10,8 +10,8 @@ from pyspark.ml import Model, Transformer
 from pyspark.sql import functions as F
 
 from spark_keras import cluster, columns, params, signature, tensors
-from spark_keras.archive import KerasArchive, RecentlyUsed
-from spark_keras.executor import ProcessSettings
+from spark_keras.archive import KerasArchive
+from spark_keras.executor import ProcessSettings, RecentlyUsed
 from spark_keras.inference import forward
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.signature import Tensor
@@ -58,7 +58,7 @@ class _Forward(
         model = forward.with_output_layer(self._driver_model(), layer)
         inputs = tensors.require_model_inputs(dataset, self, model)
         inputs = tensors.settle_inputs(model, inputs, tensors.found_shapes(dataset, inputs))
-        outputs, _ = signature.outputs_of(model, tensors.symbolic_inputs(inputs))
+        outputs, _ = signature.outputs_of(model, tensors.symbolic_inputs(model, inputs))
         return inputs, outputs
 
     def _applied(self, dataset: Any, inputs: Any, head: Any, return_type: str, layer: str | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -18,8 +19,7 @@ class Tensor(NamedTuple):
 
 def inputs_of(model: keras.Model) -> tuple[Tensor, ...] | None:
     """The input tensors in the model's order, or None for a model that takes whatever it is called with."""
-    functional = getattr(model, "_functional", model)  # a built Sequential wraps one
-    structure = getattr(functional, "_inputs_struct", None)
+    structure = _inputs_struct(model)
     if structure is None:
         return None
     if isinstance(structure, dict):
@@ -29,11 +29,33 @@ def inputs_of(model: keras.Model) -> tuple[Tensor, ...] | None:
     return tuple(Tensor(name, tuple(t.shape[1:]), keras.backend.standardize_dtype(t.dtype)) for name, t in named)
 
 
+def _inputs_struct(model: keras.Model) -> Any:
+    functional = getattr(model, "_functional", model)  # a built Sequential wraps one
+    return getattr(functional, "_inputs_struct", None)
+
+
+def input_structure(model: keras.Model) -> Any:
+    """How the model's inputs are nested, with a 0 for each tensor; None for a model that takes whatever it is given."""
+    structure = _inputs_struct(model)
+    return None if structure is None else keras.tree.map_structure(lambda _: 0, structure)
+
+
+def pack_inputs(structure: Any, names: Sequence[str], inputs: Sequence[Any]) -> Any:
+    """Inputs as the model is called with them.
+
+    In the model's own structure, because Keras maps a dict of names to a list of inputs when it computes, but not when
+    it only infers shapes. A model without a structure of its own gets one tensor, or a dict by name.
+    """
+    if structure is not None:
+        return keras.tree.pack_sequence_as(structure, list(inputs))
+    return inputs[0] if len(inputs) == 1 else dict(zip(names, inputs))
+
+
 def outputs_of(model: keras.Model, x: Any) -> tuple[tuple[Tensor, ...], Any]:
     """The output tensors, flat, and the structure they come in, found by a symbolic call (which builds the model).
 
     Args:
-        x: one `keras.KerasTensor`, or a dict of them by input name.
+        x: `keras.KerasTensor`s, packed by `pack_inputs`.
     """
     result = model(x)
     flat = keras.tree.flatten(result)

@@ -127,10 +127,10 @@ def settle_inputs(
     )
 
 
-def symbolic_inputs(tensors: Sequence[TensorColumn]) -> Any:
+def symbolic_inputs(model: keras.Model, tensors: Sequence[TensorColumn]) -> Any:
     """What `Model.__call__` takes, as symbols."""
-    symbols = {t.name: keras.KerasTensor((None, *t.tensor_shape), t.dtype, name=t.name) for t in tensors}
-    return symbols if len(tensors) > 1 else next(iter(symbols.values()))
+    symbols = [keras.KerasTensor((None, *t.tensor_shape), t.dtype, name=t.name) for t in tensors]
+    return signature.pack_inputs(signature.input_structure(model), [t.name for t in tensors], symbols)
 
 
 def training_columns(
@@ -151,7 +151,7 @@ def training_columns(
     validation = _validates(dataset, stage)
     found = found_shapes(dataset, [*features, *labels])
     features = settle_inputs(model, features, found[: len(features)])
-    outputs, structure = signature.outputs_of(model, symbolic_inputs(features))
+    outputs, structure = signature.outputs_of(model, symbolic_inputs(model, features))
     ordered = _labels_by_output(stage, labels, found[len(features) :], outputs)
     settled = tuple(
         settle_label(label, shape, output, signature.loss_of(model, index, output.name), classifier)
@@ -161,6 +161,8 @@ def training_columns(
         features=features,
         labels=settled,
         weight=weight,
+        # Now, because the symbolic call has built the model.
+        feature_structure=signature.input_structure(model),
         label_structure=structure,
         validation=validation,
         skip_invalid=stage.getOrDefault("handleInvalid") != "error",

@@ -16,6 +16,7 @@ def spec(validation=False, skip=False):
         features=(TensorColumn("x", "featuresCol", ("x",), (2,)),),
         labels=(TensorColumn("y", "labelCol", ("y",), (), depth=0),),
         weight=None,
+        feature_structure=0,
         label_structure=0,
         validation=validation,
         skip_invalid=skip,

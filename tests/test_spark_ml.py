@@ -377,7 +377,7 @@ def test_subclassed_model_that_was_never_built_takes_its_shape_from_the_data(df)
     fitted = KerasClassifier(model=model, labelCol="class", numWorkers=1, verbose=0).fit(df)
     assert fitted.numClasses == 3
     expected = fitted.toKeras().predict(FEATURES, verbose=0)
-    given = np.array([row.toArray() for row in predictions(fitted.transform(df), "probability")])
+    given = predictions(fitted.transform(df), "probability")
     np.testing.assert_allclose(given, expected, atol=1e-6)
 
 

@@ -425,6 +425,25 @@ def test_a_callback_that_starts_a_spark_job_does_not_hang(spark):
     np.testing.assert_array_equal(weights_of(fitted), weights_of(undisturbed))
 
 
+def test_several_inputs_keep_their_names_in_any_order(spark):
+    # Not in alphabetical order, in which Keras itself would flatten a dict.
+    user = keras.Input((), dtype="int32", name="user")
+    taste = keras.Input((2,), name="taste")
+    joined = keras.layers.Concatenate()([keras.layers.Embedding(100, 3)(user), taste])
+    model = keras.Model([user, taste], keras.layers.Dense(1)(joined))
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    df = spark.sql("SELECT CAST(id AS int) u, array(id / 10, 1.5) a, id / 7 y FROM range(20)").coalesce(1)
+    fitted = KerasEstimator(
+        model=model, inputCols={"user": "u", "taste": "a"}, labelCol="y", batchSize=20, numWorkers=1, verbose=0
+    ).fit(df)
+    rows = df.collect()
+    x = {"user": np.array([row.u for row in rows]), "taste": np.array([row.a for row in rows], "float32")}
+    model.fit(x, np.array([row.y for row in rows], "float32"), batch_size=20, verbose=0)
+    np.testing.assert_allclose(weights_of(fitted), keras_weights(model), atol=1e-6)
+    predicted = [row.prediction for row in fitted.transform(df).orderBy("u").collect()]
+    np.testing.assert_allclose(predicted, model.predict(x, verbose=0), atol=1e-5)
+
+
 def test_own_train_step_is_called(spark):
     x, y = regression_rows(32)
     df = frame(spark, x, y)

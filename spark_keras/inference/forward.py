@@ -106,7 +106,7 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 def predict(task: ForwardTask, batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.StructArray]:
     """One struct for each row; a row with null or NaN gives a null struct unless `invalid` is "error"."""
     executor.prepare(task.settings)
-    model = _models_of_process().get(_key(task), lambda: CompiledModel(task))
+    model = _models_of_process.get(_key(task), lambda: CompiledModel(task))
     for given in batches:
         # Spark hands a single column over without a tuple around it.
         batch = given if isinstance(given, (tuple, list)) else (given,)
@@ -137,6 +137,7 @@ class CompiledModel:
     def __init__(self, task: ForwardTask):
         import keras
 
+        from spark_keras import signature
         from spark_keras.archive import KerasArchive
 
         custom_objects = executor.enter_keras(task.settings)
@@ -144,9 +145,9 @@ class CompiledModel:
         model = KerasArchive(data, trusted=not task.safe_mode).load(custom_objects, compile=False)
         self._model = with_output_layer(model, task.output_layer)
         self._batch_size = task.batch_size
-        self._names = [tensor.name for tensor in task.inputs]
+        names, structure = [tensor.name for tensor in task.inputs], signature.input_structure(self._model)
+        self._pack = lambda inputs: signature.pack_inputs(structure, names, inputs)
         self._flatten = keras.tree.flatten
-        self._shapes: list[tuple[int, ...]] | None = None
         self._forward = self._compiled() if keras.backend.backend() == "tensorflow" else self._model.predict_on_batch
 
     def _compiled(self) -> Callable[[Any], Any]:
@@ -162,8 +163,7 @@ class CompiledModel:
         parts = []
         for start in range(0, max(rows, 1), self._batch_size):
             chunk = [_padded(array[start : start + self._batch_size], self._batch_size) for array in inputs]
-            x = chunk[0] if len(chunk) == 1 else dict(zip(self._names, chunk))
-            x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
+            x = self._pack([keras.ops.convert_to_tensor(array) for array in chunk])
             outputs = [np.asarray(keras.ops.convert_to_numpy(y)) for y in self._flatten(self._forward(x))]
             parts.append([output[: min(self._batch_size, rows - start)] for output in outputs])
         return [np.concatenate(output) for output in zip(*parts)]
@@ -195,16 +195,7 @@ def with_output_layer(model: Any, name: str | None) -> Any:
         ) from error
 
 
-_MODELS: Any = None
-
-
-def _models_of_process() -> Any:
-    global _MODELS
-    if _MODELS is None:
-        from spark_keras.archive import RecentlyUsed
-
-        _MODELS = RecentlyUsed(4)
-    return _MODELS
+_models_of_process = executor.RecentlyUsed(4)
 
 
 def _key(task: ForwardTask) -> tuple[Any, ...]:

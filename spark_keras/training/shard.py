@@ -19,6 +19,7 @@ class ShardColumns(NamedTuple):
         features: columns `x0`, `x1`, … ; one tensor, or several named inputs.
         labels: columns `y0`, `y1`, …
         weight: column `w`, or None.
+        feature_structure: how the model's inputs are nested; None for a model that takes whatever it is given.
         label_structure: how the model's outputs are nested; labels are packed the same way.
         validation: whether there is a boolean column `v`.
         skip_invalid: whether rows with null or NaN are left out and counted, instead of refused.
@@ -27,6 +28,7 @@ class ShardColumns(NamedTuple):
     features: tuple[TensorColumn, ...]
     labels: tuple[TensorColumn, ...]
     weight: TensorColumn | None
+    feature_structure: Any
     label_structure: Any
     validation: bool
     skip_invalid: bool
@@ -41,15 +43,21 @@ class ShardColumns(NamedTuple):
         """(x, y) or (x, y, sample_weight), nested as the model takes them."""
         import keras
 
+        from spark_keras.signature import pack_inputs
+
         inputs = [arrays[f"x{i}"] for i in range(len(self.features))]
-        x = inputs[0] if len(inputs) == 1 else {t.name: array for t, array in zip(self.features, inputs)}
+        x = pack_inputs(self.feature_structure, [tensor.name for tensor in self.features], inputs)
         outputs = [arrays[f"y{i}"] for i in range(len(self.labels))]
         y = outputs[0] if len(outputs) == 1 else keras.tree.pack_sequence_as(self.label_structure, outputs)
         return (x, y, arrays["w"]) if self.weight else (x, y)
 
     def sample(self) -> tuple[Any, ...]:
-        """One row of zeros, to build a model with."""
-        return self.pack({name: zeros(tensor, 1) for name, tensor in self.tensors.items()})
+        """A few rows of zeros, to build a model with.
+
+        Not one row, which broadcasts with everything: a loss or metric that does not fit the labels would only be
+        found on the workers.
+        """
+        return self.pack({name: zeros(tensor, 7) for name, tensor in self.tensors.items()})
 
 
 def zeros(tensor: TensorColumn, rows: int) -> np.ndarray:

@@ -180,7 +180,7 @@ def build(model: keras.Model, sample: Any) -> None:
     """Creates every variable of a compiled model: weights, metrics and the optimizer's, as `fit` would.
 
     Args:
-        sample: (x, y) or (x, y, sample_weight) with one row, of the shapes and dtypes that training will have.
+        sample: (x, y) or (x, y, sample_weight) with a few rows, of the shapes and dtypes that training will have.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(sample)
     model._symbolic_build(data_batch=(x, y, sample_weight))

@@ -68,7 +68,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         shard = shards.load(batches, task.columns)
         loaded = time.perf_counter()
         importing.join()
-        replica = _replicas_of_process().get(_replica_key(task), lambda: Replica(task))
+        replica = _replicas_of_process.get(_replica_key(task), lambda: Replica(task))
         built = time.perf_counter()
         join = {
             "type": "join",
@@ -142,16 +142,7 @@ class Replica:
             )
 
 
-_REPLICAS: Any = None
-
-
-def _replicas_of_process() -> Any:
-    global _REPLICAS
-    if _REPLICAS is None:
-        from spark_keras.archive import RecentlyUsed
-
-        _REPLICAS = RecentlyUsed(2)
-    return _REPLICAS
+_replicas_of_process = executor.RecentlyUsed(2)
 
 
 def _replica_key(task: WorkerTask) -> tuple[Any, ...]:

@@ -188,7 +188,7 @@ class ResidentWorkers:
         shard, attempt = header["shard"], header["attempt"]
         if shard in self._members and self._members[shard][1] > attempt:
             return
-        if shard in self._infos:
+        if shard in self._members:
             logger.warning("%s: worker %d was replaced by attempt %d", self._description, shard, attempt)
         self._members[shard] = (identity, attempt)
         self._infos[shard] = ShardInfo(header["rows"], header["validation_rows"], header["skipped"], header["seconds"])
