@@ -1,0 +1,156 @@
+"""The examples run as they are, on little data, and their figures are better than chance or a baseline."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+def run_example(spark, capsys):
+    """Calls an example's main() in the session that the tests share, and gives what it printed."""
+
+    def run(name, *arguments):
+        specification = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+        module.main(list(arguments))
+        return capsys.readouterr().out
+
+    return run
+
+
+def figure(text, pattern):
+    """The number that follows the pattern."""
+    found = re.search(pattern + r"\s*([-+\d.e]*\d)", text)
+    assert found, f"{pattern!r} is not in:\n{text}"
+    return float(found[1])
+
+
+def test_iris_pipeline(run_example):
+    printed = run_example("iris_pipeline")
+    assert "The network has 39 parameters." in printed
+    # A third is chance; two thirds is what telling setosa from the others gives.
+    assert figure(printed, "has not seen:") > 0.8
+    # The names came back through the saved pipeline.
+    assert re.search(r"\|setosa\s*\|setosa\s*\|", printed)
+
+
+@pytest.mark.slow
+def test_flights_delay(run_example):
+    printed = run_example("flights_delay", "--rows", "30000", "--epochs", "2")
+    assert printed.startswith("30,000 flights;")
+    assert 22 < figure(printed, "the rest is left out.\n") < 26
+    assert figure(printed, r"P\(late\)[\s\S]*AUC on flights that the network has not seen:") > 0.65
+    assert figure(printed, r"has not seen:") < 0.9
+
+
+def test_digits_cnn(run_example):
+    printed = run_example("digits_cnn", "--rows", "1000", "--epochs", "8")
+    accuracy = figure(printed, "has not seen:")
+    assert accuracy > 0.8
+    # Keras' own metric over the workers and Spark's evaluator over the predictions count the same rows.
+    assert figure(printed, "'accuracy':") == pytest.approx(accuracy, abs=1e-4)
+
+
+def test_two_inputs(run_example):
+    printed = run_example("two_inputs", "--rows", "12000", "--epochs", "10")
+    baseline, network = figure(printed, "guessing the mean:"), figure(printed, "the network:")
+    # The noise alone is 0.5.
+    assert 0.45 < network < 0.85 * baseline
+
+
+def test_two_outputs(run_example):
+    printed = run_example("two_outputs", "--epochs", "40")
+    assert figure(printed, "accuracy on unseen flowers:") > 0.6
+    assert figure(printed, "the network:") < 0.5 * figure(printed, "guessing the mean:")
+
+
+@pytest.mark.slow
+def test_grid_search(run_example):
+    printed = run_example("grid_search", "--epochs", "5")
+    points = re.findall(r"'units': (\[.*?\]), 'learning_rate': ([\d.e-]+)}: validation AUC ([\d.]+)", printed)
+    assert len(points) == 4
+    assert len({auc for _, _, auc in points}) > 1
+    # 30 inputs: 4 units are 30·4 + 4 + 4 + 1 parameters, 32 and 16 units are 30·32 + 32 + 32·16 + 16 + 16 + 1.
+    units = max(points, key=lambda point: float(point[2]))[0]
+    assert figure(printed, "best network has") == {"[4]": 129, "[32, 16]": 1537}[units]
+    assert figure(printed, "AUC on unseen tumours:") > 0.95
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """The environment for a process of its own; the project is imported from this checkout."""
+    path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("PYSPARK_DRIVER_PYTHON", sys.executable)
+    # Set by a session of this process, for itself.
+    monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
+    monkeypatch.delenv("PYSPARK_GATEWAY_SECRET", raising=False)
+    return os.environ
+
+
+@pytest.mark.slow
+def test_spark_submit_job(spark, environment, tmp_path):
+    import pyspark
+    from pyspark.ml import PipelineModel
+    from sklearn.datasets import load_iris
+
+    bunch = load_iris(as_frame=True)
+    flowers = bunch.data.set_axis(["sl", "sw", "pl", "pw"], axis="columns")
+    flowers["species"] = bunch.target_names[bunch.target].astype(object)
+    flowers.to_parquet(tmp_path / "flowers.parquet", index=False)
+
+    submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
+    command = [str(submit), "--master", "local[2]", "--conf", "spark.ui.enabled=false", "--driver-memory", "1g"]
+    command += [str(EXAMPLES / "spark_submit_job.py"), "--input", str(tmp_path / "flowers.parquet")]
+    command += ["--output", str(tmp_path / "model"), "--label", "species", "--epochs", "10", "--batch-size", "8"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert figure(done.stdout, "were not trained:") > 0.8
+
+    # What the job saved is loaded by another application.
+    loaded = PipelineModel.load(str(tmp_path / "model"))
+    applied = loaded.transform(spark.createDataFrame(flowers))
+    assert applied.where("prediction = label_index").count() > 0.8 * len(flowers)
+    assert loaded.stages[-1].summary.epochs == 10
+
+
+@pytest.mark.slow
+def test_notebook(environment, monkeypatch, tmp_path):
+    import nbclient
+    import nbformat
+
+    # A kernel that is this Python for certain.
+    folder = tmp_path / "kernels" / "spark_keras_tests"
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (folder / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "tests", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+
+    notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "The notebook is kept without outputs."
+    nbclient.NotebookClient(
+        notebook, timeout=400, kernel_name="spark_keras_tests", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    printed = "".join(output.text for output in outputs if output.output_type == "stream")
+    results = [output.data["text/plain"] for output in outputs if output.output_type == "execute_result"]
+    curve, evaluated, centres = results
+    assert len(curve.splitlines()) == 2 + 8 and "val_accuracy" in curve
+    # A straight line through the two moons gets 0.88 right.
+    assert figure(evaluated, "'accuracy':") > 0.9
+    assert "(16, 2)" in centres
+    # The progress bar reached its end.
+    assert "Epoch 8/8: 100%" in printed or any("Epoch 8/8: 100%" in str(output) for output in outputs)
