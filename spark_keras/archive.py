@@ -46,7 +46,9 @@ class KerasArchive:
         if isinstance(model, KerasArchive):
             return model
         if isinstance(model, keras.Model):
-            with _archive_path() as path:
+            with _archive_path() as path, warnings.catch_warnings():
+                # That a model is not built yet is fine: the columns tell its shapes when it is fitted.
+                warnings.filterwarnings("ignore", ".*has not yet been built", UserWarning)
                 model.save(path)
                 with open(path, "rb") as archive:
                     data = archive.read()

@@ -47,6 +47,15 @@ def _pickled(value: Any) -> bytes:
     """An object with its code, unless it comes from an installed package, which executors have installed as well."""
     module = sys.modules.get(getattr(value, "__module__", None) or "")
     path = getattr(module, "__file__", None)
+    with _by_value:
+        return _pickled_from(module, path, value)
+
+
+# cloudpickle's registry of modules belongs to the process, and fits run in threads.
+_by_value = threading.Lock()
+
+
+def _pickled_from(module: Any, path: str | None, value: Any) -> bytes:
     installed = path is None or any(part in path for part in ("site-packages", "dist-packages", sys.prefix + os.sep))
     if installed or module.__name__ in cloudpickle.list_registry_pickle_by_value():
         return cloudpickle.dumps(value)
@@ -72,7 +81,8 @@ def prepare(settings: ProcessSettings) -> str | None:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(settings.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = "1"
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # At level 2 TensorFlow still reports a missing GPU as an error.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _threads_of_process = settings.threads
     elif _threads_of_process not in (None, settings.threads):
         return (

@@ -223,16 +223,19 @@ def identity(shape, dtype="float32"):
     return keras.Model(inputs, keras.layers.Identity(dtype=dtype)(inputs))
 
 
-def given_to_model(df, model, columns=None, **params):
-    """What the model was given, in the order of column `id`; a dict of it, from one job, for several `columns`."""
-    names = columns or ["prediction"]
-    for name in names:
-        own = {"featuresCol": name, "predictionCol": f"given {name}"} if columns else {}
-        df = KerasTransformer(model=model, **params, **own).transform(df)
-    rows = sorted(df.collect(), key=lambda row: row.id)
-    if columns:
-        return {name: np.array([row[f"given {name}"] for row in rows]) for name in columns}
+def given_to_model(df, model, **params):
+    """What the model was given, in the order of column `id`."""
+    rows = sorted(KerasTransformer(model=model, **params).transform(df).collect(), key=lambda row: row.id)
     return np.array([row.prediction for row in rows])
+
+
+def given_for_each(df, shape, columns):
+    """What a model with one input for each column was given, by column."""
+    inputs = [keras.Input(shape) for _ in columns]
+    model = keras.Model(inputs, [keras.layers.Identity()(each) for each in inputs])
+    stage = KerasTransformer(model=model, inputCols=columns, outputCols=[f"given {name}" for name in columns])
+    rows = sorted(stage.transform(df).collect(), key=lambda row: row.id)
+    return {name: np.array([row[f"given {name}"] for row in rows]) for name in columns}
 
 
 ROWS = [(0, [1.5, 0.0, -2.0]), (1, [0.0, 0.0, 3.25]), (2, [4.0, 5.0, 6.0])]
@@ -247,7 +250,7 @@ def test_dense_and_sparse_vectors_give_the_same_tensor(spark):
 
     rows = [(i, Vectors.dense(v), sparse(v), sparse(v) if i % 2 else Vectors.dense(v)) for i, v in ROWS]
     df = spark.createDataFrame(rows, ["id", "dense", "sparse", "mixed"])
-    for values in given_to_model(df, identity((3,)), ["dense", "sparse", "mixed"]).values():
+    for values in given_for_each(df, (3,), ["dense", "sparse", "mixed"]).values():
         np.testing.assert_array_equal(values, FEATURES)
 
 
@@ -260,16 +263,16 @@ def test_arrays_and_scalars_of_any_number_give_their_numbers(spark):
         [(i, [float(each) for each in row]) for i, row in enumerate(numbers)], "id int, d array<double>"
     )
     arrays = df.select("id", *[df.d.cast(f"array<{kind}>").alias(kind) for kind in NUMBERS])
-    for kind, values in given_to_model(arrays, identity((3,)), NUMBERS).items():
+    for kind, values in given_for_each(arrays, (3,), NUMBERS).items():
         np.testing.assert_array_equal(values, numbers, err_msg=kind)
     scalars = df.select("id", *[df.d[1].cast(kind).alias(kind) for kind in NUMBERS])
-    for kind, values in given_to_model(scalars, identity((1,)), NUMBERS).items():
+    for kind, values in given_for_each(scalars, (1,), NUMBERS).items():
         np.testing.assert_array_equal(values, [[-2], [5]], err_msg=kind)
 
 
 def test_booleans_are_one_and_zero(spark):
     df = spark.createDataFrame([(0, True, [True]), (1, False, [False])], "id int, scalar boolean, array array<boolean>")
-    for values in given_to_model(df, identity((1,)), ["scalar", "array"]).values():
+    for values in given_for_each(df, (1,), ["scalar", "array"]).values():
         np.testing.assert_array_equal(values, [[1], [0]])
 
 

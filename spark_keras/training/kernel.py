@@ -46,6 +46,11 @@ def choose(model: keras.Model, minibatches: int) -> str:
     return "xla" if known and not own_step and minibatches >= XLA_MINIBATCHES else "graph"
 
 
+def for_few_steps(kernel: str) -> str:
+    """The kernel for evaluations and for the short last minibatch, which are too few to win back XLA's compiling."""
+    return "graph" if kernel == "xla" else kernel
+
+
 class Result(NamedTuple):
     """What a round gives back: the new state and the metric states of this round alone."""
 

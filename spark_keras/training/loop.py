@@ -107,7 +107,10 @@ def train(
             break
     driver.run_callback(handlers.on_train_end, dict(results) if epoch >= 0 else None)
     states.write(model, driver.layout, driver.state)
-    return Outcome(history.history, epoch + 1, driver.rounds, driver.kernel, driver.clock.seconds)
+    # Keras sorts the names; results have the loss first, as the model gives them.
+    names = [*results, *(name for name in history.history if name not in results)]
+    in_order = {name: history.history[name] for name in names if name in history.history}
+    return Outcome(in_order, epoch + 1, driver.rounds, driver.kernel, driver.clock.seconds)
 
 
 class _Driver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +28,10 @@ class Progress:
 
     def epoch_begins(self, epoch: int) -> None:
         if self._bar_wanted:
+            # A terminal that does not know its width says 0, for which tqdm would draw nothing.
+            width = shutil.get_terminal_size().columns
             self._bar = tqdm(
+                ncols=None if _in_notebook() else width,
                 total=self._rows,
                 unit=" rows",
                 unit_scale=True,

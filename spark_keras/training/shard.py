@@ -141,12 +141,14 @@ class Stack(NamedTuple):
         steps: how many minibatches.
         rows: how many rows they have together.
         start: index of the first one in the epoch.
+        short: whether it is the epoch's last minibatch, of fewer rows than a full one.
     """
 
     arrays: dict[str, np.ndarray]
     steps: int
     rows: int
     start: int
+    short: bool
 
 
 # A stack is a copy of its rows, and each shape of stack compiles a program of its own: hence stacks of a fixed count.
@@ -169,10 +171,10 @@ def stacks(rows: Rows, order: np.ndarray, start: int, stop: int, batch_size: int
         index = order[first * batch_size : (first + steps) * batch_size]
         # Short stacks are filled up with any rows, which are not trained, so that no other program is compiled.
         padded = np.concatenate([index, np.zeros((count - steps) * batch_size, index.dtype)])
-        yield Stack(_gather(rows, padded.reshape(count, batch_size)), steps, len(index), first)
+        yield Stack(_gather(rows, padded.reshape(count, batch_size)), steps, len(index), first, False)
     if start <= full < stop and rows.count % batch_size:
         index = order[full * batch_size :]
-        yield Stack(_gather(rows, index.reshape(1, -1)), 1, len(index), full)
+        yield Stack(_gather(rows, index.reshape(1, -1)), 1, len(index), full, True)
 
 
 def _gather(rows: Rows, index: np.ndarray) -> dict[str, np.ndarray]:

@@ -61,9 +61,13 @@ class KerasTrainingSummary:
         last = ", ".join(f"{name} {_figure(values[-1])}" for name, values in self.history.items() if values)
         skipped = f", {sum(self.skippedRows.values())} rows skipped" if self.skippedRows else ""
         return (
-            f"{self.epochs} epochs of {sum(self.rows):,} rows on {self.numWorkers} workers in "
+            f"{self.epochs} epochs of {sum(self.rows):,} rows on {_workers(self.numWorkers)} in "
             f"{self.seconds['total']:.1f} s ({self.rounds} rounds, kernel {self.kernel}{skipped}): {last}"
         )
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'' if count == 1 else 's'}"
 
 
 def _figure(value: Any) -> str:

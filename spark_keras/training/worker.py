@@ -189,6 +189,7 @@ def _answer(socket: zmq.Socket, replica: Replica, task: WorkerTask, shard: shard
 def _train(
     replica: Replica, task: WorkerTask, shard: shards.Shard, index: int, order: Any, header: Any, arrays: list[Any]
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
+    from spark_keras.training import kernel
     from spark_keras.training.state import State
 
     state, metrics, rows, name, warnings = State(*arrays), 0.0, 0, None, []
@@ -197,8 +198,10 @@ def _train(
         random = np.random.default_rng([task.seed % 2**64, index, header["epoch"], stack.start])
         seeds = random.integers(0, 2**31, (replica.seeds, 2), dtype="int64").astype("int32")
         batches = task.columns.pack(stack.arrays)
-        result, name, warning = replica.call(header["kernel"], "train", state, seeds, batches, stack.steps)
+        wanted = kernel.for_few_steps(header["kernel"]) if stack.short else header["kernel"]
+        result, ran, warning = replica.call(wanted, "train", state, seeds, batches, stack.steps)
         state, metric_states = result
+        name = ran if name is None or not stack.short else name
         metrics, rows = metrics + metric_states, rows + stack.rows
         warnings += [warning] if warning else []
     answer = {"rows": rows, "kernel": name, "warning": " ".join(warnings) or None}
@@ -208,14 +211,16 @@ def _train(
 def _evaluate(
     replica: Replica, task: WorkerTask, shard: shards.Shard, header: Any, arrays: list[Any]
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
+    from spark_keras.training import kernel
     from spark_keras.training.state import State
 
     rows, metrics, warnings = shard.validation, 0.0, []
+    wanted = kernel.for_few_steps(header["kernel"])
     order, last = np.arange(rows.count), -(-rows.count // task.batch_size)
     count = shards.stack_count(rows, last, task.batch_size)
     for stack in shards.stacks(rows, order, 0, last, task.batch_size, count):
         batches = task.columns.pack(stack.arrays)
-        metric_states, _, warning = replica.call(header["kernel"], "evaluate", State(*arrays), batches, stack.steps)
+        metric_states, _, warning = replica.call(wanted, "evaluate", State(*arrays), batches, stack.steps)
         metrics = metrics + metric_states
         warnings += [warning] if warning else []
     answer = {"rows": rows.count, "warning": " ".join(warnings) or None}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import sys
 import threading
 import uuid
 import warnings
@@ -228,6 +229,12 @@ class ResidentWorkers:
             raise ValueError("The DataFrame has no rows. Expected: at least one.")
         if error is None:
             raise WorkerError(f"{self._description}: the Spark job ended before the fit did.")
+        if "ModuleNotFoundError" in str(error):
+            raise WorkerError(
+                f"{self._description}: the executors' Python lacks a module: {error}\n"
+                f"The driver runs {sys.executable}. Expected: the same packages on the executors. Set PYSPARK_PYTHON "
+                "to an interpreter that has them, before the Spark session starts."
+            ) from error
         crashed = "Python worker exited unexpectedly" in str(error) or "PYTHON_WORKER_EXITED" in str(error)
         self._failures += 1
         if not crashed or self._failures >= self.MAX_FAILURES:
