@@ -105,10 +105,16 @@ def _known_shape(dataset: Any, tensor: TensorColumn) -> tuple[int, ...] | None:
     return (length,) if length else None
 
 
-def found_shapes(dataset: Any, tensors: Sequence[TensorColumn]) -> list[tuple[int, ...] | None]:
-    """Row shapes as the columns hold them: from the schema where it tells, else from the first complete row."""
+def found_shapes(
+    dataset: Any, tensors: Sequence[TensorColumn], look_up: Sequence[bool] | None = None
+) -> list[tuple[int, ...] | None]:
+    """Row shapes as the columns hold them: from the schema where it tells, else from the first complete row.
+
+    Args:
+        look_up: for each tensor, whether its shape is worth the job that looks at a row; None: all are.
+    """
     known = [_known_shape(dataset, tensor) for tensor in tensors]
-    unknown = [index for index, shape in enumerate(known) if shape is None]
+    unknown = [index for index, shape in enumerate(known) if shape is None and (look_up is None or look_up[index])]
     if unknown:
         looked_up = columns.first_row_shapes(dataset, [tensors[index] for index in unknown])
         for index, shape in zip(unknown, looked_up):

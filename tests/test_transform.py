@@ -447,3 +447,21 @@ def test_incomplete_label_does_not_matter_to_transform(df, regression):
     unlabelled = df.withColumn("label", F.lit(None).cast("double"))
     assert regression.transform(unlabelled).where("prediction is null").count() == 0
     assert regression.transform(df.drop("label")).count() == len(FEATURES)
+
+
+def test_transform_starts_no_job_and_works_on_a_stream(spark, tmp_path):
+    rows = [([float(i), float(i % 3)],) for i in range(20)]
+    df = spark.createDataFrame(rows, "features array<float>")
+    df.write.parquet(str(tmp_path / "rows"))
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    transformer = KerasTransformer(model=model)
+    spark.sparkContext.setJobGroup("lazy transform", "lazy transform")
+    transformer.transform(df)
+    assert list(spark.sparkContext.statusTracker().getJobIdsForGroup("lazy transform")) == []
+    stream = spark.readStream.schema("features array<float>").parquet(str(tmp_path / "rows"))
+    query = transformer.transform(stream).writeStream.format("memory").queryName("predicted")
+    query.trigger(availableNow=True).start().awaitTermination(60)
+    predicted = spark.table("predicted").orderBy(F.col("features")[0]).collect()
+    expected = model.predict(np.array([row[0] for row in rows], "float32"), verbose=0)
+    np.testing.assert_allclose([row.prediction for row in predicted], expected, atol=1e-6)
