@@ -429,6 +429,7 @@ class KerasClassifier(_Trained, params.ClassificationParams, Estimator):
                 f"The model is not a classifier. Received: outputs {[(t.name, t.shape) for t in outputs]}. Expected: "
                 "one output of shape (number of classes,), or (1,) for two classes. KerasEstimator trains any model."
             )
+        params.check_thresholds(tensors.set_value(self, "thresholds"), max(2, shape[0]))
 
     def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> KerasClassificationModel:
         fitted = KerasClassificationModel(model=archive)

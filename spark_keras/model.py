@@ -320,11 +320,7 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
             columns.check_new_column(dataset, f"{name}Col", column)
         classes = max(2, outputs[0].shape[-1])
         thresholds = tensors.set_value(self, "thresholds")
-        if thresholds is not None and len(thresholds) != classes:
-            raise ValueError(
-                f"Invalid value for Param `thresholds`. Received: {thresholds}. "
-                f"Expected: {classes} numbers, one for each class."
-            )
+        params.check_thresholds(thresholds, classes)
         head = forward.ClassificationHead(self._logits(), tuple(thresholds) if thresholds else None)
         types = "rawPrediction array<double>, probability array<double>, prediction double"
         applied, struct = self._applied(dataset, inputs, head, types)

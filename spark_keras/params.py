@@ -84,6 +84,15 @@ def _thresholds(value: Any) -> list[float]:
     return numbers
 
 
+def check_thresholds(thresholds: list[float] | None, classes: int) -> None:
+    """One number for each class, which is known when the model is."""
+    if thresholds is not None and len(thresholds) != classes:
+        raise ValueError(
+            f"Invalid value for Param `thresholds`. Received: {thresholds}. "
+            f"Expected: {classes} numbers, one for each class."
+        )
+
+
 def _named_columns(name: str) -> Callable[[Any], dict[str, str] | list[str]]:
     def convert(value: Any) -> dict[str, str] | list[str]:
         if isinstance(value, Mapping) and all(isinstance(part, str) for item in value.items() for part in item):

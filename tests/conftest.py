@@ -47,7 +47,11 @@ every_session = pytest.mark.parametrize("spark", [LOCAL, CLUSTER], indirect=True
 
 
 def pytest_collection_modifyitems(items):
+    def needs_cluster(item):
+        return getattr(item, "callspec", None) is not None and CLUSTER in item.callspec.params.values()
+
     # Grouped by session, because each change starts new executors that import TensorFlow again.
-    items.sort(
-        key=lambda item: getattr(item, "callspec", None) is not None and CLUSTER in item.callspec.params.values()
-    )
+    items.sort(key=needs_cluster)
+    for item in items:
+        if needs_cluster(item):
+            item.add_marker(pytest.mark.slow)

@@ -442,7 +442,8 @@ def test_unknown_param_and_positional_arguments_are_refused():
 
 
 def test_wrong_number_of_thresholds_is_refused(df):
-    fitted = classifier(thresholds=[0.5, 0.5]).fit(df)
+    refused(lambda: classifier(thresholds=[0.5, 0.5]).fit(df), "thresholds", "[0.5, 0.5]", "3 numbers")
+    fitted = classifier().fit(df).setThresholds([0.5, 0.5])
     refused(lambda: fitted.transform(df), "thresholds", "[0.5, 0.5]", "3 numbers")
 
 

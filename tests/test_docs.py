@@ -33,10 +33,14 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-CODE_PAGES = [page for page in PAGES if python_blocks(page)]
+CODE_PAGES = [
+    pytest.param(page, id=name_of(page), marks=() if page.name == "README.md" else pytest.mark.slow)
+    for page in PAGES
+    if python_blocks(page)
+]
 
 
-@pytest.mark.parametrize("page", CODE_PAGES, ids=name_of)
+@pytest.mark.parametrize("page", CODE_PAGES)
 def test_code_of_the_page_runs_and_its_asserts_hold(page, spark, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # As in a script: what a page defines belongs to __main__.

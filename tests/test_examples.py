@@ -55,6 +55,7 @@ def test_flights_delay(run_example):
     assert figure(printed, r"has not seen:") < 0.9
 
 
+@pytest.mark.slow
 def test_digits_cnn(run_example):
     printed = run_example("digits_cnn", "--rows", "1000", "--epochs", "8")
     accuracy = figure(printed, "has not seen:")
@@ -63,6 +64,7 @@ def test_digits_cnn(run_example):
     assert figure(printed, "'accuracy':") == pytest.approx(accuracy, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_two_inputs(run_example):
     printed = run_example("two_inputs", "--rows", "12000", "--epochs", "10")
     baseline, network = figure(printed, "guessing the mean:"), figure(printed, "the network:")
@@ -70,6 +72,7 @@ def test_two_inputs(run_example):
     assert 0.45 < network < 0.85 * baseline
 
 
+@pytest.mark.slow
 def test_two_outputs(run_example):
     printed = run_example("two_outputs", "--epochs", "40")
     assert figure(printed, "accuracy on unseen flowers:") > 0.6
