@@ -2,249 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import keras
 from pyspark import keyword_only
 from pyspark.ml import Estimator
 
-from spark_keras import cluster, columns, params, tensors
-from spark_keras.archive import KerasArchive, seeded
-from spark_keras.executor import ProcessSettings
+from spark_keras import columns, params, tensors
+from spark_keras.archive import KerasArchive
 from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel
-from spark_keras.persistence import KerasReadable, KerasWritable
-from spark_keras.training import kernel, loop, wire
-from spark_keras.training import state as states
-from spark_keras.training.progress import Progress
-from spark_keras.training.summary import KerasTrainingSummary
-from spark_keras.training.worker import WorkerTask
-from spark_keras.training.workers import ResidentWorkers, ShardInfo
+from spark_keras.training.fit import Trained
 
 
-class _Trained(
-    params.HasModel,
-    params.HasModelFn,
-    params.HasInputs,
-    params.HasTraining,
-    params.FeaturesParams,
-    params.LabelParams,
-    params.ValidationParams,
-    params.PredictionParams,
-    params.InvalidParams,
-    KerasWritable,
-    KerasReadable,
-):
-    """What all estimators share: the story of a fit."""
-
-    _classifies = False
-
-    def _defaults(self) -> None:
-        self._setDefault(
-            modelParams={},
-            customObjects={},
-            featuresCol="features",
-            labelCol="label",
-            predictionCol="prediction",
-            validationSplit=0.0,
-            epochs=1,
-            batchSize=32,
-            shuffle=True,
-            averagingFrequency=10,
-            optimizerState="average",
-            callbacks=[],
-            # pyspark's own default is a hash that differs from process to process.
-            seed=0,
-            verbose=1,
-            handleInvalid="error",
-        )
-
-    def _fit(self, dataset: Any) -> Any:
-        spark = cluster.session_of(dataset)
-        self._check_output_columns(dataset)
-        count = self._workers(spark)
-        model, trusted = self._new_model()
-        spec, outputs = tensors.training_columns(dataset, self, model, self._classifies)
-        self._check_outputs(outputs)
-        states.build(model, spec.sample())
-        frequency = self.getAveragingFrequency()
-        task = WorkerTask(
-            endpoint=wire.Endpoint(""),  # known when the fit's own socket is open
-            settings=ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects()),
-            architecture=states.architecture(model),
-            safe_mode=not trusted,
-            columns=spec,
-            batch_size=self.getBatchSize(),
-            shuffle=self.getShuffle(),
-            seed=self.getSeed(),
-        )
-        prepared = tensors.shard_dataset(dataset, self, spec, count)
-        description = f"{type(self).__name__} fit: {count} workers"
-        started = time.perf_counter()
-        with (
-            cluster.admit(spark, count),
-            _exclusive(self.getCallbacks()) as callbacks,
-            ResidentWorkers(prepared, task, count, _stack_limit(frequency), description) as workers,
-        ):
-            shards = workers.infos
-            self._check_rows(shards, spec.validation)
-            seconds = {"start": time.perf_counter() - started}
-            schedule = loop.Schedule(
-                epochs=self.getEpochs(),
-                rows=tuple(shard.rows for shard in shards),
-                validation=spec.validation,
-                batch_size=self.getBatchSize(),
-                frequency=None if frequency == "epoch" else int(frequency),
-                optimizer_state=self.getOptimizerState(),
-            )
-            workers.kernel = kernel.choose(model, schedule.epochs * schedule.minibatches)
-            progress = Progress(self.getVerbose(), schedule.epochs, sum(schedule.rows))
-            with contextlib.closing(progress):
-                outcome = loop.train(model, workers, schedule, callbacks, progress)
-        seconds |= outcome.seconds | {"total": time.perf_counter() - started}
-        summary = KerasTrainingSummary(
-            history=outcome.history,
-            epochs=outcome.epochs,
-            numWorkers=count,
-            averagingFrequency=frequency,
-            batchSize=self.getBatchSize(),
-            rows=list(schedule.rows),
-            validationRows=[shard.validation_rows for shard in shards],
-            skippedRows=_skipped(shards),
-            rounds=outcome.rounds,
-            kernel=outcome.kernel,
-            seconds=seconds,
-        )
-        return self._fitted(dataset, model, summary, outputs)
-
-    # --- the model ---
-
-    def _new_model(self) -> tuple[keras.Model, bool]:
-        """(a compiled model of this fit's own, whether it comes from this process)."""
-        with seeded(self.getSeed()):
-            if self.isSet("model"):
-                archive = self.getOrDefault("model")
-                model, trusted, origin = archive.load(self.getCustomObjects()), archive.trusted, "model"
-            elif self.isSet("modelFn"):
-                model, trusted, origin = self.getModelFn()(**self.getModelParams()), True, "modelFn"
-                if not isinstance(model, keras.Model):
-                    raise TypeError(
-                        f"Param `modelFn` did not return a model. Received: {model!r} from "
-                        f"modelFn(**{self.getModelParams()}). Expected: a compiled keras.Model."
-                    )
-            else:
-                raise ValueError("Neither Param `model` nor `modelFn` is set. Expected: one of them.")
-        if not getattr(model, "compiled", False):
-            raise ValueError(
-                f"The model of Param `{origin}` is not compiled. Received: {model.name!r} without optimizer and loss. "
-                "Expected: a model after model.compile(optimizer=…, loss=…)."
-            )
-        return model, trusted
-
-    def _fitted(self, dataset: Any, model: keras.Model, summary: KerasTrainingSummary, outputs: Any) -> Any:
-        fitted = self._make_model(dataset, KerasArchive.of(model), outputs)
-        # batchSize means a minibatch here and a forward pass there.
-        own = {self.getParam("batchSize"), self.getParam("model")}
-        shared = {param: value for param, value in self._paramMap.items() if param not in own}
-        for param, value in shared.items():
-            if fitted.hasParam(param.name):
-                fitted._set(**{param.name: value})
-        fitted._resetUid(self.uid)
-        fitted._summary = summary
-        return fitted
-
-    def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> Any:
-        raise NotImplementedError
-
-    # --- the workers ---
-
-    def _threads(self, spark: Any) -> int:
-        return int(tensors.set_value(self, "cpusPerWorker") or cluster.task_cpus(spark))
-
-    def _workers(self, spark: Any) -> int:
-        cpus = cluster.task_cpus(spark)
-        capacity = max(1, cluster.slots(spark) * cpus // max(cpus, self._threads(spark)))
-        wanted = tensors.set_value(self, "numWorkers")
-        if wanted is None:
-            return capacity
-        if wanted > capacity and not cluster.slots_can_grow(spark):
-            raise ValueError(
-                f"More workers than slots. Received: numWorkers={wanted}. Expected: at most {capacity}, because the "
-                "session can run so many tasks at the same time now (cores / spark.task.cpus). Leave numWorkers unset "
-                "to take what there is, or give the session more cores."
-            )
-        return wanted
-
-    # --- checks ---
-
-    def _output_params(self) -> list[str]:
-        return ["predictionCol"]
-
-    def _check_output_columns(self, dataset: Any) -> None:
-        for name in self._output_params():
-            column = tensors.set_value(self, name)
-            if column:
-                columns.check_new_column(dataset, name, column)
-
-    def _check_outputs(self, outputs: Any) -> None:
-        """Refuses a model whose outputs do not fit the kind of estimator."""
-
-    def _check_rows(self, shards: list[ShardInfo], validation: bool) -> None:
-        skipped = _skipped(shards)
-        left_out = f" {sum(skipped.values())} rows were skipped: {skipped}." if skipped else ""
-        if sum(shard.rows for shard in shards) == 0:
-            raise ValueError(f"The DataFrame has no rows to train on.{left_out} Expected: at least one.")
-        if validation and sum(shard.validation_rows for shard in shards) == 0:
-            raise ValueError(
-                f"No row was held out for validation. Received: validationSplit={self.getValidationSplit()}, "
-                f"validationIndicatorCol={tensors.set_value(self, 'validationIndicatorCol')!r}, "
-                f"{sum(shard.rows for shard in shards)} rows.{left_out} Expected: at least one row to validate on."
-            )
-
-
-def _skipped(shards: list[ShardInfo]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for shard in shards:
-        for column, count in shard.skipped.items():
-            total[column] = total.get(column, 0) + count
-    return total
-
-
-def _stack_limit(frequency: int | str) -> int:
-    """How many minibatches a round has at most, for the size of the workers' stacks."""
-    return 2**31 if frequency == "epoch" else int(frequency)
-
-
-_callbacks_in_use: set[int] = set()
-_callbacks_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _exclusive(callbacks: list[Any]) -> Iterator[list[Any]]:
-    """Callbacks for one fit. One that another running fit uses (CrossValidator with parallelism) is copied."""
-    with _callbacks_lock:
-        own = [_copied(each) if id(each) in _callbacks_in_use else each for each in callbacks]
-        _callbacks_in_use.update(map(id, own))
-    try:
-        yield own
-    finally:
-        with _callbacks_lock:
-            _callbacks_in_use.difference_update(map(id, own))
-
-
-def _copied(callback: Any) -> Any:
-    duplicate = copy.copy(callback)
-    for name, value in vars(callback).items():
-        # The other fit's model stays with the other fit.
-        setattr(duplicate, name, None) if name == "_model" else setattr(duplicate, name, copy.deepcopy(value))
-    return duplicate
-
-
-class KerasEstimator(_Trained, params.HasLabels, params.HasOutputs, Estimator):
+class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
     """Trains a Keras model on the executors, with any tensors in and out.
 
     Synchronous data-parallel training: each worker trains its shard for `averagingFrequency` minibatches, then the
@@ -336,7 +106,7 @@ class KerasEstimator(_Trained, params.HasLabels, params.HasOutputs, Estimator):
         return KerasModel(model=archive)
 
 
-class KerasClassifier(_Trained, params.ClassificationParams, Estimator):
+class KerasClassifier(Trained, params.ClassificationParams, Estimator):
     """Trains a Keras classifier: class indices in, `prediction`, `probability` and `rawPrediction` out.
 
     The model has one output: one number for each class, or one sigmoid (or logit) for two classes. Labels are indices
@@ -438,7 +208,7 @@ class KerasClassifier(_Trained, params.ClassificationParams, Estimator):
         return fitted
 
 
-class KerasRegressor(_Trained, Estimator):
+class KerasRegressor(Trained, Estimator):
     """Trains a Keras regressor: `prediction` is a double, or an array of doubles where the model gives several numbers.
 
     Args:

@@ -76,7 +76,7 @@ def test_a_state_too_large_for_one_message_is_fetched_to_the_same_bits(spark, mo
     estimator = KerasRegressor(model=dropout_model(), epochs=2, numWorkers=2, verbose=0)
     inline = weights_of(estimator.fit(df))
     task = worker.WorkerTask
-    monkeypatch.setattr("spark_keras.estimator.WorkerTask", lambda **fields: task(**fields, inline_bytes=0))
+    monkeypatch.setattr("spark_keras.training.fit.WorkerTask", lambda **fields: task(**fields, inline_bytes=0))
     np.testing.assert_array_equal(weights_of(estimator.fit(df)), inline)
 
 
