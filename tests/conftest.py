@@ -12,6 +12,7 @@ import pytest  # noqa: E402
 
 LOCAL = "local[2]"
 CLUSTER = "local-cluster[2,1,1024]"
+FOUR_SLOTS = "local[4]"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -43,15 +44,18 @@ def spark(request):
     return session_for(getattr(request, "param", LOCAL))
 
 
+four_slots = pytest.mark.parametrize("spark", [FOUR_SLOTS], indirect=True)
 every_session = pytest.mark.parametrize("spark", [LOCAL, CLUSTER], indirect=True)
 
 
 def pytest_collection_modifyitems(items):
-    def needs_cluster(item):
-        return getattr(item, "callspec", None) is not None and CLUSTER in item.callspec.params.values()
+    def session(item):
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        return parameters.get("spark", LOCAL)
 
-    # Grouped by session, because each change starts new executors that import TensorFlow again.
-    items.sort(key=needs_cluster)
+    # Grouped by session, because each change starts new workers that import TensorFlow again.
+    order = [LOCAL, FOUR_SLOTS, CLUSTER]
+    items.sort(key=lambda item: order.index(session(item)))
     for item in items:
-        if needs_cluster(item):
+        if session(item) != LOCAL:
             item.add_marker(pytest.mark.slow)

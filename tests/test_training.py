@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from conftest import every_session
+from conftest import every_session, four_slots
 from pyspark.ml.functions import vector_to_array
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import functions as F
@@ -129,6 +129,18 @@ def test_two_workers_averaging_each_minibatch_equal_one_with_twice_the_batch(spa
     assert fitted.summary.rows == [40, 40]
     # Both shards whole: one full-batch gradient step in each epoch, in whatever way the rows were dealt.
     expected.fit(x, y, batch_size=80, epochs=2, verbose=0)
+    np.testing.assert_allclose(weights_of(fitted), keras_weights(expected), atol=1e-6)
+
+
+@four_slots
+def test_four_workers_with_batch_10_equal_local_training_with_batch_40(spark):
+    x, y = regression_rows(40)
+    expected = linear(keras.optimizers.SGD(0.5))
+    fitted = KerasRegressor(model=expected, epochs=3, batchSize=10, averagingFrequency=1, verbose=0).fit(
+        frame(spark, x, y)
+    )
+    assert fitted.summary.rows == [10, 10, 10, 10]
+    expected.fit(x, y, batch_size=40, epochs=3, verbose=0)
     np.testing.assert_allclose(weights_of(fitted), keras_weights(expected), atol=1e-6)
 
 
