@@ -373,6 +373,7 @@ class Faulty(keras.layers.Layer):
         return x
 
 
+@pytest.mark.slow
 def test_exception_in_a_layer_reaches_the_driver_with_the_users_line_and_ends_the_fit(df):
     model = keras.Sequential([keras.Input((2,)), Faulty(), keras.layers.Dense(3, activation="softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")

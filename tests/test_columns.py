@@ -242,6 +242,7 @@ ROWS = [(0, [1.5, 0.0, -2.0]), (1, [0.0, 0.0, 3.25]), (2, [4.0, 5.0, 6.0])]
 FEATURES = np.array([values for _, values in ROWS])
 
 
+@pytest.mark.slow
 def test_dense_and_sparse_vectors_give_the_same_tensor(spark):
     from pyspark.ml.linalg import Vectors
 
@@ -257,6 +258,7 @@ def test_dense_and_sparse_vectors_give_the_same_tensor(spark):
 NUMBERS = ["tinyint", "smallint", "int", "bigint", "float", "double", "decimal(6,2)"]
 
 
+@pytest.mark.slow
 def test_arrays_and_scalars_of_any_number_give_their_numbers(spark):
     numbers = [[1, -2, 3], [4, 5, -6]]
     df = spark.createDataFrame(

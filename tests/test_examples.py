@@ -37,6 +37,7 @@ def figure(text, pattern):
     return float(found[1])
 
 
+@pytest.mark.slow
 def test_iris_pipeline(run_example):
     printed = run_example("iris_pipeline")
     assert "The network has 39 parameters." in printed

@@ -186,6 +186,7 @@ def test_pipeline_and_fitted_pipeline_come_back(df, tmp_path):
     assert loaded.stages[-1].uid == classifier.uid
 
 
+@pytest.mark.slow
 def test_cross_validator_model_comes_back(df, tmp_path):
     from pyspark.ml.evaluation import RegressionEvaluator
     from pyspark.ml.tuning import CrossValidator, CrossValidatorModel, ParamGridBuilder
@@ -285,6 +286,7 @@ def test_model_function_without_an_import_name_is_refused(spark, tmp_path):
             KerasRegressor(modelFn=function).save(str(tmp_path / "e"))
 
 
+@pytest.mark.slow
 def test_model_function_of_the_main_script_is_refused(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

@@ -82,6 +82,7 @@ def test_one_worker_equals_plain_keras_at_any_frequency(spark, optimizer, freque
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.slow
 def test_one_worker_equals_plain_keras_with_any_optimizer(spark, optimizer):
     check_one_worker_equals_plain_keras(spark, optimizer, 4)
 
@@ -101,6 +102,7 @@ def check_one_worker_equals_plain_keras(spark, optimizer, frequency):
     assert fitted.toKeras().optimizer.iterations == expected.optimizer.iterations == 3 * 13
 
 
+@pytest.mark.slow
 def test_three_fits_in_a_row_equal_local_training(spark):
     df = frame(spark, *regression_rows(60))
     x, y = in_training_order(df)
@@ -406,6 +408,7 @@ def test_training_stops_within_the_epoch_when_the_loss_is_nan(spark):
     assert summary.rounds < 10
 
 
+@pytest.mark.slow
 def test_early_stopping_on_iris_stops_where_it_must(spark):
     from sklearn.datasets import load_iris
 

@@ -56,6 +56,7 @@ def test_killed_worker_changes_no_bit(spark):
     assert fitted[0].summary.history == fitted[2].summary.history
 
 
+@pytest.mark.slow
 def test_a_fit_leaves_no_thread_and_no_socket(spark):
     df = frame(spark, *regression_rows(40))
     estimator = KerasRegressor(model=dropout_model(), verbose=0)
