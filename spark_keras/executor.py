@@ -43,27 +43,23 @@ class ProcessSettings(NamedTuple):
         return cls(threads, keras.backend.backend(), keras.config.floatx(), pickled)
 
 
-def _pickled(value: Any) -> bytes:
-    """An object with its code, unless it comes from an installed package, which executors have installed as well."""
-    module = sys.modules.get(getattr(value, "__module__", None) or "")
-    path = getattr(module, "__file__", None)
-    with _by_value:
-        return _pickled_from(module, path, value)
-
-
 # cloudpickle's registry of modules belongs to the process, and fits run in threads.
 _by_value = threading.Lock()
 
 
-def _pickled_from(module: Any, path: str | None, value: Any) -> bytes:
+def _pickled(value: Any) -> bytes:
+    """An object with its code, unless it comes from an installed package, which executors have installed as well."""
+    module = sys.modules.get(getattr(value, "__module__", None) or "")
+    path = getattr(module, "__file__", None)
     installed = path is None or any(part in path for part in ("site-packages", "dist-packages", sys.prefix + os.sep))
-    if installed or module.__name__ in cloudpickle.list_registry_pickle_by_value():
-        return cloudpickle.dumps(value)
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        return cloudpickle.dumps(value)
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)
+    with _by_value:
+        if installed or module.__name__ in cloudpickle.list_registry_pickle_by_value():
+            return cloudpickle.dumps(value)
+        cloudpickle.register_pickle_by_value(module)
+        try:
+            return cloudpickle.dumps(value)
+        finally:
+            cloudpickle.unregister_pickle_by_value(module)
 
 
 _threads_of_process: int | None = None

@@ -47,11 +47,12 @@ class _Forward(
             raise ValueError("Param `model` is not set. Expected: a Keras model.")
         return self.getOrDefault("model")
 
-    def _driver_model(self) -> keras.Model:
+    def _driver_model(self, compile: bool = False) -> keras.Model:
         """A model for looking at its inputs and outputs; never called with data, so that it can be shared."""
         archive = self._archive()
-        key = (archive.digest, archive.trusted, *sorted((name, id(o)) for name, o in self.getCustomObjects().items()))
-        return _driver_models.get(key, lambda: archive.load(self.getCustomObjects(), compile=False))
+        objects = self.getCustomObjects()
+        key = (archive.digest, archive.trusted, compile, *sorted((name, id(value)) for name, value in objects.items()))
+        return _driver_models.get(key, lambda: archive.load(objects, compile=compile))
 
     def _outputs(self, dataset: Any, layer: str | None = None) -> tuple[Any, tuple[Tensor, ...]]:
         """(input tensors with their columns and shapes, the model's output tensors), checked against the DataFrame."""
@@ -333,7 +334,7 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
         return applied.select("*", *made).drop(struct)
 
     def _logits(self) -> bool:
-        return signature.from_logits(signature.only_loss_of(self.toKeras()))
+        return signature.from_logits(signature.only_loss_of(self._driver_model(compile=True)))
 
     def _attributes(self, name: str, column: str, classes: int) -> dict[str, Any]:
         """ML attributes, as Spark's own classifiers write them."""

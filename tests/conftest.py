@@ -44,6 +44,13 @@ def spark(request):
     return session_for(getattr(request, "param", LOCAL))
 
 
+def labelled_frame(features, labels):
+    """Rows in one partition on `local[2]`: id, features as an array, label."""
+    rows = [(i, row.tolist(), float(label)) for i, (row, label) in enumerate(zip(features, labels, strict=True))]
+    frame = session_for(LOCAL).createDataFrame(rows, "id int, features array<float>, label double")
+    return frame.coalesce(1).cache()
+
+
 four_slots = pytest.mark.parametrize("spark", [FOUR_SLOTS], indirect=True)
 every_session = pytest.mark.parametrize("spark", [LOCAL, CLUSTER], indirect=True)
 

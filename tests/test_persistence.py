@@ -13,7 +13,7 @@ import cloudpickle
 import keras
 import numpy as np
 import pytest
-from conftest import LOCAL, ROOT, session_for
+from conftest import ROOT, labelled_frame
 from pyspark.ml import Pipeline, PipelineModel
 
 from spark_keras import (
@@ -48,9 +48,7 @@ def build_model(units=4):
 
 @pytest.fixture(scope="module")
 def df():
-    rows = [(i, FEATURES[i].tolist(), float(LABELS[i])) for i in range(len(FEATURES))]
-    frame = session_for(LOCAL).createDataFrame(rows, "id int, features array<float>, label double")
-    return frame.coalesce(1).cache()
+    return labelled_frame(FEATURES, LABELS)
 
 
 @pytest.fixture(scope="module")

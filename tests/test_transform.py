@@ -8,7 +8,7 @@ import cloudpickle
 import keras
 import numpy as np
 import pytest
-from conftest import LOCAL, session_for
+from conftest import labelled_frame
 from pyspark.sql import functions as F
 
 from spark_keras import KerasClassifier, KerasEstimator, KerasRegressor, KerasTransformer
@@ -40,9 +40,7 @@ def values(df, column, key="id"):
 
 @pytest.fixture(scope="module")
 def df():
-    rows = [(i, FEATURES[i].tolist(), float(LABELS[i])) for i in range(len(FEATURES))]
-    frame = session_for(LOCAL).createDataFrame(rows, "id int, features array<float>, label double")
-    return frame.coalesce(1).cache()
+    return labelled_frame(FEATURES, LABELS)
 
 
 @pytest.fixture(scope="module")

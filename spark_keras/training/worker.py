@@ -132,14 +132,11 @@ class Replica:
             result, name, _ = self.call(simpler, method, *arguments)
             self._kernels[kernel] = self._kernels[name]
             cause = str(error).strip().splitlines()
-            return (
-                result,
-                name,
-                (
-                    f"The round cannot be compiled as {chosen.name!r} and runs as {name!r}: "
-                    f"{type(error).__name__}: {cause[0] if cause else ''}"
-                ),
+            warning = (
+                f"The round cannot be compiled as {chosen.name!r} and runs as {name!r}: "
+                f"{type(error).__name__}: {cause[0] if cause else ''}"
             )
+            return result, name, warning
 
 
 _replicas_of_process = executor.RecentlyUsed(2)
