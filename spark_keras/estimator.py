@@ -39,6 +39,8 @@ class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
         shuffle: a new order of a shard's rows in each epoch. Default True.
         numWorkers: default: what the session offers now.
         cpusPerWorker: CPU threads of a worker. Default: `spark.task.cpus`.
+        maxShardMemory: bytes of rows that a worker keeps in memory, such as "2g"; larger shards live in a file on the
+            executor's local disk. Default: a quarter of the worker's share of the memory.
         averagingFrequency: minibatches between two averagings, or "epoch". Default 10.
         optimizerState: "average" (default), "local" or "reset".
         callbacks: Keras callbacks; they run on the driver.
@@ -80,6 +82,7 @@ class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
         shuffle: bool = True,
         numWorkers: int | None = None,
         cpusPerWorker: int | None = None,
+        maxShardMemory: int | str | None = None,
         averagingFrequency: int | str = 10,
         optimizerState: str = "average",
         callbacks: list[Any] | None = None,
@@ -132,6 +135,8 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
         shuffle: a new order of a shard's rows in each epoch. Default True.
         numWorkers: default: what the session offers now.
         cpusPerWorker: CPU threads of a worker. Default: `spark.task.cpus`.
+        maxShardMemory: bytes of rows that a worker keeps in memory, such as "2g"; larger shards live in a file on the
+            executor's local disk. Default: a quarter of the worker's share of the memory.
         averagingFrequency: minibatches between two averagings, or "epoch". Default 10.
         optimizerState: "average" (default), "local" or "reset".
         callbacks: Keras callbacks; they run on the driver.
@@ -174,6 +179,7 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
         shuffle: bool = True,
         numWorkers: int | None = None,
         cpusPerWorker: int | None = None,
+        maxShardMemory: int | str | None = None,
         averagingFrequency: int | str = 10,
         optimizerState: str = "average",
         callbacks: list[Any] | None = None,
@@ -228,6 +234,8 @@ class KerasRegressor(Trained, Estimator):
         shuffle: a new order of a shard's rows in each epoch. Default True.
         numWorkers: default: what the session offers now.
         cpusPerWorker: CPU threads of a worker. Default: `spark.task.cpus`.
+        maxShardMemory: bytes of rows that a worker keeps in memory, such as "2g"; larger shards live in a file on the
+            executor's local disk. Default: a quarter of the worker's share of the memory.
         averagingFrequency: minibatches between two averagings, or "epoch". Default 10.
         optimizerState: "average" (default), "local" or "reset".
         callbacks: Keras callbacks; they run on the driver.
@@ -267,6 +275,7 @@ class KerasRegressor(Trained, Estimator):
         shuffle: bool = True,
         numWorkers: int | None = None,
         cpusPerWorker: int | None = None,
+        maxShardMemory: int | str | None = None,
         averagingFrequency: int | str = 10,
         optimizerState: str = "average",
         callbacks: list[Any] | None = None,

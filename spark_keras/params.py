@@ -6,6 +6,7 @@ pyspark's own mixins are used wherever one exists; those lack setters, which are
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -65,6 +66,23 @@ def _averaging_frequency(value: Any) -> int | str:
             'Expected: a number of minibatches, 1 or more, or "epoch".'
         )
     return _integer("averagingFrequency", 1)(value)
+
+
+def _max_shard_memory(value: Any) -> int:
+    size = value
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+)\s*(?:b|([kmgtp])b?)", value.strip().lower())
+        if not match:
+            raise ValueError(
+                f"Invalid value for Param `maxShardMemory`. Received: {value!r}. "
+                'Expected: a number of bytes, or a number with its unit such as "512m" or "2g".'
+            )
+        size = int(match[1]) * 1024 ** " kmgtp".index(match[2] or " ")
+    elif isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise _refuse("maxShardMemory", value, 'bytes as an integer, or a string such as "512m" or "2g"')
+    if size < 2**20:
+        raise ValueError(f'Invalid value for Param `maxShardMemory`. Received: {value!r}. Expected: "1m" or more.')
+    return int(size)
 
 
 def _fraction(value: Any) -> float:
@@ -332,6 +350,14 @@ class HasTraining(Params):
         _integer("cpusPerWorker", 1),
     )  # type: ignore[arg-type]
 
+    maxShardMemory: Param[int] = Param(
+        Params._dummy(),
+        "maxShardMemory",
+        'bytes of rows that a worker keeps in memory, such as 2147483648 or "2g"; larger shards live in a file on the '
+        "executor's local disk, to the same result; not set: a quarter of the worker's share of the memory",
+        _max_shard_memory,
+    )  # type: ignore[arg-type]
+
     averagingFrequency: Param[int | str] = Param(
         Params._dummy(),
         "averagingFrequency",
@@ -408,6 +434,14 @@ class HasTraining(Params):
     def setCpusPerWorker(self, value: int) -> Any:
         """Sets `cpusPerWorker`."""
         return self._set(cpusPerWorker=value)
+
+    def getMaxShardMemory(self) -> int:
+        """Value of `maxShardMemory` in bytes or its default."""
+        return self.getOrDefault(self.maxShardMemory)
+
+    def setMaxShardMemory(self, value: int | str) -> Any:
+        """Sets `maxShardMemory`."""
+        return self._set(maxShardMemory=value)
 
     def getAveragingFrequency(self) -> int | str:
         """Value of `averagingFrequency` or its default."""

@@ -8,7 +8,8 @@ import pytest
 
 from spark_keras.columns import InvalidData, TensorColumn
 from spark_keras.training.loop import Schedule
-from spark_keras.training.shard import Rows, ShardColumns, epoch_order, load, stack_count, stacks
+from spark_keras.training.order import EpochOrder
+from spark_keras.training.shard import MemoryRows, ShardColumns, epoch_order, load, stack_count, stacks
 
 
 def spec(validation=False, skip=False):
@@ -56,14 +57,18 @@ def test_null_rows_are_refused_or_counted():
     assert shard.training.count == 1 and shard.skipped == {"column 'x' (featuresCol)": 2}
 
 
+def rows_in(order, count):
+    return [int(row) for window, index in order.parts(0, count) for row in order.rows(window, index)]
+
+
 @pytest.mark.parametrize("rows", [0, 1, 6, 7, 8, 50])
 @pytest.mark.parametrize("size", [1, 3, 7])
 @pytest.mark.parametrize("frequency", [1, 2, 5, None])
 def test_rounds_and_stacks_deal_every_row_exactly_once(rows, size, frequency):
-    shards = [Rows({"x": np.arange(count)}, count) for count in (rows, rows // 2, 11)]
+    shards = [MemoryRows({"x": np.arange(count)}) for count in (rows, rows // 2, 11)]
     schedule = Schedule(1, tuple(shard.count for shard in shards), False, size, frequency, "average")
     for shard in shards:
-        order = epoch_order(shard.count, seed=5, shard=0, epoch=0, shuffle=True)
+        order = epoch_order(shard, seed=5, shard=0, epoch=0, shuffle=True)
         seen = []
         for start, stop in schedule.rounds():
             count = stack_count(shard, frequency or 2**31, size)
@@ -71,15 +76,49 @@ def test_rounds_and_stacks_deal_every_row_exactly_once(rows, size, frequency):
                 trained = stack.arrays["x"][: stack.steps].ravel()
                 assert len(trained) == stack.rows
                 seen += trained.tolist()
-        assert seen == order.tolist()
+        assert seen == rows_in(order, shard.count)
 
 
 def test_orders_depend_on_seed_shard_and_epoch_alone():
     def order(**changed):
-        return epoch_order(**{"rows": 100, "seed": 1, "shard": 2, "epoch": 3, "shuffle": True, **changed}).tolist()
+        arguments = {"rows": 100, "row_bytes": 4, "seed": 1, "shard": 2, "epoch": 3, "shuffle": True, **changed}
+        return rows_in(EpochOrder(**arguments), 100)
 
-    assert order() == order()
+    assert order() == order() == np.random.default_rng([1, 2, 3]).permutation(100).tolist()
     assert sorted(order()) == list(range(100))
     assert len({tuple(order(**changed)) for changed in ({}, {"seed": 9}, {"shard": 9}, {"epoch": 9})}) == 4
     assert order(shuffle=False) == list(range(100))
     assert order(seed=-1) != order(seed=1)
+
+
+@pytest.mark.parametrize("rows", [1, 29, 30, 31, 59, 60, 61, 64, 1000])
+def test_a_shard_of_several_windows_is_mixed_window_by_window(rows, monkeypatch):
+    monkeypatch.setattr("spark_keras.training.order.BLOCK_BYTES", 43)  # blocks of 10 rows
+    monkeypatch.setattr("spark_keras.training.order.WINDOW_BYTES", 125)  # of which 3 make a window
+    orders = [EpochOrder(rows, 4, seed=1, shard=2, epoch=epoch, shuffle=True) for epoch in range(3)]
+    for order in orders:
+        seen = rows_in(order, rows)
+        assert sorted(seen) == list(range(rows))
+        windows = [len(index) for _, index in order.parts(0, rows)]
+        assert len(windows) == -(-rows // 30)
+        start = 0
+        for length in windows:
+            window = seen[start : start + length]
+            assert len({row // 10 for row in window}) == -(-length // 10), "a window is made of whole blocks"
+            start += length
+        # From any row on, as a worker needs it that takes over in mid-epoch.
+        for start in {0, 1, rows // 2, rows - 1}:
+            part = [int(row) for window, index in order.parts(start, rows) for row in order.rows(window, index)]
+            assert part == seen[start:]
+    if rows > 2:
+        assert len({tuple(rows_in(order, rows)) for order in orders}) == 3
+    unshuffled = EpochOrder(rows, 4, seed=1, shard=2, epoch=0, shuffle=False)
+    assert rows_in(unshuffled, rows) == list(range(rows))
+
+
+def test_windows_do_not_repeat_each_other(monkeypatch):
+    monkeypatch.setattr("spark_keras.training.order.BLOCK_BYTES", 400)
+    monkeypatch.setattr("spark_keras.training.order.WINDOW_BYTES", 400)
+    order = EpochOrder(400, 4, seed=0, shard=0, epoch=0, shuffle=True)
+    drawn = {tuple(index.tolist()) for _, index in order.parts(0, 400)}
+    assert order.windows == len(drawn) == 4

@@ -36,6 +36,7 @@ def evaluate(dataset: Any, stage: Any, model: keras.Model, classifier: bool) -> 
         batch_size=stage.getBatchSize(),
         shuffle=False,
         seed=0,
+        workers=count,
     )
     prepared = tensors.shard_dataset(dataset, stage, spec, count, hold_out_all=True)
     description = f"{type(stage).__name__} evaluate: {count} workers"

@@ -78,6 +78,8 @@ class Trained(
             batch_size=self.getBatchSize(),
             shuffle=self.getShuffle(),
             seed=self.getSeed(),
+            workers=count,
+            max_shard_memory=tensors.set_value(self, "maxShardMemory"),
         )
         prepared = tensors.shard_dataset(dataset, self, spec, count)
         description = f"{type(self).__name__} fit: {count} workers"
@@ -115,6 +117,7 @@ class Trained(
             rounds=outcome.rounds,
             kernel=outcome.kernel,
             seconds=seconds,
+            shardStorage=[shard.storage for shard in shards],
         )
         return self._fitted(dataset, model, summary, outputs)
 

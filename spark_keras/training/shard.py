@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from spark_keras import columns
 from spark_keras.columns import TensorColumn
+from spark_keras.training import shard_file
+from spark_keras.training.order import EpochOrder
 
 
 class ShardColumns(NamedTuple):
@@ -64,11 +68,36 @@ def zeros(tensor: TensorColumn, rows: int) -> np.ndarray:
     return np.zeros((rows, *tensor.tensor_shape), "float32" if tensor.one_hot else tensor.dtype)
 
 
-class Rows(NamedTuple):
-    """Rows as tensors, sorted by the hash of their content."""
+class Rows(Protocol):
+    """Rows as tensors, sorted by the hash of their content, wherever they are kept."""
 
-    arrays: dict[str, np.ndarray]
+    storage: str
     count: int
+    row_bytes: int
+
+    def parts(self, order: EpochOrder, start: int, stop: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+        """Rows `start` to `stop` of an epoch, piece by piece: arrays, and which of their rows."""
+
+    def close(self) -> None:
+        """Gives back what the rows hold."""
+
+
+class MemoryRows:
+    """Rows in memory."""
+
+    storage = "memory"
+
+    def __init__(self, arrays: dict[str, np.ndarray]):
+        self.arrays = arrays
+        self.count = len(next(iter(arrays.values())))
+        self.row_bytes = shard_file.row_bytes(arrays)
+
+    def parts(self, order: EpochOrder, start: int, stop: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+        for window, index in order.parts(start, stop):
+            yield self.arrays, order.rows(window, index)
+
+    def close(self) -> None:
+        self.arrays = {}
 
 
 class Shard(NamedTuple):
@@ -84,11 +113,49 @@ class Shard(NamedTuple):
     validation: Rows
     skipped: dict[str, int]
 
+    @property
+    def storage(self) -> str:
+        """Where the rows are: "memory" or "file"."""
+        return self.training.storage
 
-def load(batches: Iterable[pa.RecordBatch], spec: ShardColumns) -> Shard:
-    """Reads a partition. The result depends on its rows alone, not on the order in which they arrive."""
-    chunks: list[dict[str, np.ndarray]] = []
+    @property
+    def bytes(self) -> int:
+        return sum(rows.count * rows.row_bytes for rows in (self.training, self.validation))
+
+    def close(self) -> None:
+        self.training.close()
+        self.validation.close()
+
+
+def load(batches: Iterable[pa.RecordBatch], spec: ShardColumns, max_memory: int = sys.maxsize) -> Shard:
+    """Reads a partition. The result depends on its rows alone, not on the order in which they arrive.
+
+    Args:
+        max_memory: rows of more bytes go to a file, which changes nothing but where they are.
+    """
     skipped: dict[str, int] = {}
+    chunks = _chunks(batches, spec, skipped)
+    held: list[dict[str, np.ndarray]] = []
+    size = 0
+    for chunk in chunks:
+        held.append(chunk)
+        size += sum(chunk[name].nbytes for name in spec.tensors)
+        if size > max_memory:
+            training, validation = shard_file.sort_into_files(itertools.chain(_drained(held), chunks))
+            return Shard(training, validation, skipped)
+    if not held:
+        empty = {name: zeros(tensor, 0) for name, tensor in spec.tensors.items()}
+        return Shard(MemoryRows(empty), MemoryRows(empty), skipped)
+    whole = {name: np.concatenate([chunk.pop(name) for chunk in held]) for name in list(held[0])}
+    order = np.argsort(whole.pop("hash"), kind="stable")
+    held_out = whole.pop("validation", np.zeros(len(order), bool))[order]
+    return Shard(_take(whole, order[~held_out]), _take(whole, order[held_out]), skipped)
+
+
+def _chunks(
+    batches: Iterable[pa.RecordBatch], spec: ShardColumns, skipped: dict[str, int]
+) -> Iterator[dict[str, np.ndarray]]:
+    """The tensors of each batch, with "hash" and, where rows are held out, "validation"; counts what is skipped."""
     for batch in batches:
         keep = np.ones(batch.num_rows, bool)
         for name, tensor in spec.tensors.items():
@@ -112,25 +179,20 @@ def load(batches: Iterable[pa.RecordBatch], spec: ShardColumns) -> Shard:
                     "Null in the validationIndicatorCol. Received: a row with null. Expected: true or false in each."
                 )
             arrays["validation"] = batch.column("v").to_numpy(zero_copy_only=False).astype(bool)
-        chunks.append(arrays)
-    if not chunks:
-        empty = {name: zeros(tensor, 0) for name, tensor in spec.tensors.items()}
-        return Shard(Rows(empty, 0), Rows(empty, 0), skipped)
-    whole = {name: np.concatenate([chunk.pop(name) for chunk in chunks]) for name in list(chunks[0])}
-    order = np.argsort(whole.pop("hash"), kind="stable")
-    held_out = whole.pop("validation", np.zeros(len(order), bool))[order]
-    return Shard(_take(whole, order[~held_out]), _take(whole, order[held_out]), skipped)
+        yield arrays
 
 
-def _take(arrays: dict[str, np.ndarray], index: np.ndarray) -> Rows:
-    return Rows({name: array[index] for name, array in arrays.items()}, len(index))
+def _drained(held: list[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    while held:
+        yield held.pop(0)
 
 
-def epoch_order(rows: int, seed: int, shard: int, epoch: int, shuffle: bool) -> np.ndarray:
-    """The order in which a shard's rows are trained in an epoch: a function of its arguments alone."""
-    if not shuffle:
-        return np.arange(rows)
-    return np.random.default_rng([seed % 2**64, shard, epoch]).permutation(rows)
+def _take(arrays: dict[str, np.ndarray], index: np.ndarray) -> MemoryRows:
+    return MemoryRows({name: array[index] for name, array in arrays.items()})
+
+
+def epoch_order(rows: Rows, seed: int, shard: int, epoch: int, shuffle: bool) -> EpochOrder:
+    return EpochOrder(rows.count, rows.row_bytes, seed, shard, epoch, shuffle)
 
 
 class Stack(NamedTuple):
@@ -158,24 +220,35 @@ STACK_BYTES = 64 * 2**20
 
 def stack_count(rows: Rows, most: int, batch_size: int) -> int:
     """How many full minibatches a stack has room for."""
-    row_bytes = sum(array[:1].nbytes for array in rows.arrays.values())
-    fitting = STACK_BYTES // max(1, row_bytes * batch_size)
+    fitting = STACK_BYTES // max(1, rows.row_bytes * batch_size)
     return max(1, min(most, STACK_COUNT, fitting, rows.count // batch_size))
 
 
-def stacks(rows: Rows, order: np.ndarray, start: int, stop: int, batch_size: int, count: int) -> Iterator[Stack]:
+def stacks(rows: Rows, order: EpochOrder, start: int, stop: int, batch_size: int, count: int) -> Iterator[Stack]:
     """Minibatches `start` to `stop` of an epoch: full ones in stacks of `count`, then the short last one."""
     full = rows.count // batch_size
     for first in range(start, min(stop, full), count):
         steps = min(count, stop - first, full - first)
-        index = order[first * batch_size : (first + steps) * batch_size]
-        # Short stacks are filled up with any rows, which are not trained, so that no other program is compiled.
-        padded = np.concatenate([index, np.zeros((count - steps) * batch_size, index.dtype)])
-        yield Stack(_gather(rows, padded.reshape(count, batch_size)), steps, len(index), first, False)
-    if start <= full < stop and rows.count % batch_size:
-        index = order[full * batch_size :]
-        yield Stack(_gather(rows, index.reshape(1, -1)), 1, len(index), full, True)
+        taken = steps * batch_size
+        # Short stacks are filled up with zeros, which are not trained, so that no other program is compiled.
+        arrays = _gather(rows, order, first * batch_size, taken, (count, batch_size))
+        yield Stack(arrays, steps, taken, first, False)
+    left = rows.count % batch_size
+    if start <= full < stop and left:
+        yield Stack(_gather(rows, order, full * batch_size, left, (1, left)), 1, left, full, True)
 
 
-def _gather(rows: Rows, index: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: array[index] for name, array in rows.arrays.items()}
+def _gather(rows: Rows, order: EpochOrder, start: int, taken: int, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """`taken` rows of an epoch from `start` on, and zeros, as arrays of shape (*shape, …)."""
+    stacked: dict[str, np.ndarray] = {}
+    done = 0
+    for arrays, index in rows.parts(order, start, start + taken):
+        end = done + len(index)
+        for name, array in arrays.items():
+            if name not in stacked:
+                stacked[name] = np.empty((shape[0] * shape[1], *array.shape[1:]), array.dtype)
+                stacked[name][taken:] = 0
+            # Without mode="clip" numpy would copy twice.
+            np.take(array, index, axis=0, out=stacked[name][done:end], mode="clip")
+        done = end
+    return {name: array.reshape(*shape, *array.shape[1:]) for name, array in stacked.items()}

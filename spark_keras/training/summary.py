@@ -25,6 +25,7 @@ class KerasTrainingSummary:
         kernel: how rounds were compiled: "xla", "graph" or "steps".
         seconds: wall-clock time by phase: "start" (job, rows, imports, model), "train", "evaluate", "callbacks",
             "total".
+        shardStorage: where each worker kept its rows, "memory" or "file"; empty for a fit that did not tell.
     """
 
     history: dict[str, list[float]]
@@ -38,6 +39,7 @@ class KerasTrainingSummary:
     rounds: int
     kernel: str
     seconds: dict[str, float]
+    shardStorage: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def totalIterations(self) -> int:

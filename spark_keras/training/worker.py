@@ -34,6 +34,8 @@ class WorkerTask(NamedTuple):
         batch_size: rows per minibatch.
         shuffle: whether each epoch has an order of its own.
         seed: of the fit.
+        workers: of the fit.
+        max_shard_memory: shards of more bytes live in a file; None leaves it to the machine's memory.
         inline_bytes: states up to this size are sent at once; larger ones wait until the driver asks for them, so
             that it never holds more than one.
     """
@@ -46,6 +48,8 @@ class WorkerTask(NamedTuple):
     batch_size: int
     shuffle: bool
     seed: int
+    workers: int
+    max_shard_memory: int | None = None
     inline_bytes: int = 2**20
 
 
@@ -63,9 +67,10 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     importing = threading.Thread(target=__import__, args=("keras",), daemon=True)
     importing.start()
     context, socket = wire.connect(task.endpoint)
+    shard = None
     try:
         started = time.perf_counter()
-        shard = shards.load(batches, task.columns)
+        shard = shards.load(batches, task.columns, task.max_shard_memory or _default_max_memory(task))
         loaded = time.perf_counter()
         importing.join()
         replica = _replicas_of_process.get(_replica_key(task), lambda: Replica(task))
@@ -77,6 +82,8 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             "rows": shard.training.count,
             "validation_rows": shard.validation.count,
             "skipped": shard.skipped,
+            "storage": shard.storage,
+            "bytes": shard.bytes,
             "seconds": {"load": loaded - started, "build": built - loaded},
             "warning": warning,
         }
@@ -97,8 +104,15 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             socket.send_multipart(wire.encode(failure))
         raise
     finally:
+        if shard is not None:
+            shard.close()
         socket.close()
         context.term()
+
+
+def _default_max_memory(task: WorkerTask) -> int:
+    """A quarter of the worker's share, because a shard takes twice its size while it is loaded."""
+    return executor.memory_share(task.workers, task.settings.threads) // 4
 
 
 class Replica:
@@ -170,7 +184,7 @@ def _answer(socket: zmq.Socket, replica: Replica, task: WorkerTask, shard: shard
         if kind == "train":
             rounds += 1
             if order_of[0] != header["epoch"]:
-                order = shards.epoch_order(shard.training.count, task.seed, index, header["epoch"], task.shuffle)
+                order = shards.epoch_order(shard.training, task.seed, index, header["epoch"], task.shuffle)
                 order_of = (header["epoch"], order)
             answer, held = _train(replica, task, shard, index, order_of[1], header, arrays)
         else:
@@ -213,7 +227,7 @@ def _evaluate(
 
     rows, metrics, warnings = shard.validation, 0.0, []
     wanted = kernel.for_few_steps(header["kernel"])
-    order, last = np.arange(rows.count), -(-rows.count // task.batch_size)
+    order, last = shards.epoch_order(rows, 0, 0, 0, shuffle=False), -(-rows.count // task.batch_size)
     count = shards.stack_count(rows, last, task.batch_size)
     for stack in shards.stacks(rows, order, 0, last, task.batch_size, count):
         batches = task.columns.pack(stack.arrays)

@@ -35,6 +35,8 @@ class ShardInfo(NamedTuple):
     rows: int
     validation_rows: int
     skipped: dict[str, int]
+    storage: str
+    bytes: int
     seconds: dict[str, float]
 
 
@@ -192,7 +194,8 @@ class ResidentWorkers:
         if shard in self._members:
             logger.warning("%s: worker %d was replaced by attempt %d", self._description, shard, attempt)
         self._members[shard] = (identity, attempt)
-        self._infos[shard] = ShardInfo(header["rows"], header["validation_rows"], header["skipped"], header["seconds"])
+        self._infos[shard] = ShardInfo(**{name: header[name] for name in ShardInfo._fields})
+        logger.info("%s: shard %d of %d bytes in %s", self._description, shard, header["bytes"], header["storage"])
         self._warn(header.get("warning"))
         if shard in self._pending:
             # The replacement repeats the round from the same state, to the same bits.

@@ -1,0 +1,255 @@
+"""Rows of a shard that is too large for memory: sorted on the executor's local disk, and read in windows.
+
+Files have no name: the system drops them when the process ends, in whatever way it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from spark_keras.training.order import EpochOrder, block_rows
+
+Arrays = dict[str, np.ndarray]
+
+# Rows that are sorted in memory at once.
+RUN_BYTES = 64 * 2**20
+
+
+def row_bytes(arrays: Arrays) -> int:
+    return sum(array.itemsize * int(np.prod(array.shape[1:])) for array in arrays.values())
+
+
+class FileRows:
+    """Rows in a file, block after block, within a block tensor after tensor.
+
+    Args:
+        file: holds the blocks.
+        like: arrays of the tensors' types and row shapes.
+        count: number of rows.
+    """
+
+    storage = "file"
+
+    def __init__(self, file: IO[bytes], like: Arrays, count: int):
+        self.count = count
+        self.row_bytes = row_bytes(like)
+        self._file = file
+        self._like = {name: array[:0] for name, array in like.items()}
+        self._held: tuple[bytes, Arrays] = (b"", {})
+
+    def parts(self, order: EpochOrder, start: int, stop: int) -> Iterator[tuple[Arrays, np.ndarray]]:
+        """Rows `start` to `stop` of an epoch, as (arrays, rows within them), for each window."""
+        for window, index in order.parts(start, stop):
+            yield self._window(order, window), index
+
+    def close(self) -> None:
+        self._held = (b"", {})
+        self._file.close()
+
+    def _window(self, order: EpochOrder, window: int) -> Arrays:
+        wanted = order.blocks(window).tobytes()
+        held, arrays = self._held
+        if held != wanted:
+            self._held = (b"", {})  # makes room
+            arrays = self._read(order.blocks(window))
+            self._held = (wanted, arrays)
+            if window + 1 < order.windows:
+                self._announce(order.blocks(window + 1))
+        return arrays
+
+    def _read(self, blocks: np.ndarray) -> Arrays:
+        size = block_rows(self.row_bytes)
+        rows = np.minimum(self.count - blocks * size, size)
+        arrays = _empty(self._like, int(rows.sum()))
+        stop = 0
+        for block, length in zip(blocks.tolist(), rows.tolist()):
+            start, stop = stop, stop + length
+            _read(self._file, [array[start:stop] for array in arrays.values()], block * size * self.row_bytes)
+        return arrays
+
+    def _announce(self, blocks: np.ndarray) -> None:
+        """Lets the system read the next window while this one is trained."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        size = block_rows(self.row_bytes) * self.row_bytes
+        for block in blocks.tolist():
+            os.posix_fadvise(self._file.fileno(), block * size, size, os.POSIX_FADV_WILLNEED)
+
+
+def sort_into_files(chunks: Iterable[Arrays]) -> tuple[FileRows, FileRows]:
+    """Training and validation rows in files, sorted by hash; memory is needed for some runs, not for the rows.
+
+    Args:
+        chunks: tensors, with "hash" and, where rows are held out, "validation"; at least one chunk.
+    """
+    directory = local_directory()
+    with contextlib.ExitStack() as on_failure, _disk_full_explained(directory):
+        with _open(directory) as file:
+            runs = list(_write_runs(file, chunks))
+            like = {name: array for name, array in runs[0].like.items() if name not in ("hash", "validation")}
+            training, validation = (_Writer(on_failure.enter_context(_open(directory)), like) for _ in range(2))
+            for rows in _merge(file, runs):
+                rows.pop("hash")
+                held_out = rows.pop("validation", None)
+                if held_out is None:
+                    training.append(rows)
+                    continue
+                training.append({name: array[~held_out] for name, array in rows.items()})
+                validation.append({name: array[held_out] for name, array in rows.items()})
+        finished = training.finish(), validation.finish()
+        on_failure.pop_all()
+    return finished
+
+
+# --- sorting -------------------------------------------------------------------------------------------------------
+
+
+class _Run(NamedTuple):
+    """Sorted rows in a file, tensor after tensor, from byte `offset` on."""
+
+    offset: int
+    count: int
+    like: Arrays
+
+    def read(self, file: IO[bytes], start: int, stop: int) -> Arrays:
+        arrays, offset = _empty(self.like, stop - start), self.offset
+        for array in arrays.values():
+            width = row_bytes({"": array})
+            _read(file, [array], offset + start * width)
+            offset += self.count * width
+        return arrays
+
+
+def _write_runs(file: IO[bytes], chunks: Iterable[Arrays]) -> Iterator[_Run]:
+    held: list[Arrays] = []
+    for chunk in chunks:
+        # A chunk may be larger than a run; what it is made of is not copied here.
+        step = max(1, RUN_BYTES // row_bytes(chunk))
+        for first in range(0, len(chunk["hash"]), step):
+            held.append({name: array[first : first + step] for name, array in chunk.items()})
+            if sum(len(each["hash"]) for each in held) >= step:
+                yield _write_run(file, held)
+    if held:
+        yield _write_run(file, held)
+
+
+def _write_run(file: IO[bytes], held: list[Arrays]) -> _Run:
+    offset, like = file.tell(), {name: array[:0] for name, array in held[0].items()}
+    order = np.argsort(np.concatenate([each["hash"] for each in held]), kind="stable")
+    for name in like:
+        file.write(np.concatenate([each.pop(name) for each in held])[order])
+    file.flush()
+    held.clear()
+    return _Run(offset, len(order), like)
+
+
+def _merge(file: IO[bytes], runs: list[_Run]) -> Iterator[Arrays]:
+    """The rows of all runs in the order of their hashes, piece by piece."""
+    most = max(1, RUN_BYTES // (row_bytes(runs[0].like) * len(runs)))
+    read = [0] * len(runs)
+    buffers = [run.like for run in runs]
+    while any(len(buffer["hash"]) for buffer in buffers) or any(r < run.count for r, run in zip(read, runs)):
+        limits = []
+        for i, run in enumerate(runs):
+            stop = min(run.count, read[i] + most - len(buffers[i]["hash"]))
+            if stop > read[i]:
+                buffers[i] = _concatenated([buffers[i], run.read(file, read[i], stop)])
+                read[i] = stop
+            if stop < run.count:
+                limits.append(buffers[i]["hash"][-1])
+        # Nothing that is still in the file comes before the smallest of these hashes.
+        cuts = [
+            int(np.searchsorted(buffer["hash"], min(limits), side="right")) if limits else len(buffer["hash"])
+            for buffer in buffers
+        ]
+        piece = _concatenated([{n: a[:cut] for n, a in buffer.items()} for buffer, cut in zip(buffers, cuts)])
+        buffers = [{n: a[cut:] for n, a in buffer.items()} for buffer, cut in zip(buffers, cuts)]
+        order = np.argsort(piece["hash"], kind="stable")
+        yield {name: piece.pop(name)[order] for name in list(piece)}
+
+
+class _Writer:
+    """Appends rows to a file of blocks."""
+
+    def __init__(self, file: IO[bytes], like: Arrays):
+        self._file, self._like, self._count = file, like, 0
+        self._pending = _empty(like, 0)
+        self._size = block_rows(row_bytes(like))
+
+    def append(self, rows: Arrays) -> None:
+        rows = _concatenated([self._pending, rows])
+        count = len(next(iter(rows.values())))
+        whole = count // self._size * self._size
+        for first in range(0, whole, self._size):
+            self._write({name: array[first : first + self._size] for name, array in rows.items()})
+        self._pending = {name: array[whole:].copy() for name, array in rows.items()}
+        self._count += count - len(next(iter(self._pending.values())))
+
+    def finish(self) -> FileRows:
+        self._write(self._pending)
+        self._file.flush()
+        return FileRows(self._file, self._like, self._count + len(next(iter(self._pending.values()))))
+
+    def _write(self, block: Arrays) -> None:
+        for array in block.values():
+            self._file.write(np.ascontiguousarray(array))
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def local_directory() -> str:
+    """Of the directories that Spark gives its executors for such files, the one with the most room."""
+    named = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")
+    usable = [path for path in named if path and os.path.isdir(path) and os.access(path, os.W_OK)]
+    return max(usable, key=lambda path: shutil.disk_usage(path).free) if usable else tempfile.gettempdir()
+
+
+def _open(directory: str) -> IO[bytes]:
+    return tempfile.TemporaryFile(prefix="spark_keras_", dir=directory)
+
+
+def _read(file: IO[bytes], arrays: list[np.ndarray], offset: int) -> None:
+    """Fills contiguous arrays, one after the other, with what stands in the file from `offset` on."""
+    # Not a memory map, because a limit on the address space (spark.executor.pyspark.memory) counts its whole length;
+    # and not seek and read, because two threads may read.
+    views = [memoryview(array).cast("B") for array in arrays if array.size]
+    while views:
+        count = os.preadv(file.fileno(), views, offset)
+        if count == 0:
+            raise EOFError(f"The file of a shard ends {sum(map(len, views))} bytes early.")
+        offset += count
+        while views and count >= len(views[0]):
+            count -= len(views.pop(0))
+        if count:
+            views[0] = views[0][count:]
+
+
+def _empty(like: Arrays, rows: int) -> Arrays:
+    return {name: np.empty((rows, *array.shape[1:]), array.dtype) for name, array in like.items()}
+
+
+def _concatenated(parts: list[Arrays]) -> Arrays:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@contextlib.contextmanager
+def _disk_full_explained(directory: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(
+            error.errno,
+            f"A shard larger than Param `maxShardMemory` does not fit into {directory!r}: {error.strerror}. Expected: "
+            "room for twice the shard in the executors' local directories (spark.local.dir), or more workers.",
+        ) from error
