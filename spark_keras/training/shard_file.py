@@ -42,7 +42,7 @@ class FileRows:
         self.count = count
         self.row_bytes = row_bytes(like)
         self._file = file
-        self._like = {name: array[:0] for name, array in like.items()}
+        self._like = _empty(like, 0)
         self._held: tuple[bytes, Arrays] = (b"", {})
 
     def parts(self, order: EpochOrder, start: int, stop: int) -> Iterator[tuple[Arrays, np.ndarray]]:
@@ -94,16 +94,16 @@ def sort_into_files(chunks: Iterable[Arrays]) -> tuple[FileRows, FileRows]:
     with contextlib.ExitStack() as on_failure, _disk_full_explained(directory):
         with _open(directory) as file:
             runs = list(_write_runs(file, chunks))
-            like = {name: array for name, array in runs[0].like.items() if name not in ("hash", "validation")}
+            like = {name: none for name, none in runs[0].like.items() if name not in ("hash", "validation")}
             training, validation = (_Writer(on_failure.enter_context(_open(directory)), like) for _ in range(2))
             for rows in _merge(file, runs):
-                rows.pop("hash")
                 held_out = rows.pop("validation", None)
-                if held_out is None:
-                    training.append(rows)
-                    continue
-                training.append({name: array[~held_out] for name, array in rows.items()})
-                validation.append({name: array[held_out] for name, array in rows.items()})
+                kept = {name: rows.pop(name) for name in like}
+                if held_out is not None:
+                    validation.append({name: array[held_out] for name, array in kept.items()})
+                    kept = {name: kept.pop(name)[~held_out] for name in like}
+                training.append(kept)
+                kept.clear()  # makes room for the next ones
         finished = training.finish(), validation.finish()
         on_failure.pop_all()
     return finished
@@ -131,21 +131,30 @@ class _Run(NamedTuple):
 def _write_runs(file: IO[bytes], chunks: Iterable[Arrays]) -> Iterator[_Run]:
     held: list[Arrays] = []
     for chunk in chunks:
-        # A chunk may be larger than a run; what it is made of is not copied here.
-        step = max(1, RUN_BYTES // row_bytes(chunk))
-        for first in range(0, len(chunk["hash"]), step):
-            held.append({name: array[first : first + step] for name, array in chunk.items()})
-            if sum(len(each["hash"]) for each in held) >= step:
+        most = max(1, RUN_BYTES // row_bytes(chunk))
+        # A chunk may be larger than a run.
+        for first in range(0, _length(chunk), most):
+            part = _slice(chunk, first, first + most)
+            if held and sum(map(_length, held)) + _length(part) > most:
                 yield _write_run(file, held)
+            held.append(part)
     if held:
         yield _write_run(file, held)
 
 
 def _write_run(file: IO[bytes], held: list[Arrays]) -> _Run:
-    offset, like = file.tell(), {name: array[:0] for name, array in held[0].items()}
-    order = np.argsort(np.concatenate([each["hash"] for each in held]), kind="stable")
-    for name in like:
-        file.write(np.concatenate([each.pop(name) for each in held])[order])
+    """Writes rows sorted by hash, and gives up what is held."""
+    offset, like = file.tell(), _empty(held[0], 0)
+    order = np.argsort(np.concatenate([part["hash"] for part in held]), kind="stable")
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    for name, none in like.items():
+        column = np.empty((len(order), *none.shape[1:]), none.dtype)
+        stop = 0
+        for part in held:
+            start, stop = stop, stop + len(part[name])
+            column[places[start:stop]] = part.pop(name)
+        file.write(column)
     file.flush()
     held.clear()
     return _Run(offset, len(order), like)
@@ -156,10 +165,10 @@ def _merge(file: IO[bytes], runs: list[_Run]) -> Iterator[Arrays]:
     most = max(1, RUN_BYTES // (row_bytes(runs[0].like) * len(runs)))
     read = [0] * len(runs)
     buffers = [run.like for run in runs]
-    while any(len(buffer["hash"]) for buffer in buffers) or any(r < run.count for r, run in zip(read, runs)):
+    while any(map(_length, buffers)) or any(stop < run.count for stop, run in zip(read, runs)):
         limits = []
         for i, run in enumerate(runs):
-            stop = min(run.count, read[i] + most - len(buffers[i]["hash"]))
+            stop = min(run.count, read[i] + most - _length(buffers[i]))
             if stop > read[i]:
                 buffers[i] = _concatenated([buffers[i], run.read(file, read[i], stop)])
                 read[i] = stop
@@ -167,11 +176,11 @@ def _merge(file: IO[bytes], runs: list[_Run]) -> Iterator[Arrays]:
                 limits.append(buffers[i]["hash"][-1])
         # Nothing that is still in the file comes before the smallest of these hashes.
         cuts = [
-            int(np.searchsorted(buffer["hash"], min(limits), side="right")) if limits else len(buffer["hash"])
+            int(np.searchsorted(buffer["hash"], min(limits), side="right")) if limits else _length(buffer)
             for buffer in buffers
         ]
-        piece = _concatenated([{n: a[:cut] for n, a in buffer.items()} for buffer, cut in zip(buffers, cuts)])
-        buffers = [{n: a[cut:] for n, a in buffer.items()} for buffer, cut in zip(buffers, cuts)]
+        piece = _concatenated([_slice(buffer, 0, cut) for buffer, cut in zip(buffers, cuts)])
+        buffers = [_slice(buffer, cut, None) for buffer, cut in zip(buffers, cuts)]
         order = np.argsort(piece["hash"], kind="stable")
         yield {name: piece.pop(name)[order] for name in list(piece)}
 
@@ -181,22 +190,22 @@ class _Writer:
 
     def __init__(self, file: IO[bytes], like: Arrays):
         self._file, self._like, self._count = file, like, 0
-        self._pending = _empty(like, 0)
         self._size = block_rows(row_bytes(like))
+        self._begun = like  # the block that is not full yet
 
     def append(self, rows: Arrays) -> None:
-        rows = _concatenated([self._pending, rows])
-        count = len(next(iter(rows.values())))
-        whole = count // self._size * self._size
-        for first in range(0, whole, self._size):
-            self._write({name: array[first : first + self._size] for name, array in rows.items()})
-        self._pending = {name: array[whole:].copy() for name, array in rows.items()}
-        self._count += count - len(next(iter(self._pending.values())))
+        self._count += _length(rows)
+        missing = self._size - _length(self._begun)
+        self._begun = _concatenated([self._begun, _slice(rows, 0, missing)])
+        for first in range(missing, _length(rows) + 1, self._size):
+            self._write(self._begun)
+            self._begun = _slice(rows, first, first + self._size)
+        self._begun = {name: array.copy() for name, array in self._begun.items()}
 
     def finish(self) -> FileRows:
-        self._write(self._pending)
+        self._write(self._begun)
         self._file.flush()
-        return FileRows(self._file, self._like, self._count + len(next(iter(self._pending.values()))))
+        return FileRows(self._file, self._like, self._count)
 
     def _write(self, block: Arrays) -> None:
         for array in block.values():
@@ -231,6 +240,14 @@ def _read(file: IO[bytes], arrays: list[np.ndarray], offset: int) -> None:
             count -= len(views.pop(0))
         if count:
             views[0] = views[0][count:]
+
+
+def _length(arrays: Arrays) -> int:
+    return len(next(iter(arrays.values())))
+
+
+def _slice(arrays: Arrays, start: int, stop: int | None) -> Arrays:
+    return {name: array[start:stop] for name, array in arrays.items()}
 
 
 def _empty(like: Arrays, rows: int) -> Arrays:
