@@ -127,6 +127,7 @@ ESTIMATOR_PARAMS = {
     "shuffle": False,
     "numWorkers": 3,
     "cpusPerWorker": 2,
+    "maxShardMemory": 2**31,
     "averagingFrequency": "epoch",
     "optimizerState": "reset",
     "seed": 2**40,

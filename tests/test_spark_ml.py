@@ -246,6 +246,7 @@ VALUES = {
     "inputCols": {"x": "a"},
     "labelCol": "l",
     "labelCols": ["l", "m"],
+    "maxShardMemory": 2**30,
     "model": KerasArchive(b"archive"),
     "modelFn": linear,
     "modelParams": {"units": 3},

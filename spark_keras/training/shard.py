@@ -192,6 +192,7 @@ def _take(arrays: dict[str, np.ndarray], index: np.ndarray) -> MemoryRows:
 
 
 def epoch_order(rows: Rows, seed: int, shard: int, epoch: int, shuffle: bool) -> EpochOrder:
+    """The order of an epoch over these rows, wherever they are kept."""
     return EpochOrder(rows.count, rows.row_bytes, seed, shard, epoch, shuffle)
 
 
