@@ -19,7 +19,7 @@ import psutil
 import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
-from test_workers import python_workers
+from test_workers import KillAWorker, python_workers
 
 from spark_keras import KerasEstimator, KerasRegressor, executor
 from spark_keras.columns import InvalidData, TensorColumn
@@ -244,6 +244,20 @@ def test_a_fit_from_files_equals_one_from_memory(large):
     assert memory.summary.history == file.summary.history
     for kept, stored in zip(memory.toKeras().get_weights(), file.toKeras().get_weights()):
         np.testing.assert_array_equal(kept, stored)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_with_a_file_changes_no_bit(large):
+    fitted = {}
+    for times in (0, 1):
+        killer = KillAWorker(times)
+        fitted[times] = KerasRegressor(
+            model=linear(), epochs=2, maxShardMemory="1m", numWorkers=2, callbacks=[killer], verbose=0
+        ).fit(large)
+        assert killer.killed == times
+        assert fitted[times].summary.shardStorage == ["file", "file"]
+    for one, other in zip(*(each.toKeras().get_weights() for each in fitted.values())):
+        np.testing.assert_array_equal(one, other)
 
 
 @only_linux
