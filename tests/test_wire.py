@@ -1,66 +1,153 @@
-"""Messages between driver and workers, over real sockets on the loopback interface."""
+"""Messages between driver and workers, over real sockets and shared memory."""
 
 from __future__ import annotations
+
+import json
+import os
 
 import numpy as np
 import pytest
 import zmq
 
 from spark_keras.training import wire
+from spark_keras.training.shared_memory import SharedMemory
 
 
-@pytest.fixture(params=[True, False], ids=["encrypted", "plain"])
+@pytest.fixture(params=["encrypted", "plain", "local", "shared"])
 def server(request):
-    server = wire.listen("127.0.0.1", "127.0.0.1", range(0), encrypted=request.param)
+    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), request.param == "encrypted", local=LOCAL[request.param])
+    server.size = SIZE[request.param]
     yield server
     server.close()
 
 
-def test_a_message_arrives_with_its_arrays(server):
-    context, socket = wire.connect(server.endpoint)
-    arrays = [np.arange(5, dtype="float32"), np.array([2**60], "int64"), np.zeros(0, "float64")]
-    socket.send_multipart(wire.encode({"type": "done", "rows": 3}, arrays), copy=False)
-    assert server.socket.poll(5000)
-    _, *frames = server.socket.recv_multipart(copy=False)
-    header, received = wire.decode(frames)
-    assert header == {"type": "done", "rows": 3}
-    for sent, got in zip(arrays, received, strict=True):
+LOCAL = {"encrypted": False, "plain": False, "local": True, "shared": True}
+SIZE = {"encrypted": 0, "plain": 0, "local": 0, "shared": 1000}
+ARRAYS = [np.arange(5, dtype="float32"), np.array([2**60], "int64"), np.zeros(0, "float64"), np.arange(3.0)]
+
+
+def received(server):
+    """The next message, when the worker has connected."""
+    while server.wait(5000):
+        message = server.receive()
+        if message is not None:
+            return message
+    raise AssertionError("no message")
+
+
+def test_messages_arrive_with_their_arrays_in_both_directions(server):
+    line = wire.connect(server.endpoint, server.size)
+    assert (line.memory is not None) == bool(server.size)
+    line.send({"type": "join"})
+    peer, header, buffers = received(server)
+    memory = SharedMemory.open(server.endpoint.folder, line.memory_name) if line.memory_name else None
+    assert header["type"] == "join" and wire.arrays_of(header, buffers) == []
+    for number in range(3):
+        server.send(peer, wire.encode({"type": "train", "number": number}, [*ARRAYS, np.full(2, number)], memory))
+        assert line.wait(5000)
+        header, arrays = line.receive()
+        assert header["number"] == number
+        same(arrays, [*ARRAYS, np.full(2, number)])
+        line.send({"type": "done", "rows": number}, arrays[::-1])
+        _, header, buffers = received(server)
+        assert header["rows"] == number and bool(buffers) == (not server.size)
+        same(wire.arrays_of(header, buffers, memory), [*ARRAYS, np.full(2, number)][::-1])
+    line.close()
+
+
+def same(arrays, expected):
+    for got, sent in zip(arrays, expected, strict=True):
         assert got.dtype == sent.dtype
         np.testing.assert_array_equal(got, sent)
-    socket.close()
-    context.term()
+
+
+def test_what_does_not_fit_into_the_shared_memory_goes_through_the_socket():
+    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    line = wire.connect(server.endpoint, 1000)
+    line.send({"type": "payload"}, [np.arange(10_000.0)])
+    _, header, buffers = received(server)
+    assert not header["shared"]
+    same(wire.arrays_of(header, buffers), [np.arange(10_000.0)])
+    line.close()
+    server.close()
+
+
+def test_a_machine_without_room_for_shared_memory_goes_through_tcp(monkeypatch):
+    def full(descriptor, offset, length):
+        raise OSError(28, "No space left on device")
+
+    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    line = wire.connect(server.endpoint, 1000)
+    assert isinstance(line, wire.RemoteLine)
+    assert os.listdir(server.endpoint.folder) == ["socket"]
+    line.send({"type": "join"})
+    assert received(server)[1]["type"] == "join"
+    line.close()
+    server.close()
+
+
+def test_only_this_user_can_enter_the_folder_and_nothing_of_it_stays():
+    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    folder = server.endpoint.folder
+    assert os.stat(folder).st_mode & 0o777 == 0o700
+    elsewhere = server.endpoint._replace(machine="another machine")
+    assert isinstance(wire.connect(elsewhere, 0), wire.RemoteLine)
+    line = wire.connect(server.endpoint, 1000)
+    assert os.stat(os.path.join(folder, line.memory_name)).st_mode & 0o777 == 0o600
+    SharedMemory.open(folder, line.memory_name)
+    assert os.listdir(folder) == ["socket"]
+    line.close()
+    server.close()
+    assert not os.path.exists(folder)
+
+
+def test_a_worker_that_has_gone_disturbs_nobody():
+    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    gone, there = wire.connect(server.endpoint, 0), wire.connect(server.endpoint, 0)
+    gone.send({"type": "join", "name": "gone"})
+    peer, header, _ = received(server)
+    assert header["name"] == "gone"
+    gone.close()
+    for _ in range(3):
+        server.send(peer, wire.encode({"type": "train"}, [np.zeros(100_000)]))
+    there.send({"type": "join", "name": "there"})
+    assert received(server)[1]["name"] == "there"
+    there.close()
+    server.close()
 
 
 @pytest.mark.parametrize("keys", ["none", "own"])
 def test_a_client_without_the_keys_of_the_fit_does_not_get_through(keys):
-    server = wire.listen("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     stranger = wire.Endpoint(server.endpoint.address)
     if keys == "own":
         other, _ = zmq.curve_keypair()
         stranger = wire.Endpoint(server.endpoint.address, other, *zmq.curve_keypair())
-    context, socket = wire.connect(stranger)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.send_multipart(wire.encode({"type": "join"}))
-    assert not server.socket.poll(1000)
-    socket.close()
-    context.term()
+    line = wire.connect(stranger, 0)
+    line.send({"type": "join"})
+    assert not server.wait(1000)
+    line.close(linger=0)
     server.close()
 
 
 def test_a_fixed_port_is_used_and_a_taken_one_is_named():
-    first = wire.listen("127.0.0.1", "127.0.0.1", range(0), encrypted=False)
+    first = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=False)
     port = int(first.endpoint.address.rsplit(":", 1)[1])
     with pytest.raises(OSError, match=rf"{port}.*spark\.keras\.driver\.port"):
-        wire.listen("127.0.0.1", "127.0.0.1", range(port, port + 1), encrypted=False)
-    second = wire.listen("127.0.0.1", "127.0.0.1", range(port, port + 50), encrypted=False)
+        wire.Server("127.0.0.1", "127.0.0.1", range(port, port + 1), encrypted=False)
+    second = wire.Server("127.0.0.1", "127.0.0.1", range(port, port + 50), encrypted=False)
     assert port < int(second.endpoint.address.rsplit(":", 1)[1]) < port + 50
     second.close()
     first.close()
 
 
 def test_a_message_that_does_not_hold_what_it_announces_is_refused():
-    frames = [zmq.Frame(bytes(part)) for part in wire.encode({"type": "done"}, [np.arange(4.0)])]
+    header, *buffers = wire.encode({"type": "done"}, [np.arange(4.0)])
+    header = json.loads(header)
     with pytest.raises(ValueError, match="announces 1 arrays"):
-        wire.decode(frames[:1])
+        wire.arrays_of(header, [])
     with pytest.raises(ValueError, match="announces 4 numbers and brings 2"):
-        wire.decode([frames[0], zmq.Frame(bytes(frames[1].buffer)[:16])])
+        wire.arrays_of(header, [bytes(buffers[0])[:16]])
+    with pytest.raises(ValueError, match="shared memory, and there is none"):
+        wire.arrays_of({**header, "shared": True}, [])

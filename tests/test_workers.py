@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import signal
@@ -70,15 +71,28 @@ def test_a_fit_leaves_no_thread_and_no_socket(spark):
     assert after[0] <= before[0] + 1 and after[1] <= before[1] + 2
 
 
-def test_a_state_too_large_for_one_message_is_fetched_to_the_same_bits(spark, monkeypatch):
-    from spark_keras.training import worker
+@pytest.mark.parametrize("local", [True, False], ids=["same machine", "over the network"])
+def test_a_state_too_large_for_one_message_travels_in_pieces_to_the_same_bits(spark, monkeypatch, local):
+    from spark_keras.training import averaging, wire, worker
 
     df = frame(spark, *regression_rows(100))
     estimator = KerasRegressor(model=dropout_model(), epochs=2, numWorkers=2, verbose=0)
-    inline = weights_of(estimator.fit(df))
-    task = worker.WorkerTask
-    monkeypatch.setattr("spark_keras.training.fit.WorkerTask", lambda **fields: task(**fields, inline_bytes=0))
-    np.testing.assert_array_equal(weights_of(estimator.fit(df)), inline)
+    whole = weights_of(estimator.fit(df))
+    small = functools.partial(worker.WorkerTask, inline_bytes=0, shared_bytes=0, piece=7)
+    monkeypatch.setattr("spark_keras.training.fit.WorkerTask", small)
+    monkeypatch.setattr("spark_keras.training.loop.weighted_mean", functools.partial(averaging.weighted_mean, piece=5))
+    monkeypatch.setattr("spark_keras.training.wire.Server", functools.partial(wire.Server, local=local))
+    np.testing.assert_array_equal(weights_of(estimator.fit(df)), whole)
+
+
+def test_the_network_gives_the_same_bits_as_shared_memory(spark, monkeypatch):
+    from spark_keras.training import wire
+
+    df = frame(spark, *regression_rows(100))
+    estimator = KerasRegressor(model=dropout_model(), epochs=2, numWorkers=2, verbose=0)
+    shared = weights_of(estimator.fit(df))
+    monkeypatch.setattr("spark_keras.training.wire.Server", functools.partial(wire.Server, local=False))
+    np.testing.assert_array_equal(weights_of(estimator.fit(df)), shared)
 
 
 def test_interrupting_a_fit_ends_its_job(spark):

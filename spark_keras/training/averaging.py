@@ -2,53 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from spark_keras.training.state import Layout, State
 
+# Numbers averaged at a time: the sums take this many float64, whatever the size of the model.
+PIECE = 2**21
 
-def weighted_mean(updates: Iterable[tuple[State, int]], layout: Layout, old: State) -> State:
+
+def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: State, piece: int = PIECE) -> State:
     """The mean of the workers' states, weighted by the rows that each has trained in the round.
 
     A worker that trained no row counts for nothing. Integers are carried: the largest is taken, so that the
     optimizer's step counter is the global step. BatchNormalization's moving statistics are pooled as those of one
     population: mean of means, and variance = mean(var) + var(mean) (the law of total variance).
 
-    Sums are float64 and taken in the order of `updates`, one state at a time: memory does not grow with the number of
-    workers, and the same updates in the same order give the same bits.
+    Sums are float64 and taken in the order of `updates`, one piece of the state at a time: memory does not grow with
+    the number of workers, and the same updates in the same order give the same bits.
 
     Args:
-        updates: (state, rows) of each worker, in shard order.
+        updates: (state, rows) of each worker, in shard order. Of a state's values only slices are taken, in the order
+            in which they lie, so that they may still be on the worker.
         old: the state before the round, returned when nobody trained a row.
+        piece: numbers averaged at a time.
     """
-    total = 0
-    first = old
-    contributors = 0
-    values = integers = None
-    squares = [0.0] * len(layout.moments)
-    for state, rows in updates:
-        if rows == 0:
-            continue
-        contributors += 1
-        total += rows
-        if values is None:
-            first = state
-            values = np.multiply(state.values, rows, dtype="float64")
-            integers = state.integers
-        else:
-            values += np.multiply(state.values, rows, dtype="float64")
-            integers = np.maximum(integers, state.integers)
-        for index, (mean, _) in enumerate(layout.moments):
-            squares[index] = squares[index] + rows * np.square(state.values[mean], dtype="float64")
-    if contributors <= 1:
-        return first
-    values /= total
-    for (mean, variance), square in zip(layout.moments, squares):
-        between = square / total - np.square(values[mean])
-        values[variance] += np.maximum(between, 0.0)
-    return State(values.astype(layout.dtype), integers)
+    updates = [(state, rows) for state, rows in updates if rows]
+    if not updates:
+        return old
+    # Equal shares have weight 1: most rounds need no multiplication.
+    divisor = math.gcd(*(rows for _, rows in updates))
+    weights = [rows // divisor for _, rows in updates]
+    size = layout.sizes[0]
+    values = np.empty(size, layout.dtype)
+    pooled = [(mean, variance, np.zeros((3, mean.stop - mean.start))) for mean, variance in layout.moments]
+    for start in range(0, size, piece):
+        stop = min(start + piece, size)
+        total: Any = None
+        for (state, _), weight in zip(updates, weights):
+            part = state.values[start:stop]
+            for mean, variance, (means, variances, squares) in pooled:
+                _add(means, part, weight, mean, start)
+                _add(variances, part, weight, variance, start)
+                _add(squares, np.square(part, dtype="float64"), weight, mean, start)
+            term = part if weight == 1 else np.multiply(part, weight, dtype="float64")
+            if len(updates) == 1:
+                values[start:stop] = part
+            elif total is None:
+                total = term.astype("float64")
+            else:
+                total += term
+        if total is not None:
+            total /= sum(weights)
+            values[start:stop] = total
+    if len(updates) > 1:
+        for _, variance, (means, variances, squares) in pooled:
+            means, variances, squares = (each / sum(weights) for each in (means, variances, squares))
+            values[variance] = variances + np.maximum(squares - np.square(means), 0.0)
+    return State(values, np.max([state.integers for state, _ in updates], axis=0))
+
+
+def _add(total: np.ndarray, part: np.ndarray, weight: int, where: slice, start: int) -> None:
+    """Adds what lies at `where` in the whole vector, as far as `part`, which begins at `start`, has it."""
+    first, last = max(where.start, start), min(where.stop, start + len(part))
+    if first < last:
+        total[first - where.start : last - where.start] += np.multiply(
+            part[first - start : last - start], weight, dtype="float64"
+        )
 
 
 def start_state(shared: State, own: State | None, fresh: State, layout: Layout, optimizer_state: str) -> State:

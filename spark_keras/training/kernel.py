@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -110,33 +111,74 @@ class GraphKernel:
                 step(tf.nest.map_structure(lambda stacked: stacked[index], batches))
                 return index + 1
 
-            tf.while_loop(lambda index: index < steps, body, [tf.constant(0)], parallel_iterations=1)
+            tf.while_loop(lambda index: index < steps, body, [tf.constant(0, steps.dtype)], parallel_iterations=1)
 
-        def train_round(values: Any, integers: Any, seeds: Any, batches: Any, steps: Any) -> Any:
-            assign(values, integers)
+        # All integers travel as one array, because each argument costs as much as a small minibatch:
+        # [the state's integers, (seeds), number of steps].
+        count = layout.sizes[1]
+
+        def train_round(values: Any, integers: Any, batches: Any) -> Any:
+            assign(values, integers[:count])
+            seeds = tf.reshape(integers[count:-1], [len(seeded), 2])
             for index, variable in enumerate(seeded):
                 variable.assign(tf.cast(seeds[index], variable.dtype))
-            loop(model.train_step, batches, steps)
+            loop(model.train_step, batches, integers[-1])
             return (
                 _concatenated([v.value for e, v in state_variables if not e.integer], layout.dtype),
                 _concatenated([v.value for e, v in state_variables if e.integer], tf.int64),
                 metrics(),
             )
 
-        def evaluate_round(values: Any, integers: Any, batches: Any, steps: Any) -> Any:
-            assign(values, integers)
-            loop(model.test_step, batches, steps)
+        def evaluate_round(values: Any, integers: Any, batches: Any) -> Any:
+            assign(values, integers[:count])
+            loop(model.test_step, batches, integers[-1])
             return metrics()
 
-        self._train = tf.function(train_round, jit_compile=xla, autograph=False)
-        self._evaluate = tf.function(evaluate_round, jit_compile=xla, autograph=False)
+        self._train = _Program(train_round, xla)
+        self._evaluate = _Program(evaluate_round, xla)
 
     def train(self, state: State, seeds: np.ndarray, batches: Any, steps: int) -> Result:
-        values, integers, metrics = self._train(*state, seeds, _as_tensors(batches), np.int32(steps))
-        return Result(State(values.numpy(), integers.numpy()), metrics.numpy())
+        given = np.concatenate([state.integers, seeds.reshape(-1), [steps]])
+        values, integers, metrics = self._train(state.values, given, batches)
+        return Result(State(values, integers), metrics)
 
     def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:
-        return self._evaluate(*state, _as_tensors(batches), np.int32(steps)).numpy()
+        (metrics,) = self._evaluate(state.values, np.concatenate([state.integers, [steps]]), batches)
+        return metrics
+
+
+class _Program:
+    """A TensorFlow function of arrays, compiled once for each set of shapes.
+
+    Calls the compiled function itself: `tf.function` checks every argument and every captured variable in Python
+    before each call, which takes longer than ten minibatches of a small model.
+    """
+
+    def __init__(self, function: Callable[..., Any], xla: bool):
+        import tensorflow as tf
+
+        self._flatten = tf.nest.flatten
+        self._function = tf.function(function, jit_compile=xla, autograph=False)
+        self._compiled: dict[Any, tuple[Callable[..., Any], list[Any]]] = {}
+
+    def __call__(self, *arguments: Any) -> list[np.ndarray]:
+        arguments = tensors(arguments)
+        flat = self._flatten(arguments)
+        shapes = tuple((tensor.dtype, *tensor.shape) for tensor in flat)
+        if shapes not in self._compiled:
+            program = self._function.get_concrete_function(*arguments)
+            self._compiled[shapes] = program.inference_fn.call_flat, list(program.captured_inputs)
+        call, captured = self._compiled[shapes]
+        return [output.numpy() for output in call(*flat, *captured)]
+
+
+def tensors(arrays: Any) -> Any:
+    """Nested numpy arrays as a kernel of this backend takes them; it converts those that are not."""
+    if keras.backend.backend() != "tensorflow":
+        return arrays
+    import tensorflow as tf
+
+    return tf.nest.map_structure(lambda array: array if tf.is_tensor(array) else tf.constant(array), arrays)
 
 
 def make(name: str, model: keras.Model, layout: Layout) -> StepsKernel | GraphKernel:
@@ -145,13 +187,6 @@ def make(name: str, model: keras.Model, layout: Layout) -> StepsKernel | GraphKe
 
 def _minibatch(batches: Any, step: int) -> Any:
     return keras.tree.map_structure(lambda stacked: stacked[step], batches)
-
-
-def _as_tensors(batches: Any) -> Any:
-    import tensorflow as tf
-
-    # A numpy argument would be a new constant, and a new trace, in every call.
-    return tf.nest.map_structure(tf.convert_to_tensor, batches)
 
 
 def _concatenated(parts: list[Any], dtype: Any) -> Any:

@@ -149,7 +149,7 @@ class _Driver:
             if self.batch_hooks:
                 self.run_callback(handlers.on_train_batch_begin, start)
             updates = _Totals(self.workers.train(epoch, start, stop, self._state_for))
-            self.state = weighted_mean(self._with_own_states(updates), self.layout, self.state)
+            self.state = weighted_mean(list(self._with_own_states(updates)), self.layout, self.state)
             self.rounds += 1
             metrics = metrics + updates.metrics
             self.kernel = updates.kernel or self.kernel
@@ -173,10 +173,12 @@ class _Driver:
 
     def _with_own_states(self, updates: _Totals) -> Iterator[tuple[State, int]]:
         for update in updates:
-            if self.schedule.optimizer_state == "local" and update.state is not None:
+            state = update.state
+            if self.schedule.optimizer_state == "local" and state is not None:
                 # Kept here, not on the worker, so that a replacement finds it. Costs one state per worker.
-                self.own[update.shard] = update.state
-            yield update.state, update.rows
+                state = State(np.array(state.values[:]), np.array(state.integers))
+                self.own[update.shard] = state
+            yield state, update.rows
 
 
 class _Totals:

@@ -200,14 +200,14 @@ class Stack(NamedTuple):
     """Consecutive minibatches of one size, stacked for one call of the kernel.
 
     Args:
-        arrays: shape (count, size, …); only the first `steps` of `count` are to be trained.
+        batches: arrays of shape (count, size, …), by name; only the first `steps` of `count` are to be trained.
         steps: how many minibatches.
         rows: how many rows they have together.
         start: index of the first one in the epoch.
         short: whether it is the epoch's last minibatch, of fewer rows than a full one.
     """
 
-    arrays: dict[str, np.ndarray]
+    batches: Any
     steps: int
     rows: int
     start: int
@@ -225,18 +225,42 @@ def stack_count(rows: Rows, most: int, batch_size: int) -> int:
     return max(1, min(most, STACK_COUNT, fitting, rows.count // batch_size))
 
 
-def stacks(rows: Rows, order: EpochOrder, start: int, stop: int, batch_size: int, count: int) -> Iterator[Stack]:
-    """Minibatches `start` to `stop` of an epoch: full ones in stacks of `count`, then the short last one."""
-    full = rows.count // batch_size
+class Span(NamedTuple):
+    """Which minibatches of an epoch a stack has: `steps` from `first` on; or the short last one."""
+
+    first: int
+    steps: int
+    short: bool
+
+
+def spans(rows: int, start: int, stop: int, batch_size: int, count: int) -> Iterator[Span]:
+    """The stacks of minibatches `start` to `stop` of an epoch: full ones by `count`, then the short last one.
+
+    Args:
+        rows: of the shard.
+    """
+    full = rows // batch_size
     for first in range(start, min(stop, full), count):
-        steps = min(count, stop - first, full - first)
-        taken = steps * batch_size
-        # Short stacks are filled up with zeros, which are not trained, so that no other program is compiled.
-        arrays = _gather(rows, order, first * batch_size, taken, (count, batch_size))
-        yield Stack(arrays, steps, taken, first, False)
-    left = rows.count % batch_size
-    if start <= full < stop and left:
-        yield Stack(_gather(rows, order, full * batch_size, left, (1, left)), 1, left, full, True)
+        yield Span(first, min(count, stop - first, full - first), False)
+    if start <= full < stop and rows % batch_size:
+        yield Span(full, 1, True)
+
+
+def stack(rows: Rows, order: EpochOrder, span: Span, batch_size: int, count: int) -> Stack:
+    start = span.first * batch_size
+    if span.short:
+        left = rows.count - start
+        return Stack(_gather(rows, order, start, left, (1, left)), 1, left, span.first, True)
+    taken = span.steps * batch_size
+    # Short stacks are filled up with zeros, which are not trained, so that no other program is compiled.
+    arrays = _gather(rows, order, start, taken, (count, batch_size))
+    return Stack(arrays, span.steps, taken, span.first, False)
+
+
+def stacks(rows: Rows, order: EpochOrder, start: int, stop: int, batch_size: int, count: int) -> Iterator[Stack]:
+    """Minibatches `start` to `stop` of an epoch."""
+    for span in spans(rows.count, start, stop, batch_size, count):
+        yield stack(rows, order, span, batch_size, count)
 
 
 def _gather(rows: Rows, order: EpochOrder, start: int, taken: int, shape: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ Free of Keras at import time; see `spark_keras.executor`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -14,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import zmq
 
 from spark_keras import executor
 from spark_keras.columns import InvalidData
 from spark_keras.training import shard as shards
-from spark_keras.training import wire
+from spark_keras.training import shared_memory, wire
+from spark_keras.training.minibatches import Minibatches
 
 
 class WorkerTask(NamedTuple):
@@ -36,8 +37,10 @@ class WorkerTask(NamedTuple):
         seed: of the fit.
         workers: of the fit.
         max_shard_memory: shards of more bytes live in a file; None leaves it to the machine's memory.
-        inline_bytes: states up to this size are sent at once; larger ones wait until the driver asks for them, so
-            that it never holds more than one.
+        prefetch: stacks of minibatches prepared ahead; 0: none.
+        inline_bytes: states up to this size travel with the message; larger ones in pieces, which each side asks for.
+        shared_bytes: states up to this size are shared in memory, where the driver is on the same machine.
+        piece: numbers in a message when a large state travels to the worker in pieces.
     """
 
     endpoint: wire.Endpoint
@@ -50,7 +53,10 @@ class WorkerTask(NamedTuple):
     seed: int
     workers: int
     max_shard_memory: int | None = None
+    prefetch: int = 2
     inline_bytes: int = 2**20
+    shared_bytes: int = 2**26
+    piece: int = 2**21
 
 
 RESULT_SCHEMA = "shard int, rounds long"
@@ -66,14 +72,16 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
     importing = threading.Thread(target=__import__, args=("keras",), daemon=True)
     importing.start()
-    context, socket = wire.connect(task.endpoint)
-    shard = None
+    line = shard = None
     try:
         started = time.perf_counter()
         shard = shards.load(batches, task.columns, task.max_shard_memory or _default_max_memory(task))
         loaded = time.perf_counter()
         importing.join()
         replica = _replicas_of_process.get(_replica_key(task), lambda: Replica(task))
+        # A large state's pieces are shared, one at a time.
+        whole = replica.message_bytes <= task.shared_bytes
+        line = wire.connect(task.endpoint, replica.message_bytes if whole else 8 * task.piece)
         built = time.perf_counter()
         join = {
             "type": "join",
@@ -86,9 +94,11 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             "bytes": shard.bytes,
             "seconds": {"load": loaded - started, "build": built - loaded},
             "warning": warning,
+            "memory": line.memory_name,
         }
-        socket.send_multipart(wire.encode(join))
-        rounds = _answer(socket, replica, task, shard, shard_index)
+        line.send(join)
+        with contextlib.closing(Minibatches(shard.training, task, shard_index, replica.prepare)) as minibatches:
+            rounds = _answer(line, replica, task, shard, minibatches)
         yield pa.RecordBatch.from_pydict(
             {"shard": pa.array([shard_index], pa.int32()), "rounds": pa.array([rounds], pa.int64())}
         )
@@ -101,13 +111,14 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             "traceback": traceback.format_exc(),
         }
         if not isinstance(error, GeneratorExit):
-            socket.send_multipart(wire.encode(failure))
+            line = line or wire.connect(task.endpoint, 0)
+            line.send(failure)
         raise
     finally:
         if shard is not None:
             shard.close()
-        socket.close()
-        context.term()
+        if line is not None:
+            line.close()
 
 
 def _default_max_memory(task: WorkerTask) -> int:
@@ -125,6 +136,8 @@ class Replica:
         self.model = state.replica(task.architecture, custom_objects, task.safe_mode, task.columns.sample())
         self.layout = state.layout_of(self.model)
         self.seeds = len(state.seed_variables(self.model))
+        self.message_bytes = _message_bytes(self.model, self.layout)
+        self.prepare = lambda arrays: kernel.tensors(task.columns.pack(arrays))
         self._make = lambda name: kernel.make(name, self.model, self.layout)
         self._kernels: dict[str, Any] = {}
 
@@ -161,56 +174,91 @@ def _replica_key(task: WorkerTask) -> tuple[Any, ...]:
     return task.architecture, task.settings, shapes
 
 
-def _answer(socket: zmq.Socket, replica: Replica, task: WorkerTask, shard: shards.Shard, index: int) -> int:
+def _message_bytes(model: Any, layout: Any) -> int:
+    """Bytes of the largest message about this model, without its header: a state and its metrics."""
+    from spark_keras.training import state
+
+    return shared_memory.footprint(
+        [np.empty(layout.sizes[0], layout.dtype), np.empty(layout.sizes[1], "int64"), state.read_metrics(model)]
+    )
+
+
+def _answer(line: wire.Line, replica: Replica, task: WorkerTask, shard: shards.Shard, minibatches: Minibatches) -> int:
     """Answers requests until the driver says stop; returns the number of rounds."""
+    from spark_keras.training.state import State
+
     parent = os.getppid()
     rounds = 0
-    order_of: tuple[int, Any] = (-1, None)
-    held: list[np.ndarray] = []
+    held = np.empty(0, "float32")
     while True:
         # Spark's daemon, this process's parent, ends with the executor: then nobody will ever write again.
-        while not socket.poll(5000):
+        while not line.wait(5000):
             if os.getppid() != parent:
                 raise RuntimeError("The executor has ended.")
-        header, arrays = wire.decode(socket.recv_multipart(copy=False))
+        header, arrays = line.receive()
         kind = header["type"]
         if kind == "stop":
             return rounds
         if kind == "fetch":
-            socket.send_multipart(wire.encode({"type": "payload", "ticket": header["ticket"]}, held), copy=False)
-            held = []
+            start = header["start"]
+            line.send({"type": "payload", "ticket": header["ticket"], "start": start}, [held[start : header["stop"]]])
             continue
+        if kind == "piece":
+            continue  # of a request that this worker has given up
         started = time.perf_counter()
+        state = State(*arrays) if "pull" not in header else _pull(line, header, arrays[0], task.piece)
         if kind == "train":
             rounds += 1
-            if order_of[0] != header["epoch"]:
-                order = shards.epoch_order(shard.training, task.seed, index, header["epoch"], task.shuffle)
-                order_of = (header["epoch"], order)
-            answer, held = _train(replica, task, shard, index, order_of[1], header, arrays)
+            answer, arrays = _train(replica, task, minibatches, header, state)
         else:
-            answer, held = _evaluate(replica, task, shard, header, arrays)
+            answer, arrays = _evaluate(replica, task, shard, header, state)
         answer |= {"type": "done", "ticket": header["ticket"], "seconds": time.perf_counter() - started}
-        if sum(array.nbytes for array in held) <= task.inline_bytes:
-            socket.send_multipart(wire.encode(answer, held), copy=False)
-            held = []
-        else:
-            socket.send_multipart(wire.encode(answer))
+        shared = line.memory is not None and shared_memory.footprint(arrays) <= line.memory.capacity
+        if len(arrays) == 3 and not shared and arrays[0].nbytes > task.inline_bytes:
+            held, *arrays = arrays
+            answer["held"] = len(held)
+        line.send(answer, arrays)
+        if kind == "train":
+            minibatches.look_ahead(header["frequency"])
+
+
+def _pull(line: wire.Line, header: dict[str, Any], integers: np.ndarray, piece: int) -> Any:
+    """Receives a large state, one piece after the other.
+
+    Over a network the next one is on its way while one is copied. Shared memory has room for one.
+    """
+    from spark_keras.training.state import State
+
+    dtype, size = header["pull"]
+    # The pieces come where these lie.
+    integers = np.array(integers)
+    values = np.empty(size, dtype)
+    starts = list(range(0, size, piece))
+
+    def ask(start: int) -> None:
+        line.send({"type": "pull", "ticket": header["ticket"], "start": start, "stop": min(start + piece, size)})
+
+    ahead = 2 if line.memory is None else 1
+    for start in starts[:ahead]:
+        ask(start)
+    for index, start in enumerate(starts):
+        _, (part,) = line.receive()
+        values[start : start + len(part)] = part
+        if index + ahead < len(starts):
+            ask(starts[index + ahead])
+    return State(values, integers)
 
 
 def _train(
-    replica: Replica, task: WorkerTask, shard: shards.Shard, index: int, order: Any, header: Any, arrays: list[Any]
+    replica: Replica, task: WorkerTask, minibatches: Minibatches, header: Any, state: Any
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     from spark_keras.training import kernel
-    from spark_keras.training.state import State
 
-    state, metrics, rows, name, warnings = State(*arrays), 0.0, 0, None, []
-    count = shards.stack_count(shard.training, header["frequency"], task.batch_size)
-    for stack in shards.stacks(shard.training, order, header["start"], header["stop"], task.batch_size, count):
-        random = np.random.default_rng([task.seed % 2**64, index, header["epoch"], stack.start])
-        seeds = random.integers(0, 2**31, (replica.seeds, 2), dtype="int64").astype("int32")
-        batches = task.columns.pack(stack.arrays)
+    metrics, rows, name, warnings = 0.0, 0, None, []
+    for stack in minibatches.of_round(header["epoch"], header["start"], header["stop"], header["frequency"]):
+        seeds = minibatches.seeds(header["epoch"], stack.start, replica.seeds)
         wanted = kernel.for_few_steps(header["kernel"]) if stack.short else header["kernel"]
-        result, ran, warning = replica.call(wanted, "train", state, seeds, batches, stack.steps)
+        result, ran, warning = replica.call(wanted, "train", state, seeds, stack.batches, stack.steps)
         state, metric_states = result
         name = ran if name is None or not stack.short else name
         metrics, rows = metrics + metric_states, rows + stack.rows
@@ -220,18 +268,18 @@ def _train(
 
 
 def _evaluate(
-    replica: Replica, task: WorkerTask, shard: shards.Shard, header: Any, arrays: list[Any]
+    replica: Replica, task: WorkerTask, shard: shards.Shard, header: Any, state: Any
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     from spark_keras.training import kernel
-    from spark_keras.training.state import State
 
     rows, metrics, warnings = shard.validation, 0.0, []
     wanted = kernel.for_few_steps(header["kernel"])
     order, last = shards.epoch_order(rows, 0, 0, 0, shuffle=False), -(-rows.count // task.batch_size)
     count = shards.stack_count(rows, last, task.batch_size)
     for stack in shards.stacks(rows, order, 0, last, task.batch_size, count):
-        batches = task.columns.pack(stack.arrays)
-        metric_states, _, warning = replica.call(wanted, "evaluate", State(*arrays), batches, stack.steps)
+        metric_states, _, warning = replica.call(
+            wanted, "evaluate", state, task.columns.pack(stack.batches), stack.steps
+        )
         metrics = metrics + metric_states
         warnings += [warning] if warning else []
     answer = {"rows": rows.count, "warning": " ".join(warnings) or None}

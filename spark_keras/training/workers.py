@@ -20,6 +20,7 @@ import numpy as np
 from spark_keras import cluster
 from spark_keras.training import wire
 from spark_keras.training import worker as worker_side
+from spark_keras.training.shared_memory import SharedMemory
 from spark_keras.training.state import State
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,10 @@ class ShardInfo(NamedTuple):
 
 
 class Update(NamedTuple):
-    """A worker's answer: the state after the round (None for an evaluation or no rows), metric states, rows."""
+    """A worker's answer: the state after the round (None for an evaluation or no rows), metric states, rows.
+
+    The state is the worker's own memory, or still with the worker: valid until the next request.
+    """
 
     shard: int
     state: State | None
@@ -62,6 +66,28 @@ class Workers(Protocol):
 
     def yielding_slots(self) -> contextlib.AbstractContextManager[None]:
         """Inside, a Spark job that finds no free slot gets the workers'."""
+
+
+class Member(NamedTuple):
+    """The worker of a shard: its address, Spark's number of its attempt, the memory that it shares with the driver."""
+
+    peer: wire.Peer
+    attempt: int
+    memory: SharedMemory | None
+
+
+class HeldValues:
+    """The values of a state that is too large for one message: slices are fetched from the worker that holds them."""
+
+    def __init__(self, size: int, fetch: Callable[[int, int], np.ndarray]):
+        self._size, self._fetch = size, fetch
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        start, stop, _ = part.indices(self._size)
+        return self._fetch(start, stop)
 
 
 class ResidentWorkers:
@@ -86,10 +112,12 @@ class ResidentWorkers:
         self._description = description
         self._spark = dataset.sparkSession
         self._name = uuid.uuid4().hex[:12]
-        self._members: dict[int, tuple[bytes, int]] = {}
+        self._members: dict[int, Member] = {}
         self._infos: dict[int, ShardInfo] = {}
-        self._pending: dict[int, list[Any]] = {}
+        self._pending: dict[int, tuple[dict[str, Any], State]] = {}
         self._answers: dict[int, tuple[dict[str, Any], list[np.ndarray]]] = {}
+        # Pieces of held states, by shard and start; None: asked for.
+        self._pieces: dict[tuple[int, int], np.ndarray | None] = {}
         self._ticket = 0
         self._failures = 0
         self._warned: set[str] = set()
@@ -101,7 +129,7 @@ class ResidentWorkers:
         with contextlib.ExitStack() as stack:
             bind, host, ports = cluster.listening_address(self._spark)
             stack.enter_context(cluster.fit_group(self._name))
-            self._server = wire.listen(bind, host, ports, cluster.encrypted(self._spark))
+            self._server = wire.Server(bind, host, ports, cluster.encrypted(self._spark))
             stack.callback(self._server.close)
             stack.push(self._leave)
             self._submit()
@@ -130,77 +158,117 @@ class ResidentWorkers:
     def _ask(self, header: dict[str, Any], states: Callable[[int], State], shards: Any) -> Iterator[Update]:
         self._ticket += 1
         header = {**header, "ticket": self._ticket, "kernel": self.kernel}
-        self._answers = {}
-        self._pending = {shard: wire.encode(header, states(shard)) for shard in shards}
-        for shard in list(self._pending):
-            self._send(shard, self._pending[shard])
+        self._answers, self._pieces = {}, {}
+        self._pending = {shard: (header, states(shard)) for shard in shards}
         for shard in shards:
-            self._await_answer(shard)
-            answer, arrays = self._answers.pop(shard)
-            del self._pending[shard]
+            self._send_request(shard)
+        for shard in shards:
+            self._wait_for(lambda: shard in self._answers)  # noqa: B023
+            answer, arrays = self._answers[shard]
             self._warn(answer.get("warning"))
-            state = State(*arrays[:2]) if len(arrays) == 3 else None
-            metrics = arrays[-1] if arrays else None
-            yield Update(shard, state, metrics, answer["rows"], answer.get("kernel"), answer["seconds"])
+            held = answer.get("held", 0)
+            if not held:
+                # From now on the worker is not needed for this answer.
+                del self._pending[shard]
+            yield Update(
+                shard,
+                self._state(shard, held, arrays[:-1]),
+                np.array(arrays[-1]) if arrays else None,
+                answer["rows"],
+                answer.get("kernel"),
+                answer["seconds"],
+            )
 
-    def _await_answer(self, shard: int) -> None:
-        while not self._complete(shard):
-            announced = self._answers.get(shard)
-            if announced is not None:
-                # Large states come when they are asked for, one at a time.
-                self._send(shard, wire.encode({"type": "fetch", "ticket": self._ticket}))
-            self._wait_for(lambda before=announced: self._answers.get(shard) is not before)
+    def _state(self, shard: int, held: int, arrays: list[np.ndarray]) -> State | None:
+        if held:
+            # The pieces come where the integers lie.
+            return State(HeldValues(held, functools.partial(self._fetch, shard, held)), np.array(arrays[0]))
+        return State(*arrays) if arrays else None
 
-    def _complete(self, shard: int) -> bool:
-        if shard not in self._answers:
-            return False
-        answer, arrays = self._answers[shard]
-        return answer["rows"] == 0 or bool(arrays)
+    def _send_request(self, shard: int) -> None:
+        header, state = self._pending[shard]
+        member = self._members.get(shard)
+        size = state.values.nbytes
+        if size <= self._task.inline_bytes or (member and member.memory and size <= member.memory.capacity):
+            self._send(shard, header, state)
+        else:
+            # The worker pulls it, piece by piece.
+            self._send(shard, {**header, "pull": [str(state.values.dtype), len(state.values)]}, [state.integers])
+
+    def _fetch(self, shard: int, size: int, start: int, stop: int) -> np.ndarray:
+        """A piece of the state that a worker holds.
+
+        Over a network the next one is asked for before this one is used. Shared memory has room for one.
+        """
+        while self._pieces.get((shard, start)) is None:
+            # A replacement must have repeated the round first.
+            self._wait_for(lambda: shard in self._answers)
+            self._request_piece(shard, start, stop)
+            self._wait_for(lambda: self._pieces.get((shard, start)) is not None or shard not in self._answers)
+        if stop < size and self._members[shard].memory is None:
+            self._request_piece(shard, stop, min(2 * stop - start, size))
+        return self._pieces.pop((shard, start))
+
+    def _request_piece(self, shard: int, start: int, stop: int) -> None:
+        if (shard, start) not in self._pieces:
+            self._pieces[shard, start] = None
+            self._send(shard, {"type": "fetch", "ticket": self._ticket, "start": start, "stop": stop})
 
     # --- messages ---
 
-    def _send(self, shard: int, frames: list[Any]) -> None:
+    def _send(self, shard: int, header: dict[str, Any], arrays: Any = ()) -> None:
         if shard in self._members:
-            self._server.socket.send_multipart([self._members[shard][0], *frames], copy=False)
+            member = self._members[shard]
+            frames = wire.encode(header, arrays, member.memory)
+            self._server.send(member.peer, frames)
 
     def _wait_for(self, condition: Callable[[], bool]) -> None:
         while not condition():
-            if self._server.socket.poll(50):
+            if self._server.wait(50):
                 self._receive()
             elif self._job is not None and not self._job.running:
                 self._job_has_ended()
 
     def _receive(self) -> None:
-        sender, *frames = self._server.socket.recv_multipart(copy=False)
-        header, arrays = wire.decode(frames)
-        identity, kind = bytes(sender.buffer), header["type"]
+        message = self._server.receive()
+        if message is None:
+            return
+        peer, header, buffers = message
+        kind = header["type"]
         if kind == "error":
             self._raise(header)
         if kind == "join":
-            self._join(identity, header)
+            self._join(peer, header)
             return
-        shard = next((shard for shard, member in self._members.items() if member[0] == identity), None)
+        shard = next((shard for shard, member in self._members.items() if member.peer == peer), None)
         if shard is None or header["ticket"] != self._ticket or shard not in self._pending:
             return  # late message of a worker that was replaced
+        arrays = wire.arrays_of(header, buffers, self._members[shard].memory)
         if kind == "done":
             self._answers[shard] = (header, arrays)
-        elif shard in self._answers:
-            self._answers[shard] = (self._answers[shard][0], arrays)
+        elif kind == "payload":
+            self._pieces[shard, header["start"]] = arrays[0]
+        elif kind == "pull":
+            values = self._pending[shard][1].values[header["start"] : header["stop"]]
+            self._send(shard, {"type": "piece"}, [values])
 
-    def _join(self, identity: bytes, header: dict[str, Any]) -> None:
+    def _join(self, peer: wire.Peer, header: dict[str, Any]) -> None:
         shard, attempt = header["shard"], header["attempt"]
-        if shard in self._members and self._members[shard][1] > attempt:
+        if shard in self._members and self._members[shard].attempt > attempt:
             return
         if shard in self._members:
             logger.warning("%s: worker %d was replaced by attempt %d", self._description, shard, attempt)
-        self._members[shard] = (identity, attempt)
+        name = header["memory"]
+        memory = SharedMemory.open(self._server.endpoint.folder, name) if name else None
+        self._members[shard] = Member(peer, attempt, memory)
         self._infos[shard] = ShardInfo(**{name: header[name] for name in ShardInfo._fields})
         logger.info("%s: shard %d of %d bytes in %s", self._description, shard, header["bytes"], header["storage"])
         self._warn(header.get("warning"))
         if shard in self._pending:
             # The replacement repeats the round from the same state, to the same bits.
             self._answers.pop(shard, None)
-            self._send(shard, self._pending[shard])
+            self._pieces = {key: piece for key, piece in self._pieces.items() if key[0] != shard}
+            self._send_request(shard)
 
     def _raise(self, header: dict[str, Any]) -> None:
         if header["invalid_data"]:
@@ -224,7 +292,7 @@ class ResidentWorkers:
 
     def _job_has_ended(self) -> None:
         """Spark announces a death as the job's exception, where it does not retry the task itself (`local[N]`)."""
-        while self._server.socket.poll(500):
+        while self._server.wait(500):
             self._receive()  # a worker's own error says more than the job's
         error = self._job.error
         if error is None and not self._members:
@@ -257,7 +325,7 @@ class ResidentWorkers:
 
     def _stop(self) -> None:
         for shard in list(self._members):
-            self._send(shard, wire.encode({"type": "stop"}))
+            self._send(shard, {"type": "stop"})
 
     @contextlib.contextmanager
     def yielding_slots(self) -> Iterator[None]:

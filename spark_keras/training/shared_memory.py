@@ -1,0 +1,109 @@
+"""Arrays between two processes of one machine without a copy through a socket."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import platform
+import tempfile
+import uuid
+from typing import Any
+
+import numpy as np
+
+# Of the arrays in a half; a cache line.
+_ALIGNMENT = 64
+
+
+def machine() -> str:
+    """The same string in all processes of one running machine, and only there."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return platform.node()
+
+
+def private_folder() -> str:
+    """A new folder that only this user can enter, in memory where the system has such a place."""
+    memory = "/dev/shm"
+    in_memory = os.path.isdir(memory) and os.access(memory, os.W_OK | os.X_OK)
+    return tempfile.mkdtemp(prefix="spark_keras_", dir=memory if in_memory else None)
+
+
+class SharedMemory:
+    """A file that a worker and the driver map: each writes one half and reads the other's.
+
+    What was read is a view: it holds until the other side writes again. The two take turns, so a request stays as it
+    is until its answer has been used.
+    """
+
+    def __init__(self, path: str, side: int):
+        with open(path, "r+b") as file:
+            self._map = mmap.mmap(file.fileno(), 0)
+        self.capacity = len(self._map) // 2
+        self._own, self._other = side * self.capacity, (1 - side) * self.capacity
+
+    @classmethod
+    def create(cls, folder: str, size: int) -> tuple[str, SharedMemory]:
+        """The worker's side; the file's name, by which the driver opens its own, and the memory.
+
+        Raises OSError where the folder has no room for it.
+
+        Args:
+            size: bytes of one half.
+        """
+        name = uuid.uuid4().hex
+        path = os.path.join(folder, name)
+        # The size of whole pages, and at least one.
+        length = 2 * (size // mmap.PAGESIZE + 1) * mmap.PAGESIZE
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "r+b") as file:
+            try:
+                # Reserved now: a write into a full file system would kill the process.
+                getattr(os, "posix_fallocate", _extend)(file.fileno(), 0, length)
+            except OSError:
+                os.unlink(path)
+                raise
+        return name, cls(path, side=1)
+
+    @classmethod
+    def open(cls, folder: str, name: str) -> SharedMemory:
+        """The driver's side. The file loses its name, so that it is gone when both processes are."""
+        path = os.path.join(folder, uuid.UUID(hex=name).hex)
+        memory = cls(path, side=0)
+        os.unlink(path)
+        return memory
+
+    def put(self, arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> bool:
+        """Writes one-dimensional arrays into this side's half; False, and nothing written, if they do not fit."""
+        if footprint(arrays) > self.capacity:
+            return False
+        start = self._own
+        for array in arrays:
+            np.frombuffer(self._map, array.dtype, len(array), start)[:] = array
+            start += _aligned(array.nbytes)
+        return True
+
+    def get(self, described: list[Any]) -> list[np.ndarray]:
+        """Views of the other side's arrays, given their dtypes and lengths in the order in which they were put."""
+        arrays, start, end = [], self._other, self._other + self.capacity
+        for dtype, length in described:
+            size = np.dtype(dtype).itemsize * length
+            if length < 0 or start + size > end:
+                raise ValueError(f"A message announces {length} numbers of type {dtype} beyond the shared memory.")
+            arrays.append(np.frombuffer(self._map, dtype, length, start))
+            start += _aligned(size)
+        return arrays
+
+
+def footprint(arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> int:
+    """Bytes that arrays take in a half."""
+    return sum(_aligned(array.nbytes) for array in arrays)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def _extend(descriptor: int, _: int, length: int) -> None:
+    os.ftruncate(descriptor, length)
