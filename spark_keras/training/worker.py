@@ -126,7 +126,7 @@ class Replica:
         try:
             return getattr(chosen, method)(*arguments), chosen.name, None
         except Exception as error:
-            simpler = {"xla": "graph", "graph": "steps"}.get(chosen.name)
+            simpler = {"xla": "graph", "graph": "steps", "scan": "steps", "jit": "steps"}.get(chosen.name)
             if simpler is None:
                 raise
             result, name, _ = self.call(simpler, method, *arguments)
