@@ -1,4 +1,4 @@
-"""What a backend's kernels must give, compared with plain Keras. `test_jax.py` runs this on JAX, in its own process."""
+"""Rounds on the JAX backend, compared with plain Keras and closed forms. `test_jax.py` runs this in its own process."""
 
 from __future__ import annotations
 

@@ -125,6 +125,8 @@ class Replica:
         chosen = self._kernels[kernel]
         try:
             return getattr(chosen, method)(*arguments), chosen.name, None
+        except OverflowError:
+            raise  # a simpler kernel would compute with the integers that are too large
         except Exception as error:
             simpler = {"xla": "graph", "graph": "steps", "scan": "steps", "jit": "steps"}.get(chosen.name)
             if simpler is None:
