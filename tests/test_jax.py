@@ -40,7 +40,6 @@ def test_fit_and_transform_on_jax_give_what_they_give_on_tensorflow():
         f"{ANY_FREQUENCY}-epoch-local[2]]",
         "test_training.py::test_two_workers_averaging_each_minibatch_equal_one_with_twice_the_batch[local[2]]",
         "test_training.py::test_convolutional_net_on_two_workers_equals_one_with_twice_the_batch",
-        "test_training.py::test_repeated_fits_give_the_same_bits[local[2]]",
         "test_training.py::test_metrics_over_two_workers_are_those_of_one_process[local[2]]",
         "test_workers.py::test_killed_worker_changes_no_bit[local[2]]",
         "test_transform.py::test_transform_equals_predict",

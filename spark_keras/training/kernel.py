@@ -78,6 +78,10 @@ class StepsKernel:
         self._write(state)
         for variable, seed in zip(seed_variables(self.model), seeds):
             variable.assign(seed.astype(keras.backend.standardize_dtype(variable.dtype)))
+        if keras.backend.backend() == "torch" and len(seeds):
+            import torch
+
+            torch.manual_seed(int(seeds[0, 0]))  # Keras leaves a Dropout without a seed to PyTorch's own generator
         metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(steps):
             self.model.train_on_batch(*_minibatch(batches, step))
