@@ -101,6 +101,9 @@ def prepare(settings: ProcessSettings) -> str | None:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(settings.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+        if settings.backend == "jax":
+            # XLA's thread pool. The flag --xla_cpu_multi_thread_eigen=false leaves it as wide as the machine.
+            os.environ["NPROC"] = str(settings.threads)
         # At level 2 TensorFlow still reports a missing GPU as an error.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _threads_of_process = settings.threads

@@ -148,12 +148,24 @@ class CompiledModel:
         names, structure = [tensor.name for tensor in task.inputs], signature.input_structure(self._model)
         self._pack = lambda inputs: signature.pack_inputs(structure, names, inputs)
         self._flatten = keras.tree.flatten
-        self._forward = self._compiled() if keras.backend.backend() == "tensorflow" else self._model.predict_on_batch
+        compiled = {"tensorflow": self._tensorflow_graph, "jax": self._jax_program}.get(keras.backend.backend())
+        self._forward = compiled() if compiled else self._model.predict_on_batch
 
-    def _compiled(self) -> Callable[[Any], Any]:
+    def _tensorflow_graph(self) -> Callable[[Any], Any]:
         import tensorflow as tf
 
         return tf.function(lambda x: self._model(x, training=False), autograph=False)
+
+    def _jax_program(self) -> Callable[[Any], Any]:
+        import jax
+
+        model = self._model
+        if not model.jit_compile:
+            return model.predict_on_batch
+        weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+        # Weights are arguments: as constants, XLA would compile them in.
+        program = jax.jit(lambda weights, x: model.predict_step(weights, (x,))[0])
+        return lambda x: program(weights, x)
 
     def __call__(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """All rows through the model, `batch_size` at a time. The last batch is filled up with zeros."""

@@ -11,6 +11,7 @@ import numpy as np
 from spark_keras.training.state import (
     Layout,
     State,
+    derived_from_weights,
     read,
     read_metrics,
     seed_variables,
@@ -33,12 +34,16 @@ XLA_MINIBATCHES = 2000
 
 
 def choose(model: keras.Model, minibatches: int) -> str:
-    """The kernel for a model: "xla", "graph" or "steps". A rule, not a timing: two kernels differ in the last bits,
-    and a fit must not depend on which one was faster that day.
+    """The kernel for a model: "xla", "graph" or "steps", on JAX "scan", "jit" or "steps". A rule, not a timing: two
+    kernels differ in the last bits, and a fit must not depend on which one was faster that day.
 
     Args:
         minibatches: how many each worker will train in the whole fit.
     """
+    if keras.backend.backend() == "jax":
+        from spark_keras.training import jax_kernel
+
+        return jax_kernel.choose(model)
     if keras.backend.backend() != "tensorflow" or model.run_eagerly:
         return "steps"
     leaves = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
@@ -60,7 +65,10 @@ class Result(NamedTuple):
 
 
 class StepsKernel:
-    """Plain Keras steps, one call for each minibatch: for every backend, and for what cannot be compiled as a round."""
+    """Plain Keras steps, one call for each minibatch: for every backend, and for what cannot be compiled as a round.
+
+    Keras resets the metrics in each of these calls, so their states are added up here.
+    """
 
     name = "steps"
 
@@ -68,20 +76,34 @@ class StepsKernel:
         self.model, self.layout = model, layout
 
     def train(self, state: State, seeds: np.ndarray, batches: Any, steps: int) -> Result:
-        write(self.model, self.layout, state)
-        self.model.reset_metrics()
+        self._write(state)
         for variable, seed in zip(seed_variables(self.model), seeds):
             variable.assign(seed.astype(keras.backend.standardize_dtype(variable.dtype)))
+        if keras.backend.backend() == "torch" and len(seeds):
+            import torch
+
+            torch.manual_seed(int(seeds[0, 0]))  # Keras leaves a Dropout without a seed to PyTorch's own generator
+        metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(steps):
             self.model.train_on_batch(*_minibatch(batches, step))
-        return Result(read(self.model, self.layout), read_metrics(self.model))
+            metrics = metrics + read_metrics(self.model)
+        return Result(read(self.model, self.layout), metrics)
 
     def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:
-        write(self.model, self.layout, state)
-        self.model.reset_metrics()
+        self._write(state)
+        metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(steps):
             self.model.test_on_batch(*_minibatch(batches, step))
-        return read_metrics(self.model)
+            metrics = metrics + read_metrics(self.model)
+        return metrics
+
+    def _write(self, state: State) -> None:
+        before = derived_from_weights(self.model)
+        write(self.model, self.layout, state)
+        if not all(map(np.array_equal, before, derived_from_weights(self.model))):
+            # What Keras has compiled holds the old ones as constants.
+            self.model.make_train_function(force=True)
+            self.model.make_test_function(force=True)
 
 
 class GraphKernel:
@@ -181,7 +203,11 @@ def tensors(arrays: Any) -> Any:
     return tf.nest.map_structure(lambda array: array if tf.is_tensor(array) else tf.constant(array), arrays)
 
 
-def make(name: str, model: keras.Model, layout: Layout) -> StepsKernel | GraphKernel:
+def make(name: str, model: keras.Model, layout: Layout) -> Any:
+    if name in ("scan", "jit"):
+        from spark_keras.training.jax_kernel import JaxKernel
+
+        return JaxKernel(model, layout, scan=name == "scan")
     return StepsKernel(model, layout) if name == "steps" else GraphKernel(model, layout, xla=name == "xla")
 
 

@@ -99,8 +99,12 @@ def read(model: keras.Model, layout: Layout) -> State:
     integers = np.empty(layout.sizes[1], "int64")
     for entry, variable in zip(layout.entries, variables(model)):
         vector = integers if entry.integer else values
-        vector[entry.start : entry.stop] = variable.numpy().reshape(-1)
+        vector[entry.start : entry.stop] = _numpy(variable.value).reshape(-1)
     return State(values, integers)
+
+
+def _numpy(value: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(value))
 
 
 def write(model: keras.Model, layout: Layout, state: State) -> None:
@@ -112,14 +116,22 @@ def write(model: keras.Model, layout: Layout, state: State) -> None:
 
 def weights_have_changed(model: keras.Model) -> None:
     """Lets layers follow that compute with something derived from their weights (an adapted Normalization)."""
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()
+    for layer in normalizations(model):
+        layer.finalize_state()
+
+
+def derived_from_weights(model: keras.Model) -> list[np.ndarray]:
+    """What those layers compute with."""
+    return [_numpy(value) for layer in normalizations(model) for value in (layer.mean, layer.variance)]
+
+
+def normalizations(model: keras.Model) -> list[keras.layers.Normalization]:
+    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Normalization)]
 
 
 def read_metrics(model: keras.Model) -> np.ndarray:
     """The states of all metrics, the loss included, as one float64 vector."""
-    parts = [variable.numpy().reshape(-1) for variable in model.metrics_variables]
+    parts = [_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
     return np.concatenate(parts).astype("float64") if parts else np.empty(0)
 
 
@@ -144,10 +156,7 @@ def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
             flat.update(value)
         else:
             flat[name] = value
-    return {
-        name: float(value) if np.ndim(value) == 0 else np.asarray(keras.ops.convert_to_numpy(value)).tolist()
-        for name, value in flat.items()
-    }
+    return {name: float(value) if np.ndim(value) == 0 else _numpy(value).tolist() for name, value in flat.items()}
 
 
 def seed_variables(model: keras.Model) -> list[Any]:

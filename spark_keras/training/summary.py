@@ -22,7 +22,7 @@ class KerasTrainingSummary:
         validationRows: rows held out, for each worker.
         skippedRows: rows left out for null or NaN (`handleInvalid`), by column.
         rounds: averagings in the whole fit.
-        kernel: how rounds were compiled: "xla", "graph" or "steps".
+        kernel: how rounds were compiled: "xla" or "graph" on TensorFlow, "scan" or "jit" on JAX, or "steps".
         seconds: wall-clock time by phase: "start" (job, rows, imports, model), "train", "evaluate", "callbacks",
             "total".
         shardStorage: where each worker kept its rows, "memory" or "file"; empty for a fit that did not tell.

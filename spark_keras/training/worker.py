@@ -152,8 +152,10 @@ class Replica:
         chosen = self._kernels[kernel]
         try:
             return getattr(chosen, method)(*arguments), chosen.name, None
+        except OverflowError:
+            raise  # a simpler kernel would compute with the integers that are too large
         except Exception as error:
-            simpler = {"xla": "graph", "graph": "steps"}.get(chosen.name)
+            simpler = {"xla": "graph", "graph": "steps", "scan": "steps", "jit": "steps"}.get(chosen.name)
             if simpler is None:
                 raise
             result, name, _ = self.call(simpler, method, *arguments)

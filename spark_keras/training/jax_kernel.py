@@ -1,0 +1,193 @@
+"""A round on Keras' JAX backend, compiled: Keras' own stateless `train_step`, minibatch after minibatch."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from spark_keras.training.kernel import Result
+from spark_keras.training.state import Layout, State, normalizations, seed_variables, variables, weights_have_changed
+
+
+def choose(model: keras.Model) -> str:
+    """The kernel for a model: "scan", "jit" or "steps".
+
+    XLA runs convolutions inside a loop 3 to 13 times slower than outside of one on a CPU, and no other layer that was
+    measured runs slower inside than outside. What a layer from elsewhere computes is not known.
+    """
+    if model.run_eagerly or not model.jit_compile:
+        return "steps"
+    leaves = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
+    return "jit" if any(_may_convolve(type(layer).__module__) for layer in leaves) else "scan"
+
+
+def _may_convolve(module: str) -> bool:
+    return not module.startswith("keras.") or "conv" in module or "image_preprocessing" in module
+
+
+class JaxKernel:
+    """A round as one program with the loop over the minibatches inside ("scan"), or as one program for each minibatch,
+    the variables staying in JAX between them ("jit")."""
+
+    def __init__(self, model: keras.Model, layout: Layout, scan: bool):
+        self.name = "scan" if scan else "jit"
+        self.model, self.layout = model, layout
+        optimizer = list(model.optimizer.variables) if model.optimizer is not None else []
+        # As JAX's trainer takes them. The metrics' variables come last.
+        self._groups = [list(model.trainable_variables), list(model.non_trainable_variables), optimizer]
+        self._place = {id(variable): index for index, variable in enumerate(variables(model))}
+        self._seed = {id(variable): index for index, variable in enumerate(seed_variables(model))}
+        self._integers = [entry for entry in layout.entries if entry.integer]
+        self._unpack = jax.jit(self._unpacked)
+        self._pack = jax.jit(self._packed)
+        self._train_step = jax.jit(self._stepped_by("train_step"), donate_argnums=0)
+        self._test_step = jax.jit(self._stepped_by("test_step"), donate_argnums=0)
+        self._train = jax.jit(self._train_round)
+        self._evaluate = jax.jit(self._evaluate_round)
+
+    def train(self, state: State, seeds: np.ndarray, batches: Any, steps: int) -> Result:
+        arguments = self._arguments(state, seeds)
+        if self.name == "scan":
+            values, integers, metrics = self._train(*arguments, _narrowed_integers(batches), np.int32(steps))
+        else:
+            packed = self._loop(self._train_step, self._unpack(*arguments), batches, steps)
+            values, integers, metrics = self._pack(packed)
+        after = State(np.asarray(values, self.layout.dtype), _integer_vector(integers))
+        counter = self.layout.iterations
+        if counter is not None and after.integers[counter] < state.integers[counter]:
+            raise OverflowError("The optimizer's step counter has passed the largest int32, JAX's largest integer.")
+        return Result(after, _metric_vector(metrics))
+
+    def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:
+        arguments = self._arguments(state, np.zeros((len(self._seed), 2)))
+        if self.name == "scan":
+            return _metric_vector(self._evaluate(*arguments, _narrowed_integers(batches), np.int32(steps)))
+        trainable, fixed, _, metrics = self._unpack(*arguments)
+        *_, metrics = self._loop(self._test_step, (trainable, fixed, metrics), batches, steps)
+        return _metric_vector(metrics)
+
+    def _arguments(self, state: State, seeds: np.ndarray) -> tuple[Any, ...]:
+        integers = [
+            _narrowed(state.integers[entry.start : entry.stop].reshape(entry.shape), entry.dtype)
+            for entry in self._integers
+        ]
+        return state.values, integers, seeds.astype("uint32")
+
+    def _loop(self, step: Any, state: Any, batches: Any, steps: int) -> Any:
+        for index in range(steps):
+            state = step(state, _narrowed_integers(_minibatch(batches, index)))
+        return state
+
+    # --- traced ---
+
+    def _train_round(self, values: Any, integers: Any, seeds: Any, batches: Any, steps: Any) -> Any:
+        def body(index: Any, state: Any) -> Any:
+            return self._stepped_by("train_step")(state, _minibatch(batches, index))
+
+        return self._packed(jax.lax.fori_loop(0, steps, body, self._unpacked(values, integers, seeds)))
+
+    def _evaluate_round(self, values: Any, integers: Any, seeds: Any, batches: Any, steps: Any) -> Any:
+        def body(index: Any, state: Any) -> Any:
+            return self._stepped_by("test_step")(state, _minibatch(batches, index))
+
+        trainable, fixed, _, metrics = self._unpacked(values, integers, seeds)
+        return _flat(jax.lax.fori_loop(0, steps, body, (trainable, fixed, metrics))[-1])
+
+    def _unpacked(self, values: Any, integers: Any, seeds: Any) -> tuple[list[Any], ...]:
+        """(trainable, non-trainable, optimizer, metrics): the state of JAX's trainer; metrics start at zero."""
+        counts = iter(integers)
+        parts = [
+            next(counts) if entry.integer else values[entry.start : entry.stop].reshape(entry.shape)
+            for entry in self.layout.entries
+        ]
+
+        def value(variable: Any) -> Any:
+            if id(variable) in self._seed:
+                return seeds[self._seed[id(variable)]].astype(_dtype(variable.dtype))
+            return parts[self._place[id(variable)]].astype(_dtype(variable.dtype))
+
+        groups = ([value(variable) for variable in group] for group in self._groups)
+        return (*groups, [jnp.zeros(v.shape, _dtype(v.dtype)) for v in self.model.metrics_variables])
+
+    def _packed(self, state: Sequence[list[Any]]) -> tuple[Any, list[Any], list[Any]]:
+        after = {id(v): value for group, values in zip(self._groups, state) for v, value in zip(group, values)}
+        parts = [after[id(variable)] for variable in variables(self.model)]
+        entries = self.layout.entries
+        values = [part.astype(_dtype(self.layout.dtype)) for part, entry in zip(parts, entries) if not entry.integer]
+        integers = [part for part, entry in zip(parts, entries) if entry.integer]
+        return _concatenated(values), integers, _flat(state[-1])
+
+    def _stepped_by(self, method: str) -> Any:
+        """State and minibatch → state, by the model's own `train_step` or `test_step`."""
+
+        def step(state: Any, data: Any) -> Any:
+            known = zip(itertools.chain(*self._groups[:2]), itertools.chain(*state[:2]))
+            with _derived_weights(self.model, known):
+                _, after = getattr(self.model, method)(state, data)
+            # A loop insists on the same types before and after, which an overridden train_step need not keep.
+            leaves, structure = jax.tree.flatten(state)
+            return structure.unflatten([new.astype(old.dtype) for old, new in zip(leaves, jax.tree.leaves(after))])
+
+        return step
+
+
+@contextlib.contextmanager
+def _derived_weights(model: keras.Model, known: Any) -> Iterator[None]:
+    """Makes what layers derive from their weights follow the traced weights, and lets no traced value outlive this."""
+    layers = normalizations(model)
+    kept = [(layer.mean, layer.variance) for layer in layers]
+    with keras.StatelessScope(state_mapping=list(known)):
+        weights_have_changed(model)
+    try:
+        yield
+    finally:
+        for layer, (mean, variance) in zip(layers, kept):
+            layer.mean, layer.variance = mean, variance
+
+
+def _concatenated(parts: list[Any]) -> Any:
+    return jnp.concatenate([part.reshape(-1) for part in parts]) if parts else jnp.zeros(0)
+
+
+def _flat(parts: list[Any]) -> list[Any]:
+    """One vector for each run of parts of one type: a float32 could not hold large integers."""
+    return [_concatenated(list(run)) for _, run in itertools.groupby(parts, lambda part: part.dtype)]
+
+
+def _metric_vector(parts: list[Any]) -> np.ndarray:
+    return np.concatenate([np.zeros(0), *(np.asarray(part, "float64").reshape(-1) for part in parts)])
+
+
+def _integer_vector(parts: list[Any]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, "int64"), *(np.asarray(part).astype("int64").reshape(-1) for part in parts)])
+
+
+def _narrowed(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """An array in the type that JAX makes of `dtype`. JAX itself would take large integers modulo 2**32."""
+    narrow = array.astype(_dtype(dtype), copy=False)
+    if narrow.dtype != array.dtype and not np.array_equal(narrow, array):
+        raise OverflowError(
+            f"An integer does not fit into JAX's {narrow.dtype}. Received: values from {array.min()} to {array.max()}. "
+            "Expected: 32-bit integers on the JAX backend."
+        )
+    return narrow
+
+
+def _narrowed_integers(batches: Any) -> Any:
+    return jax.tree.map(lambda array: _narrowed(array, array.dtype) if array.dtype.kind in "iu" else array, batches)
+
+
+def _minibatch(batches: Any, index: Any) -> Any:
+    return jax.tree.map(lambda stacked: stacked[index], batches)
+
+
+def _dtype(dtype: Any) -> Any:
+    """What JAX makes of a type: without its 64-bit mode, which Keras leaves off, float32 of float64 and so on."""
+    return jax.dtypes.canonicalize_dtype(keras.backend.standardize_dtype(dtype))

@@ -1,0 +1,47 @@
+"""Keras on JAX, in processes of their own: a process has one Keras backend, and this one has TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+
+def run_on_jax(*tests):
+    """Runs tests with KERAS_BACKEND=jax; none of them may fail or be skipped."""
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    last = run.stdout.strip().splitlines()[-1]
+    assert run.returncode == 0 and "skipped" not in last, run.stdout[-8000:]
+
+
+def test_rounds_on_jax_equal_plain_keras():
+    run_on_jax("backend_checks.py")
+
+
+ANY_FREQUENCY = "test_training.py::test_one_worker_equals_plain_keras_at_any_frequency[adamw with decaying rate"
+
+
+@pytest.mark.slow
+def test_fit_and_transform_on_jax_give_what_they_give_on_tensorflow():
+    run_on_jax(
+        f"{ANY_FREQUENCY}-1-local[2]]",
+        f"{ANY_FREQUENCY}-3-local[2]]",
+        f"{ANY_FREQUENCY}-epoch-local[2]]",
+        "test_training.py::test_two_workers_averaging_each_minibatch_equal_one_with_twice_the_batch[local[2]]",
+        "test_training.py::test_convolutional_net_on_two_workers_equals_one_with_twice_the_batch",
+        "test_training.py::test_metrics_over_two_workers_are_those_of_one_process[local[2]]",
+        "test_workers.py::test_killed_worker_changes_no_bit[local[2]]",
+        "test_transform.py::test_transform_equals_predict",
+        "test_persistence.py::test_fitted_classifier_comes_back_with_predictions_params_summary_and_uid",
+    )
