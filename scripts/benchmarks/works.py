@@ -180,12 +180,12 @@ def file_shards(bench: Bench) -> Result | None:
         bench.say("  left out: the estimator has no Param maxShardMemory")
         bench.stop("large")
         return None
-    settings = {"gigabytes": 0.06 if bench.quick else 6.0, "epochs": 2, "batch": 32, "frequency": 50}
-    settings["memory"] = 2**20 if bench.quick else 2**28
-    run = large.ask("file_shards", **settings)
+    fit = {"gigabytes": 0.06 if bench.quick else 6.0, "epochs": 2, "batch": 32}
+    memory = 2**20 if bench.quick else 2**28
+    run = large.ask("file_shards", frequency=50, memory=memory, **fit)
     bench.say(f"  {run}")
     bench.stop("large")
-    return {"settings": settings, "runs": {"every 50": [run]}}
+    return {"settings": {**fit, "maxShardMemory": memory}, "runs": {"every 50": [run]}}
 
 
 def _settings(bench: Bench, fit: dict[str, Any], rows: int) -> dict[str, Any]:
