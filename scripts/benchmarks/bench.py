@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,11 +34,16 @@ class Bench:
         folder: for data and logs.
         repeats: how often each contender runs.
         quick: whether rows are few, to see that everything runs; figures mean nothing then.
+
+    Attributes:
+        versions: those of the contenders that were asked for since this was last emptied.
     """
 
     def __init__(self, folder: Path, repeats: int, quick: bool):
         self.folder, self.repeats, self.quick = folder, repeats, quick
+        self.versions: dict[str, dict[str, str]] = {}
         self._contenders: dict[tuple[str, str, str], Contender] = {}
+        self._best_options: dict[str, dict[str, Any]] = {}
         self._started = time.monotonic()
 
     def rows(self, number: int) -> int:
@@ -66,6 +70,7 @@ class Bench:
                 environments.variables(module, backend, spark_keras=module in OWN),
                 self.folder / f"{'_'.join(filter(None, key))}.log",
             )
+        self.versions[module] = self._contenders[key].versions
         return self._contenders[key]
 
     def stop(self, module: str, backend: str = "tensorflow", name: str = "") -> None:
@@ -74,10 +79,6 @@ class Bench:
     def close(self) -> None:
         for key in list(self._contenders):
             self.stop(*key)
-
-    def versions(self, backend: str = "tensorflow") -> dict[str, dict[str, str]]:
-        """Versions by contender, of those that run now."""
-        return {key[0]: each.versions for key, each in self._contenders.items() if key[1] == backend}
 
     def say(self, text: str) -> None:
         print(f"[{time.monotonic() - self._started:5.0f} s] {text}", flush=True)
@@ -100,19 +101,20 @@ class Bench:
             self.say(f"  tried {name}: rate {_short(rates[name])}")
         return max(rates, key=rates.get), rates
 
-    def best_options(self, backend: str, choices: list[dict[str, Any]] = OPTIONS, **fit: Any) -> dict[str, Any]:
-        """Which options of `Model.compile` make `model.fit` fastest here, tried once: {"options", "tried"}."""
+    def best_options(self, backend: str, **fit: Any) -> dict[str, Any]:
+        """Which options of `Model.compile` make `model.fit` fastest here, tried once: {"best", "tried"}."""
         keras_fit = self.contender("keras_fit", backend)
-        by_name = {told(options): options for options in choices}
-        tries = {
-            name: (lambda options=options: keras_fit.ask("fit", **fit, **options)) for name, options in by_name.items()
-        }
-        name, rates = self.best(tries)
-        return {"best": by_name[name], "tried": rates}
-
-
-def median(runs: list[Run], figure: str = "rate") -> float:
-    return statistics.median(run[figure] for run in runs)
+        key = f"{backend} {sorted(fit.items())}"
+        if key not in self._best_options:
+            by_name = {told(options): options for options in OPTIONS}
+            name, rates = self.best(
+                {
+                    name: (lambda options=options: keras_fit.ask("fit", **fit, **options))
+                    for name, options in by_name.items()
+                }
+            )
+            self._best_options[key] = {"best": by_name[name], "tried": rates}
+        return self._best_options[key]
 
 
 def _short(value: Any) -> str:

@@ -40,6 +40,7 @@ def measure(names: list[str], bench: Bench) -> dict[str, Any]:
     results = {}
     for name in names:
         bench.say(name)
+        bench.versions = {}
         started = time.monotonic()
         result = (WORKS | LARGE)[name](bench)
         if result is not None:
@@ -47,7 +48,7 @@ def measure(names: list[str], bench: Bench) -> dict[str, Any]:
                 "date": datetime.date.today().isoformat(),
                 "machine": machine(),
                 "seconds": round(time.monotonic() - started),
-                "versions": bench.versions("jax" if name == "jax" else "tensorflow"),
+                "versions": bench.versions,
                 **result,
             }
     return results
