@@ -13,12 +13,14 @@ import datetime
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks import page
+from benchmarks.asking import ContenderError
 from benchmarks.bench import Bench
 from benchmarks.environments import ROOT
 from benchmarks.works import LARGE, WORKS
@@ -35,23 +37,34 @@ def machine() -> str:
     return ", ".join([*parts, platform.system()])
 
 
-def measure(names: list[str], bench: Bench) -> dict[str, Any]:
-    """Results of the works, by name."""
-    results = {}
-    for name in names:
-        bench.say(name)
-        bench.versions = {}
-        started = time.monotonic()
-        result = (WORKS | LARGE)[name](bench)
-        if result is not None:
-            results[name] = {
-                "date": datetime.date.today().isoformat(),
-                "machine": machine(),
-                "seconds": round(time.monotonic() - started),
-                "versions": bench.versions,
-                **result,
-            }
-    return results
+def measure(name: str, bench: Bench) -> dict[str, Any] | None:
+    """A work's result, or None where it cannot be measured."""
+    bench.say(name)
+    bench.versions = {}
+    started = time.monotonic()
+    result = (WORKS | LARGE)[name](bench)
+    if result is None:
+        return None
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+        "seconds": round(time.monotonic() - started),
+        "versions": bench.versions,
+        **result,
+    }
+
+
+def save(output: Path, results: dict[str, Any]) -> str:
+    """Writes figures and page, and returns the page; works without a new result keep theirs."""
+    figures = output / "benchmarks.json"
+    earlier = json.loads(figures.read_text(encoding="utf-8"))["works"] if figures.exists() else {}
+    together = earlier | results
+    works = {name: together[name] for name in WORKS | LARGE if name in together}
+    text = page.write(works)
+    output.mkdir(parents=True, exist_ok=True)
+    figures.write_text(json.dumps({"works": works}, indent=1) + "\n", encoding="utf-8")
+    (output / "benchmarks.md").write_text(text, encoding="utf-8")
+    return text
 
 
 def main() -> None:
@@ -66,21 +79,27 @@ def main() -> None:
     arguments = parser.parse_args()
     names = arguments.only or [*WORKS, *(LARGE if arguments.large else [])]
     output = arguments.output or (ROOT / "build" / "benchmarks" if arguments.quick else ROOT / "docs")
-    figures = output / "benchmarks.json"
 
+    failed = []
+    text = ""
     with tempfile.TemporaryDirectory(prefix="benchmarks_") as folder:
         bench = Bench(Path(folder), arguments.repeats, arguments.quick)
         try:
-            results = measure(names, bench)
+            for name in names:
+                try:
+                    result = measure(name, bench)
+                except ContenderError as error:
+                    failed.append(name)
+                    bench.say(f"{name} failed: {error}")
+                    bench.close()  # a contender may be in the middle of something
+                    continue
+                # After each work, so that what is measured is kept whatever comes later.
+                text = save(output, {name: result} if result else {})
         finally:
             bench.close()
-    earlier = json.loads(figures.read_text())["works"] if figures.exists() else {}
-    works = {name: (earlier | results)[name] for name in WORKS | LARGE if name in earlier | results}
-    text = page.write(works)
-    output.mkdir(parents=True, exist_ok=True)
-    figures.write_text(json.dumps({"works": works}, indent=1) + "\n")
-    (output / "benchmarks.md").write_text(text)
     print(f"\n{text}")
+    if failed:
+        sys.exit(f"Failed: {', '.join(failed)}; their earlier figures, if any, were kept.")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def mlp(bench: Bench, backend: str = "tensorflow", rows: int = 200_000) -> Resul
     fit = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp", "epochs": 2, "batch": 32}
     small = {**fit, "data": bench.data("mlp", bench.rows(2000))}
     keras_fit, estimator = bench.contender("keras_fit", backend), bench.contender("estimator", backend)
-    options = bench.best_options(backend, **{**fit, "rows": bench.rows(rows // 4)})
+    options = bench.best_options(backend, **{**fit, "rows": bench.rows(rows // 8)})
     contenders = {
         "fit": lambda turn: keras_fit.ask("fit", seed=turn, **fit),
         "best": lambda turn: keras_fit.ask("fit", seed=turn, **fit, **options["best"]),
@@ -62,7 +62,7 @@ def whole_job(bench: Bench) -> Result:
     """From a DataFrame to a trained model, everything included."""
     rows = 200_000
     job = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp", "epochs": 2, "batch": 32}
-    options = bench.best_options("tensorflow", **{**job, "rows": bench.rows(rows // 4)})
+    options = bench.best_options("tensorflow", **{**job, "rows": bench.rows(rows // 8)})
     estimator, to_pandas = bench.contender("estimator"), bench.contender("to_pandas")
     # Warm processes: Spark, Keras and the workers have run before.
     estimator.ask("whole_job", frequency=10, **job)
@@ -94,15 +94,15 @@ def _network(bench: Bench, network: str, rows: int, epochs: int) -> Result:
 
 
 def wide(bench: Bench) -> Result:
-    return _network(bench, "wide", rows=19_200, epochs=3)
+    return _network(bench, "wide", rows=5120, epochs=3)
 
 
 def lenet(bench: Bench) -> Result:
-    return _network(bench, "lenet", rows=12_800, epochs=3)
+    return _network(bench, "lenet", rows=3840, epochs=3)
 
 
 def lstm(bench: Bench) -> Result:
-    return _network(bench, "lstm", rows=6_400, epochs=3)
+    return _network(bench, "lstm", rows=2560, epochs=3)
 
 
 def transform(bench: Bench) -> Result:
@@ -145,7 +145,7 @@ def fits_in_a_row(bench: Bench) -> Result:
 
 def frequency(bench: Bench) -> Result:
     """What the averaging frequency costs and what it does to the result."""
-    rows, epochs = bench.rows(100_000), 3
+    rows, epochs = bench.rows(60_000), 3
     flights = bench.contender("flights")
     frequencies = [1, 5, 10, 50, "epoch"]
     fit = {"rows": rows, "epochs": epochs, "batch": 64}

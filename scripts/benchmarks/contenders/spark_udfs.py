@@ -19,26 +19,29 @@ from benchmarks.sessions import cached_rows, consume
 
 
 def predict(data: str, network: str, batch: int, call: str) -> dict[str, Any]:
-    """Args:
-    batch: rows that the function gets at a time.
-    call: what it calls: "predict" or "predict_on_batch" of the model.
+    """Inference as the documentation of `predict_batch_udf` shows it.
+
+    Args:
+        batch: rows that the function gets at a time.
+        call: what it calls: "predict" or "predict_on_batch" of the model.
     """
-    weights, architecture = _weights(network), _architecture(network)
+    model = models.compiled(network)
+    weights, architecture = model.get_weights(), model.to_json()
     width = int(np.prod(SHAPES[network]))
 
     def make_predict_fn() -> Callable[[np.ndarray], np.ndarray]:
         import keras
 
-        model = keras.models.model_from_json(architecture)
-        model.set_weights(weights)
+        replica = keras.models.model_from_json(architecture)
+        replica.set_weights(weights)
         if call == "predict":
-            return lambda x: model.predict(x, batch_size=batch, verbose=0)
-        return model.predict_on_batch
+            return lambda x: replica.predict(x, batch_size=batch, verbose=0)
+        return replica.predict_on_batch
 
     function = predict_batch_udf(
         make_predict_fn, return_type=ArrayType(FloatType()), batch_size=batch, input_tensor_shapes=[[width]]
     )
-    return _timed(data, function("features"))
+    return _timed(data, function)
 
 
 def copy(data: str, network: str) -> dict[str, Any]:
@@ -53,23 +56,15 @@ def copy(data: str, network: str) -> dict[str, Any]:
             yield pa.ListArray.from_arrays(pa.array(offsets), pa.array(copied))
 
     first_numbers.__annotations__ = {"batches": Iterator[pa.Array], "return": Iterator[pa.Array]}
-    return _timed(data, F.arrow_udf(first_numbers, "array<float>")("features"))
+    return _timed(data, F.arrow_udf(first_numbers, "array<float>"))
 
 
-def _timed(data: str, prediction: Any) -> dict[str, Any]:
+def _timed(data: str, function: Callable[[str], Any]) -> dict[str, Any]:
     df = cached_rows(data)
     started = time.perf_counter()
-    consume(df.select(prediction.alias("prediction")))
+    consume(df.select(function("features").alias("prediction")))
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "rate": df.count() / seconds}
-
-
-def _weights(network: str) -> list[np.ndarray]:
-    return models.compiled(network).get_weights()
-
-
-def _architecture(network: str) -> str:
-    return models.compiled(network).to_json()
 
 
 if __name__ == "__main__":
