@@ -41,6 +41,9 @@ class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
         cpusPerWorker: CPU threads of a worker. Default: `spark.task.cpus`.
         maxShardMemory: bytes of rows that a worker keeps in memory, such as "2g"; larger shards live in a file on the
             executor's local disk. Default: a quarter of the worker's share of the memory.
+        prefetch: stacks of minibatches that a worker prepares ahead in a background thread; 0: none. Default 2.
+        jitCompile: whether XLA compiles the rounds. "auto" (default) decides by layers and length of the fit; True;
+            False; "measure" takes what is fastest on a worker now.
         averagingFrequency: minibatches between two averagings, or "epoch". Default 10.
         optimizerState: "average" (default), "local" or "reset".
         callbacks: Keras callbacks; they run on the driver.
@@ -83,6 +86,8 @@ class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
         numWorkers: int | None = None,
         cpusPerWorker: int | None = None,
         maxShardMemory: int | str | None = None,
+        prefetch: int = 2,
+        jitCompile: bool | str = "auto",
         averagingFrequency: int | str = 10,
         optimizerState: str = "average",
         callbacks: list[Any] | None = None,
@@ -137,6 +142,9 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
         cpusPerWorker: CPU threads of a worker. Default: `spark.task.cpus`.
         maxShardMemory: bytes of rows that a worker keeps in memory, such as "2g"; larger shards live in a file on the
             executor's local disk. Default: a quarter of the worker's share of the memory.
+        prefetch: stacks of minibatches that a worker prepares ahead in a background thread; 0: none. Default 2.
+        jitCompile: whether XLA compiles the rounds. "auto" (default) decides by layers and length of the fit; True;
+            False; "measure" takes what is fastest on a worker now.
         averagingFrequency: minibatches between two averagings, or "epoch". Default 10.
         optimizerState: "average" (default), "local" or "reset".
         callbacks: Keras callbacks; they run on the driver.
@@ -180,6 +188,8 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
         numWorkers: int | None = None,
         cpusPerWorker: int | None = None,
         maxShardMemory: int | str | None = None,
+        prefetch: int = 2,
+        jitCompile: bool | str = "auto",
         averagingFrequency: int | str = 10,
         optimizerState: str = "average",
         callbacks: list[Any] | None = None,
@@ -236,6 +246,9 @@ class KerasRegressor(Trained, Estimator):
         cpusPerWorker: CPU threads of a worker. Default: `spark.task.cpus`.
         maxShardMemory: bytes of rows that a worker keeps in memory, such as "2g"; larger shards live in a file on the
             executor's local disk. Default: a quarter of the worker's share of the memory.
+        prefetch: stacks of minibatches that a worker prepares ahead in a background thread; 0: none. Default 2.
+        jitCompile: whether XLA compiles the rounds. "auto" (default) decides by layers and length of the fit; True;
+            False; "measure" takes what is fastest on a worker now.
         averagingFrequency: minibatches between two averagings, or "epoch". Default 10.
         optimizerState: "average" (default), "local" or "reset".
         callbacks: Keras callbacks; they run on the driver.
@@ -276,6 +289,8 @@ class KerasRegressor(Trained, Estimator):
         numWorkers: int | None = None,
         cpusPerWorker: int | None = None,
         maxShardMemory: int | str | None = None,
+        prefetch: int = 2,
+        jitCompile: bool | str = "auto",
         averagingFrequency: int | str = 10,
         optimizerState: str = "average",
         callbacks: list[Any] | None = None,

@@ -68,6 +68,12 @@ def _averaging_frequency(value: Any) -> int | str:
     return _integer("averagingFrequency", 1)(value)
 
 
+def _jit_compile(value: Any) -> bool | str:
+    if isinstance(value, bool) or value in ("auto", "measure"):
+        return value
+    raise _refuse("jitCompile", value, '"auto", True, False or "measure"')
+
+
 def _max_shard_memory(value: Any) -> int:
     size = value
     if isinstance(value, str):
@@ -358,6 +364,21 @@ class HasTraining(Params):
         _max_shard_memory,
     )  # type: ignore[arg-type]
 
+    prefetch: Param[int] = Param(
+        Params._dummy(),
+        "prefetch",
+        "stacks of minibatches that a worker prepares ahead in a background thread; 0: none",
+        _integer("prefetch", 0),
+    )  # type: ignore[arg-type]
+
+    jitCompile: Param[bool | str] = Param(
+        Params._dummy(),
+        "jitCompile",
+        'how a round is compiled: "auto" as layers and length of the fit suggest; True with XLA; False without; '
+        '"measure" as is fastest on a worker now, which another fit may not find again',
+        _jit_compile,
+    )  # type: ignore[arg-type]
+
     averagingFrequency: Param[int | str] = Param(
         Params._dummy(),
         "averagingFrequency",
@@ -442,6 +463,22 @@ class HasTraining(Params):
     def setMaxShardMemory(self, value: int | str) -> Any:
         """Sets `maxShardMemory`."""
         return self._set(maxShardMemory=value)
+
+    def getPrefetch(self) -> int:
+        """Value of `prefetch` or its default."""
+        return self.getOrDefault(self.prefetch)
+
+    def setPrefetch(self, value: int) -> Any:
+        """Sets `prefetch`."""
+        return self._set(prefetch=value)
+
+    def getJitCompile(self) -> bool | str:
+        """Value of `jitCompile` or its default."""
+        return self.getOrDefault(self.jitCompile)
+
+    def setJitCompile(self, value: bool | str) -> Any:
+        """Sets `jitCompile`."""
+        return self._set(jitCompile=value)
 
     def getAveragingFrequency(self) -> int | str:
         """Value of `averagingFrequency` or its default."""

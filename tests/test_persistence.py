@@ -128,6 +128,8 @@ ESTIMATOR_PARAMS = {
     "numWorkers": 3,
     "cpusPerWorker": 2,
     "maxShardMemory": 2**31,
+    "prefetch": 0,
+    "jitCompile": "measure",
     "averagingFrequency": "epoch",
     "optimizerState": "reset",
     "seed": 2**40,

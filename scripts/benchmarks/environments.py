@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import venv
@@ -27,8 +26,6 @@ def variables(module: str, backend: str, spark_keras: bool) -> dict[str, str]:
     python_path = [str(ROOT / "scripts")]
     if spark_keras:
         python_path.append(str(ROOT))
-    if backend == "jax":
-        python_path.append(_jax())
     python = interpreter(module)
     return {
         **os.environ,
@@ -51,19 +48,6 @@ def _elephas() -> str:
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", "-r", str(pins)], check=True)
         _note(folder, pins)
     return str(python)
-
-
-def _jax() -> str:
-    """A folder for PYTHONPATH; everything else that JAX needs is in `.venv` already."""
-    folder = ROOT / ".venvs" / "jax"
-    pins = PINS / "jax.txt"
-    if not _is_made_from(folder, pins):
-        print(f"Installing {pins.name} into .venvs/{folder.name}", file=sys.stderr, flush=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
-        subprocess.run([*pip, "-r", str(pins)], check=True)
-        _note(folder, pins)
-    return str(folder)
 
 
 def _stamp(pins: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from spark_keras.training import state as states
 from spark_keras.training.progress import Progress
 from spark_keras.training.summary import KerasTrainingSummary
 from spark_keras.training.worker import WorkerTask
-from spark_keras.training.workers import ResidentWorkers, ShardInfo
+from spark_keras.training.workers import ResidentWorkers, ShardInfo, Workers
+
+logger = logging.getLogger(__name__)
 
 
 class Trained(
@@ -51,6 +54,8 @@ class Trained(
             epochs=1,
             batchSize=32,
             shuffle=True,
+            prefetch=2,
+            jitCompile="auto",
             averagingFrequency=10,
             optimizerState="average",
             callbacks=[],
@@ -80,6 +85,7 @@ class Trained(
             seed=self.getSeed(),
             workers=count,
             max_shard_memory=tensors.set_value(self, "maxShardMemory"),
+            prefetch=self.getPrefetch(),
         )
         prepared = tensors.shard_dataset(dataset, self, spec, count)
         description = f"{type(self).__name__} fit: {count} workers"
@@ -100,7 +106,7 @@ class Trained(
                 frequency=None if frequency == "epoch" else int(frequency),
                 optimizer_state=self.getOptimizerState(),
             )
-            workers.kernel = kernel.choose(model, schedule.epochs * schedule.minibatches)
+            workers.kernel = self._kernel(model, workers, schedule)
             progress = Progress(self.getVerbose(), schedule.epochs, sum(schedule.rows))
             with contextlib.closing(progress):
                 outcome = loop.train(model, workers, schedule, callbacks, progress)
@@ -178,6 +184,16 @@ class Trained(
                 "to take what there is, or give the session more cores."
             )
         return wanted
+
+    def _kernel(self, model: keras.Model, workers: Workers, schedule: loop.Schedule) -> str:
+        if self.getJitCompile() != "measure":
+            return kernel.choose(
+                model, schedule.epochs * schedule.minibatches, schedule.batch_size, self.getJitCompile()
+            )
+        state = states.read(model, states.layout_of(model))
+        seconds = workers.measure(state, kernel.candidates(model))
+        logger.info("%s: seconds of a stack of minibatches by kernel: %s", self.uid, seconds)
+        return min(seconds, key=seconds.get)
 
     # --- checks ---
 

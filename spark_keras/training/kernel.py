@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -29,27 +30,45 @@ XLA_LAYERS = (
     "Concatenate Add Subtract Multiply Average Maximum Minimum Dot ActivityRegularization Identity"
 ).split()
 
-# XLA compiles for about two seconds, which a fit of fewer minibatches does not win back.
-XLA_MINIBATCHES = 2000
+# What XLA costs and saves: seconds to compile a round; seconds that it saves in a minibatch, whatever the model; and
+# the share of the arithmetic that it saves, at so many floating-point operations per second without it.
+XLA_COMPILE_SECONDS = 2.0
+XLA_SAVED_SECONDS = 1e-3
+XLA_SAVED_SHARE = 0.4
+FLOPS_WITHOUT_XLA = 8e10
 
 
-def choose(model: keras.Model, minibatches: int) -> str:
+def choose(model: keras.Model, minibatches: int, batch_size: int, jit: bool | str = "auto") -> str:
     """The kernel for a model: "xla", "graph" or "steps", on JAX "scan", "jit" or "steps". A rule, not a timing: two
     kernels differ in the last bits, and a fit must not depend on which one was faster that day.
 
     Args:
         minibatches: how many each worker will train in the whole fit.
+        batch_size: rows in each.
+        jit: the Param `jitCompile`; True and False leave the rule only what is possible.
     """
-    if keras.backend.backend() == "jax":
+    possible = candidates(model)
+    if keras.backend.backend() == "jax" and jit == "auto":
         from spark_keras.training import jax_kernel
 
         return jax_kernel.choose(model)
-    if keras.backend.backend() != "tensorflow" or model.run_eagerly:
-        return "steps"
+    if len(possible) == 1:
+        return possible[0]
+    if jit != "auto":
+        return possible[0] if jit else possible[-1]
     leaves = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
     known = all(type(layer).__module__.startswith("keras.") and type(layer).__name__ in XLA_LAYERS for layer in leaves)
     own_step = type(model).train_step is not keras.Model.train_step
-    return "xla" if known and not own_step and minibatches >= XLA_MINIBATCHES else "graph"
+    # A weight of these layers is multiplied once forward and twice backward for each row.
+    operations = 6 * batch_size * sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    saved = XLA_SAVED_SECONDS + XLA_SAVED_SHARE * operations / FLOPS_WITHOUT_XLA
+    return "xla" if known and not own_step and minibatches * saved >= XLA_COMPILE_SECONDS else "graph"
+
+
+def candidates(model: keras.Model) -> list[str]:
+    """The kernels that can run a model on this backend, the most compiled one first."""
+    of_backend = {"tensorflow": ["xla", "graph"], "jax": ["scan", "jit", "steps"]}
+    return ["steps"] if model.run_eagerly else of_backend.get(keras.backend.backend(), ["steps"])
 
 
 def for_few_steps(kernel: str) -> str:

@@ -61,6 +61,9 @@ class WorkerTask(NamedTuple):
 
 RESULT_SCHEMA = "shard int, rounds long"
 
+# Of a kernel, when jitCompile="measure" asks for the fastest.
+MEASURED_CALLS = 6
+
 
 def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The body of the task: load the shard, join, answer the driver until it says stop."""
@@ -212,6 +215,8 @@ def _answer(line: wire.Line, replica: Replica, task: WorkerTask, shard: shards.S
         if kind == "train":
             rounds += 1
             answer, arrays = _train(replica, task, minibatches, header, state)
+        elif kind == "measure":
+            answer, arrays = _measure(replica, minibatches, header, state), []
         else:
             answer, arrays = _evaluate(replica, task, shard, header, state)
         answer |= {"type": "done", "ticket": header["ticket"], "seconds": time.perf_counter() - started}
@@ -267,6 +272,23 @@ def _train(
         warnings += [warning] if warning else []
     answer = {"rows": rows, "kernel": name, "warning": " ".join(warnings) or None}
     return answer, [*state, metrics] if rows else []
+
+
+def _measure(replica: Replica, minibatches: Minibatches, header: Any, state: Any) -> dict[str, Any]:
+    """Times kernels on the first stack of the first epoch; what cannot be compiled is left out."""
+    frequency, seconds, warnings = header["frequency"], {}, []
+    stack = next(minibatches.of_round(0, 0, frequency, frequency))
+    for name in header["kernels"]:
+        times = []
+        for _ in range(MEASURED_CALLS):
+            started = time.perf_counter()
+            seeds = minibatches.seeds(0, stack.start, replica.seeds)
+            _, ran, warning = replica.call(name, "train", state, seeds, stack.batches, stack.steps)
+            times.append(time.perf_counter() - started)
+        if ran == name:
+            seconds[name] = min(times[1:])  # the first one compiles
+        warnings += [warning] if warning else []
+    return {"rows": stack.rows, "kernels": seconds, "warning": " ".join(warnings) or None}
 
 
 def _evaluate(

@@ -12,7 +12,7 @@ import sys
 import threading
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -63,6 +63,9 @@ class Workers(Protocol):
 
     def evaluate(self, state: State) -> Iterator[Update]:
         """Evaluates the validation rows; yields the updates in shard order."""
+
+    def measure(self, state: State, kernels: Sequence[str]) -> dict[str, float]:
+        """Seconds that a stack of minibatches takes with each of the kernels, once it is compiled."""
 
     def yielding_slots(self) -> contextlib.AbstractContextManager[None]:
         """Inside, a Spark job that finds no free slot gets the workers'."""
@@ -149,13 +152,32 @@ class ResidentWorkers:
 
     def train(self, epoch: int, start: int, stop: int, states: Callable[[int], State]) -> Iterator[Update]:
         header = {"type": "train", "epoch": epoch, "start": start, "stop": stop, "frequency": self._frequency}
-        yield from self._ask(header, states, range(self._count))
+        yield from self._updates(header, states, range(self._count))
 
     def evaluate(self, state: State) -> Iterator[Update]:
         shards = [shard for shard in range(self._count) if self._infos[shard].validation_rows]
-        yield from self._ask({"type": "evaluate"}, lambda shard: state, shards)
+        yield from self._updates({"type": "evaluate"}, lambda shard: state, shards)
 
-    def _ask(self, header: dict[str, Any], states: Callable[[int], State], shards: Any) -> Iterator[Update]:
+    def measure(self, state: State, kernels: Sequence[str]) -> dict[str, float]:
+        # One worker measures while the others wait; which one is a matter of the rows.
+        largest = max(range(self._count), key=lambda shard: self._infos[shard].rows)
+        header = {"type": "measure", "kernels": list(kernels), "frequency": self._frequency}
+        ((_, answer, _),) = self._ask(header, lambda shard: state, [largest])
+        return answer["kernels"]
+
+    def _updates(self, header: dict[str, Any], states: Callable[[int], State], shards: Any) -> Iterator[Update]:
+        for shard, answer, arrays in self._ask(header, states, shards):
+            yield Update(
+                shard,
+                self._state(shard, answer.get("held", 0), arrays[:-1]),
+                np.array(arrays[-1]) if arrays else None,
+                answer["rows"],
+                answer.get("kernel"),
+                answer["seconds"],
+            )
+
+    def _ask(self, header: dict[str, Any], states: Callable[[int], State], shards: Any) -> Iterator[Any]:
+        """(shard, answer, its arrays), in the order of the shards."""
         self._ticket += 1
         header = {**header, "ticket": self._ticket, "kernel": self.kernel}
         self._answers, self._pieces = {}, {}
@@ -166,18 +188,10 @@ class ResidentWorkers:
             self._wait_for(lambda: shard in self._answers)  # noqa: B023
             answer, arrays = self._answers[shard]
             self._warn(answer.get("warning"))
-            held = answer.get("held", 0)
-            if not held:
+            if "held" not in answer:
                 # From now on the worker is not needed for this answer.
                 del self._pending[shard]
-            yield Update(
-                shard,
-                self._state(shard, held, arrays[:-1]),
-                np.array(arrays[-1]) if arrays else None,
-                answer["rows"],
-                answer.get("kernel"),
-                answer["seconds"],
-            )
+            yield shard, answer, arrays
 
     def _state(self, shard: int, held: int, arrays: list[np.ndarray]) -> State | None:
         if held:

@@ -39,7 +39,7 @@ def prepare(
     state.build(model, (x[:7], y[:7]))
     layout = state.layout_of(model)
     minibatches = len(x) // batch
-    compiled = kernel.make(kernel.choose(model, epochs * minibatches), model, layout)
+    compiled = kernel.make(kernel.choose(model, epochs * minibatches, batch), model, layout)
     random_states = np.zeros((len(state.seed_variables(model)), 2), "int32")
     rounds = []
     for start in range(0, minibatches, frequency):
@@ -47,7 +47,7 @@ def prepare(
         rows = np.arange(start * batch, (start + steps) * batch)
         # A shorter last round is filled up with rows that are not trained, as on a worker.
         stacked = np.resize(rows, (frequency, batch))
-        rounds.append((random_states, (x[stacked], y[stacked]), steps))
+        rounds.append((random_states, kernel.tensors((x[stacked], y[stacked])), steps))
     first = state.read(model, layout)
     compiled.train(first, *rounds[0])
     _prepared.update(model=model, layout=layout, kernel=compiled, first=first, rounds=rounds, epochs=epochs)

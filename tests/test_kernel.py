@@ -1,0 +1,89 @@
+"""How rounds are compiled, and what they are given: neither may change what a round computes."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from test_training import dropout_model, frame, linear, mlp, regression_rows, weights_of
+
+from spark_keras import KerasRegressor
+from spark_keras.training import kernel
+
+
+def sequential(*layers):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8, 1)), *layers, keras.layers.Flatten(), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    return model
+
+
+class OwnStep(keras.Model):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+def test_the_rule_weighs_what_xla_saves_against_compiling():
+    small = sequential()  # 130 weights: XLA saves what a step costs beside arithmetic, about a millisecond
+    assert [kernel.choose(small, count, 32) for count in (1999, 2001)] == ["graph", "xla"]
+    wide = sequential(keras.layers.Flatten(), keras.layers.Dense(2048), keras.layers.Dense(2048))
+    operations = 6 * 64 * wide.count_params()
+    pays = 2 / (1e-3 + 0.4 * operations / 8e10)
+    assert pays < 400
+    assert [kernel.choose(wide, int(pays * share), 64) for share in (0.9, 1.1)] == ["graph", "xla"]
+
+
+def test_the_rule_leaves_to_tensorflow_what_xla_runs_slowly_or_does_not_know():
+    convolution = sequential(keras.layers.Conv2D(2, 3))
+    assert kernel.choose(convolution, 10**6, 32) == "graph"
+    inputs = keras.Input((3,))
+    own = OwnStep(inputs, keras.layers.Dense(1)(inputs))
+    own.compile("sgd", "mse")
+    assert kernel.choose(own, 10**6, 32) == "graph"
+    assert kernel.choose(convolution, 1, 32, jit=True) == "xla"
+    assert kernel.choose(sequential(), 10**6, 32, jit=False) == "graph"
+    eager = sequential()
+    eager.compile("sgd", "mse", run_eagerly=True)
+    assert kernel.choose(eager, 10**6, 32, jit=True) == "steps"
+
+
+def test_jit_compile_decides_the_kernel_and_not_the_result(spark):
+    df = frame(spark, *regression_rows(100))
+    fitted = {
+        jit: KerasRegressor(model=mlp("adam"), epochs=2, numWorkers=2, jitCompile=jit, verbose=0).fit(df)
+        for jit in ("auto", True, False, "measure")
+    }
+    kernels = {jit: each.summary.kernel for jit, each in fitted.items()}
+    assert kernels["auto"] == "graph" and kernels[False] == "graph" and kernels["measure"] in ("xla", "graph")
+    weights = {jit: weights_of(each) for jit, each in fitted.items()}
+    for jit in (True, "measure"):
+        np.testing.assert_allclose(weights[jit], weights[False], atol=1e-5)
+    assert weights["auto"].tobytes() == weights[False].tobytes()
+
+
+def test_a_kernel_once_measured_is_kept_for_the_whole_fit(spark):
+    df = frame(spark, *regression_rows(640))
+    fitted = KerasRegressor(model=linear("sgd"), epochs=2, jitCompile="measure", numWorkers=2, verbose=0).fit(df)
+    again = KerasRegressor(
+        model=linear("sgd"), epochs=2, jitCompile=fitted.summary.kernel == "xla", numWorkers=2, verbose=0
+    ).fit(df)
+    assert weights_of(fitted).tobytes() == weights_of(again).tobytes()
+
+
+@pytest.mark.parametrize("frequency", [3, pytest.param("epoch", marks=pytest.mark.slow)])
+def test_what_is_prepared_ahead_changes_no_bit(spark, frequency):
+    df = frame(spark, *regression_rows(333))
+    fitted = [
+        KerasRegressor(
+            model=dropout_model(), epochs=3, batchSize=7, averagingFrequency=frequency, prefetch=ahead, verbose=0
+        ).fit(df)
+        for ahead in (0, 1, 2, 50)
+    ]
+    assert len({weights_of(each).tobytes() for each in fitted}) == 1
+    assert len({str(each.summary.history) for each in fitted}) == 1
+
+
+@pytest.mark.parametrize("value", ["yes", 2])
+def test_a_wrong_jit_compile_is_refused(value):
+    with pytest.raises(TypeError, match='Param `jitCompile`. Received: .* Expected: "auto", True, False or "measure"'):
+        KerasRegressor().setJitCompile(value)
