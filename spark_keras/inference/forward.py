@@ -147,14 +147,15 @@ class CompiledModel:
         self._batch_size = task.batch_size
         names, structure = [tensor.name for tensor in task.inputs], signature.input_structure(self._model)
         self._pack = lambda inputs: signature.pack_inputs(structure, names, inputs)
-        self._flatten = keras.tree.flatten
-        compiled = {"tensorflow": self._tensorflow_graph, "jax": self._jax_program}.get(keras.backend.backend())
-        self._forward = compiled() if compiled else self._model.predict_on_batch
+        compiled = {"tensorflow": self._tensorflow_program, "jax": self._jax_program}.get(keras.backend.backend())
+        forward = compiled() if compiled else self._model.predict_on_batch
+        self._outputs = lambda x: keras.tree.flatten(forward(x))
 
-    def _tensorflow_graph(self) -> Callable[[Any], Any]:
-        import tensorflow as tf
+    def _tensorflow_program(self) -> Callable[[Any], Any]:
+        from spark_keras.programs import Program, xla_gains
 
-        return tf.function(lambda x: self._model(x, training=False), autograph=False)
+        model = self._model
+        return Program(lambda x: model(x, training=False), xla=xla_gains(model))
 
     def _jax_program(self) -> Callable[[Any], Any]:
         import jax
@@ -175,8 +176,7 @@ class CompiledModel:
         parts = []
         for start in range(0, max(rows, 1), self._batch_size):
             chunk = [_padded(array[start : start + self._batch_size], self._batch_size) for array in inputs]
-            x = self._pack([keras.ops.convert_to_tensor(array) for array in chunk])
-            outputs = [np.asarray(keras.ops.convert_to_numpy(y)) for y in self._flatten(self._forward(x))]
+            outputs = [np.asarray(keras.ops.convert_to_numpy(y)) for y in self._outputs(self._pack(chunk))]
             parts.append([output[: min(self._batch_size, rows - start)] for output in outputs])
         return [np.concatenate(output) for output in zip(*parts)]
 

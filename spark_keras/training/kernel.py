@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from spark_keras.programs import Program, xla_gains
 from spark_keras.training.state import (
     Layout,
     State,
@@ -20,15 +20,6 @@ from spark_keras.training.state import (
     weights_have_changed,
     write,
 )
-
-# Layers for which one XLA program per round wins on a CPU. XLA runs convolutions inside a loop some twenty times
-# slower than TensorFlow's own kernels, and gains nothing on recurrent layers; a layer that was never measured counts
-# as one of those.
-XLA_LAYERS = (
-    "InputLayer Dense Activation ReLU LeakyReLU PReLU ELU Softmax Dropout GaussianNoise GaussianDropout AlphaDropout "
-    "BatchNormalization LayerNormalization UnitNormalization Normalization Rescaling Flatten Reshape Permute "
-    "Concatenate Add Subtract Multiply Average Maximum Minimum Dot ActivityRegularization Identity"
-).split()
 
 # What XLA costs and saves: seconds to compile a round; seconds that it saves in a minibatch, whatever the model; and
 # the share of the arithmetic that it saves, at so many floating-point operations per second without it.
@@ -56,13 +47,11 @@ def choose(model: keras.Model, minibatches: int, batch_size: int, jit: bool | st
         return possible[0]
     if jit != "auto":
         return possible[0] if jit else possible[-1]
-    leaves = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
-    known = all(type(layer).__module__.startswith("keras.") and type(layer).__name__ in XLA_LAYERS for layer in leaves)
     own_step = type(model).train_step is not keras.Model.train_step
     # A weight of these layers is multiplied once forward and twice backward for each row.
     operations = 6 * batch_size * sum(math.prod(weight.shape) for weight in model.trainable_weights)
     saved = XLA_SAVED_SECONDS + XLA_SAVED_SHARE * operations / FLOPS_WITHOUT_XLA
-    return "xla" if known and not own_step and minibatches * saved >= XLA_COMPILE_SECONDS else "graph"
+    return "xla" if xla_gains(model) and not own_step and minibatches * saved >= XLA_COMPILE_SECONDS else "graph"
 
 
 def candidates(model: keras.Model) -> list[str]:
@@ -175,8 +164,8 @@ class GraphKernel:
             loop(model.test_step, batches, integers[-1])
             return metrics()
 
-        self._train = _Program(train_round, xla)
-        self._evaluate = _Program(evaluate_round, xla)
+        self._train = Program(train_round, xla)
+        self._evaluate = Program(evaluate_round, xla)
 
     def train(self, state: State, seeds: np.ndarray, batches: Any, steps: int) -> Result:
         given = np.concatenate([state.integers, seeds.reshape(-1), [steps]])
@@ -186,40 +175,6 @@ class GraphKernel:
     def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:
         (metrics,) = self._evaluate(state.values, np.concatenate([state.integers, [steps]]), batches)
         return metrics
-
-
-class _Program:
-    """A TensorFlow function of arrays, compiled once for each set of shapes.
-
-    Calls the compiled function itself: `tf.function` checks every argument and every captured variable in Python
-    before each call, which takes longer than ten minibatches of a small model.
-    """
-
-    def __init__(self, function: Callable[..., Any], xla: bool):
-        import tensorflow as tf
-
-        self._flatten = tf.nest.flatten
-        self._function = tf.function(function, jit_compile=xla, autograph=False)
-        self._compiled: dict[Any, tuple[Callable[..., Any], list[Any]]] = {}
-
-    def __call__(self, *arguments: Any) -> list[np.ndarray]:
-        arguments = tensors(arguments)
-        flat = self._flatten(arguments)
-        shapes = tuple((tensor.dtype, *tensor.shape) for tensor in flat)
-        if shapes not in self._compiled:
-            program = self._function.get_concrete_function(*arguments)
-            self._compiled[shapes] = program.inference_fn.call_flat, list(program.captured_inputs)
-        call, captured = self._compiled[shapes]
-        return [output.numpy() for output in call(*flat, *captured)]
-
-
-def tensors(arrays: Any) -> Any:
-    """Nested numpy arrays as a kernel of this backend takes them; it converts those that are not."""
-    if keras.backend.backend() != "tensorflow":
-        return arrays
-    import tensorflow as tf
-
-    return tf.nest.map_structure(lambda array: array if tf.is_tensor(array) else tf.constant(array), arrays)
 
 
 def make(name: str, model: keras.Model, layout: Layout) -> Any:

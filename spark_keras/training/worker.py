@@ -133,6 +133,7 @@ class Replica:
     """The worker's model and its compiled rounds; kept in the process, so that a next fit finds them."""
 
     def __init__(self, task: WorkerTask):
+        from spark_keras import programs
         from spark_keras.training import kernel, state
 
         custom_objects = executor.enter_keras(task.settings)
@@ -140,7 +141,7 @@ class Replica:
         self.layout = state.layout_of(self.model)
         self.seeds = len(state.seed_variables(self.model))
         self.message_bytes = _message_bytes(self.model, self.layout)
-        self.prepare = lambda arrays: kernel.tensors(task.columns.pack(arrays))
+        self.prepare = lambda arrays: programs.tensors(task.columns.pack(arrays))
         self._make = lambda name: kernel.make(name, self.model, self.layout)
         self._kernels: dict[str, Any] = {}
 

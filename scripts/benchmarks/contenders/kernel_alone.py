@@ -20,6 +20,7 @@ from spark_keras import executor
 executor.prepare(executor.ProcessSettings(1, os.environ["KERAS_BACKEND"], "float32", ()))
 
 from benchmarks import models  # noqa: E402
+from spark_keras import programs  # noqa: E402
 from spark_keras.training import kernel, state  # noqa: E402
 
 _prepared: dict[str, Any] = {}
@@ -47,7 +48,7 @@ def prepare(
         rows = np.arange(start * batch, (start + steps) * batch)
         # A shorter last round is filled up with rows that are not trained, as on a worker.
         stacked = np.resize(rows, (frequency, batch))
-        rounds.append((random_states, kernel.tensors((x[stacked], y[stacked])), steps))
+        rounds.append((random_states, programs.tensors((x[stacked], y[stacked])), steps))
     first = state.read(model, layout)
     compiled.train(first, *rounds[0])
     _prepared.update(model=model, layout=layout, kernel=compiled, first=first, rounds=rounds, epochs=epochs)
