@@ -18,10 +18,13 @@ XLA_LAYERS = (
 ).split()
 
 
-def xla_gains(model: keras.Model) -> bool:
-    """Whether a model runs faster on a CPU when XLA compiles it, compiling aside."""
-    leaves = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
-    return all(type(layer).__module__.startswith("keras.") and type(layer).__name__ in XLA_LAYERS for layer in leaves)
+def without_gain(model: keras.Model) -> keras.layers.Layer | None:
+    """A layer that is not known to run faster on a CPU when XLA compiles it, compiling aside; None if there is none."""
+    for layer in model._flatten_layers():
+        known = type(layer).__module__.startswith("keras.") and type(layer).__name__ in XLA_LAYERS
+        if not known and not isinstance(layer, keras.Model):
+            return layer
+    return None
 
 
 class Program:

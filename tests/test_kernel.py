@@ -25,26 +25,26 @@ class OwnStep(keras.Model):
 
 def test_the_rule_weighs_what_xla_saves_against_compiling():
     small = sequential()  # 130 weights: XLA saves what a step costs beside arithmetic, about a millisecond
-    assert [kernel.choose(small, count, 32) for count in (1999, 2001)] == ["graph", "xla"]
+    assert [kernel.choose(small, count, 32).kernel for count in (1999, 2001)] == ["graph", "xla"]
     wide = sequential(keras.layers.Flatten(), keras.layers.Dense(2048), keras.layers.Dense(2048))
     operations = 6 * 64 * wide.count_params()
     pays = 2 / (1e-3 + 0.4 * operations / 8e10)
     assert pays < 400
-    assert [kernel.choose(wide, int(pays * share), 64) for share in (0.9, 1.1)] == ["graph", "xla"]
+    assert [kernel.choose(wide, int(pays * share), 64).kernel for share in (0.9, 1.1)] == ["graph", "xla"]
 
 
 def test_the_rule_leaves_to_tensorflow_what_xla_runs_slowly_or_does_not_know():
     convolution = sequential(keras.layers.Conv2D(2, 3))
-    assert kernel.choose(convolution, 10**6, 32) == "graph"
+    assert kernel.choose(convolution, 10**6, 32).kernel == "graph"
     inputs = keras.Input((3,))
     own = OwnStep(inputs, keras.layers.Dense(1)(inputs))
     own.compile("sgd", "mse")
-    assert kernel.choose(own, 10**6, 32) == "graph"
-    assert kernel.choose(convolution, 1, 32, jit=True) == "xla"
-    assert kernel.choose(sequential(), 10**6, 32, jit=False) == "graph"
+    assert kernel.choose(own, 10**6, 32).kernel == "graph"
+    assert kernel.choose(convolution, 1, 32, jit=True).kernel == "xla"
+    assert kernel.choose(sequential(), 10**6, 32, jit=False).kernel == "graph"
     eager = sequential()
     eager.compile("sgd", "mse", run_eagerly=True)
-    assert kernel.choose(eager, 10**6, 32, jit=True) == "steps"
+    assert kernel.choose(eager, 10**6, 32, jit=True).kernel == "steps"
 
 
 def test_jit_compile_decides_the_kernel_and_not_the_result(spark):

@@ -152,10 +152,10 @@ class CompiledModel:
         self._outputs = lambda x: keras.tree.flatten(forward(x))
 
     def _tensorflow_program(self) -> Callable[[Any], Any]:
-        from spark_keras.programs import Program, xla_gains
+        from spark_keras.programs import Program, without_gain
 
         model = self._model
-        return Program(lambda x: model(x, training=False), xla=xla_gains(model))
+        return Program(lambda x: model(x, training=False), xla=without_gain(model) is None)
 
     def _jax_program(self) -> Callable[[Any], Any]:
         import jax

@@ -44,6 +44,6 @@ def evaluate(dataset: Any, stage: Any, model: keras.Model, classifier: bool) -> 
         rows = sum(info.validation_rows for info in workers.infos)
         if rows == 0:
             raise ValueError("The DataFrame has no rows to evaluate.")
-        workers.kernel = kernel.choose(model, -(-rows // task.batch_size), task.batch_size)
+        workers.kernel = kernel.choose(model, -(-rows // task.batch_size), task.batch_size).kernel
         state = states.read(model, states.layout_of(model))
         return states.metric_results(model, total_metrics(workers.evaluate(state)))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import logging
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -16,14 +17,24 @@ from spark_keras import cluster, columns, params, tensors
 from spark_keras.archive import KerasArchive, seeded
 from spark_keras.executor import ProcessSettings
 from spark_keras.persistence import KerasReadable, KerasWritable
-from spark_keras.training import kernel, loop, wire
+from spark_keras.training import kernel, loop, shard_file, wire
+from spark_keras.training import plan as plans
 from spark_keras.training import state as states
 from spark_keras.training.progress import Progress
+from spark_keras.training.shard import ShardColumns, zeros
 from spark_keras.training.summary import KerasTrainingSummary
-from spark_keras.training.worker import WorkerTask
-from spark_keras.training.workers import ResidentWorkers, ShardInfo, Workers
+from spark_keras.training.worker import WorkerTask, default_max_memory
+from spark_keras.training.workers import ResidentWorkers, ShardInfo
 
 logger = logging.getLogger(__name__)
+
+
+class _Prepared(NamedTuple):
+    """What is settled and checked before a job starts: the driver's model, its outputs, the workers' task."""
+
+    model: keras.Model
+    outputs: Any
+    task: WorkerTask
 
 
 class Trained(
@@ -65,7 +76,7 @@ class Trained(
             handleInvalid="error",
         )
 
-    def _fit(self, dataset: Any) -> Any:
+    def _prepared(self, dataset: Any) -> _Prepared:
         spark = cluster.session_of(dataset)
         self._check_output_columns(dataset)
         count = self._workers(spark)
@@ -73,7 +84,6 @@ class Trained(
         spec, outputs = tensors.training_columns(dataset, self, model, self._classifies)
         self._check_outputs(outputs)
         states.build(model, spec.sample())
-        frequency = self.getAveragingFrequency()
         task = WorkerTask(
             endpoint=wire.Endpoint(""),  # known when the fit's own socket is open
             settings=ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects()),
@@ -87,13 +97,19 @@ class Trained(
             max_shard_memory=tensors.set_value(self, "maxShardMemory"),
             prefetch=self.getPrefetch(),
         )
-        prepared = tensors.shard_dataset(dataset, self, spec, count)
+        return _Prepared(model, outputs, task)
+
+    def _fit(self, dataset: Any) -> Any:
+        prepared = self._prepared(dataset)
+        model, outputs, task = prepared
+        count, spec, frequency = task.workers, task.columns, self.getAveragingFrequency()
+        rows = tensors.shard_dataset(dataset, self, spec, count)
         description = f"{type(self).__name__} fit: {count} workers"
         started = time.perf_counter()
         with (
-            cluster.admit(spark, count),
+            cluster.admit(dataset.sparkSession, count),
             _exclusive(self.getCallbacks()) as callbacks,
-            ResidentWorkers(prepared, task, count, _stack_limit(frequency), description) as workers,
+            ResidentWorkers(rows, task, count, _stack_limit(frequency), description) as workers,
         ):
             shards = workers.infos
             self._check_rows(shards, spec.validation)
@@ -106,7 +122,8 @@ class Trained(
                 frequency=None if frequency == "epoch" else int(frequency),
                 optimizer_state=self.getOptimizerState(),
             )
-            workers.kernel = self._kernel(model, workers, schedule)
+            plan = self._plan(prepared, _counted_rows(shards), workers)
+            workers.kernel = plan.kernel
             progress = Progress(self.getVerbose(), schedule.epochs, sum(schedule.rows))
             with contextlib.closing(progress):
                 outcome = loop.train(model, workers, schedule, callbacks, progress)
@@ -124,6 +141,7 @@ class Trained(
             kernel=outcome.kernel,
             seconds=seconds,
             shardStorage=[shard.storage for shard in shards],
+            plan={"planned": dataclasses.asdict(plan), "measured": outcome.measured},
         )
         return self._fitted(dataset, model, summary, outputs)
 
@@ -166,6 +184,53 @@ class Trained(
     def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> Any:
         raise NotImplementedError
 
+    # --- the plan ---
+
+    def explainPlan(self, dataset: Any, extended: bool = False) -> None:
+        """Prints what a fit on this DataFrame would do, who decided it (a Param or a rule), and its expected cost.
+
+        Trains nothing and starts no Spark job, unless one row must be looked at for the shapes of arrays.
+
+        Args:
+            extended: with the layers of the model, their parameters and FLOPs.
+
+        Raises:
+            ValueError: as `fit` does before it starts a job.
+        """
+        prepared = self._prepared(dataset)
+        print(self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit())))
+        if extended:
+            print("", plans.layer_table(plans.model_cost(prepared.model)), sep="\n")
+
+    def trainingPlan(self, dataset: Any) -> plans.Plan:
+        """What `explainPlan` prints, as an object."""
+        prepared = self._prepared(dataset)
+        return self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit()))
+
+    def _plan(self, prepared: _Prepared, rows: plans.Rows | None, workers: ResidentWorkers | None = None) -> plans.Plan:
+        """The plan of a fit; of one that has begun if there are workers."""
+        model, task = prepared.model, prepared.task
+        minibatches = None if rows is None else self.getEpochs() * -(-rows.largest // task.batch_size)
+        chosen = self._kernel(model, minibatches, workers)
+        row_bytes = _row_bytes(task.columns)
+        limit = task.max_shard_memory or default_max_memory(task)
+        memory = "a quarter of a worker's memory, where executors are as this machine"
+        decisions = {
+            "numWorkers": self._decided("numWorkers", task.workers, "as many as the session can run at the same time"),
+            "threads": self._decided("cpusPerWorker", task.settings.threads, "spark.task.cpus"),
+            "averagingFrequency": self._decided("averagingFrequency", self.getAveragingFrequency(), "the default"),
+            "batchSize": self._decided("batchSize", task.batch_size, "the default"),
+            "kernel": plans.Decision(*chosen),
+            "shardStorage": plans.storage(
+                rows, row_bytes, limit, "Param maxShardMemory" if task.max_shard_memory else memory
+            ),
+        }
+        return plans.make(decisions, plans.model_cost(model), row_bytes, rows)
+
+    def _decided(self, param: str, value: Any, rule: str) -> plans.Decision:
+        by_param = self.isSet(param) and tensors.set_value(self, param) is not None
+        return plans.Decision(value, f"Param {param}" if by_param else rule)
+
     # --- the workers ---
 
     def _threads(self, spark: Any) -> int:
@@ -185,15 +250,18 @@ class Trained(
             )
         return wanted
 
-    def _kernel(self, model: keras.Model, workers: Workers, schedule: loop.Schedule) -> str:
-        if self.getJitCompile() != "measure":
-            return kernel.choose(
-                model, schedule.epochs * schedule.minibatches, schedule.batch_size, self.getJitCompile()
-            )
+    def _kernel(self, model: keras.Model, minibatches: int | None, workers: ResidentWorkers | None) -> kernel.Choice:
+        measured = self.getJitCompile() == "measure"
+        choice = kernel.choose(model, minibatches, self.getBatchSize(), "auto" if measured else self.getJitCompile())
+        if not measured:
+            return choice
+        if workers is None:
+            return choice._replace(reason=f"expected, because {choice.reason}; Param jitCompile has it measured")
         state = states.read(model, states.layout_of(model))
         seconds = workers.measure(state, kernel.candidates(model))
-        logger.info("%s: seconds of a stack of minibatches by kernel: %s", self.uid, seconds)
-        return min(seconds, key=seconds.get)
+        told = ", ".join(f"{name} {1e3 * each:.3g} ms" for name, each in seconds.items())
+        logger.info("%s: a stack of minibatches takes %s", self.uid, told)
+        return kernel.Choice(min(seconds, key=seconds.get), f"measured for Param jitCompile: {told}")
 
     # --- checks ---
 
@@ -220,6 +288,25 @@ class Trained(
                 f"validationIndicatorCol={tensors.set_value(self, 'validationIndicatorCol')!r}, "
                 f"{sum(shard.rows for shard in shards)} rows.{left_out} Expected: at least one row to validate on."
             )
+
+
+def _row_bytes(spec: ShardColumns) -> int:
+    return shard_file.row_bytes({name: zeros(tensor, 0) for name, tensor in spec.tensors.items()})
+
+
+def _estimated_rows(dataset: Any, task: WorkerTask, validation_split: float) -> plans.Rows | None:
+    rows, size = cluster.row_statistics(dataset)
+    # Nobody has looked yet which rows will be held out or skipped.
+    exact = rows is not None and not task.columns.validation and not task.columns.skip_invalid
+    if rows is None and size is not None:
+        rows = size // max(1, _row_bytes(task.columns))
+    return None if rows is None else plans.estimated_rows(rows, exact, task.workers, validation_split)
+
+
+def _counted_rows(shards: list[ShardInfo]) -> plans.Rows:
+    training = [shard.rows for shard in shards]
+    held = max(shard.rows + shard.validation_rows for shard in shards)
+    return plans.Rows(sum(training), max(training), held, exact=True)
 
 
 def _skipped(shards: list[ShardInfo]) -> dict[str, int]:

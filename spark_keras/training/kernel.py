@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from spark_keras.programs import Program, xla_gains
+from spark_keras.programs import Program, without_gain
 from spark_keras.training.state import (
     Layout,
     State,
@@ -29,29 +29,45 @@ XLA_SAVED_SHARE = 0.4
 FLOPS_WITHOUT_XLA = 8e10
 
 
-def choose(model: keras.Model, minibatches: int, batch_size: int, jit: bool | str = "auto") -> str:
+class Choice(NamedTuple):
+    """A kernel's name, and why it was chosen."""
+
+    kernel: str
+    reason: str
+
+
+def choose(model: keras.Model, minibatches: int | None, batch_size: int, jit: bool | str = "auto") -> Choice:
     """The kernel for a model: "xla", "graph" or "steps", on JAX "scan", "jit" or "steps". A rule, not a timing: two
     kernels differ in the last bits, and a fit must not depend on which one was faster that day.
 
     Args:
-        minibatches: how many each worker will train in the whole fit.
+        minibatches: how many each worker will train in the whole fit; None: unknown, and taken to be many.
         batch_size: rows in each.
         jit: the Param `jitCompile`; True and False leave the rule only what is possible.
     """
     possible = candidates(model)
-    if keras.backend.backend() == "jax" and jit == "auto":
+    if len(possible) == 1:
+        return Choice(possible[0], "the model or the backend asks for Keras' own steps")
+    if jit != "auto":
+        return Choice(possible[0] if jit else possible[-1], "Param jitCompile")
+    if keras.backend.backend() == "jax":
         from spark_keras.training import jax_kernel
 
-        return jax_kernel.choose(model)
-    if len(possible) == 1:
-        return possible[0]
-    if jit != "auto":
-        return possible[0] if jit else possible[-1]
-    own_step = type(model).train_step is not keras.Model.train_step
+        return Choice(*jax_kernel.choose(model))
+    if type(model).train_step is not keras.Model.train_step:
+        return Choice("graph", "the model has a train_step of its own")
+    other = without_gain(model)
+    if other is not None:
+        return Choice("graph", f"XLA is not known to gain with layer {other.name!r} ({type(other).__name__})")
     # A weight of these layers is multiplied once forward and twice backward for each row.
     operations = 6 * batch_size * sum(math.prod(weight.shape) for weight in model.trainable_weights)
     saved = XLA_SAVED_SECONDS + XLA_SAVED_SHARE * operations / FLOPS_WITHOUT_XLA
-    return "xla" if xla_gains(model) and not own_step and minibatches * saved >= XLA_COMPILE_SECONDS else "graph"
+    needed = math.ceil(XLA_COMPILE_SECONDS / saved)
+    if minibatches is None:
+        return Choice("xla", f'all layers gain from XLA; rows unknown: below {needed:,} minibatches it is "graph"')
+    if minibatches < needed:
+        return Choice("graph", f"{minibatches:,} minibatches per worker are too few for XLA ({needed:,} or more)")
+    return Choice("xla", f"all layers gain from XLA, and {minibatches:,} minibatches per worker ({needed:,} or more)")
 
 
 def candidates(model: keras.Model) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -49,13 +50,19 @@ class Schedule(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What training leaves, beside the trained model itself."""
+    """What training leaves, beside the trained model itself.
+
+    Args:
+        measured: of the last epoch, which has no compiling unless it is the only one: median "stepMilliseconds" (a
+            minibatch on the slowest worker) and "roundMilliseconds", and "epochSeconds" of all rounds.
+    """
 
     history: dict[str, list[float]]
     epochs: int
     rounds: int
     kernel: str
     seconds: dict[str, float]
+    measured: dict[str, float]
 
 
 class _Clock:
@@ -110,7 +117,7 @@ def train(
     # Keras sorts the names; results have the loss first, as the model gives them.
     names = [*results, *(name for name in history.history if name not in results)]
     in_order = {name: history.history[name] for name in names if name in history.history}
-    return Outcome(in_order, epoch + 1, driver.rounds, driver.kernel, driver.clock.seconds)
+    return Outcome(in_order, epoch + 1, driver.rounds, driver.kernel, driver.clock.seconds, driver.measured())
 
 
 class _Driver:
@@ -127,6 +134,9 @@ class _Driver:
         self.clock = _Clock()
         self.rounds = 0
         self.kernel = "none"
+        # Seconds of each of an epoch's rounds, and of a minibatch on its slowest worker.
+        self.round_seconds: list[float] = []
+        self.step_seconds: list[float] = []
         self.callbacks = callbacks
         self.batch_hooks = any(_overrides_batch_hooks(callback) for callback in callbacks)
 
@@ -145,11 +155,15 @@ class _Driver:
         metrics: Any = 0.0
         results: dict[str, float] = {}
         shown = time.monotonic()
+        self.round_seconds, self.step_seconds = [], []
         for start, stop in self.schedule.rounds():
             if self.batch_hooks:
                 self.run_callback(handlers.on_train_batch_begin, start)
+            began = time.perf_counter()
             updates = _Totals(self.workers.train(epoch, start, stop, self._state_for))
             self.state = weighted_mean(list(self._with_own_states(updates)), self.layout, self.state)
+            self.round_seconds.append(time.perf_counter() - began)
+            self.step_seconds.append(updates.seconds / (stop - start))
             self.rounds += 1
             metrics = metrics + updates.metrics
             self.kernel = updates.kernel or self.kernel
@@ -168,6 +182,15 @@ class _Driver:
         results = states.metric_results(self.model, total_metrics(self.workers.evaluate(self.state)))
         return {f"val_{name}": value for name, value in results.items()}
 
+    def measured(self) -> dict[str, float]:
+        if not self.round_seconds:
+            return {}
+        return {
+            "stepMilliseconds": 1e3 * statistics.median(self.step_seconds),
+            "roundMilliseconds": 1e3 * statistics.median(self.round_seconds),
+            "epochSeconds": sum(self.round_seconds),
+        }
+
     def _state_for(self, shard: int) -> State:
         return start_state(self.state, self.own.get(shard), self.fresh, self.layout, self.schedule.optimizer_state)
 
@@ -182,12 +205,13 @@ class _Driver:
 
 
 class _Totals:
-    """Passes updates on, one at a time, and adds up their metric states and rows."""
+    """Passes updates on, one at a time, and adds up their metric states and rows; the seconds are the slowest's."""
 
     def __init__(self, updates: Iterator[Update]):
         self._updates = updates
         self.metrics: np.ndarray = np.zeros(0)
         self.rows = 0
+        self.seconds = 0.0
         self.kernel: str | None = None
 
     def __iter__(self) -> Iterator[Update]:
@@ -195,6 +219,7 @@ class _Totals:
             if update.metrics is not None:
                 self.metrics = update.metrics if self.rows == 0 else self.metrics + update.metrics
             self.rows += update.rows
+            self.seconds = max(self.seconds, update.seconds)
             # A worker without rows in this round compiled nothing.
             self.kernel = update.kernel if update.rows else self.kernel
             yield update

@@ -26,6 +26,10 @@ class KerasTrainingSummary:
         seconds: wall-clock time by phase: "start" (job, rows, imports, model), "train", "evaluate", "callbacks",
             "total".
         shardStorage: where each worker kept its rows, "memory" or "file"; empty for a fit that did not tell.
+        plan: what was expected beside what it took; empty for a fit that did not tell. "planned" has the fields of
+            the plan that `explainPlan` prints, "measured" the same three figures: "stepMilliseconds" (a minibatch on
+            the slowest worker), "roundMilliseconds" (both medians of the last epoch's rounds) and "epochSeconds" (all
+            rounds of the last epoch).
     """
 
     history: dict[str, list[float]]
@@ -40,6 +44,7 @@ class KerasTrainingSummary:
     kernel: str
     seconds: dict[str, float]
     shardStorage: list[str] = dataclasses.field(default_factory=list)
+    plan: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def totalIterations(self) -> int:

@@ -78,7 +78,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     line = shard = None
     try:
         started = time.perf_counter()
-        shard = shards.load(batches, task.columns, task.max_shard_memory or _default_max_memory(task))
+        shard = shards.load(batches, task.columns, task.max_shard_memory or default_max_memory(task))
         loaded = time.perf_counter()
         importing.join()
         replica = _replicas_of_process.get(_replica_key(task), lambda: Replica(task))
@@ -124,7 +124,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             line.close()
 
 
-def _default_max_memory(task: WorkerTask) -> int:
+def default_max_memory(task: WorkerTask) -> int:
     """A quarter of the worker's share, because a shard takes twice its size while it is loaded."""
     return executor.memory_share(task.workers, task.settings.threads) // 4
 

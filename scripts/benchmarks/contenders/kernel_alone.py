@@ -40,7 +40,7 @@ def prepare(
     state.build(model, (x[:7], y[:7]))
     layout = state.layout_of(model)
     minibatches = len(x) // batch
-    compiled = kernel.make(kernel.choose(model, epochs * minibatches, batch), model, layout)
+    compiled = kernel.make(kernel.choose(model, epochs * minibatches, batch).kernel, model, layout)
     random_states = np.zeros((len(state.seed_variables(model)), 2), "int32")
     rounds = []
     for start in range(0, minibatches, frequency):

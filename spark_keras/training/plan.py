@@ -1,0 +1,346 @@
+"""What a fit will do and what that will cost: numbers in, a plan out; nothing here changes a result.
+
+What decides a result is decided by Params and by fixed rules elsewhere. The plan tells who decided, and adds a small
+model of the cost. A layer's FLOPs for a row are two for each time that a number of its kernels is multiplied: once at
+each position of a Dense layer's input, of a convolution's output (of a transposed one's input), and each time step of a
+recurrent layer. An Embedding looks up and multiplies nothing. Any other layer counts as if each of its weights were
+multiplied once. A dimension that the model leaves open counts as 1, and a layer that is used twice counts once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+
+from spark_keras.training.shard import STACK_COUNT
+from spark_keras.training.state import layout_of
+
+# --- constants of the cost -----------------------------------------------------------------------------------------
+
+
+class KernelCost(NamedTuple):
+    """What a kernel costs beside its arithmetic, and how fast that is.
+
+    Args:
+        call: milliseconds of a call, which has up to 64 minibatches.
+        step: milliseconds of a minibatch, whatever its size.
+        gigaflops: of one core, in a second.
+    """
+
+    call: float
+    step: float
+    gigaflops: float
+
+
+# TO BE FILLED
+KERNEL_COSTS = {
+    "xla": KernelCost(call=0.8, step=0.02, gigaflops=60),
+    "graph": KernelCost(call=0.5, step=0.4, gigaflops=45),
+    "scan": KernelCost(call=0.2, step=0.02, gigaflops=60),
+    "jit": KernelCost(call=0.4, step=0.2, gigaflops=45),
+    "steps": KernelCost(call=1.0, step=2.0, gigaflops=45),
+}
+
+UPDATE_GIGABYTES = 5.0
+ROUND_MILLISECONDS = 0.5
+ROUND_MILLISECONDS_PER_MEGABYTE = 1.0
+
+# Forward, gradient by the inputs, gradient by the weights: each multiplies every weight once.
+TRAINING_PASSES = 3
+
+
+# --- the model -----------------------------------------------------------------------------------------------------
+
+
+CONVOLUTIONS = tuple(
+    getattr(keras.layers, name)
+    for name in "Conv1D Conv2D Conv3D DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D".split()
+)
+TRANSPOSED_CONVOLUTIONS = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+
+
+class LayerCost(NamedTuple):
+    """One layer: its name and class, its parameters, its FLOPs for a row in the forward pass."""
+
+    name: str
+    type: str
+    parameters: int
+    flops: int
+
+
+class ModelCost(NamedTuple):
+    """What the cost of a model's training follows from.
+
+    Args:
+        layers: those that have no layers inside.
+        parameters: of the model.
+        state_bytes: weights and the optimizer's variables, as they travel in each round.
+    """
+
+    layers: tuple[LayerCost, ...]
+    parameters: int
+    state_bytes: int
+
+    @property
+    def flops_per_row(self) -> int:
+        """FLOPs to train a row, forward and backward."""
+        return TRAINING_PASSES * sum(layer.flops for layer in self.layers)
+
+
+def model_cost(model: keras.Model) -> ModelCost:
+    """Reads a built model."""
+    layout = layout_of(model)
+    values, integers = layout.sizes
+    layers = tuple(
+        LayerCost(layer.name, type(layer).__name__, _weights(layer), times * _flops(layer))
+        for layer, times in _leaves(model)
+    )
+    state_bytes = values * (8 if layout.dtype == "float64" else 4) + 8 * integers
+    return ModelCost(layers, _weights(model), state_bytes)
+
+
+def _leaves(layer: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
+    """The layers that have none inside, and how often a layer around them applies them."""
+    inner = layer._flatten_layers(include_self=False, recursive=False)
+    inner = [] if isinstance(layer, keras.layers.RNN) else list(inner)
+    if not inner and not isinstance(layer, keras.Model):
+        yield layer, times
+    if isinstance(layer, keras.layers.TimeDistributed):
+        times *= _size(_input_shape(layer)[1:2])
+    for each in inner:
+        yield from _leaves(each, times)
+
+
+def _flops(layer: Any) -> int:
+    if isinstance(layer, keras.layers.Embedding):
+        return 0
+    if isinstance(layer, keras.layers.Dense):
+        return 2 * _kernels(layer) * _size(_input_shape(layer)[1:-1])
+    if isinstance(layer, keras.layers.RNN):
+        return 2 * _kernels(layer) * _size(_input_shape(layer)[1:2])
+    if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS)):
+        shape = _input_shape(layer)
+        if isinstance(layer, CONVOLUTIONS):
+            shape = layer.compute_output_shape(shape)
+        return 2 * _kernels(layer) * _size(shape[2:] if layer.data_format == "channels_first" else shape[1:-1])
+    return 2 * _weights(layer)
+
+
+def _weights(layer: Any) -> int:
+    return sum(math.prod(weight.shape) for weight in layer.weights)
+
+
+def _kernels(layer: Any) -> int:
+    """How many weights are multiplied: those of all kernels, not the biases."""
+    return sum(math.prod(weight.shape) for weight in layer.weights if weight.name.endswith("kernel"))
+
+
+def _input_shape(layer: Any) -> tuple[int | None, ...]:
+    return tuple((layer.get_build_config() or {}).get("input_shape") or ())
+
+
+def _size(shape: Sequence[int | None]) -> int:
+    return math.prod(dimension or 1 for dimension in shape)
+
+
+# --- the decisions -------------------------------------------------------------------------------------------------
+
+
+class Decision(NamedTuple):
+    """What was decided, and by which Param or rule."""
+
+    value: Any
+    reason: str
+
+
+class Rows(NamedTuple):
+    """How many rows there are.
+
+    Args:
+        training: rows to train on, in all shards.
+        largest: of them, in the largest shard.
+        held: rows of the largest shard, those to validate on included.
+        exact: whether they were counted.
+    """
+
+    training: int
+    largest: int
+    held: int
+    exact: bool
+
+
+def estimated_rows(rows: int, exact: bool, workers: int, validation_split: float) -> Rows:
+    """What `rows` rows of a DataFrame make, before any of them was looked at."""
+    training = round(rows * (1 - validation_split))
+    return Rows(training, -(-training // workers), -(-rows // workers), exact)
+
+
+def storage(rows: Rows | None, row_bytes: int, limit: int, limited_by: str) -> Decision:
+    """Where the largest shard will be: "memory" or "file".
+
+    Args:
+        limit: bytes that a shard may take in memory.
+        limited_by: who says so.
+    """
+    if rows is None:
+        return Decision("memory", f"rows unknown; shards above {_bytes(limit)} ({limited_by}) go to a file")
+    needed = rows.held * row_bytes
+    name, relation = ("file", "above") if needed > limit else ("memory", "not above")
+    return Decision(name, f"the largest shard, {_bytes(needed)}, is {relation} {_bytes(limit)} ({limited_by})")
+
+
+# --- the plan ------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a fit will do, who decided it, and the cost that is expected of it.
+
+    Args:
+        numWorkers: number of workers.
+        threads: CPU threads of each worker.
+        averagingFrequency: minibatches between two averagings, or "epoch".
+        batchSize: rows per minibatch and worker.
+        kernel: how rounds are compiled.
+        shardStorage: where the largest shard is, "memory" or "file".
+        rows: rows to train on; None where unknown.
+        rowsExact: whether the rows were counted; otherwise they are an estimate.
+        bytesPerRow: of all tensors on a worker.
+        parameters: of the model.
+        stateBytes: weights and the optimizer's variables, as they travel in each round.
+        flopsPerRow: to train a row, forward and backward.
+        minibatches: per epoch, of the largest shard; None where unknown.
+        rounds: per epoch; None where unknown.
+        stepMilliseconds: expected of a minibatch on a worker, its share of the kernel's call included.
+        roundMilliseconds: expected of a round, averaging included; None where its minibatches are unknown.
+        epochSeconds: expected of an epoch, compiling and validation not included; None where the rows are unknown.
+        reasons: for each decision, the Param or the rule that made it.
+    """
+
+    numWorkers: int
+    threads: int
+    averagingFrequency: int | str
+    batchSize: int
+    kernel: str
+    shardStorage: str
+    rows: int | None
+    rowsExact: bool
+    bytesPerRow: int
+    parameters: int
+    stateBytes: int
+    flopsPerRow: int
+    minibatches: int | None
+    rounds: int | None
+    stepMilliseconds: float
+    roundMilliseconds: float | None
+    epochSeconds: float | None
+    reasons: dict[str, str]
+
+    def __str__(self) -> str:
+        return "\n".join(_described(self))
+
+
+def make(decisions: dict[str, Decision], model: ModelCost, row_bytes: int, rows: Rows | None) -> Plan:
+    """The plan that follows from what was decided: one `Decision` for each of the fields that have a reason."""
+    values = {name: decision.value for name, decision in decisions.items()}
+    batch_size, frequency, workers = values["batchSize"], values["averagingFrequency"], values["numWorkers"]
+    minibatches = None if rows is None else -(-rows.largest // batch_size)
+    steps = minibatches if frequency == "epoch" else frequency
+    if minibatches is not None:
+        steps = min(steps, minibatches)
+    step = step_milliseconds(values["kernel"], batch_size, values["threads"], steps or STACK_COUNT, model)
+    overhead = averaging_milliseconds(workers, model.state_bytes)
+    rounds = None if minibatches is None else -(-minibatches // steps) if steps else 0
+    return Plan(
+        **values,
+        rows=rows and rows.training,
+        rowsExact=rows is not None and rows.exact,
+        bytesPerRow=row_bytes,
+        parameters=model.parameters,
+        stateBytes=model.state_bytes,
+        flopsPerRow=model.flops_per_row,
+        minibatches=minibatches,
+        rounds=rounds,
+        stepMilliseconds=step,
+        roundMilliseconds=None if steps is None else steps * step + overhead,
+        epochSeconds=None if rounds is None else (minibatches * step + rounds * overhead) / 1e3,
+        reasons={name: decision.reason for name, decision in decisions.items()},
+    )
+
+
+def step_milliseconds(kernel: str, batch_size: int, threads: int, steps: int, model: ModelCost) -> float:
+    """Expected of one of `steps` minibatches that a worker trains between two averagings."""
+    cost = KERNEL_COSTS[kernel]
+    arithmetic = batch_size * model.flops_per_row / (cost.gigaflops * 1e6 * threads)
+    update = model.state_bytes / (UPDATE_GIGABYTES * 1e6)
+    calls = -(-steps // STACK_COUNT) / steps
+    return cost.call * calls + cost.step + arithmetic + update
+
+
+def averaging_milliseconds(workers: int, state_bytes: int) -> float:
+    """Expected of a round beside its minibatches."""
+    return ROUND_MILLISECONDS + workers * state_bytes / 1e6 * ROUND_MILLISECONDS_PER_MEGABYTE
+
+
+# --- the plan as text ----------------------------------------------------------------------------------------------
+
+
+def _described(plan: Plan) -> Iterator[str]:
+    about = "" if plan.rowsExact else "about "
+    workers = f"{plan.numWorkers} worker{'' if plan.numWorkers == 1 else 's'} of {_count(plan.threads, 'thread')}"
+    rows = "unknown rows" if plan.rows is None else f"{about}{_count(plan.rows, 'row')}"
+    rounds = "" if plan.rounds is None else f" in {about}{_count(plan.rounds, 'round')}"
+    between = "all minibatches" if plan.averagingFrequency == "epoch" else _count(plan.averagingFrequency, "minibatch")
+    shard = f"{_bytes(plan.bytesPerRow)} per row, in {'memory' if plan.shardStorage == 'memory' else 'a file'}"
+    yield "== Training plan =="
+    yield f"Epoch: {rows}{rounds}{_expected(plan.epochSeconds, 's')}"
+    yield f"+- Round: {between} on each of {workers}, then averaging{_expected(plan.roundMilliseconds, 'ms')}"
+    yield f"   +- Step: {_count(plan.batchSize, 'row')}, kernel {plan.kernel}{_expected(plan.stepMilliseconds, 'ms')}"
+    yield (
+        f"      :- Model: {_count(plan.parameters, 'parameter')}, {_bytes(plan.stateBytes)} of state, "
+        f"{plan.flopsPerRow:,} FLOPs per row, forward and backward"
+    )
+    yield f"      +- Shard: {shard}"
+    yield ""
+    yield "== Decisions =="
+    shown = {name: str(getattr(plan, name)) for name in plan.reasons}
+    widths = max(map(len, shown)), max(map(len, shown.values()))
+    for name, reason in plan.reasons.items():
+        yield f"{name:{widths[0]}}  {shown[name]:{widths[1]}}  {reason}"
+
+
+def layer_table(model: ModelCost) -> str:
+    """The layers and what each of them costs, for the extended explanation."""
+    rows = [("layer", "type", "parameters", "forward FLOPs per row")]
+    rows += [(layer.name, layer.type, f"{layer.parameters:,}", f"{layer.flops:,}") for layer in model.layers]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = [
+        f"{name:{widths[0]}}  {kind:{widths[1]}}  {parameters:>{widths[2]}}  {flops:>{widths[3]}}"
+        for name, kind, parameters, flops in rows
+    ]
+    return "\n".join(["== Layers ==", *lines])
+
+
+def _expected(value: float | None, unit: str) -> str:
+    return "" if value is None else f"; {value:.3g} {unit} expected"
+
+
+def _count(number: int, noun: str) -> str:
+    plural = "" if number == 1 else "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}{plural}"
+
+
+def _bytes(count: int) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:.3g} {unit}" if count < 1000 else f"{count:,.0f} {unit}"

@@ -1,0 +1,277 @@
+"""The plan of a fit: FLOPs against closed forms, decisions against what the fit then does, and no job for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from spark_keras import KerasEstimator, KerasRegressor, cluster
+from spark_keras.model import KerasRegressionModel
+from spark_keras.training import kernel, plan
+from spark_keras.training.summary import KerasTrainingSummary
+
+layers = keras.layers
+ROWS = 200
+
+
+def built(*stack, shape):
+    model = keras.Sequential([keras.Input(shape), *stack])
+    model.compile("sgd", "mse")
+    return model
+
+
+def regressor(**params):
+    model = built(layers.Dense(4, activation="relu"), layers.Dense(1), shape=(3,))
+    return KerasRegressor(**{"model": model, "verbose": 0, "featuresCols": ["a", "b", "c"], **params})
+
+
+def frame(spark, rows=ROWS):
+    return spark.range(rows).selectExpr("id / 200 AS a", "id / 100 AS b", "id % 2 AS c", "id / 50 AS label")
+
+
+# --- the model -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stack", "shape", "multiplications"),
+    [
+        pytest.param([layers.Dense(7)], (5,), 5 * 7, id="Dense"),
+        pytest.param([layers.Dense(7)], (3, 5), 3 * 5 * 7, id="Dense at three positions"),
+        # 28 - 5 + 1 = 24 positions a side, each of 5 x 5 x 3 inputs for each of 20 filters.
+        pytest.param([layers.Conv2D(20, 5)], (28, 28, 3), 24 * 24 * 5 * 5 * 3 * 20, id="Conv2D"),
+        pytest.param([layers.Conv2D(4, 3, 2, padding="same")], (9, 9, 1), 5 * 5 * 9 * 4, id="Conv2D with strides"),
+        pytest.param([layers.Conv1D(6, 3, groups=2)], (10, 4), 8 * 3 * 2 * 6, id="Conv1D in groups"),
+        pytest.param([layers.DepthwiseConv2D(3)], (8, 8, 5), 6 * 6 * 9 * 5, id="DepthwiseConv2D"),
+        pytest.param([layers.SeparableConv1D(6, 3)], (8, 5), 6 * (3 * 5 + 5 * 6), id="SeparableConv1D"),
+        # Each input touches 3 x 3 outputs of each filter.
+        pytest.param([layers.Conv2DTranspose(2, 3)], (4, 4, 5), 4 * 4 * 5 * 9 * 2, id="Conv2DTranspose"),
+        # Four gates, each from the input and from the last output.
+        pytest.param([layers.LSTM(8)], (12, 5), 12 * 4 * (5 + 8) * 8, id="LSTM"),
+        pytest.param([layers.GRU(8)], (12, 5), 12 * 3 * (5 + 8) * 8, id="GRU"),
+        pytest.param([layers.Bidirectional(layers.LSTM(8))], (12, 5), 2 * 12 * 4 * 13 * 8, id="Bidirectional"),
+        pytest.param([layers.TimeDistributed(layers.Dense(7))], (6, 5), 6 * 5 * 7, id="TimeDistributed"),
+        pytest.param([layers.Embedding(100, 8), layers.Flatten()], (4,), 0, id="Embedding"),
+        # Scale, offset and two statistics for each of five numbers.
+        pytest.param([layers.BatchNormalization()], (5,), 4 * 5, id="any other by its weights"),
+        pytest.param([built(layers.Dense(7), shape=(5,)), layers.Dense(2)], (5,), 5 * 7 + 7 * 2, id="model in a model"),
+    ],
+)
+def test_flops_are_two_for_each_multiplication_three_times_over(stack, shape, multiplications):
+    assert plan.model_cost(built(*stack, shape=shape)).flops_per_row == 3 * 2 * multiplications
+
+
+def test_layers_of_a_subclassed_model_have_their_shapes():
+    class Convolving(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.flatten, self.last = layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(2)
+
+        def call(self, inputs):
+            return self.last(self.flatten(self.convolution(inputs)))
+
+    model = Convolving()
+    model.compile("sgd", "mse")
+    model(np.zeros((1, 10, 10, 1), "float32"))
+    assert plan.model_cost(model).flops_per_row == 6 * (8 * 8 * 9 * 4 + 256 * 2)
+
+
+def test_state_is_what_travels():
+    model = built(layers.Dense(7), shape=(5,))
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    cost = plan.model_cost(model)
+    assert cost.parameters == 5 * 7 + 7
+    # Weights and two moments, the learning rate; and the step counter.
+    assert cost.state_bytes == 4 * (3 * 42 + 1) + 8
+
+
+# --- the arithmetic ------------------------------------------------------------------------------------------------
+
+
+def made(rows, frequency=10, workers=2, kernel="graph"):
+    values = {"numWorkers": workers, "threads": 1, "averagingFrequency": frequency, "batchSize": 32, "kernel": kernel}
+    decisions = {name: plan.Decision(value, "a test") for name, value in values.items()}
+    decisions["shardStorage"] = plan.storage(rows, 100, 2**20, "a test")
+    return plan.make(decisions, plan.ModelCost((), 1000, 4000), 100, rows)
+
+
+def test_epoch_is_the_sum_of_its_rounds():
+    # 1000 rows on the larger worker: 31 full minibatches and a short one, three rounds of ten and one of two.
+    planned = made(plan.Rows(1900, 1000, 1000, True))
+    averaging = planned.roundMilliseconds - 10 * planned.stepMilliseconds
+    assert (planned.minibatches, planned.rounds) == (32, 4)
+    assert averaging == pytest.approx(plan.averaging_milliseconds(2, 4000))
+    assert 1e3 * planned.epochSeconds == pytest.approx(32 * planned.stepMilliseconds + 4 * averaging)
+
+
+def test_averaging_once_an_epoch_is_one_round():
+    planned = made(plan.Rows(1900, 1000, 1000, True), frequency="epoch")
+    assert planned.rounds == 1
+    assert 1e3 * planned.epochSeconds == pytest.approx(planned.roundMilliseconds)
+
+
+def test_unknown_rows_leave_open_what_depends_on_them():
+    planned = made(None)
+    assert planned.rows is planned.minibatches is planned.rounds is planned.epochSeconds is None
+    assert planned.roundMilliseconds > 10 * planned.stepMilliseconds
+    assert made(None, frequency="epoch").roundMilliseconds is None
+    assert "unknown rows" in str(planned)
+
+
+def test_every_kernel_has_a_cost():
+    fallbacks = {kernel.for_few_steps(name) for name in plan.KERNEL_COSTS}
+    assert fallbacks <= set(plan.KERNEL_COSTS) == {"xla", "graph", "steps", "scan", "jit"}
+
+
+def test_shards_above_the_limit_go_to_a_file():
+    rows = plan.Rows(1900, 1000, 1000, True)
+    assert plan.storage(rows, 100, 100_000, "x").value == "memory"
+    assert plan.storage(rows, 100, 99_999, "x").value == "file"
+
+
+# --- the rows that Spark knows -------------------------------------------------------------------------------------
+
+
+def test_row_statistics_are_exact_or_not_there(spark):
+    cached = frame(spark).where("a >= 0")
+    assert cluster.row_statistics(frame(spark))[0] == ROWS
+    assert cluster.row_statistics(frame(spark).sort("a").repartition(3).select("a"))[0] == ROWS
+    assert cluster.row_statistics(cached)[0] is None
+    cached.cache().count()
+    assert cluster.row_statistics(cached)[0] == ROWS
+    assert cluster.row_statistics(cached.select("a"))[0] == ROWS
+    assert cluster.row_statistics(cached.limit(7))[0] in (None, 7)
+    cached.unpersist()
+    nothing_known = spark.createDataFrame(spark.sparkContext.parallelize([(1.0,)]), "a double")
+    assert cluster.row_statistics(nothing_known) == (None, None)
+
+
+# --- plans and fits ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "rows"),
+    [
+        pytest.param({}, ROWS, id="defaults"),
+        pytest.param({"numWorkers": 1, "averagingFrequency": "epoch", "batchSize": 7, "epochs": 2}, ROWS, id="Params"),
+        # 70,000 rows of 16 bytes on each worker are more than a MiB; those to train on alone are not.
+        pytest.param({"maxShardMemory": "1m", "validationSplit": 0.3, "batchSize": 1000}, 140_000, id="file"),
+    ],
+)
+def test_fit_does_what_the_plan_says(spark, params, rows):
+    estimator = regressor(**params)
+    df = frame(spark, rows)
+    planned = estimator.trainingPlan(df)
+    summary = estimator.fit(df).summary
+    assert planned.numWorkers == summary.numWorkers
+    assert planned.averagingFrequency == summary.averagingFrequency
+    assert planned.batchSize == summary.batchSize
+    assert planned.kernel == summary.kernel
+    assert {planned.shardStorage} == set(summary.shardStorage)
+    known = summary.plan["planned"]
+    assert known["rowsExact"] and known["rows"] == sum(summary.rows)
+    assert known["rounds"] * summary.epochs == summary.rounds
+    assert known["minibatches"] == math.ceil(max(summary.rows) / summary.batchSize)
+    if "validationSplit" not in params:
+        assert planned.rowsExact and planned.rows == rows
+        assert known == json.loads(json.dumps(dataclasses.asdict(planned)))
+
+
+def test_measured_times_agree_with_each_other_and_with_the_phases(spark):
+    summary = regressor(epochs=3, batchSize=5, averagingFrequency=4).fit(frame(spark)).summary
+    measured = summary.plan["measured"]
+    assert set(measured) <= set(summary.plan["planned"])
+    # 100 rows on each worker: five rounds of four minibatches.
+    assert 0 < 4 * measured["stepMilliseconds"] <= measured["roundMilliseconds"]
+    assert measured["roundMilliseconds"] < 1e3 * measured["epochSeconds"] < 1e3 * summary.seconds["train"]
+
+
+def test_a_param_wins_and_the_plan_says_so(spark):
+    by_rule = regressor().trainingPlan(frame(spark))
+    chosen = {"numWorkers": 1, "averagingFrequency": 3, "batchSize": 8, "cpusPerWorker": 2, "maxShardMemory": "1m"}
+    by_param = regressor(**chosen).trainingPlan(frame(spark, 70_000))
+    assert (by_rule.numWorkers, by_rule.threads, by_rule.averagingFrequency, by_rule.batchSize) == (2, 1, 10, 32)
+    assert not any("Param" in reason for reason in by_rule.reasons.values())
+    assert (by_param.numWorkers, by_param.threads, by_param.averagingFrequency, by_param.batchSize) == (1, 2, 3, 8)
+    assert by_param.shardStorage == "file"
+    for field, param in {"threads": "cpusPerWorker", "shardStorage": "maxShardMemory"}.items():
+        assert f"Param {param}" in by_param.reasons[field]
+    for param in ("numWorkers", "averagingFrequency", "batchSize"):
+        assert by_param.reasons[param] == f"Param {param}"
+
+
+def test_kernel_and_its_reason_follow_the_rule(spark):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the rule of TensorFlow")
+    short = regressor().trainingPlan(frame(spark))
+    # 100 rows on each worker are 4 minibatches.
+    long = regressor(epochs=500).trainingPlan(frame(spark))
+    unknown = regressor().trainingPlan(
+        spark.createDataFrame(frame(spark).rdd, "a double, b double, c long, label double")
+    )
+    assert (short.kernel, long.kernel, unknown.kernel) == ("graph", "xla", "xla")
+    assert "4 minibatches per worker are too few" in short.reasons["kernel"]
+    assert "2,000 minibatches" in long.reasons["kernel"]
+    assert "rows unknown" in unknown.reasons["kernel"]
+    recurrent = built(layers.Reshape((3, 1)), layers.LSTM(2, name="memory"), layers.Dense(1), shape=(3,))
+    assert "'memory' (LSTM)" in regressor(model=recurrent, epochs=500).trainingPlan(frame(spark)).reasons["kernel"]
+
+
+def test_explaining_starts_no_job(spark, capsys):
+    estimator, df = regressor(), frame(spark)
+    spark.sparkContext.setJobGroup("explaining", "explaining")
+    try:
+        estimator.explainPlan(df, extended=True)
+        assert list(spark.sparkContext.statusTracker().getJobIdsForGroup("explaining")) == []
+        df.count()
+        assert list(spark.sparkContext.statusTracker().getJobIdsForGroup("explaining")) != []
+    finally:
+        spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)
+    text = capsys.readouterr().out
+    for part in ("== Training plan ==", "Epoch: 200 rows in 1 round", "+- Round: 10 minibatches on each of 2 workers"):
+        assert part in text
+    # Three features and a label of four bytes; 3 x 4 + 4 + 4 + 1 parameters.
+    for part in ("+- Step: 32 rows", "Model: 21 parameters", "96 FLOPs per row", "Shard: 16 bytes per row, in memory"):
+        assert part in text
+    assert "== Decisions ==" in text and "== Layers ==" in text
+    assert estimator.explainPlan(df) is None
+    assert capsys.readouterr().out == f"{estimator.trainingPlan(df)}\n"
+
+
+def test_estimated_rows_are_marked(spark, tmp_path):
+    path = f"file://{tmp_path}/rows"
+    frame(spark).write.parquet(path)
+    planned = regressor().trainingPlan(spark.read.parquet(path))
+    assert planned.rows > 0 and not planned.rowsExact
+    assert f"Epoch: about {planned.rows:,} rows" in str(planned)
+    held_out = regressor(validationSplit=0.25).trainingPlan(frame(spark))
+    assert held_out.rows == 150 and not held_out.rowsExact
+
+
+def test_what_fit_refuses_the_plan_refuses(spark):
+    with pytest.raises(ValueError, match="Unknown column in Param `labelCol`"):
+        regressor(labelCol="missing").explainPlan(frame(spark))
+    with pytest.raises(ValueError, match="Neither Param `model` nor `modelFn` is set"):
+        KerasEstimator().explainPlan(frame(spark))
+
+
+# --- the summary ---------------------------------------------------------------------------------------------------
+
+
+def test_plan_is_saved_with_the_model(spark, tmp_path):
+    fitted = regressor().fit(frame(spark))
+    fitted.save(str(tmp_path / "m"))
+    loaded = KerasRegressionModel.load(str(tmp_path / "m")).summary
+    assert loaded == fitted.summary
+    assert set(loaded.plan) == {"planned", "measured"}
+
+
+def test_summary_without_a_plan_is_read(spark):
+    fields = json.loads(regressor().fit(frame(spark)).summary.to_json())
+    del fields["plan"]
+    assert KerasTrainingSummary.from_json(json.dumps(fields)).plan == {}
