@@ -170,13 +170,11 @@ class CompiledModel:
 
     def __call__(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """All rows through the model, `batch_size` at a time. The last batch is filled up with zeros."""
-        import keras
-
         rows = len(inputs[0])
         parts = []
         for start in range(0, max(rows, 1), self._batch_size):
             chunk = [_padded(array[start : start + self._batch_size], self._batch_size) for array in inputs]
-            outputs = [np.asarray(keras.ops.convert_to_numpy(y)) for y in self._outputs(self._pack(chunk))]
+            outputs = [np.asarray(y) for y in self._outputs(self._pack(chunk))]
             parts.append([output[: min(self._batch_size, rows - start)] for output in outputs])
         return [np.concatenate(output) for output in zip(*parts)]
 

@@ -104,6 +104,8 @@ def read(model: keras.Model, layout: Layout) -> State:
 
 
 def _numpy(value: Any) -> np.ndarray:
+    if keras.backend.backend() == "tensorflow" and hasattr(value, "numpy"):
+        return value.numpy()  # Keras' own way warns with numpy 2.4
     return np.asarray(keras.ops.convert_to_numpy(value))
 
 
