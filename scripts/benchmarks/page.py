@@ -53,9 +53,9 @@ def _about(result: Result) -> list[str]:
     """Settings, versions, machine and date, a line each."""
     settings = result["settings"]
     told = [f"{settings['rows']:,} rows"] if "rows" in settings else []
-    names = ("gigabytes", "epochs", "fits", "repeats")
+    names = ("gigabytes", "epochs", "fits")
     told += [f"{settings[name]} {name}" for name in names if name in settings]
-    told += [f"{name} {settings[name]}" for name in ("batch", "maxShardMemory") if name in settings]
+    told += [f"{name} {settings[name]}" for name in ("batch", "repeats", "maxShardMemory") if name in settings]
     lines = [f"- {', '.join(told)}."] if told else []
     if "options tried" in settings:
         tried = "; ".join(f"{name}: {rate:,.0f}" for name, rate in settings["options tried"].items())
