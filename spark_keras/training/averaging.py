@@ -74,13 +74,13 @@ def _add(total: np.ndarray, part: np.ndarray, weight: int, where: slice, start: 
         )
 
 
-def start_state(shared: State, own: State | None, fresh: State, layout: Layout, optimizer_state: str) -> State:
+def start_state(shared: State, own: State | None, fresh: State | None, layout: Layout, optimizer_state: str) -> State:
     """What a worker starts a round from.
 
     Args:
         shared: the averaged state.
         own: the worker's own state after its last round, or None in its first.
-        fresh: the state before training, for the optimizer's initial variables.
+        fresh: the state before training, for the optimizer's initial variables; needed for "reset" only.
         optimizer_state: "average": the averaged optimizer variables; "local": the worker's own; "reset": the initial
             ones. The learning rate always comes from the driver, where callbacks change it. The step counter does,
             too, for "local", and for "reset" where a schedule reads it; else "reset" starts it anew, because Adam's

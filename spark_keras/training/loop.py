@@ -129,7 +129,8 @@ class _Driver:
         self.model, self.workers, self.schedule, self.progress = model, workers, schedule, progress
         self.layout = states.layout_of(model)
         self.state = states.read(model, self.layout)
-        self.fresh = self.state
+        # A state is as large as the model: kept only where rounds go back to it.
+        self.fresh = self.state if schedule.optimizer_state == "reset" else None
         self.own: dict[int, State] = {}
         self.clock = _Clock()
         self.rounds = 0
