@@ -59,8 +59,8 @@ SECTIONS = {
     "whole_job": Section(
         "A whole job",
         """
-        From a DataFrame that reads Parquet files to the trained model of the same MLP, in processes that have done it
-        before; rows/s are rows × epochs over the seconds of the whole job.
+        From a DataFrame that reads Parquet files to the trained model of the same MLP, in processes that have just done
+        the same; rows/s are rows × epochs over the seconds of the whole job.
         """,
         ("to pandas", "to pandas, best"),
     ),
