@@ -73,7 +73,7 @@ def test_rounds_and_stacks_deal_every_row_exactly_once(rows, size, frequency):
         for start, stop in schedule.rounds():
             count = stack_count(shard, frequency or 2**31, size)
             for stack in stacks(shard, order, start, stop, size, count):
-                trained = stack.arrays["x"][: stack.steps].ravel()
+                trained = stack.batches["x"][: stack.steps].ravel()
                 assert len(trained) == stack.rows
                 seen += trained.tolist()
         assert seen == rows_in(order, shard.count)

@@ -79,8 +79,8 @@ def dealt(rows, epoch, size, start=0, stop=None, count=2, shuffle=True):
     order = epoch_order(rows, seed=3, shard=1, epoch=epoch, shuffle=shuffle)
     found = []
     for stack in stacks(rows, order, start, -(-rows.count // size) if stop is None else stop, size, count):
-        arrays = {name: array[: stack.steps].tobytes() for name, array in stack.arrays.items()}
-        shapes = {name: (array.shape, str(array.dtype)) for name, array in stack.arrays.items()}
+        arrays = {name: array[: stack.steps].tobytes() for name, array in stack.batches.items()}
+        shapes = {name: (array.shape, str(array.dtype)) for name, array in stack.batches.items()}
         found.append((arrays, shapes, stack[1:]))
     return found
 
@@ -114,7 +114,7 @@ def test_a_worker_can_start_at_any_minibatch(small_pieces):
 def test_every_row_is_dealt_once_in_an_epoch(small_pieces):
     rows = load(batches(101, held_out=0), spec(), max_memory=0).training
     order = epoch_order(rows, seed=0, shard=0, epoch=5, shuffle=True)
-    seen = [s.arrays["x1"][: s.steps].ravel() for s in stacks(rows, order, 0, 15, 7, 4)]
+    seen = [s.batches["x1"][: s.steps].ravel() for s in stacks(rows, order, 0, 15, 7, 4)]
     assert sorted(np.concatenate(seen).tolist()) == list(range(101))
     rows.close()
 
