@@ -8,7 +8,7 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Estimator
 
-from spark_keras import columns, params, tensors
+from spark_keras import columns, converters, params, tensors
 from spark_keras.archive import KerasArchive
 from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel
 from spark_keras.training.fit import Trained
@@ -215,7 +215,7 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
                 f"The model is not a classifier. Received: outputs {[(t.name, t.shape) for t in outputs]}. Expected: "
                 "one output of shape (number of classes,), or (1,) for two classes. KerasEstimator trains any model."
             )
-        params.check_thresholds(tensors.set_value(self, "thresholds"), max(2, shape[0]))
+        converters.check_thresholds(tensors.set_value(self, "thresholds"), max(2, shape[0]))
 
     def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> KerasClassificationModel:
         fitted = KerasClassificationModel(model=archive)

@@ -9,7 +9,7 @@ from pyspark import keyword_only
 from pyspark.ml import Model, Transformer
 from pyspark.sql import functions as F
 
-from spark_keras import cluster, columns, params, signature, tensors
+from spark_keras import cluster, columns, converters, params, signature, tensors
 from spark_keras.archive import KerasArchive
 from spark_keras.executor import ProcessSettings, RecentlyUsed
 from spark_keras.inference import forward
@@ -321,7 +321,7 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
             columns.check_new_column(dataset, f"{name}Col", column)
         classes = max(2, outputs[0].shape[-1])
         thresholds = tensors.set_value(self, "thresholds")
-        params.check_thresholds(thresholds, classes)
+        converters.check_thresholds(thresholds, classes)
         head = forward.ClassificationHead(self._logits(), tuple(thresholds) if thresholds else None)
         types = "rawPrediction array<double>, probability array<double>, prediction double"
         applied, struct = self._applied(dataset, inputs, head, types)

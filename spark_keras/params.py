@@ -1,13 +1,11 @@
-"""Params of the stages, as mixins with getters and setters, and the converters that check their values.
+"""Params of the stages, as mixins with getters and setters; what they accept is in `converters`.
 
 pyspark's own mixins are used wherever one exists; those lack setters, which are added here.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from pyspark.ml.param import Param, Params, TypeConverters
@@ -24,143 +22,8 @@ from pyspark.ml.param.shared import (
     HasWeightCol,
 )
 
+from spark_keras import converters
 from spark_keras.archive import KerasArchive
-
-# --- converters: what a Param accepts ---------------------------------------------------------------------------------
-
-
-def _refuse(name: str, value: Any, expected: str) -> TypeError:
-    return TypeError(
-        f"Invalid value for Param `{name}`. Received: {value!r} (of type {type(value)}). Expected: {expected}."
-    )
-
-
-def _one_of(name: str, *choices: str) -> Callable[[Any], str]:
-    def convert(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(
-                f"Invalid value for Param `{name}`. Received: {value!r}. Expected: one of {list(choices)}."
-            )
-        return str(value)
-
-    return convert
-
-
-def _integer(name: str, least: int) -> Callable[[Any], int]:
-    def convert(value: Any) -> int:
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
-            raise _refuse(name, value, f"an integer, {least} or more")
-        if value < least:
-            raise ValueError(f"Invalid value for Param `{name}`. Received: {value}. Expected: {least} or more.")
-        return int(value)
-
-    return convert
-
-
-def _averaging_frequency(value: Any) -> int | str:
-    if value == "epoch":
-        return "epoch"
-    if isinstance(value, str):
-        raise ValueError(
-            f"Invalid value for Param `averagingFrequency`. Received: {value!r}. "
-            'Expected: a number of minibatches, 1 or more, or "epoch".'
-        )
-    return _integer("averagingFrequency", 1)(value)
-
-
-def _jit_compile(value: Any) -> bool | str:
-    if isinstance(value, bool) or value in ("auto", "measure"):
-        return value
-    raise _refuse("jitCompile", value, '"auto", True, False or "measure"')
-
-
-def _max_shard_memory(value: Any) -> int:
-    size = value
-    if isinstance(value, str):
-        match = re.fullmatch(r"(\d+)\s*(?:b|([kmgtp])b?)", value.strip().lower())
-        if not match:
-            raise ValueError(
-                f"Invalid value for Param `maxShardMemory`. Received: {value!r}. "
-                'Expected: a number of bytes, or a number with its unit such as "512m" or "2g".'
-            )
-        size = int(match[1]) * 1024 ** " kmgtp".index(match[2] or " ")
-    elif isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise _refuse("maxShardMemory", value, 'bytes as an integer, or a string such as "512m" or "2g"')
-    if size < 2**20:
-        raise ValueError(f'Invalid value for Param `maxShardMemory`. Received: {value!r}. Expected: "1m" or more.')
-    return int(size)
-
-
-def _fraction(value: Any) -> float:
-    number = TypeConverters.toFloat(value)
-    if not 0 <= number < 1:
-        raise ValueError(f"Invalid value for Param `validationSplit`. Received: {value}. Expected: 0 ≤ value < 1.")
-    return number
-
-
-def _thresholds(value: Any) -> list[float]:
-    numbers = TypeConverters.toListFloat(value)
-    if any(number < 0 for number in numbers) or numbers.count(0.0) > 1:
-        raise ValueError(
-            f"Invalid value for Param `thresholds`. Received: {numbers}. "
-            "Expected: positive numbers, of which at most one may be 0."
-        )
-    return numbers
-
-
-def check_thresholds(thresholds: list[float] | None, classes: int) -> None:
-    """One number for each class, which is known when the model is."""
-    if thresholds is not None and len(thresholds) != classes:
-        raise ValueError(
-            f"Invalid value for Param `thresholds`. Received: {thresholds}. "
-            f"Expected: {classes} numbers, one for each class."
-        )
-
-
-def _named_columns(name: str) -> Callable[[Any], dict[str, str] | list[str]]:
-    def convert(value: Any) -> dict[str, str] | list[str]:
-        if isinstance(value, Mapping) and all(isinstance(part, str) for item in value.items() for part in item):
-            return dict(value)
-        if isinstance(value, (list, tuple)) and all(isinstance(column, str) for column in value):
-            return list(value)
-        raise _refuse(name, value, 'a dict {"tensor name": "column"}, or a list of columns in the model\'s order')
-
-    return convert
-
-
-def _function(value: Any) -> Any:
-    if not callable(value):
-        raise _refuse("modelFn", value, "a function that returns a compiled keras.Model")
-    return value
-
-
-def _json_dict(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise _refuse("modelParams", value, "a dict of keyword arguments for `modelFn`")
-    try:
-        json.dumps(dict(value))
-    except TypeError as error:
-        raise _refuse("modelParams", value, f"values that JSON can hold ({error})") from error
-    return dict(value)
-
-
-def _objects(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise _refuse("customObjects", value, 'a dict {"name": class or function}')
-    return dict(value)
-
-
-def _callbacks(value: Any) -> list[Any]:
-    import keras
-
-    callbacks = list(value) if isinstance(value, (list, tuple)) else [value]
-    for callback in callbacks:
-        if not isinstance(callback, keras.callbacks.Callback):
-            raise _refuse("callbacks", callback, "a list of keras.callbacks.Callback instances")
-    return callbacks
-
-
-# --- mixins --------------------------------------------------------------------------------------------------------
 
 
 class HasModel(Params):
@@ -177,7 +40,7 @@ class HasModel(Params):
         Params._dummy(),
         "customObjects",
         "custom layers, losses and metrics by name, as Keras' custom_objects; not needed for registered classes",
-        _objects,
+        converters.objects,
     )  # type: ignore[arg-type]
 
     def getModel(self) -> KerasArchive:
@@ -204,11 +67,11 @@ class HasModelFn(Params):
         Params._dummy(),
         "modelFn",
         "a function that builds and compiles the model: modelFn(**modelParams); used when `model` is not set",
-        _function,
+        converters.function,
     )  # type: ignore[arg-type]
 
     modelParams: Param[dict[str, Any]] = Param(
-        Params._dummy(), "modelParams", "keyword arguments for modelFn", _json_dict
+        Params._dummy(), "modelParams", "keyword arguments for modelFn", converters.json_dict
     )  # type: ignore[arg-type]
 
     def getModelFn(self) -> Callable[..., Any]:
@@ -243,7 +106,7 @@ class HasInputs(Params):
         "inputCols",
         'columns of a model with several inputs: {"input name": "column"}, or a list in the order of the model\'s '
         "inputs",
-        _named_columns("inputCols"),
+        converters.named_columns("inputCols"),
     )  # type: ignore[arg-type]
 
     def getFeaturesCols(self) -> list[str]:
@@ -271,7 +134,7 @@ class HasOutputs(Params):
         "outputCols",
         'columns for the model\'s outputs: {"output name": "column"}, or a list in the order of the model\'s '
         'outputs; an output named "" is left out',
-        _named_columns("outputCols"),
+        converters.named_columns("outputCols"),
     )  # type: ignore[arg-type]
 
     def getOutputCols(self) -> dict[str, str] | list[str]:
@@ -287,7 +150,10 @@ class HasInferenceBatchSize(Params):
     """How many rows are predicted at a time."""
 
     batchSize: Param[int] = Param(
-        Params._dummy(), "batchSize", "rows in one forward pass, which bounds its memory", _integer("batchSize", 1)
+        Params._dummy(),
+        "batchSize",
+        "rows in one forward pass, which bounds its memory",
+        converters.integer("batchSize", 1),
     )  # type: ignore[arg-type]
 
     def getBatchSize(self) -> int:
@@ -307,7 +173,7 @@ class HasLabels(Params):
         "labelCols",
         'label columns of a model with several outputs: {"output name": "column"}, or a list in the order of the '
         "model's outputs; instead of labelCol",
-        _named_columns("labelCols"),
+        converters.named_columns("labelCols"),
     )  # type: ignore[arg-type]
 
     def getLabelCols(self) -> dict[str, str] | list[str]:
@@ -322,10 +188,10 @@ class HasLabels(Params):
 class HasTraining(Params):
     """How the model is trained."""
 
-    epochs: Param[int] = Param(Params._dummy(), "epochs", "passes over the rows", _integer("epochs", 1))  # type: ignore[arg-type]
+    epochs: Param[int] = Param(Params._dummy(), "epochs", "passes over the rows", converters.integer("epochs", 1))  # type: ignore[arg-type]
 
     batchSize: Param[int] = Param(
-        Params._dummy(), "batchSize", "rows per minibatch and worker", _integer("batchSize", 1)
+        Params._dummy(), "batchSize", "rows per minibatch and worker", converters.integer("batchSize", 1)
     )  # type: ignore[arg-type]
 
     shuffle: Param[bool] = Param(
@@ -339,21 +205,21 @@ class HasTraining(Params):
         Params._dummy(),
         "validationSplit",
         "share of the rows held out for validation, in [0, 1); chosen by the hash of their content",
-        _fraction,
+        converters.fraction,
     )  # type: ignore[arg-type]
 
     numWorkers: Param[int] = Param(
         Params._dummy(),
         "numWorkers",
         "number of workers; not set: what the cluster offers now",
-        _integer("numWorkers", 1),
+        converters.integer("numWorkers", 1),
     )  # type: ignore[arg-type]
 
     cpusPerWorker: Param[int] = Param(
         Params._dummy(),
         "cpusPerWorker",
         "CPU threads of each worker; not set: spark.task.cpus",
-        _integer("cpusPerWorker", 1),
+        converters.integer("cpusPerWorker", 1),
     )  # type: ignore[arg-type]
 
     maxShardMemory: Param[int] = Param(
@@ -361,14 +227,14 @@ class HasTraining(Params):
         "maxShardMemory",
         'bytes of rows that a worker keeps in memory, such as 2147483648 or "2g"; larger shards live in a file on the '
         "executor's local disk, to the same result; not set: a quarter of the worker's share of the memory",
-        _max_shard_memory,
+        converters.max_shard_memory,
     )  # type: ignore[arg-type]
 
     prefetch: Param[int] = Param(
         Params._dummy(),
         "prefetch",
         "stacks of minibatches that a worker prepares ahead in a background thread; 0: none",
-        _integer("prefetch", 0),
+        converters.integer("prefetch", 0),
     )  # type: ignore[arg-type]
 
     jitCompile: Param[bool | str] = Param(
@@ -376,14 +242,14 @@ class HasTraining(Params):
         "jitCompile",
         'how a round is compiled: "auto" as layers and length of the fit suggest; True with XLA; False without; '
         '"measure" as is fastest on a worker now, which another fit may not find again',
-        _jit_compile,
+        converters.jit_compile,
     )  # type: ignore[arg-type]
 
     averagingFrequency: Param[int | str] = Param(
         Params._dummy(),
         "averagingFrequency",
         'minibatches between two averagings of the workers\' parameters, or "epoch"',
-        _averaging_frequency,
+        converters.averaging_frequency,
     )  # type: ignore[arg-type]
 
     optimizerState: Param[str] = Param(
@@ -391,21 +257,21 @@ class HasTraining(Params):
         "optimizerState",
         "what becomes of the optimizer's variables (Adam's moments, momentum) when parameters are averaged: "
         '"average" averages them, too; "local" leaves each worker its own; "reset" starts them anew in each round',
-        _one_of("optimizerState", "average", "local", "reset"),
+        converters.one_of("optimizerState", "average", "local", "reset"),
     )  # type: ignore[arg-type]
 
     callbacks: Param[list[Any]] = Param(
         Params._dummy(),
         "callbacks",
         "Keras callbacks; they run on the driver, at epoch ends (batch hooks: after each averaging)",
-        _callbacks,
+        converters.callbacks,
     )  # type: ignore[arg-type]
 
     verbose: Param[int] = Param(
         Params._dummy(),
         "verbose",
         "0: silent; 1: a progress bar in terminals and notebooks, silent in jobs; 2: one line per epoch",
-        _integer("verbose", 0),
+        converters.integer("verbose", 0),
     )  # type: ignore[arg-type]
 
     def getEpochs(self) -> int:
@@ -564,7 +430,7 @@ class ClassificationParams(HasRawPredictionCol, HasProbabilityCol, HasThresholds
         "thresholds",
         "one number for each class: the class with the largest probability / threshold is predicted; numbers are "
         "positive, and at most one may be 0",
-        _thresholds,  # type: ignore[arg-type]
+        converters.thresholds,  # type: ignore[arg-type]
     )
 
     def setRawPredictionCol(self, value: str) -> Any:
@@ -588,7 +454,7 @@ class InvalidParams(HasHandleInvalid):
         "handleInvalid",
         'what happens to rows with null or NaN in a column that is used: "error" refuses them, "skip" leaves them out, '
         '"keep" gives them null predictions (a fit leaves them out and counts them in the summary)',
-        _one_of("handleInvalid", "error", "skip", "keep"),  # type: ignore[arg-type]
+        converters.one_of("handleInvalid", "error", "skip", "keep"),  # type: ignore[arg-type]
     )
 
     def setHandleInvalid(self, value: str) -> Any:
