@@ -1,0 +1,141 @@
+"""What a Param accepts: converters that take a value, and refuse another with what was received and expected."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pyspark.ml.param import TypeConverters
+
+
+def refuse(name: str, value: Any, expected: str) -> TypeError:
+    return TypeError(
+        f"Invalid value for Param `{name}`. Received: {value!r} (of type {type(value)}). Expected: {expected}."
+    )
+
+
+def one_of(name: str, *choices: str) -> Callable[[Any], str]:
+    def convert(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(
+                f"Invalid value for Param `{name}`. Received: {value!r}. Expected: one of {list(choices)}."
+            )
+        return str(value)
+
+    return convert
+
+
+def integer(name: str, least: int) -> Callable[[Any], int]:
+    def convert(value: Any) -> int:
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise refuse(name, value, f"an integer, {least} or more")
+        if value < least:
+            raise ValueError(f"Invalid value for Param `{name}`. Received: {value}. Expected: {least} or more.")
+        return int(value)
+
+    return convert
+
+
+def averaging_frequency(value: Any) -> int | str:
+    if value == "epoch":
+        return "epoch"
+    if isinstance(value, str):
+        raise ValueError(
+            f"Invalid value for Param `averagingFrequency`. Received: {value!r}. "
+            'Expected: a number of minibatches, 1 or more, or "epoch".'
+        )
+    return integer("averagingFrequency", 1)(value)
+
+
+def jit_compile(value: Any) -> bool | str:
+    if isinstance(value, bool) or value in ("auto", "measure"):
+        return value
+    raise refuse("jitCompile", value, '"auto", True, False or "measure"')
+
+
+def max_shard_memory(value: Any) -> int:
+    size = value
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+)\s*(?:b|([kmgtp])b?)", value.strip().lower())
+        if not match:
+            raise ValueError(
+                f"Invalid value for Param `maxShardMemory`. Received: {value!r}. "
+                'Expected: a number of bytes, or a number with its unit such as "512m" or "2g".'
+            )
+        size = int(match[1]) * 1024 ** " kmgtp".index(match[2] or " ")
+    elif isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise refuse("maxShardMemory", value, 'bytes as an integer, or a string such as "512m" or "2g"')
+    if size < 2**20:
+        raise ValueError(f'Invalid value for Param `maxShardMemory`. Received: {value!r}. Expected: "1m" or more.')
+    return int(size)
+
+
+def fraction(value: Any) -> float:
+    number = TypeConverters.toFloat(value)
+    if not 0 <= number < 1:
+        raise ValueError(f"Invalid value for Param `validationSplit`. Received: {value}. Expected: 0 ≤ value < 1.")
+    return number
+
+
+def thresholds(value: Any) -> list[float]:
+    numbers = TypeConverters.toListFloat(value)
+    if any(number < 0 for number in numbers) or numbers.count(0.0) > 1:
+        raise ValueError(
+            f"Invalid value for Param `thresholds`. Received: {numbers}. "
+            "Expected: positive numbers, of which at most one may be 0."
+        )
+    return numbers
+
+
+def check_thresholds(thresholds: list[float] | None, classes: int) -> None:
+    """One number for each class, which is known when the model is."""
+    if thresholds is not None and len(thresholds) != classes:
+        raise ValueError(
+            f"Invalid value for Param `thresholds`. Received: {thresholds}. "
+            f"Expected: {classes} numbers, one for each class."
+        )
+
+
+def named_columns(name: str) -> Callable[[Any], dict[str, str] | list[str]]:
+    def convert(value: Any) -> dict[str, str] | list[str]:
+        if isinstance(value, Mapping) and all(isinstance(part, str) for item in value.items() for part in item):
+            return dict(value)
+        if isinstance(value, (list, tuple)) and all(isinstance(column, str) for column in value):
+            return list(value)
+        raise refuse(name, value, 'a dict {"tensor name": "column"}, or a list of columns in the model\'s order')
+
+    return convert
+
+
+def function(value: Any) -> Any:
+    if not callable(value):
+        raise refuse("modelFn", value, "a function that returns a compiled keras.Model")
+    return value
+
+
+def json_dict(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise refuse("modelParams", value, "a dict of keyword arguments for `modelFn`")
+    try:
+        json.dumps(dict(value))
+    except TypeError as error:
+        raise refuse("modelParams", value, f"values that JSON can hold ({error})") from error
+    return dict(value)
+
+
+def objects(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise refuse("customObjects", value, 'a dict {"name": class or function}')
+    return dict(value)
+
+
+def callbacks(value: Any) -> list[Any]:
+    import keras
+
+    callbacks = list(value) if isinstance(value, (list, tuple)) else [value]
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise refuse("callbacks", callback, "a list of keras.callbacks.Callback instances")
+    return callbacks
