@@ -86,3 +86,21 @@ def test_reset_leaves_the_step_to_a_learning_rate_schedule():
     shape = layout(2, 1, weight_sizes=(1, 0), iterations=0)
     start = start_state(state([1, 2], [40]), None, state([10, 20], [0]), shape, "reset")
     assert start.values.tolist() == [1, 20] and start.integers.tolist() == [40]
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000, 10**6])
+@pytest.mark.parametrize("rows", [(5, 5, 5), (320, 96, 1)])
+def test_the_mean_does_not_depend_on_the_pieces(piece, rows):
+    random = np.random.default_rng(4)
+    moments = ((slice(10, 40), slice(70, 100)), (slice(100, 101), slice(101, 102)))
+    size = 1000 if piece < 1000 else 100_000
+    updates = [(state(random.gamma(1.0, size=size)), count) for count in rows]
+    mean = weighted_mean(updates, layout(size, moments=moments), updates[0][0], piece=piece).values
+    values = np.stack([each.values for each, _ in updates]).astype("float64")
+    expected = np.average(values, axis=0, weights=rows)
+    for means, variances in moments:
+        between = np.average(np.square(values[:, means]), axis=0, weights=rows) - np.square(expected[means])
+        expected[variances] += between
+    np.testing.assert_allclose(mean, expected, rtol=1e-6)
+    whole = weighted_mean(updates, layout(size, moments=moments), updates[0][0], piece=size)
+    assert mean.tobytes() == whole.values.tobytes()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from spark_keras.training.state import Layout, State
 
-# Numbers averaged at a time: the sums take this many float64, whatever the size of the model.
+# Numbers asked for at a time of states that are still on the workers.
 PIECE = 2**21
+
+# Numbers averaged at a time: so few that their sums stay in a core's cache.
+CHUNK = 2**15
 
 
 def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: State, piece: int = PIECE) -> State:
@@ -41,23 +43,18 @@ def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: Sta
     pooled = [(mean, variance, np.zeros((3, mean.stop - mean.start))) for mean, variance in layout.moments]
     for start in range(0, size, piece):
         stop = min(start + piece, size)
-        total: Any = None
-        for (state, _), weight in zip(updates, weights):
-            part = state.values[start:stop]
+        parts = [state.values[start:stop] for state, _ in updates]
+        for part, weight in zip(parts, weights):
             for mean, variance, (means, variances, squares) in pooled:
                 _add(means, part, weight, mean, start)
                 _add(variances, part, weight, variance, start)
-                _add(squares, np.square(part, dtype="float64"), weight, mean, start)
-            term = part if weight == 1 else np.multiply(part, weight, dtype="float64")
-            if len(updates) == 1:
-                values[start:stop] = part
-            elif total is None:
-                total = term.astype("float64")
-            else:
-                total += term
-        if total is not None:
-            total /= sum(weights)
-            values[start:stop] = total
+                _add(squares, part, weight, mean, start, power=2)
+        if len(parts) == 1:
+            values[start:stop] = parts[0]
+        else:
+            for first in range(0, stop - start, CHUNK):
+                chunks = [part[first : first + CHUNK] for part in parts]
+                values[start + first : start + first + len(chunks[0])] = _mean(chunks, weights)
     if len(updates) > 1:
         for _, variance, (means, variances, squares) in pooled:
             means, variances, squares = (each / sum(weights) for each in (means, variances, squares))
@@ -65,13 +62,22 @@ def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: Sta
     return State(values, np.max([state.integers for state, _ in updates], axis=0))
 
 
-def _add(total: np.ndarray, part: np.ndarray, weight: int, where: slice, start: int) -> None:
+def _mean(chunks: Sequence[np.ndarray], weights: Sequence[int]) -> np.ndarray:
+    total = chunks[0].astype("float64")
+    if weights[0] != 1:
+        total *= weights[0]
+    for chunk, weight in zip(chunks[1:], weights[1:]):
+        total += chunk if weight == 1 else np.multiply(chunk, weight, dtype="float64")
+    total /= sum(weights)
+    return total
+
+
+def _add(total: np.ndarray, part: np.ndarray, weight: int, where: slice, start: int, power: int = 1) -> None:
     """Adds what lies at `where` in the whole vector, as far as `part`, which begins at `start`, has it."""
     first, last = max(where.start, start), min(where.stop, start + len(part))
     if first < last:
-        total[first - where.start : last - where.start] += np.multiply(
-            part[first - start : last - start], weight, dtype="float64"
-        )
+        numbers = part[first - start : last - start].astype("float64")
+        total[first - where.start : last - where.start] += weight * numbers**power
 
 
 def start_state(shared: State, own: State | None, fresh: State | None, layout: Layout, optimizer_state: str) -> State:

