@@ -206,8 +206,6 @@ def test_a_param_wins_and_the_plan_says_so(spark):
 
 
 def test_kernel_and_its_reason_follow_the_rule(spark):
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("the rule of TensorFlow")
     short = regressor().trainingPlan(frame(spark))
     # 100 rows on each worker are 4 minibatches.
     long = regressor(epochs=500).trainingPlan(frame(spark))

@@ -74,9 +74,12 @@ class SharedMemory:
         os.unlink(path)
         return memory
 
+    def fits(self, arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> bool:
+        return footprint(arrays) <= self.capacity
+
     def put(self, arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> bool:
         """Writes one-dimensional arrays into this side's half; False, and nothing written, if they do not fit."""
-        if footprint(arrays) > self.capacity:
+        if not self.fits(arrays):
             return False
         start = self._own
         for array in arrays:

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,7 +100,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             "memory": line.memory_name,
         }
         line.send(join)
-        with contextlib.closing(Minibatches(shard.training, task, shard_index, replica.prepare)) as minibatches:
+        with contextlib.closing(Minibatches(shard.training, task, shard_index, _prepare(task))) as minibatches:
             rounds = _answer(line, replica, task, shard, minibatches)
         yield pa.RecordBatch.from_pydict(
             {"shard": pa.array([shard_index], pa.int32()), "rounds": pa.array([rounds], pa.int64())}
@@ -133,7 +133,6 @@ class Replica:
     """The worker's model and its compiled rounds; kept in the process, so that a next fit finds them."""
 
     def __init__(self, task: WorkerTask):
-        from spark_keras import programs
         from spark_keras.training import kernel, state
 
         custom_objects = executor.enter_keras(task.settings)
@@ -141,7 +140,6 @@ class Replica:
         self.layout = state.layout_of(self.model)
         self.seeds = len(state.seed_variables(self.model))
         self.message_bytes = _message_bytes(self.model, self.layout)
-        self.prepare = lambda arrays: programs.tensors(task.columns.pack(arrays))
         self._make = lambda name: kernel.make(name, self.model, self.layout)
         self._kernels: dict[str, Any] = {}
 
@@ -180,6 +178,14 @@ def _replica_key(task: WorkerTask) -> tuple[Any, ...]:
     return task.architecture, task.settings, shapes
 
 
+def _prepare(task: WorkerTask) -> Callable[[dict[str, np.ndarray]], Any]:
+    """What makes a stack's arrays into what the kernel takes. Of the task: a next one may find its replica, but names
+    its columns itself."""
+    from spark_keras import programs
+
+    return lambda arrays: programs.tensors(task.columns.pack(arrays))
+
+
 def _message_bytes(model: Any, layout: Any) -> int:
     """Bytes of the largest message about this model, without its header: a state and its metrics."""
     from spark_keras.training import state
@@ -209,8 +215,6 @@ def _answer(line: wire.Line, replica: Replica, task: WorkerTask, shard: shards.S
             start = header["start"]
             line.send({"type": "payload", "ticket": header["ticket"], "start": start}, [held[start : header["stop"]]])
             continue
-        if kind == "piece":
-            continue  # of a request that this worker has given up
         started = time.perf_counter()
         state = State(*arrays) if "pull" not in header else _pull(line, header, arrays[0], task.piece)
         if kind == "train":
@@ -221,7 +225,7 @@ def _answer(line: wire.Line, replica: Replica, task: WorkerTask, shard: shards.S
         else:
             answer, arrays = _evaluate(replica, task, shard, header, state)
         answer |= {"type": "done", "ticket": header["ticket"], "seconds": time.perf_counter() - started}
-        shared = line.memory is not None and shared_memory.footprint(arrays) <= line.memory.capacity
+        shared = line.memory is not None and line.memory.fits(arrays)
         if len(arrays) == 3 and not shared and arrays[0].nbytes > task.inline_bytes:
             held, *arrays = arrays
             answer["held"] = len(held)

@@ -202,8 +202,8 @@ class ResidentWorkers:
     def _send_request(self, shard: int) -> None:
         header, state = self._pending[shard]
         member = self._members.get(shard)
-        size = state.values.nbytes
-        if size <= self._task.inline_bytes or (member and member.memory and size <= member.memory.capacity):
+        shared = member is not None and member.memory is not None and member.memory.fits(state)
+        if shared or state.values.nbytes <= self._task.inline_bytes:
             self._send(shard, header, state)
         else:
             # The worker pulls it, piece by piece.
