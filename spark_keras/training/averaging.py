@@ -63,6 +63,10 @@ def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: Sta
 
 
 def _mean(chunks: Sequence[np.ndarray], weights: Sequence[int]) -> np.ndarray:
+    if list(weights) == [1, 1]:
+        # Several times faster, and the same: halving is exact, so the sum is rounded once, as a float64 mean would be.
+        half = chunks[0].dtype.type(0.5)
+        return chunks[0] * half + chunks[1] * half
     total = chunks[0].astype("float64")
     if weights[0] != 1:
         total *= weights[0]
