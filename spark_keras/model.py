@@ -78,7 +78,7 @@ class _Forward(
         """
         spark = cluster.session_of(dataset)
         archive = self._archive()
-        data = archive.data if len(archive.data) <= _INLINE_BYTES else self._broadcast(spark, archive)
+        data = archive.data if archive.size <= _INLINE_BYTES else self._broadcast(spark, archive)
         task = forward.ForwardTask(
             settings=ProcessSettings.of_driver(cluster.task_cpus(spark), self.getCustomObjects()),
             archive=data,
