@@ -194,6 +194,36 @@ class Job:
     def cancel(self) -> None:
         self._context.cancelJobGroup(self._group)
 
+    def activity(self) -> tuple[int, int]:
+        """(tasks that run, tasks that have ended) of this job and those that Spark makes of it."""
+        tracker = self._context.statusTracker()
+        jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(self._group)]
+        stages = [tracker.getStageInfo(stage) for job in jobs if job for stage in job.stageIds]
+        known = [stage for stage in stages if stage is not None]
+        return sum(s.numActiveTasks for s in known), sum(s.numCompletedTasks + s.numFailedTasks for s in known)
+
+
+# As Spark's exceptions call the end of a process: a Python worker, an executor, and one that took shuffle files along.
+_DEATHS = (
+    "Python worker exited unexpectedly",
+    "PYTHON_WORKER_EXITED",
+    "ExecutorLostFailure",
+    "has failed the maximum allowable number of times",
+)
+
+
+def is_death(error: BaseException) -> bool:
+    """Whether a job failed because processes ended, which is not the fault of what they did."""
+    return any(death in str(error) for death in _DEATHS)
+
+
+def end_task(spark: Any, attempt: int, reason: str) -> None:
+    """Ends a task by the number of its attempt; where its work is not done, Spark starts it again.
+
+    Other than a death, this is no failure to Spark, and also makes it start a task again on `local[N]`.
+    """
+    spark.sparkContext._jsc.sc().killTaskAttempt(attempt, False, reason)
+
 
 def jobs_waiting_for_slots(spark: Any) -> bool:
     """Whether a job that is not a fit's own has an active stage with no running task."""

@@ -20,11 +20,13 @@ from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.training import kernel, loop, shard_file, wire
 from spark_keras.training import plan as plans
 from spark_keras.training import state as states
+from spark_keras.training.attempts import Limits
 from spark_keras.training.progress import Progress
 from spark_keras.training.shard import ShardColumns, zeros
 from spark_keras.training.summary import KerasTrainingSummary
+from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.worker import WorkerTask, default_max_memory
-from spark_keras.training.workers import ResidentWorkers, ShardInfo
+from spark_keras.training.workers import ResidentWorkers
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Trained(
     params.HasModelFn,
     params.HasInputs,
     params.HasTraining,
+    params.HasFaultTolerance,
     params.FeaturesParams,
     params.LabelParams,
     params.ValidationParams,
@@ -70,6 +73,11 @@ class Trained(
             averagingFrequency=10,
             optimizerState="average",
             callbacks=[],
+            maxFailures=4,
+            workerTimeout=600.0,
+            joinTimeout=600.0,
+            nonFinite="error",
+            checkpointInterval=1,
             # pyspark's own default is a hash that differs from process to process.
             seed=0,
             verbose=1,
@@ -109,7 +117,7 @@ class Trained(
         with (
             cluster.admit(dataset.sparkSession, count),
             _exclusive(self.getCallbacks()) as callbacks,
-            ResidentWorkers(rows, task, count, _stack_limit(frequency), description) as workers,
+            ResidentWorkers(rows, task, count, _stack_limit(frequency), description, self._limits()) as workers,
         ):
             shards = workers.infos
             self._check_rows(shards, spec.validation)
@@ -121,6 +129,7 @@ class Trained(
                 batch_size=self.getBatchSize(),
                 frequency=None if frequency == "epoch" else int(frequency),
                 optimizer_state=self.getOptimizerState(),
+                non_finite=self.getNonFinite(),
             )
             plan = self._plan(prepared, _counted_rows(shards), workers)
             workers.kernel = plan.kernel
@@ -137,6 +146,7 @@ class Trained(
             rows=list(schedule.rows),
             validationRows=[shard.validation_rows for shard in shards],
             skippedRows=_skipped(shards),
+            nonFiniteUpdates=outcome.non_finite,
             rounds=outcome.rounds,
             kernel=outcome.kernel,
             seconds=seconds,
@@ -249,6 +259,9 @@ class Trained(
                 "to take what there is, or give the session more cores."
             )
         return wanted
+
+    def _limits(self) -> Limits:
+        return Limits(self.getMaxFailures(), self.getWorkerTimeout(), self.getJoinTimeout())
 
     def _kernel(self, model: keras.Model, minibatches: int | None, workers: ResidentWorkers | None) -> kernel.Choice:
         measured = self.getJitCompile() == "measure"

@@ -28,6 +28,7 @@ class Schedule(NamedTuple):
         batch_size: rows per minibatch and worker.
         frequency: minibatches between two averagings; None for a whole epoch.
         optimizer_state: "average", "local" or "reset".
+        non_finite: "error" or "skip".
     """
 
     epochs: int
@@ -36,6 +37,7 @@ class Schedule(NamedTuple):
     batch_size: int
     frequency: int | None
     optimizer_state: str
+    non_finite: str = "error"
 
     @property
     def minibatches(self) -> int:
@@ -55,6 +57,7 @@ class Outcome(NamedTuple):
     Args:
         measured: of the last epoch, which has no compiling unless it is the only one: median "stepMilliseconds" (a
             minibatch on the slowest worker) and "roundMilliseconds", and "epochSeconds" of all rounds.
+        non_finite: updates left out, for each worker.
     """
 
     history: dict[str, list[float]]
@@ -63,6 +66,7 @@ class Outcome(NamedTuple):
     kernel: str
     seconds: dict[str, float]
     measured: dict[str, float]
+    non_finite: list[int]
 
 
 class _Clock:
@@ -117,7 +121,9 @@ def train(
     # Keras sorts the names; results have the loss first, as the model gives them.
     names = [*results, *(name for name in history.history if name not in results)]
     in_order = {name: history.history[name] for name in names if name in history.history}
-    return Outcome(in_order, epoch + 1, driver.rounds, driver.kernel, driver.clock.seconds, driver.measured())
+    return Outcome(
+        in_order, epoch + 1, driver.rounds, driver.kernel, driver.clock.seconds, driver.measured(), driver.non_finite
+    )
 
 
 class _Driver:
@@ -132,6 +138,7 @@ class _Driver:
         # A state is as large as the model: kept only where rounds go back to it.
         self.fresh = self.state if schedule.optimizer_state == "reset" else None
         self.own: dict[int, State] = {}
+        self.non_finite = [0] * len(schedule.rows)
         self.clock = _Clock()
         self.rounds = 0
         self.kernel = "none"
@@ -161,7 +168,7 @@ class _Driver:
             if self.batch_hooks:
                 self.run_callback(handlers.on_train_batch_begin, start)
             began = time.perf_counter()
-            updates = _Totals(self.workers.train(epoch, start, stop, self._state_for))
+            updates = _Totals(self._finite(self.workers.train(epoch, start, stop, self._state_for), epoch, start, stop))
             self.state = weighted_mean(list(self._with_own_states(updates)), self.layout, self.state)
             self.round_seconds.append(time.perf_counter() - began)
             self.step_seconds.append(updates.seconds / (stop - start))
@@ -194,6 +201,20 @@ class _Driver:
 
     def _state_for(self, shard: int) -> State:
         return start_state(self.state, self.own.get(shard), self.fresh, self.layout, self.schedule.optimizer_state)
+
+    def _finite(self, updates: Iterator[Update], epoch: int, start: int, stop: int) -> Iterator[Update]:
+        """Counts updates that became NaN or infinite, which bring neither rows nor a state; or refuses them."""
+        for update in updates:
+            if update.non_finite is not None:
+                if self.schedule.non_finite == "error":
+                    raise FloatingPointError(
+                        f"Worker {update.shard} made {update.non_finite!r} NaN or infinite in round {self.rounds + 1} "
+                        f"(epoch {epoch + 1}, minibatches {start} to {stop - 1}). Expected: finite numbers. Lower the "
+                        "learning rate, clip gradients (clipnorm of the optimizer), or look for extreme values in the "
+                        'columns; nonFinite="skip" leaves such updates out and counts them.'
+                    )
+                self.non_finite[update.shard] += 1
+            yield update
 
     def _with_own_states(self, updates: _Totals) -> Iterator[tuple[State, int]]:
         for update in updates:
