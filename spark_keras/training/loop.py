@@ -5,14 +5,16 @@ from __future__ import annotations
 import statistics
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from spark_keras.training import callback_state
 from spark_keras.training import state as states
 from spark_keras.training.averaging import start_state, weighted_mean
+from spark_keras.training.checkpoint import Checkpoints, Position, Snapshot
 from spark_keras.training.progress import Progress
 from spark_keras.training.state import State
 from spark_keras.training.workers import Update, Workers
@@ -79,7 +81,7 @@ class _Clock:
     def lap(self, phase: str) -> float:
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
-        self.seconds[phase] += seconds
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
         return seconds
 
 
@@ -89,8 +91,11 @@ def train(
     schedule: Schedule,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
 ) -> Outcome:
     """Trains the driver's model: at each epoch's end, and when this returns, it holds the averaged state.
+
+    Goes on from the last of the checkpoints, if there is one.
 
     Keras callbacks run on the driver. `on_train_batch_end` runs after each round, as Keras itself does when
     `steps_per_execution` is above 1.
@@ -103,26 +108,37 @@ def train(
     )
     model.stop_training = False
     driver.run_callback(handlers.on_train_begin)
-    epoch = -1
-    for epoch in range(schedule.epochs):
-        driver.run_callback(handlers.on_epoch_begin, epoch)
+    keeper = _Keeper(driver, checkpoints, [*callbacks, history])
+    here = keeper.restore() or Position(0, 0)
+    results: dict[str, Any] = {}
+    while not here.finished:
+        epoch = here.epoch
+        if here.minibatch == 0:
+            driver.run_callback(handlers.on_epoch_begin, epoch)
         progress.epoch_begins(epoch)
-        results = driver.train_epoch(epoch, handlers)
+        results = driver.train_epoch(epoch, handlers, here.minibatch, keeper.keep)
         seconds = driver.clock.lap("train")
         if schedule.validation:
             results |= driver.evaluate()
             driver.clock.lap("evaluate")
         progress.epoch_ends(epoch, results, seconds)
         driver.run_callback(handlers.on_epoch_end, epoch, dict(results))
-        if model.stop_training:
-            break
-    driver.run_callback(handlers.on_train_end, dict(results) if epoch >= 0 else None)
+        here = Position(epoch + 1, 0, finished=epoch + 1 == schedule.epochs or model.stop_training)
+        keeper.keep(here)
+    results = results or {name: values[-1] for name, values in history.history.items()}
+    driver.run_callback(handlers.on_train_end, dict(results))
     states.write(model, driver.layout, driver.state)
     # Keras sorts the names; results have the loss first, as the model gives them.
     names = [*results, *(name for name in history.history if name not in results)]
     in_order = {name: history.history[name] for name in names if name in history.history}
     return Outcome(
-        in_order, epoch + 1, driver.rounds, driver.kernel, driver.clock.seconds, driver.measured(), driver.non_finite
+        history=in_order,
+        epochs=here.epoch,
+        rounds=driver.rounds,
+        kernel=driver.kernel,
+        seconds=driver.clock.seconds,
+        measured=driver.measured(),
+        non_finite=driver.non_finite,
     )
 
 
@@ -142,6 +158,7 @@ class _Driver:
         self.clock = _Clock()
         self.rounds = 0
         self.kernel = "none"
+        self.metrics: np.ndarray = np.zeros(0)
         # Seconds of each of an epoch's rounds, and of a minibatch on its slowest worker.
         self.round_seconds: list[float] = []
         self.step_seconds: list[float] = []
@@ -159,12 +176,18 @@ class _Driver:
         self.state = states.read(self.model, self.layout)
         self.clock.lap("callbacks")
 
-    def train_epoch(self, epoch: int, handlers: Any) -> dict[str, float]:
-        metrics: Any = 0.0
+    def train_epoch(
+        self, epoch: int, handlers: Any, begin: int, after_round: Callable[[Position], None]
+    ) -> dict[str, float]:
+        """Trains an epoch from minibatch `begin` on."""
         results: dict[str, float] = {}
         shown = time.monotonic()
         self.round_seconds, self.step_seconds = [], []
+        if begin == 0:
+            self.metrics = np.zeros(0)
         for start, stop in self.schedule.rounds():
+            if start < begin:
+                continue
             if self.batch_hooks:
                 self.run_callback(handlers.on_train_batch_begin, start)
             began = time.perf_counter()
@@ -173,18 +196,20 @@ class _Driver:
             self.round_seconds.append(time.perf_counter() - began)
             self.step_seconds.append(updates.seconds / (stop - start))
             self.rounds += 1
-            metrics = metrics + updates.metrics
+            self.metrics = updates.metrics if len(self.metrics) == 0 else self.metrics + updates.metrics
             self.kernel = updates.kernel or self.kernel
             self.progress.round_ends(updates.rows)
             if self.batch_hooks:
-                results = states.metric_results(self.model, metrics)
+                results = states.metric_results(self.model, self.metrics)
                 self.run_callback(handlers.on_train_batch_end, stop - 1, dict(results))
                 if self.model.stop_training:
                     return results
+            if stop < self.schedule.minibatches:
+                after_round(Position(epoch, stop))
             if time.monotonic() - shown > 0.5:
                 shown = time.monotonic()
-                self.progress.show(states.metric_results(self.model, metrics))
-        return states.metric_results(self.model, metrics)
+                self.progress.show(states.metric_results(self.model, self.metrics))
+        return states.metric_results(self.model, self.metrics)
 
     def evaluate(self) -> dict[str, float]:
         results = states.metric_results(self.model, total_metrics(self.workers.evaluate(self.state)))
@@ -224,6 +249,44 @@ class _Driver:
                 state = State(np.array(state.values[:]), np.array(state.integers))
                 self.own[update.shard] = state
             yield state, update.rows
+
+
+class _Keeper:
+    """Writes the fit into checkpoints, and puts it back into what the last one tells."""
+
+    def __init__(self, driver: _Driver, checkpoints: Checkpoints | None, callbacks: Sequence[Any]):
+        self._driver, self._checkpoints, self._callbacks = driver, checkpoints, callbacks
+
+    def keep(self, position: Position) -> None:
+        if self._checkpoints is None or not self._checkpoints.due(position):
+            return
+        driver = self._driver
+        arrays: callback_state.Arrays = {}
+        self._checkpoints.write(
+            Snapshot(
+                position=position,
+                state=driver.state,
+                own=driver.own,
+                metrics=driver.metrics,
+                rounds=driver.rounds,
+                non_finite=driver.non_finite,
+                kernel=driver.workers.kernel,
+                ran=driver.kernel,
+                callbacks=callback_state.read(self._callbacks, arrays),
+                arrays=arrays,
+            )
+        )
+        driver.clock.lap("checkpoint")
+
+    def restore(self) -> Position | None:
+        snapshot = self._checkpoints and self._checkpoints.snapshot
+        if snapshot is None:
+            return None
+        driver = self._driver
+        driver.state, driver.own, driver.metrics = snapshot.state, snapshot.own, snapshot.metrics
+        driver.rounds, driver.non_finite, driver.kernel = snapshot.rounds, snapshot.non_finite, snapshot.ran
+        callback_state.write(self._callbacks, snapshot.callbacks, snapshot.arrays)
+        return snapshot.position
 
 
 class _Totals:

@@ -24,7 +24,7 @@ class KerasTrainingSummary:
         rounds: averagings in the whole fit.
         kernel: how rounds were compiled: "xla" or "graph" on TensorFlow, "scan" or "jit" on JAX, or "steps".
         seconds: wall-clock time by phase: "start" (job, rows, imports, model), "train", "evaluate", "callbacks",
-            "total".
+            "checkpoint" where some were written, "total".
         shardStorage: where each worker kept its rows, "memory" or "file"; empty for a fit that did not tell.
         plan: what was expected beside what it took; empty for a fit that did not tell. "planned" has the fields of
             the plan that `explainPlan` prints, "measured" the same three figures: "stepMilliseconds" (a minibatch on

@@ -36,7 +36,13 @@ class Update(NamedTuple):
 
 
 class Workers(Protocol):
-    """The seam between the training loop and the way in which rounds reach the rows."""
+    """The seam between the training loop and the way in which rounds reach the rows.
+
+    Attributes:
+        kernel: how rounds are compiled.
+    """
+
+    kernel: str
 
     def train(self, epoch: int, start: int, stop: int, states: Callable[[int], State]) -> Iterator[Update]:
         """Trains minibatches `start` to `stop` of an epoch; yields the updates in shard order."""
