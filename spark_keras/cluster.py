@@ -307,9 +307,8 @@ def place_file(spark: Any, local: str, folder: str, name: str, unfinished: str) 
 def fetch_file(spark: Any, path: str, local: str) -> None:
     """Copies a file of any file system that Spark reaches."""
     file_system, source = _hadoop_path(spark, path)
-    file_system.copyToLocalFile(
-        False, source, spark.sparkContext._jvm.org.apache.hadoop.fs.Path(f"file://{local}"), True
-    )
+    target = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(f"file://{local}")
+    file_system.copyToLocalFile(False, source, target, True)
 
 
 def delete_file(spark: Any, path: str) -> None:
