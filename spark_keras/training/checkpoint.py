@@ -1,7 +1,8 @@
 """Checkpoints: all that a fit needs to go on to the same bits in another driver.
 
-A checkpoint is one file, `checkpoint-<number>-<SHA-256 of its content>.npz`: numpy arrays, and JSON that describes them.
-It gets this name when it is complete, and its content must have the sum that the name tells. Nothing in it is unpickled.
+A checkpoint is one file, `checkpoint-<number>-<SHA-256 of its content>.npz`: numpy arrays, and JSON that describes
+them. It gets this name when it is complete, and its content must have the sum that the name tells. Nothing in it is
+unpickled.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ FORMAT = 1
 KEPT = 2
 
 _FILE = re.compile(r"checkpoint-(\d{8})-([0-9a-f]{64})\.npz")
+_OF_CALLBACKS = "callbacks "
 _UNFINISHED = re.compile(r"\.?_?checkpoint-.*\.unfinished")
 
 
@@ -129,8 +131,8 @@ class Checkpoints:
             other = [str(worker) for worker, (one, two) in enumerate(zip(rows, before)) if one != two]
             if other:
                 raise self._refusal(
-                    f"rows of worker{'s'[: len(other) > 1]} {', '.join(other)} (another content, or dealt out otherwise "
-                    "because the DataFrame has other partitions)"
+                    f"rows of worker{'s'[: len(other) > 1]} {', '.join(other)} (another content, or dealt out "
+                    "otherwise because the DataFrame has other partitions)"
                 )
             self.snapshot, self._found = snapshot, None
         return self.snapshot
@@ -189,9 +191,9 @@ class Checkpoints:
 
     def _refusal(self, different: str) -> ValueError:
         return ValueError(
-            f"Param `checkpointDir` holds a checkpoint of another fit. Received: {self._folder!r}, whose last checkpoint "
-            f"differs in: {different}. Expected: the same model with the same initial weights, rows and Params, to go on; "
-            "or another folder. Delete this one to start anew."
+            f"Param `checkpointDir` holds a checkpoint of another fit. Received: {self._folder!r}, whose last "
+            f"checkpoint differs in: {different}. Expected: the same model with the same initial weights, rows and "
+            "Params, to go on; or another folder. Delete this one to start anew."
         )
 
 
@@ -266,7 +268,7 @@ def _described(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    arrays = {f"callbacks {key}": array for key, array in snapshot.arrays.items()}
+    arrays = {f"{_OF_CALLBACKS}{key}": array for key, array in snapshot.arrays.items()}
     arrays |= {"values": snapshot.state.values, "integers": snapshot.state.integers, "metrics": snapshot.metrics}
     for shard, state in snapshot.own.items():
         arrays |= {f"values {shard}": state.values, f"integers {shard}": state.integers}
@@ -274,6 +276,7 @@ def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
 
 
 def _snapshot(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> Snapshot:
+    of_callbacks = {name: array for name, array in arrays.items() if name.startswith(_OF_CALLBACKS)}
     return Snapshot(
         position=Position(*described["position"]),
         state=State(arrays["values"], arrays["integers"]),
@@ -284,9 +287,7 @@ def _snapshot(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> Snaps
         kernel=described["kernel"],
         ran=described["ran"],
         callbacks=described["callbacks"],
-        arrays={
-            name.removeprefix("callbacks "): array for name, array in arrays.items() if name.startswith("callbacks ")
-        },
+        arrays={name.removeprefix(_OF_CALLBACKS): array for name, array in of_callbacks.items()},
     )
 
 
