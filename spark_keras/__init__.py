@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from spark_keras.estimator import KerasClassifier, KerasEstimator, KerasRegressor
     from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel, KerasTransformer
     from spark_keras.training.summary import KerasTrainingSummary
-    from spark_keras.training.workers import WorkerError
+    from spark_keras.training.supervision import WorkerError
 
 __all__ = [
     "KerasClassificationModel",
@@ -32,7 +32,7 @@ _MODULES = {
     "KerasRegressor": "spark_keras.estimator",
     "KerasTrainingSummary": "spark_keras.training.summary",
     "KerasTransformer": "spark_keras.model",
-    "WorkerError": "spark_keras.training.workers",
+    "WorkerError": "spark_keras.training.supervision",
 }
 
 

@@ -275,10 +275,16 @@ class SupervisedJob:
         cluster.end_task(self._spark, attempt.number, reason)
 
     def _forget(self, attempt: Attempt, died: bool) -> None:
+        shard = attempt.shard
+        stood_by = self._attempts.active.get(shard, attempt) is not attempt
+        replacement = self._attempts.removed(attempt, died)
         if died:
-            logger.info("%s: worker %d is gone", self._description, attempt.shard)
-        if self._attempts.removed(attempt, died) is not None:
-            self._ready(attempt.shard)
+            logger.info("%s: worker %d is gone", self._description, shard)
+        if died and not stood_by and self._attempts.of(shard):
+            # Else it counts when Spark starts another one, for Spark also ends tasks that others have brought down.
+            self._count_failure(shard, "its process died")
+        if replacement is not None:
+            self._ready(shard)
 
     def _count_failure(self, shard: int, reason: str) -> None:
         self._attempts.failures[shard] += 1
