@@ -40,6 +40,7 @@ class Attempt:
         peer: where it is addressed; another one when it has joined.
         memory: what it shares with the driver.
         joined: whether it has loaded its rows.
+        where: its process, for people.
         heard: when it gave its last sign of life, in seconds of waiting.
     """
 
@@ -48,6 +49,7 @@ class Attempt:
     peer: wire.Peer
     memory: SharedMemory | None = None
     joined: bool = False
+    where: str = "process unknown"
     heard: float = 0.0
 
 

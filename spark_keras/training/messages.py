@@ -22,7 +22,7 @@ DTYPES = {name: np.dtype(name).itemsize for name in ("float32", "float64", "int6
 # What workers say, and what the driver relies on in it. A number here is an integer, and not negative.
 _WORKER = {"shard": int, "attempt": int, "submission": int}
 FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "start": _WORKER,
+    "start": {**_WORKER, "host": str, "pid": int},
     "loading": {},
     "error": {**_WORKER, "invalid_data": bool, "transient": bool, "message": str, "traceback": str},
     "join": {

@@ -158,8 +158,11 @@ class SupervisedJob:
             self._answered(sender, header, buffers)
 
     def _start(self, peer: wire.Peer, header: dict[str, Any]) -> None:
-        if self._attempts.find(header["shard"], header["attempt"]) is None:
-            self._begin(peer, header)
+        where = f"process {header['pid']} on {header['host']}"
+        logger.info("%s: worker %d starts as %s", self._description, header["shard"], where)
+        attempt = self._attempts.find(header["shard"], header["attempt"]) or self._begin(peer, header)
+        if attempt is not None:
+            attempt.where = where
 
     def _begin(self, peer: wire.Peer, header: dict[str, Any]) -> Attempt | None:
         if header["attempt"] in self._attempts.ended:
@@ -232,8 +235,8 @@ class SupervisedJob:
             self._stalled[attempt.number] = self._waited + self.STALL_AGAIN_SECONDS
             began = time.strftime("%H:%M:%S", time.localtime(time.time() - silent))
             logger.warning(
-                "%s: worker %d has been silent since %s (%.0f s) while %s",
-                *(self._description, attempt.shard, began, silent, doing),
+                "%s: worker %d (%s) has been silent since %s (%.0f s) while %s",
+                *(self._description, attempt.shard, attempt.where, began, silent, doing),
             )
 
     def _check_slots(self) -> None:
@@ -268,7 +271,8 @@ class SupervisedJob:
 
     def _give_up(self, attempt: Attempt, reason: str) -> None:
         """Ends a worker that is there, and of no use."""
-        logger.warning("%s: worker %d %s; it is replaced", self._description, attempt.shard, reason)
+        told = f"{self._description}: worker {attempt.shard} ({attempt.where})"
+        logger.warning("%s %s; it is replaced", told, reason)
         self._server.drop(attempt.peer)
         self._forget(attempt, died=False)
         self._count_failure(attempt.shard, f"it {reason}")
@@ -300,7 +304,7 @@ class SupervisedJob:
     def _fail(self, peer: wire.Peer, header: dict[str, Any]) -> None:
         """A worker's own account of its failure."""
         shard = header["shard"]
-        attempt = self._attempts.find(shard, header["attempt"])
+        attempt = self._attempts.find(shard, header["attempt"]) or self._begin(peer, header)
         if attempt is None or (shard in self._attempts.active and self._attempts.active[shard] is not attempt):
             return  # one that was given up, or a duplicate
         self._attempts.said[shard] = header["traceback"]

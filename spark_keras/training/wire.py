@@ -219,7 +219,9 @@ class Server:
         elif not peer.closed:
             try:
                 _write(peer, frames)
-            except OSError:  # it has gone, or does not read; Spark will say so, or the time
+            except ConnectionError:
+                pass  # it has gone; its last words may still be there to be read
+            except OSError:  # it does not read, and half a message is on its way
                 self.drop(peer)
 
     def _sent(self, peer: bytes, frames: list[Any], flags: int = 0) -> bool:

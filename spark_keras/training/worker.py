@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import platform
 import threading
 import time
 import traceback
@@ -86,6 +87,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     spark_task = TaskContext.get()
     shard_index = spark_task.partitionId()
     identity = {"shard": shard_index, "attempt": spark_task.taskAttemptId(), "submission": task.submission}
+    process = {"host": platform.node(), "pid": os.getpid()}
     warning = executor.prepare(task.settings)
     # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
     importing = threading.Thread(target=__import__, args=("keras",), daemon=True)
@@ -93,7 +95,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     line = shard = None
     greeting = wire.connect(task.endpoint, 0)
     try:
-        greeting.send({"type": "start", **identity})
+        greeting.send({"type": "start", **identity, **process})
         signs = _Signs(greeting, {"type": "loading"})
         started = time.perf_counter()
         shard = shards.load(signs.among(batches), task.columns, task.max_shard_memory or default_max_memory(task))

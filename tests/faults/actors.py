@@ -35,7 +35,7 @@ class Actor:
         self.greeting, self.line = wire.connect(task.endpoint, 0), wire.connect(task.endpoint, size)
         self._lines = [self.greeting, self.line]
         if greet:
-            self.greeting.send({"type": "start", **self.identity})
+            self.greeting.send({"type": "start", **self.identity, "host": "here", "pid": 1})
 
     def join(self, digest="the rows", **changed):
         said = {"rows": ROWS, "validation_rows": ROWS, "skipped": {}, "storage": "memory", "bytes": 8, "digest": digest}

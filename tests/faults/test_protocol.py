@@ -21,7 +21,7 @@ quickly = settings(max_examples=250, deadline=None, suppress_health_check=list(H
 
 # What a worker sends, as the fuzzer's point of departure.
 VALID = [
-    {"type": "start", "shard": 0, "attempt": 1, "submission": 1},
+    {"type": "start", "shard": 0, "attempt": 1, "submission": 1, "host": "here", "pid": 1},
     {"type": "loading"},
     {"type": "progress", "ticket": 1},
     {"type": "done", "ticket": 1, "rows": 1, "seconds": 0.1},

@@ -82,8 +82,8 @@ def test_a_silent_worker_is_reported_ended_and_replaced(monkeypatch, local, capl
         stage.actor(1).join().answer()
         assert_trained(result())
     told = [record.getMessage() for record in caplog.records]
-    assert any("worker 1 has been silent since" in each and "epoch 1" in each for each in told)
-    assert any("worker 1 gave no sign of life" in each for each in told)
+    assert any("worker 1 (process 1 on here) has been silent since" in each and "epoch 1" in each for each in told)
+    assert any("worker 1 (process 1 on here) gave no sign of life" in each for each in told)
     assert not any("worker 0" in each for each in told)
 
 
@@ -240,7 +240,7 @@ def test_workers_of_a_job_that_was_given_up_are_ignored(monkeypatch):
     with Stage(monkeypatch).playing() as stage:
         late = stage.actors[0][0]
         stage.workers._submit()
-        late.line.send({"type": "start", **late.identity})
+        late.line.send({"type": "start", **late.identity, "host": "here", "pid": 1})
         late.join()
         for shard in (0, 1):
             stage.actor(shard).join()
