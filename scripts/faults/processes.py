@@ -52,8 +52,8 @@ class Killer(keras.callbacks.Callback):
         log: knows the processes.
         draw: decides when and whom.
         kills: how many in a fit, whose last epoch waits for them.
-        every: seconds between two kills; None: a random time, half of them soon after a random round and the others soon
-            after the last kill, while the replacement starts, imports and loads.
+        every: seconds between two kills; None: a random time, half of them soon after a random round and the others
+            soon after the last kill, while the replacement starts, imports and loads.
         executor_share: of the kills hit an executor, with all that is in it.
     """
 
