@@ -215,7 +215,8 @@ class HasFaultTolerance(Params):
         Params._dummy(),
         "nonFinite",
         'what happens when a worker\'s round makes a variable NaN or infinite: "error" ends the fit and names worker, '
-        'round and variable; "skip" leaves this update out of the average and counts it in the summary',
+        'round and variable; "skip" leaves this update out of the average and counts it in the summary. With '
+        "keras.callbacks.TerminateOnNaN among the callbacks, that one decides",
         converters.one_of("nonFinite", "error", "skip"),
     )  # type: ignore[arg-type]
 

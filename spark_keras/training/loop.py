@@ -163,6 +163,8 @@ class _Driver:
         self.round_seconds: list[float] = []
         self.step_seconds: list[float] = []
         self.callbacks = callbacks
+        # Keras' own answer to the question goes before ours.
+        self.stops_on_nan = any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in callbacks)
         self.batch_hooks = any(_overrides_batch_hooks(callback) for callback in callbacks)
 
     def run_callback(self, hook: Any, *arguments: Any) -> None:
@@ -184,7 +186,7 @@ class _Driver:
         shown = time.monotonic()
         self.round_seconds, self.step_seconds = [], []
         if begin == 0:
-            self.metrics = np.zeros(0)
+            self.metrics = np.zeros_like(states.read_metrics(self.model))
         for start, stop in self.schedule.rounds():
             if start < begin:
                 continue
@@ -196,11 +198,12 @@ class _Driver:
             self.round_seconds.append(time.perf_counter() - began)
             self.step_seconds.append(updates.seconds / (stop - start))
             self.rounds += 1
-            self.metrics = updates.metrics if len(self.metrics) == 0 else self.metrics + updates.metrics
+            if updates.rows:
+                self.metrics = self.metrics + updates.metrics
             self.kernel = updates.kernel or self.kernel
             self.progress.round_ends(updates.rows)
             if self.batch_hooks:
-                results = states.metric_results(self.model, self.metrics)
+                results = self._results()
                 self.run_callback(handlers.on_train_batch_end, stop - 1, dict(results))
                 if self.model.stop_training:
                     return results
@@ -208,8 +211,13 @@ class _Driver:
                 after_round(Position(epoch, stop))
             if time.monotonic() - shown > 0.5:
                 shown = time.monotonic()
-                self.progress.show(states.metric_results(self.model, self.metrics))
-        return states.metric_results(self.model, self.metrics)
+                self.progress.show(self._results())
+        return self._results()
+
+    def _results(self) -> dict[str, float]:
+        """Of the epoch so far; NaN where all updates were left out."""
+        results = states.metric_results(self.model, self.metrics)
+        return results if self.metrics.any() else dict.fromkeys(results, float("nan"))
 
     def evaluate(self) -> dict[str, float]:
         results = states.metric_results(self.model, total_metrics(self.workers.evaluate(self.state)))
@@ -228,9 +236,9 @@ class _Driver:
         return start_state(self.state, self.own.get(shard), self.fresh, self.layout, self.schedule.optimizer_state)
 
     def _finite(self, updates: Iterator[Update], epoch: int, start: int, stop: int) -> Iterator[Update]:
-        """Counts updates that became NaN or infinite, which bring neither rows nor a state; or refuses them."""
+        """Leaves out and counts updates that became NaN or infinite; or refuses them."""
         for update in updates:
-            if update.non_finite is not None:
+            if update.non_finite is not None and not self.stops_on_nan:
                 if self.schedule.non_finite == "error":
                     raise FloatingPointError(
                         f"Worker {update.shard} made {update.non_finite!r} NaN or infinite in round {self.rounds + 1} "
@@ -239,6 +247,7 @@ class _Driver:
                         'columns; nonFinite="skip" leaves such updates out and counts them.'
                     )
                 self.non_finite[update.shard] += 1
+                update = update._replace(state=None, metrics=None, rows=0)
             yield update
 
     def _with_own_states(self, updates: _Totals) -> Iterator[tuple[State, int]]:

@@ -338,10 +338,7 @@ def _train(
         warnings += [warning] if warning else []
         signs.give()
     answer = {"rows": rows, "kernel": name, "warning": " ".join(warnings) or None}
-    non_finite = non_finite_variable(replica.layout, start, state)
-    if non_finite is not None:
-        # Nobody could use it.
-        return {**answer, "rows": 0, "non_finite": non_finite}, []
+    answer["non_finite"] = non_finite_variable(replica.layout, start, state)
     return answer, [*state, metrics] if rows else []
 
 

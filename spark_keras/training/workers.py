@@ -23,7 +23,7 @@ class Update(NamedTuple):
     """A worker's answer: the state after the round (None for an evaluation or no rows), metric states, rows.
 
     The state is the worker's own memory, or still with the worker: valid until the next request. Where a variable has
-    become NaN or infinite, that variable's name comes instead of a state.
+    become NaN or infinite, `non_finite` is its name.
     """
 
     shard: int
