@@ -39,17 +39,16 @@ def job(master: str, epochs: int, checkpoints: str) -> None:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = SparkSession.builder.master(master).config("spark.ui.enabled", "false").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    df = spark.range(600).selectExpr(
-        "array(id % 7, id % 5, id % 3, 1) AS features", "int((id % 7 + id % 5) / 4) AS label"
-    )
+    columns = ["array(id % 7, id % 5, id % 3, 1) AS features", "int((id % 7 + id % 5) / 4) AS label"]
+    df = spark.range(600).selectExpr(*columns)
     estimator = KerasClassifier(
         modelFn=build,
         epochs=epochs,
         batchSize=16,
         numWorkers=2,
+        checkpointDir=checkpoints,
         callbacks=[Told()],
         verbose=0,
-        checkpointDir=checkpoints,
     )
     fitted = estimator.fit(df)
     weights = b"".join(weight.tobytes() for weight in fitted.toKeras().get_weights())
