@@ -46,9 +46,9 @@ def job(master: str, epochs: int, checkpoints: str) -> None:
         epochs=epochs,
         batchSize=16,
         numWorkers=2,
-        checkpointDir=checkpoints,
         callbacks=[Told()],
         verbose=0,
+        checkpointDir=checkpoints,
     )
     fitted = estimator.fit(df)
     weights = b"".join(weight.tobytes() for weight in fitted.toKeras().get_weights())

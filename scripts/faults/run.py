@@ -28,13 +28,13 @@ FIGURES, PAGE = DOCS / "reliability.json", DOCS / "reliability.md"
 CAMPAIGNS: dict[str, tuple[str, Callable[[], dict[str, Any]], Callable[[], dict[str, Any]]]] = {
     "cluster": (
         "processes killed on `local-cluster[2,1]`",
-        lambda: campaigns.kills(fits.CLUSTER, 10, 4, 0.3),
-        lambda: campaigns.kills(fits.CLUSTER, 1, 2, 0.5),
+        lambda: campaigns.kills(fits.session(fits.CLUSTER), 10, 4, 0.3),
+        lambda: campaigns.kills(fits.session(fits.CLUSTER), 1, 2, 0.5),
     ),
     "local": (
         "processes killed on `local[2]`",
-        lambda: campaigns.kills(fits.LOCAL, 10, 1, 0.0),
-        lambda: campaigns.kills(fits.LOCAL, 1, 1, 0.0),
+        lambda: campaigns.kills(fits.session(fits.LOCAL), 10, 1, 0.0),
+        lambda: campaigns.kills(fits.session(fits.LOCAL), 1, 1, 0.0),
     ),
     "driver": (
         "driver killed, checkpoints by epochs",
@@ -48,13 +48,13 @@ CAMPAIGNS: dict[str, tuple[str, Callable[[], dict[str, Any]], Callable[[], dict[
     ),
     "cancelled": (
         "fits interrupted on `local[2]`",
-        lambda: campaigns.cancelled(fits.LOCAL, 50, 20),
-        lambda: campaigns.cancelled(fits.LOCAL, 4, 2),
+        lambda: campaigns.cancelled(fits.session(fits.LOCAL), 50, 20),
+        lambda: campaigns.cancelled(fits.session(fits.LOCAL), 4, 2),
     ),
     "soak": (
         "soak on `local-cluster[2,1]`",
-        lambda: campaigns.soak(fits.CLUSTER, 600, 10),
-        lambda: campaigns.soak(fits.CLUSTER, 30, 10),
+        lambda: campaigns.soak(fits.session(fits.CLUSTER), 600, 10),
+        lambda: campaigns.soak(fits.session(fits.CLUSTER), 30, 10),
     ),
 }
 
