@@ -71,7 +71,7 @@ def test_a_fit_goes_on_to_the_same_bits(rows, tmp_path, interval, optimizer_stat
     expected = estimator(callbacks=[*stateful(), Crash(0)], optimizerState=optimizer_state).fit(rows)
     folder = str(tmp_path / "checkpoints")
     settings = {"checkpointDir": folder, "checkpointInterval": interval, "optimizerState": optimizer_state}
-    for rounds in (3, 5, 4):  # each of them stops within an epoch
+    for rounds in (4, 5, 4):  # three make an epoch
         with pytest.raises(KeyboardInterrupt):
             estimator(callbacks=[*stateful(), Crash(rounds)], **settings).fit(rows)
         assert len(files(folder)) <= 2

@@ -1,4 +1,4 @@
-"""Small campaigns: what is killed, hangs or is cancelled changes no bit and leaves nothing. The large ones are a script."""
+"""Small campaigns: what is killed, hangs or is cancelled changes no bit and leaves nothing. Large ones are a script."""
 
 from __future__ import annotations
 
