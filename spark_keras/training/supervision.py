@@ -221,7 +221,7 @@ class SupervisedJob:
         self._check_slots()
 
     def _check_silence(self, attempt: Attempt) -> None:
-        limit, doing = self._limits.join_seconds, "loading its rows"
+        limit, doing = self._limits.join_seconds, "importing Keras and loading its rows"
         since = attempt.heard
         if attempt.joined:
             if attempt is not self._attempts.active.get(attempt.shard) or not self._owes(attempt.shard):
