@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 from pathlib import Path
+from time import sleep
 
 import keras
 import psutil
@@ -21,7 +22,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from faults import campaigns, fits, page  # noqa: E402
 from faults.processes import Killer, Log  # noqa: E402
 
-from spark_keras import WorkerError  # noqa: E402
+from spark_keras import KerasRegressor, WorkerError, cluster  # noqa: E402
 
 
 @pytest.mark.slow
@@ -75,6 +76,25 @@ def test_after_the_last_failure_the_fit_fails_and_names_the_round(spark):
     log = Log()
     with pytest.raises(WorkerError, match=r"failed 1 times in a row.*of epoch 2\."):
         fits.estimator(callbacks=[KillAll()], maxFailures=1).fit(fits.rows(spark))
+
+
+@pytest.mark.slow
+def test_a_fit_that_gets_no_slot_says_so_in_time(spark):
+    job = cluster.Job(
+        spark, "busy", "holds all slots", spark.range(2).repartition(2).rdd.map(lambda _: sleep(60)).count
+    )
+    try:
+        while not job.activity()[1]:
+            sleep(0.1)
+        model = keras.Sequential([keras.Input(()), keras.layers.Reshape((1,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        rows = spark.range(10).selectExpr("cast(id as float) AS x", "cast(id as float) AS y")
+        estimator = KerasRegressor(model=model, featuresCol="x", labelCol="y", numWorkers=2, joinTimeout=2.0)
+        with pytest.raises(WorkerError, match=r"no slot came free within 2 s for 2 of 2 workers \(0, 1\)"):
+            estimator.fit(rows)
+    finally:
+        job.cancel()
+        job.join(30)
 
 
 @pytest.mark.slow
