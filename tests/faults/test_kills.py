@@ -80,8 +80,9 @@ def test_after_the_last_failure_the_fit_fails_and_names_the_round(spark):
 
 @pytest.mark.slow
 def test_a_fit_that_gets_no_slot_says_so_in_time(spark):
+    sleep_in_tasks = "java_method('java.lang.Thread', 'sleep', 15000L)"
     job = cluster.Job(
-        spark, "busy", "holds all slots", spark.range(2).repartition(2).rdd.map(lambda _: sleep(60)).count
+        spark, "busy", "holds all slots", spark.range(2).repartition(2).selectExpr(sleep_in_tasks).collect
     )
     try:
         while not job.activity()[1]:
