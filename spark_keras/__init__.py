@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from spark_keras.estimator import KerasClassifier, KerasEstimator, KerasRegressor
     from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel, KerasTransformer
     from spark_keras.training.summary import KerasTrainingSummary
-    from spark_keras.training.workers import WorkerError
+    from spark_keras.training.supervision import WorkerError
 
 __all__ = [
     "DataFrameAnalysis",
@@ -49,7 +49,7 @@ _MODULES = {
     "KerasTransformer": "spark_keras.model",
     "TensorAnalysis": "spark_keras.analysis.tensor_shapes",
     "TensorAnalyzer": "spark_keras.analysis.tensor_shapes",
-    "WorkerError": "spark_keras.training.workers",
+    "WorkerError": "spark_keras.training.supervision",
     "printTensorSchema": "spark_keras.analysis.tensor_shapes",
 }
 
