@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spark_keras.estimator import KerasClassifier, KerasEstimator, KerasRegressor
+    from spark_keras.evaluation.classification import ClassificationEvaluation
+    from spark_keras.evaluation.regression import RegressionEvaluation
     from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel, KerasTransformer
     from spark_keras.training.summary import KerasTrainingSummary
     from spark_keras.training.workers import WorkerError
 
 __all__ = [
+    "ClassificationEvaluation",
     "KerasClassificationModel",
     "KerasClassifier",
     "KerasEstimator",
@@ -20,10 +23,12 @@ __all__ = [
     "KerasRegressor",
     "KerasTrainingSummary",
     "KerasTransformer",
+    "RegressionEvaluation",
     "WorkerError",
 ]
 
 _MODULES = {
+    "ClassificationEvaluation": "spark_keras.evaluation.classification",
     "KerasClassificationModel": "spark_keras.model",
     "KerasClassifier": "spark_keras.estimator",
     "KerasEstimator": "spark_keras.estimator",
@@ -32,6 +37,7 @@ _MODULES = {
     "KerasRegressor": "spark_keras.estimator",
     "KerasTrainingSummary": "spark_keras.training.summary",
     "KerasTransformer": "spark_keras.model",
+    "RegressionEvaluation": "spark_keras.evaluation.regression",
     "WorkerError": "spark_keras.training.workers",
 }
 

@@ -15,6 +15,7 @@ import keras
 
 from spark_keras import cluster, columns, params, tensors
 from spark_keras.archive import KerasArchive, seeded
+from spark_keras.evaluation import summable
 from spark_keras.executor import ProcessSettings
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.training import kernel, loop, shard_file, wire
@@ -84,6 +85,7 @@ class Trained(
         spec, outputs = tensors.training_columns(dataset, self, model, self._classifies)
         self._check_outputs(outputs)
         states.build(model, spec.sample())
+        summable.refuse_not_summable(model, spec, outputs)
         task = WorkerTask(
             endpoint=wire.Endpoint(""),  # known when the fit's own socket is open
             settings=ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects()),

@@ -99,11 +99,11 @@ def read(model: keras.Model, layout: Layout) -> State:
     integers = np.empty(layout.sizes[1], "int64")
     for entry, variable in zip(layout.entries, variables(model)):
         vector = integers if entry.integer else values
-        vector[entry.start : entry.stop] = _numpy(variable.value).reshape(-1)
+        vector[entry.start : entry.stop] = to_numpy(variable.value).reshape(-1)
     return State(values, integers)
 
 
-def _numpy(value: Any) -> np.ndarray:
+def to_numpy(value: Any) -> np.ndarray:
     if keras.backend.backend() == "tensorflow" and hasattr(value, "numpy"):
         return value.numpy()  # Keras' own way warns with numpy 2.4
     return np.asarray(keras.ops.convert_to_numpy(value))
@@ -124,7 +124,7 @@ def weights_have_changed(model: keras.Model) -> None:
 
 def derived_from_weights(model: keras.Model) -> list[np.ndarray]:
     """What those layers compute with."""
-    return [_numpy(value) for layer in normalizations(model) for value in (layer.mean, layer.variance)]
+    return [to_numpy(value) for layer in normalizations(model) for value in (layer.mean, layer.variance)]
 
 
 def normalizations(model: keras.Model) -> list[keras.layers.Normalization]:
@@ -133,7 +133,7 @@ def normalizations(model: keras.Model) -> list[keras.layers.Normalization]:
 
 def read_metrics(model: keras.Model) -> np.ndarray:
     """The states of all metrics, the loss included, as one float64 vector."""
-    parts = [_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
+    parts = [to_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
     return np.concatenate(parts).astype("float64") if parts else np.empty(0)
 
 
@@ -158,7 +158,7 @@ def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
             flat.update(value)
         else:
             flat[name] = value
-    return {name: float(value) if np.ndim(value) == 0 else _numpy(value).tolist() for name, value in flat.items()}
+    return {name: float(value) if np.ndim(value) == 0 else to_numpy(value).tolist() for name, value in flat.items()}
 
 
 def seed_variables(model: keras.Model) -> list[Any]:
