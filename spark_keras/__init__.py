@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spark_keras.early_stopping import EarlyStopping, EarlyStoppingModel, EarlyStoppingResult
     from spark_keras.estimator import KerasClassifier, KerasEstimator, KerasRegressor
     from spark_keras.evaluation.classification import ClassificationEvaluation
     from spark_keras.evaluation.regression import RegressionEvaluation
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClassificationEvaluation",
+    "EarlyStopping",
+    "EarlyStoppingModel",
+    "EarlyStoppingResult",
     "KerasClassificationModel",
     "KerasClassifier",
     "KerasEstimator",
@@ -29,6 +33,9 @@ __all__ = [
 
 _MODULES = {
     "ClassificationEvaluation": "spark_keras.evaluation.classification",
+    "EarlyStopping": "spark_keras.early_stopping",
+    "EarlyStoppingModel": "spark_keras.early_stopping",
+    "EarlyStoppingResult": "spark_keras.early_stopping",
     "KerasClassificationModel": "spark_keras.model",
     "KerasClassifier": "spark_keras.estimator",
     "KerasEstimator": "spark_keras.estimator",

@@ -158,7 +158,8 @@ def test_metric_of_the_users_own_that_adds_up_is_summed_without_a_warning(spark,
 def test_fit_refuses_a_metric_whose_state_cannot_be_summed(spark, flights):
     model = network(1, None, "mse", [LargestError(), ErrorsAbove()])
     with pytest.raises(ValueError, match=r"Received: a model compiled with \['largest_error'\]. Expected: metrics"):
-        KerasRegressor(model=model, labelCol="delay").fit(flights[-1])
+        own = {"LargestError": LargestError, "ErrorsAbove": ErrorsAbove}
+        KerasRegressor(model=model, labelCol="delay", customObjects=own).fit(flights[-1])
 
 
 def test_every_metric_of_keras_has_a_state_that_adds_up(spark):
@@ -285,21 +286,14 @@ def test_losses_of_several_outputs_and_of_masked_sequences_are_those_of_keras(sp
 
 
 class OwnLoss(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.dense = keras.layers.Dense(1)
-
-    def call(self, x):
-        return self.dense(x)
-
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return keras.ops.max(keras.ops.abs(y_pred))
 
 
 def test_losses_that_are_no_means_over_rows_are_refused(spark, flights):
-    model = OwnLoss()
-    model.build((None, 6))
-    model.compile("sgd")
+    given = keras.Input((6,))
+    model = OwnLoss(given, keras.layers.Dense(1)(given))
+    model.compile("sgd", "mse")
     fitted = KerasModel(model=model)._set(labelCol="delay", customObjects={"OwnLoss": OwnLoss})
     with pytest.raises(ValueError, match="OwnLoss has a compute_loss or test_step of its own"):
         fitted.scoreExamples(flights[-1])
@@ -332,8 +326,8 @@ def test_report_on_two_classes_is_that_of_scikit_learn(spark, flights, late_mode
     for threshold, recall, fall_out in list(zip(curve.thresholds, curve.truePositiveRate, curve.falsePositiveRate))[
         ::97
     ]:
-        assert recall == pytest.approx((p[late == 1] >= threshold - 1e-7).mean(), abs=2e-4)
-        assert fall_out == pytest.approx((p[late == 0] >= threshold - 1e-7).mean(), abs=2e-4)
+        assert recall == pytest.approx((p[late == 1] >= threshold).mean(), abs=5e-4)
+        assert fall_out == pytest.approx((p[late == 0] >= threshold).mean(), abs=5e-4)
     shares, scores = calibration_curve(late, p, n_bins=10)
     full = curve.binCounts > 0
     np.testing.assert_allclose(curve.binShares[full], shares, atol=1e-3)

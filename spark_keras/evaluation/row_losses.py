@@ -5,7 +5,6 @@ Free of Keras at import time; see `spark_keras.executor`.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,18 +46,26 @@ def of_rows(model: Any, x: Any, y: Any, sample_weight: Any = None) -> np.ndarray
     if _has_mask(model, x):
         # Keras scales a mask by what it leaves of the whole batch, so that rows cannot be told apart afterwards.
         rows = len(keras.tree.flatten(x)[0])
-        parts = [keras.tree.map_structure(lambda a, i=i: a[i : i + 1], (x, y, sample_weight)) for i in range(rows)]
-        return np.array([float(model._compile_loss(y1, model(x1, training=False), w1)) for x1, y1, w1 in parts])
-    compiled = copy.copy(model._compile_loss)
+        given = (x, y) if sample_weight is None else (x, y, sample_weight)
+        parts = [keras.tree.map_structure(lambda a, i=i: a[i : i + 1], given) for i in range(rows)]
+        return np.array([float(model._compile_loss(y1, model(x1, training=False), *w1)) for x1, y1, *w1 in parts])
+    compiled = _duplicate(model._compile_loss)
     compiled._flat_losses = [each._replace(loss=_by_row(each.loss)) for each in compiled._flat_losses]
     losses = compiled.call(y, model.predict_on_batch(x), sample_weight)
     return state.to_numpy(losses).astype("float64")
 
 
+def _duplicate(loss: Any) -> Any:
+    """A shallow copy; that of the module copy would go by way of the loss's config."""
+    duplicate = object.__new__(type(loss))
+    duplicate.__dict__.update(vars(loss))
+    return duplicate
+
+
 def _by_row(loss: Any) -> Any:
     import keras
 
-    unreduced = copy.copy(loss)
+    unreduced = _duplicate(loss)
     unreduced.reduction = None
     total = loss.reduction == "sum"
     # This reduction divides by the weights, and a row's own weight is all there is.

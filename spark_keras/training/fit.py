@@ -8,8 +8,8 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import keras
 
@@ -36,6 +36,23 @@ class _Prepared(NamedTuple):
     model: keras.Model
     outputs: Any
     task: WorkerTask
+
+
+class Watcher(Protocol):
+    """A Keras callback that ends a fit: the last of its callbacks, asked between rounds, too.
+
+    Attributes:
+        validate_every: epochs from one validation to the next.
+    """
+
+    validate_every: int
+
+    def begins(self, model: keras.Model, held_out: Any, current: Callable[[], Any]) -> None:
+        """Before a job starts, with the built model, the rows that it is validated on (None: on none), and what makes
+        a fitted model of it as it is at the moment."""
+
+    def stop(self) -> bool:
+        """Whether the epoch ends after this round, and training with it; called often."""
 
 
 class Trained(
@@ -101,9 +118,14 @@ class Trained(
         )
         return _Prepared(model, outputs, task)
 
-    def _fit(self, dataset: Any) -> Any:
+    def _fit(self, dataset: Any, watcher: Watcher | None = None) -> Any:
         prepared = self._prepared(dataset)
         model, outputs, task = prepared
+        if watcher is not None:
+            held_out = None
+            if task.columns.validation:
+                held_out = dataset.where(tensors.held_out_rows(dataset, self, task.columns))
+            watcher.begins(model, held_out, lambda: self._fitted(dataset, model, None, outputs))
         count, spec, frequency = task.workers, task.columns, self.getAveragingFrequency()
         rows = tensors.shard_dataset(dataset, self, spec, count)
         description = f"{type(self).__name__} fit: {count} workers"
@@ -123,12 +145,15 @@ class Trained(
                 batch_size=self.getBatchSize(),
                 frequency=None if frequency == "epoch" else int(frequency),
                 optimizer_state=self.getOptimizerState(),
+                validate_every=1 if watcher is None else watcher.validate_every,
             )
             plan = self._plan(prepared, _counted_rows(shards), workers)
             workers.kernel = plan.kernel
             progress = Progress(self.getVerbose(), schedule.epochs, sum(schedule.rows))
             with contextlib.closing(progress):
-                outcome = loop.train(model, workers, schedule, callbacks, progress)
+                if watcher is not None:
+                    callbacks = [*callbacks, watcher]
+                outcome = loop.train(model, workers, schedule, callbacks, progress, watcher and watcher.stop)
         seconds |= outcome.seconds | {"total": time.perf_counter() - started}
         summary = KerasTrainingSummary(
             history=outcome.history,
@@ -171,7 +196,7 @@ class Trained(
             )
         return model, trusted
 
-    def _fitted(self, dataset: Any, model: keras.Model, summary: KerasTrainingSummary, outputs: Any) -> Any:
+    def _fitted(self, dataset: Any, model: keras.Model, summary: KerasTrainingSummary | None, outputs: Any) -> Any:
         fitted = self._make_model(dataset, KerasArchive.of(model), outputs)
         # batchSize means a minibatch here and a forward pass there.
         own = {self.getParam("batchSize"), self.getParam("model")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -28,6 +28,7 @@ class Schedule(NamedTuple):
         batch_size: rows per minibatch and worker.
         frequency: minibatches between two averagings; None for a whole epoch.
         optimizer_state: "average", "local" or "reset".
+        validate_every: epochs from one validation to the next; the last epoch has one, too.
     """
 
     epochs: int
@@ -36,11 +37,16 @@ class Schedule(NamedTuple):
     batch_size: int
     frequency: int | None
     optimizer_state: str
+    validate_every: int = 1
 
     @property
     def minibatches(self) -> int:
         """Minibatches per epoch of the largest shard."""
         return -(-max(self.rows) // self.batch_size)
+
+    def validates(self, epoch: int) -> bool:
+        """Whether an epoch (from 0 on) ends with a validation."""
+        return self.validation and ((epoch + 1) % self.validate_every == 0 or epoch + 1 == self.epochs)
 
     def rounds(self) -> Iterator[tuple[int, int]]:
         """(start, stop) of each round of an epoch, in minibatches. Every shard's last, short one is in one of them."""
@@ -85,14 +91,18 @@ def train(
     schedule: Schedule,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress,
+    stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Trains the driver's model: at each epoch's end, and when this returns, it holds the averaged state.
 
     Keras callbacks run on the driver. `on_train_batch_end` runs after each round, as Keras itself does when
     `steps_per_execution` is above 1.
+
+    Args:
+        stop: asked after each round; when it says so, the epoch ends there, and training with it.
     """
     _warn_of_hooks_that_never_run(callbacks)
-    driver = _Driver(model, workers, schedule, callbacks, progress)
+    driver = _Driver(model, workers, schedule, callbacks, progress, stop)
     history = keras.callbacks.History()
     handlers = keras.callbacks.CallbackList(
         [*callbacks, history], model=model, epochs=schedule.epochs, verbose=0, steps=len(list(schedule.rounds()))
@@ -105,7 +115,7 @@ def train(
         progress.epoch_begins(epoch)
         results = driver.train_epoch(epoch, handlers)
         seconds = driver.clock.lap("train")
-        if schedule.validation:
+        if schedule.validates(epoch):
             results |= driver.evaluate()
             driver.clock.lap("evaluate")
         progress.epoch_ends(epoch, results, seconds)
@@ -124,7 +134,13 @@ class _Driver:
     """The averaged state, and the steps of the story that read or change it."""
 
     def __init__(
-        self, model: keras.Model, workers: Workers, schedule: Schedule, callbacks: Sequence[Any], progress: Progress
+        self,
+        model: keras.Model,
+        workers: Workers,
+        schedule: Schedule,
+        callbacks: Sequence[Any],
+        progress: Progress,
+        stop: Callable[[], bool] | None,
     ):
         self.model, self.workers, self.schedule, self.progress = model, workers, schedule, progress
         self.layout = states.layout_of(model)
@@ -138,7 +154,7 @@ class _Driver:
         # Seconds of each of an epoch's rounds, and of a minibatch on its slowest worker.
         self.round_seconds: list[float] = []
         self.step_seconds: list[float] = []
-        self.callbacks = callbacks
+        self.callbacks, self.stop = callbacks, stop
         self.batch_hooks = any(_overrides_batch_hooks(callback) for callback in callbacks)
 
     def run_callback(self, hook: Any, *arguments: Any) -> None:
@@ -154,7 +170,6 @@ class _Driver:
 
     def train_epoch(self, epoch: int, handlers: Any) -> dict[str, float]:
         metrics: Any = 0.0
-        results: dict[str, float] = {}
         shown = time.monotonic()
         self.round_seconds, self.step_seconds = [], []
         for start, stop in self.schedule.rounds():
@@ -171,9 +186,11 @@ class _Driver:
             self.progress.round_ends(updates.rows)
             if self.batch_hooks:
                 results = states.metric_results(self.model, metrics)
-                self.run_callback(handlers.on_train_batch_end, stop - 1, dict(results))
-                if self.model.stop_training:
-                    return results
+                self.run_callback(handlers.on_train_batch_end, stop - 1, results)
+            if self.stop is not None and self.stop():
+                self.model.stop_training = True
+            if self.model.stop_training:
+                break
             if time.monotonic() - shown > 0.5:
                 shown = time.monotonic()
                 self.progress.show(states.metric_results(self.model, metrics))

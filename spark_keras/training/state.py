@@ -150,15 +150,13 @@ def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
             f"The workers' metrics have {len(states)} numbers, the driver's {start}: "
             "the model creates metrics in train_step that it does not create when it is built."
         )
-    results = model.get_metrics_result()
-    model.reset_metrics()
     flat = {}
-    for name, value in results.items():
-        if isinstance(value, dict):
-            flat.update(value)
-        else:
-            flat[name] = value
-    return {name: float(value) if np.ndim(value) == 0 else to_numpy(value).tolist() for name, value in flat.items()}
+    for name, value in model.get_metrics_result().items():
+        flat.update(value if isinstance(value, dict) else {name: value})
+    # Before the reset, because a result may be a variable itself.
+    arrays = {name: to_numpy(getattr(value, "value", value)) for name, value in flat.items()}
+    model.reset_metrics()
+    return {name: float(array) if array.ndim == 0 else array.tolist() for name, array in arrays.items()}
 
 
 def seed_variables(model: keras.Model) -> list[Any]:
