@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from spark_keras import EarlyStopping, EarlyStoppingModel, KerasClassifier, KerasRegressor
 from spark_keras.early_stopping import AllOf, Condition, MaxEpochs, MaxSeconds, NonFiniteScore, Progress, TargetScore
 from spark_keras.early_stopping.conditions import from_json, to_json
-from spark_keras.early_stopping.stopper import MemoryStore, Stopper
+from spark_keras.early_stopping.stopper import Stopper
 
 # --- decisions, without Spark --------------------------------------------------------------------------------------
 
@@ -61,7 +61,7 @@ def run(stopper, model, scores):
 
 def make(scores=(), mode="min", conditions=(), every=1, patience=None, min_delta=0.0, baseline=None, start=0):
     score = Scripted(scores, mode)
-    return Stopper(score, conditions, MemoryStore(), False, every, patience, min_delta, baseline, start)
+    return Stopper(score, conditions, None, False, every, patience, min_delta, baseline, start)
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
@@ -96,6 +96,29 @@ def test_the_model_at_the_end_is_that_of_the_best_epoch():
     assert (result.totalEpochs, result.bestEpoch, result.bestScore) == (5, 2, 1.0)
     assert float(model.layers[-1].bias.value.numpy()[0]) == 2.0
     assert result.scores == {1: 3.0, 2: 1.0, 3: 2.0, 4: 2.0, 5: 2.0}
+
+
+def test_plain_attributes_are_all_that_a_resumed_training_needs():
+    scores = [3.0, 1.0, 2.0, 1.5, 1.2, 1.1, 0.5]
+    whole = run(make(patience=4), tiny(), scores)
+    first, model = make(patience=4), tiny()
+    run(first, model, scores[:3])
+    resumed = make(patience=4)
+    resumed.begins(model, None, lambda: None)
+    resumed.set_params({"epochs": len(scores)})
+    resumed.on_train_begin()
+    for name in ("_scores", "_best_epoch", "_best", "_epoch", "_trained", "_seconds"):
+        setattr(resumed, name, getattr(first, name))
+    model.stop_training = False
+    for epoch in range(3, len(scores)):
+        resumed.on_epoch_begin(epoch)
+        resumed.on_epoch_end(epoch, {"val_loss": scores[epoch]})
+        if model.stop_training:
+            break
+    resumed.on_train_end()
+    for name in ("reason", "scores", "bestEpoch", "bestScore", "totalEpochs"):
+        assert getattr(resumed.result(), name) == getattr(whole, name)
+    assert float(model.layers[-1].bias.value.numpy()[0]) == 2.0
 
 
 def test_every_nth_epoch_is_scored_and_the_last_one_too():

@@ -22,7 +22,7 @@ from spark_keras.early_stopping.params import EarlyStoppingParams
 from spark_keras.early_stopping.persistence import NestedReadable, NestedWritable
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.early_stopping.scores import EvaluatorScore, FunctionScore, MonitorScore
-from spark_keras.early_stopping.stopper import MemoryStore, Stopper
+from spark_keras.early_stopping.stopper import Stopper
 from spark_keras.training import state as states
 
 
@@ -157,7 +157,7 @@ class EarlyStopping(Estimator, EarlyStoppingParams, NestedWritable, NestedReadab
         return Stopper(
             self._score(estimator),
             conditions,
-            _FileStore(spark, self.getModelDir(), estimator) if self.isSet("modelDir") else MemoryStore(),
+            _FileStore(spark, self.getModelDir(), estimator) if self.isSet("modelDir") else None,
             keep_last=self.getKeepLast(),
             every=self.getEvaluateEvery(),
             patience=patience,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 
 from spark_keras.early_stopping.conditions import Condition, NonFiniteScore, Progress
 from spark_keras.early_stopping.result import EarlyStoppingResult
@@ -34,7 +35,7 @@ class Score(Protocol):
 
 
 class Store(Protocol):
-    """Where the best model is kept until the end."""
+    """Where the best model is kept until the end, if not in memory."""
 
     def save(self, model: keras.Model) -> None:
         """Keeps the model as it is now, instead of what was kept before."""
@@ -43,27 +44,56 @@ class Store(Protocol):
         """Gives a model of the same architecture the state that was kept."""
 
 
-class MemoryStore:
-    """One state in the driver's memory."""
+class _Improvement:
+    """Keras' own early stopping, told the scores: which one is the best, and whether patience is exhausted.
 
-    def save(self, model: keras.Model) -> None:
-        self._layout = states.layout_of(model)
-        self._state = states.read(model, self._layout)
+    It holds no score that it cannot be told again, so that a resumed training makes a new one.
+    """
 
-    def restore(self, model: keras.Model) -> None:
-        states.write(model, self._layout, self._state)
+    def __init__(self, callback: keras.callbacks.EarlyStopping, model: keras.Model):
+        self._callback, self._told = callback, 0
+        callback.set_model(model)
+        callback.on_train_begin()
+        callback._set_monitor_op()  # Keras does so after the first epoch, when an error comes late
+
+    @property
+    def larger_is_better(self) -> bool:
+        return self._callback.monitor_op is keras.ops.greater
+
+    def tell(self, scores: Mapping[int, float]) -> tuple[bool, bool]:
+        """Whether the newest of the scores is the best one, and whether training ends for want of a better one."""
+        callback = self._callback
+        for epoch, score in list(scores.items())[self._told :]:
+            callback.best_epoch, callback.stopped_epoch = None, 0
+            # Keras would take a first NaN for the best score, which nothing improves.
+            if math.isfinite(score):
+                callback.on_epoch_end(epoch - 1, {callback.monitor: score})
+        self._told = len(scores)
+        return callback.best_epoch is not None, callback.stopped_epoch > 0
+
+
+class _Stopwatch:
+    """Seconds since it was last read."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def lap(self) -> float:
+        now = time.monotonic()
+        seconds, self._last = now - self._last, now
+        return seconds
 
 
 class Stopper(keras.callbacks.Callback):
     """Decides after each epoch and between rounds; at the end the driver's model is the best one.
 
-    What counts as an improvement, and when patience is exhausted, is Keras' own arithmetic: a
-    `keras.callbacks.EarlyStopping` is told the scores.
+    What counts as an improvement, and when patience is exhausted, is Keras' own arithmetic. All that must outlive the
+    driver is plain data in attributes, which checkpoints hold.
 
     Args:
         score: of an epoch.
         conditions: that end the training, beside patience.
-        store: where the best model is kept.
+        store: where the best model is kept; None: in an attribute.
         keep_last: whether `last` will be the fitted model of the end.
         every: epochs from one score to the next.
         patience: epochs without improvement, None for any number.
@@ -73,7 +103,7 @@ class Stopper(keras.callbacks.Callback):
         self,
         score: Score,
         conditions: Sequence[Condition],
-        store: Store,
+        store: Store | None,
         keep_last: bool,
         every: int,
         patience: int | None,
@@ -84,18 +114,22 @@ class Stopper(keras.callbacks.Callback):
         super().__init__()
         self.score, self.conditions, self.store = score, list(conditions), store
         self.keep_last, self.every, self.patience = keep_last, every, patience
+        # It counts scores, and patience is in epochs.
+        scores_without = sys.maxsize if patience is None else math.ceil(patience / every)
         self._keras = keras.callbacks.EarlyStopping(
             monitor=score.name,
             mode=score.mode,
-            # It counts scores, and patience is in epochs.
-            patience=sys.maxsize if patience is None else math.ceil(patience / every),
+            patience=scores_without,
             min_delta=min_delta,
             baseline=baseline,
             start_from_epoch=start_from_epoch,
         )
         self._scores: dict[int, float] = {}
         self._best_epoch: int | None = None
-        self._epoch, self._trained, self._started = 0, 0, time.monotonic()
+        self._best: tuple[np.ndarray, np.ndarray] | None = None
+        self._epoch = self._trained = 0
+        self._seconds = 0.0
+        self._watch = _Stopwatch()
         self._end: tuple[str, str] | None = None
         self.last: Any = None
 
@@ -112,9 +146,7 @@ class Stopper(keras.callbacks.Callback):
         self._current = current
         self.set_model(model)
         self.score.check(model, held_out)
-        self._keras.set_model(model)
-        self._keras.on_train_begin()
-        self._keras._set_monitor_op()  # Keras does so after the first epoch, when an error comes late
+        self._improvement = _Improvement(self._keras, model)
 
     def stop(self) -> bool:
         """Whether training ends between two rounds."""
@@ -123,16 +155,16 @@ class Stopper(keras.callbacks.Callback):
     # --- hooks of Keras ---
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._started = time.monotonic()
+        self._watch.lap()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._trained = epoch + 1
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._epoch = self._trained = epoch + 1
-        scored = self._epoch % self.every == 0 or self._epoch == self.params["epochs"]
-        if scored and self._end is None:
-            self._note(self.score(dict(logs or {}), self._current))
+        if self._epoch % self.every == 0 or self._epoch == self.params["epochs"]:
+            self._scores[self._epoch] = self.score(dict(logs or {}), self._current)
+            self._judge()
         if self._ended(self.conditions):
             self.model.stop_training = True
 
@@ -140,7 +172,7 @@ class Stopper(keras.callbacks.Callback):
         if self.keep_last:
             self.last = self._current()
         if self._best_epoch is not None:
-            self.store.restore(self.model)
+            self._restore()
         if self._end is None:
             limit = self.params["epochs"]
             self._end = ("maxEpochs", f"{self._epoch} epochs were trained")
@@ -149,18 +181,25 @@ class Stopper(keras.callbacks.Callback):
 
     # --- decisions ---
 
-    def _note(self, score: float) -> None:
-        self._scores[self._epoch] = score
-        if not math.isfinite(score):
-            return  # Keras would take a first NaN for the best score, which nothing improves
-        self._keras.best_epoch = None
-        self._keras.stopped_epoch = 0
-        self._keras.on_epoch_end(self._epoch - 1, {self.score.name: score})
-        if self._keras.best_epoch is not None:
+    def _judge(self) -> None:
+        best, exhausted = self._improvement.tell(self._scores)
+        if best:
             self._best_epoch = self._epoch
-            self.store.save(self.model)
-        if self._keras.stopped_epoch:
+            self._keep()
+        if exhausted and self._end is None:
             self._end = ("patience", f"no improvement in {self.patience} epochs")
+
+    def _keep(self) -> None:
+        if self.store is not None:
+            self.store.save(self.model)
+        else:
+            self._best = tuple(states.read(self.model, states.layout_of(self.model)))
+
+    def _restore(self) -> None:
+        if self.store is not None:
+            self.store.restore(self.model)
+        else:
+            states.write(self.model, states.layout_of(self.model), states.State(*self._best))
 
     def _ended(self, conditions: Sequence[Condition]) -> bool:
         for condition in conditions:
@@ -170,9 +209,9 @@ class Stopper(keras.callbacks.Callback):
         return self._end is not None
 
     def _progress(self) -> Progress:
-        larger = self._keras.monitor_op is keras.ops.greater
-        seconds = time.monotonic() - self._started
-        return Progress(self._epoch, seconds, self._scores, larger, self._best_epoch, self._best_score)
+        self._seconds += self._watch.lap()
+        larger = self._improvement.larger_is_better
+        return Progress(self._epoch, self._seconds, self._scores, larger, self._best_epoch, self._best_score)
 
     @property
     def _best_score(self) -> float | None:
@@ -186,10 +225,11 @@ class Stopper(keras.callbacks.Callback):
         self._end = (reason, f"{type(error).__name__}: {error}")
         if self._best_epoch is None:
             return None
-        self.store.restore(self.model)
+        self._restore()
         return self._current()
 
     def result(self) -> EarlyStoppingResult:
+        self._seconds += self._watch.lap()
         reason, details = self._end or ("callback", "")
         return EarlyStoppingResult(
             reason=reason,
@@ -199,5 +239,5 @@ class Stopper(keras.callbacks.Callback):
             bestEpoch=self._best_epoch,
             bestScore=self._best_score,
             totalEpochs=self._trained,
-            seconds=time.monotonic() - self._started,
+            seconds=self._seconds,
         )
