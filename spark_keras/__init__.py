@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from spark_keras.evaluation.regression import RegressionEvaluation
     from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel, KerasTransformer
     from spark_keras.training.summary import KerasTrainingSummary
-    from spark_keras.training.workers import WorkerError
+    from spark_keras.training.supervision import WorkerError
 
 __all__ = [
     "ClassificationEvaluation",
@@ -45,7 +45,7 @@ _MODULES = {
     "KerasTrainingSummary": "spark_keras.training.summary",
     "KerasTransformer": "spark_keras.model",
     "RegressionEvaluation": "spark_keras.evaluation.regression",
-    "WorkerError": "spark_keras.training.workers",
+    "WorkerError": "spark_keras.training.supervision",
 }
 
 

@@ -194,6 +194,36 @@ class Job:
     def cancel(self) -> None:
         self._context.cancelJobGroup(self._group)
 
+    def activity(self) -> tuple[int, int]:
+        """(tasks that run, tasks that have ended) of this job and those that Spark makes of it."""
+        tracker = self._context.statusTracker()
+        jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(self._group)]
+        stages = [tracker.getStageInfo(stage) for job in jobs if job for stage in job.stageIds]
+        known = [stage for stage in stages if stage is not None]
+        return sum(s.numActiveTasks for s in known), sum(s.numCompletedTasks + s.numFailedTasks for s in known)
+
+
+# As Spark's exceptions call the end of a process: a Python worker, an executor, and one that took shuffle files along.
+_DEATHS = (
+    "Python worker exited unexpectedly",
+    "PYTHON_WORKER_EXITED",
+    "ExecutorLostFailure",
+    "has failed the maximum allowable number of times",
+)
+
+
+def is_death(error: BaseException) -> bool:
+    """Whether a job failed because processes ended, which is not the fault of what they did."""
+    return any(death in str(error) for death in _DEATHS)
+
+
+def end_task(spark: Any, attempt: int, reason: str) -> None:
+    """Ends a task by the number of its attempt; where its work is not done, Spark starts it again.
+
+    Other than a death, this is no failure to Spark, and also makes it start a task again on `local[N]`.
+    """
+    spark.sparkContext._jsc.sc().killTaskAttempt(attempt, False, reason)
+
 
 def jobs_waiting_for_slots(spark: Any) -> bool:
     """Whether a job that is not a fit's own has an active stage with no running task."""
@@ -262,6 +292,40 @@ def read_file(spark: Any, path: str) -> bytes | None:
         file_system.copyToLocalFile(False, source, local_path, True)
         with open(local, "rb") as file:
             return file.read()
+
+
+def list_folder(spark: Any, path: str) -> list[str]:
+    """Names of what is in a folder of any file system that Spark reaches; none if there is no such folder."""
+    file_system, folder = _hadoop_path(spark, path)
+    if not file_system.exists(folder):
+        return []
+    return [status.getPath().getName() for status in file_system.listStatus(folder)]
+
+
+def place_file(spark: Any, local: str, folder: str, name: str, unfinished: str) -> None:
+    """Copies a local file into a folder of any file system that Spark reaches; it gets its name when it is whole.
+
+    Args:
+        unfinished: the name until then.
+    """
+    file_system, target = _hadoop_path(spark, folder)
+    path = spark.sparkContext._jvm.org.apache.hadoop.fs.Path
+    file_system.mkdirs(target)
+    file_system.copyFromLocalFile(False, True, path(f"file://{local}"), path(target, unfinished))
+    if not file_system.rename(path(target, unfinished), path(target, name)):
+        raise OSError(f"{folder}/{unfinished} could not be renamed to {name}.")
+
+
+def fetch_file(spark: Any, path: str, local: str) -> None:
+    """Copies a file of any file system that Spark reaches."""
+    file_system, source = _hadoop_path(spark, path)
+    target = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(f"file://{local}")
+    file_system.copyToLocalFile(False, source, target, True)
+
+
+def delete_file(spark: Any, path: str) -> None:
+    file_system, target = _hadoop_path(spark, path)
+    file_system.delete(target, False)
 
 
 def _hadoop_path(spark: Any, path: str) -> tuple[Any, Any]:

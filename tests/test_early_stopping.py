@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -330,13 +331,16 @@ def test_validation_is_left_out_between_scores(spark, iris):
 
 
 class FailIn(keras.callbacks.Callback):
-    def __init__(self, epoch, error=RuntimeError):
+    """Fails when an epoch begins. What it knows is no plain data, so that no checkpoint brings it back."""
+
+    def __init__(self, epoch):
         super().__init__()
-        self.epoch, self.error = epoch, error
+        self.own = SimpleNamespace(epoch=epoch, begun=[])
 
     def on_epoch_begin(self, epoch, logs=None):
-        if epoch + 1 == self.epoch:
-            raise self.error("power cut")
+        self.own.begun.append(epoch + 1)
+        if epoch + 1 == self.own.epoch:
+            raise RuntimeError("power cut")
 
 
 def test_failing_training_gives_the_best_model_so_far_on_request(spark, iris):
@@ -354,6 +358,25 @@ def test_failing_training_gives_the_best_model_so_far_on_request(spark, iris):
     with pytest.raises(RuntimeError, match="power cut"):
         # Nothing was scored yet.
         stopping(maxEpochs=9, onError="keepBest", estimator={"callbacks": [FailIn(1)]}).fit(iris)
+
+
+@pytest.mark.parametrize("kept", ["memory", "folder"])
+def test_resumed_training_stops_where_an_undisturbed_one_does(spark, iris, tmp_path, kept):
+    params = {"patience": 3, "minDelta": 0.02, "maxEpochs": 12}
+    if kept == "folder":
+        params["modelDir"] = str(tmp_path / "best")
+    undisturbed = stopping(**params, estimator={"callbacks": [FailIn(99)]}).fit(iris)
+    fails_in = undisturbed.result.totalEpochs - 1
+    checkpoints = {"checkpointDir": str(tmp_path / "checkpoints")}
+    with pytest.raises(RuntimeError, match="power cut"):
+        stopping(**params, estimator={"callbacks": [FailIn(fails_in)], **checkpoints}).fit(iris)
+    seen = FailIn(1000)
+    resumed = stopping(**params, estimator={"callbacks": [seen], **checkpoints}).fit(iris)
+    assert seen.own.begun == list(range(fails_in, undisturbed.result.totalEpochs + 1))
+    for name in ("reason", "details", "scores", "bestEpoch", "bestScore", "totalEpochs"):
+        assert getattr(resumed.result, name) == getattr(undisturbed.result, name), name
+    for ours, theirs in zip(resumed.toKeras().get_weights(), undisturbed.toKeras().get_weights()):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_best_model_is_kept_in_a_folder_on_request(spark, iris, tmp_path):

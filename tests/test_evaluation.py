@@ -229,8 +229,8 @@ def row_by_row(model, x, y, w=None):
 
 def test_loss_of_each_row_is_that_of_keras_with_and_without_regularization(spark, flights, delay_model):
     x, _, _, delay, df = flights
-    few = df.limit(40).cache()
-    collected = few.collect()
+    few = df.limit(40).withColumn("id", F.monotonically_increasing_id()).cache()
+    collected = few.orderBy("id").collect()
     x, delay = (np.array([row[name] for row in collected], "float32") for name in ("features", "delay"))
     delay_model_only = network(1, None, "mse", None, kernel_regularizer=keras.regularizers.L2(0.01))
     delay_model_only.set_weights(delay_model.get_weights())
@@ -239,10 +239,10 @@ def test_loss_of_each_row_is_that_of_keras_with_and_without_regularization(spark
     fitted = KerasRegressionModel(model=delay_model_only)._set(labelCol="delay")
     with_penalty = fitted.scoreExamples(few, regularization=True)
     assert with_penalty.columns == [*few.columns, "loss"]
-    losses = {round(row.delay, 5): row.loss for row in with_penalty.collect()}
-    np.testing.assert_allclose([losses[round(float(v), 5)] for v in delay], expected, rtol=1e-5)
-    without = {round(r.delay, 5): r.plain for r in fitted.scoreExamples(few, lossCol="plain").collect()}
-    np.testing.assert_allclose([without[round(float(v), 5)] for v in delay], expected - penalty, rtol=1e-4, atol=1e-5)
+    losses = [row.loss for row in with_penalty.orderBy("id").collect()]
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    without = [row.plain for row in fitted.scoreExamples(few, lossCol="plain").orderBy("id").collect()]
+    np.testing.assert_allclose(without, expected - penalty, rtol=1e-4, atol=1e-5)
 
     assert fitted.score(few) == pytest.approx(expected.mean(), rel=1e-5)
     assert fitted.score(few, regularization=False) == pytest.approx((expected - penalty).mean(), rel=1e-5)

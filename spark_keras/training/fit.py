@@ -18,14 +18,17 @@ from spark_keras.archive import KerasArchive, seeded
 from spark_keras.evaluation import summable
 from spark_keras.executor import ProcessSettings
 from spark_keras.persistence import KerasReadable, KerasWritable
-from spark_keras.training import kernel, loop, shard_file, wire
+from spark_keras.training import checkpoint, kernel, loop, shard_file, wire
 from spark_keras.training import plan as plans
 from spark_keras.training import state as states
+from spark_keras.training.attempts import Limits
+from spark_keras.training.checkpoint import Checkpoints
 from spark_keras.training.progress import Progress
 from spark_keras.training.shard import ShardColumns, zeros
 from spark_keras.training.summary import KerasTrainingSummary
+from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.worker import WorkerTask, default_max_memory
-from spark_keras.training.workers import ResidentWorkers, ShardInfo
+from spark_keras.training.workers import ResidentWorkers
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +63,7 @@ class Trained(
     params.HasModelFn,
     params.HasInputs,
     params.HasTraining,
+    params.HasFaultTolerance,
     params.FeaturesParams,
     params.LabelParams,
     params.ValidationParams,
@@ -88,6 +92,11 @@ class Trained(
             averagingFrequency=10,
             optimizerState="average",
             callbacks=[],
+            maxFailures=4,
+            workerTimeout=600.0,
+            joinTimeout=600.0,
+            nonFinite="error",
+            checkpointInterval=1,
             # pyspark's own default is a hash that differs from process to process.
             seed=0,
             verbose=1,
@@ -131,9 +140,10 @@ class Trained(
         description = f"{type(self).__name__} fit: {count} workers"
         started = time.perf_counter()
         with (
+            self._checkpoints(dataset.sparkSession, prepared, watcher) as checkpoints,
             cluster.admit(dataset.sparkSession, count),
             _exclusive(self.getCallbacks()) as callbacks,
-            ResidentWorkers(rows, task, count, _stack_limit(frequency), description) as workers,
+            ResidentWorkers(rows, task, count, _stack_limit(frequency), description, self._limits()) as workers,
         ):
             shards = workers.infos
             self._check_rows(shards, spec.validation)
@@ -146,14 +156,17 @@ class Trained(
                 frequency=None if frequency == "epoch" else int(frequency),
                 optimizer_state=self.getOptimizerState(),
                 validate_every=1 if watcher is None else watcher.validate_every,
+                non_finite=self.getNonFinite(),
             )
-            plan = self._plan(prepared, _counted_rows(shards), workers)
+            resumed = checkpoints and checkpoints.resume([shard.digest for shard in shards])
+            plan = self._plan(prepared, _counted_rows(shards), workers, resumed and resumed.kernel)
             workers.kernel = plan.kernel
             progress = Progress(self.getVerbose(), schedule.epochs, sum(schedule.rows))
             with contextlib.closing(progress):
                 if watcher is not None:
                     callbacks = [*callbacks, watcher]
-                outcome = loop.train(model, workers, schedule, callbacks, progress, watcher and watcher.stop)
+                stop = None if watcher is None else watcher.stop
+                outcome = loop.train(model, workers, schedule, callbacks, progress, checkpoints, stop)
         seconds |= outcome.seconds | {"total": time.perf_counter() - started}
         summary = KerasTrainingSummary(
             history=outcome.history,
@@ -164,6 +177,7 @@ class Trained(
             rows=list(schedule.rows),
             validationRows=[shard.validation_rows for shard in shards],
             skippedRows=_skipped(shards),
+            nonFiniteUpdates=outcome.non_finite,
             rounds=outcome.rounds,
             kernel=outcome.kernel,
             seconds=seconds,
@@ -171,6 +185,26 @@ class Trained(
             plan={"planned": dataclasses.asdict(plan), "measured": outcome.measured},
         )
         return self._fitted(dataset, model, summary, outputs)
+
+    @contextlib.contextmanager
+    def _checkpoints(self, spark: Any, prepared: _Prepared, watcher: Watcher | None) -> Iterator[Checkpoints | None]:
+        """The folder of checkpoints, read; or None."""
+        folder = tensors.set_value(self, "checkpointDir")
+        if folder is None:
+            yield None
+            return
+        model, task = prepared.model, prepared.task
+        decisive = ["epochs", "batchSize", "shuffle", "seed", "averagingFrequency", "optimizerState", "jitCompile"]
+        settings = {name: self.getOrDefault(name) for name in [*decisive, "validationSplit", "nonFinite"]}
+        settings |= {"numWorkers": task.workers, "threads": task.settings.threads, "floatx": task.settings.floatx}
+        settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
+        state = states.read(model, states.layout_of(model))
+        callbacks = [*self.getCallbacks(), *([watcher] if watcher else [])]
+        identity = checkpoint.identity(model, task.architecture, state, callbacks, settings)
+        with checkpoint.exclusive(folder):
+            checkpoints = Checkpoints(spark, folder, self.getCheckpointInterval(), identity)
+            checkpoints.open()
+            yield checkpoints
 
     # --- the model ---
 
@@ -234,11 +268,18 @@ class Trained(
         prepared = self._prepared(dataset)
         return self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit()))
 
-    def _plan(self, prepared: _Prepared, rows: plans.Rows | None, workers: ResidentWorkers | None = None) -> plans.Plan:
-        """The plan of a fit; of one that has begun if there are workers."""
+    def _plan(
+        self,
+        prepared: _Prepared,
+        rows: plans.Rows | None,
+        workers: ResidentWorkers | None = None,
+        kept_kernel: str | None = None,
+    ) -> plans.Plan:
+        """The plan of a fit; of one that has begun if there are workers; `kept_kernel` is that of its checkpoint."""
         model, task = prepared.model, prepared.task
         minibatches = None if rows is None else self.getEpochs() * -(-rows.largest // task.batch_size)
-        chosen = self._kernel(model, minibatches, workers)
+        kept = kept_kernel and kernel.Choice(kept_kernel, "the checkpoint")
+        chosen = kept or self._kernel(model, minibatches, workers)
         row_bytes = _row_bytes(task.columns)
         limit = task.max_shard_memory or default_max_memory(task)
         memory = "a quarter of a worker's memory, where executors are as this machine"
@@ -276,6 +317,9 @@ class Trained(
                 "to take what there is, or give the session more cores."
             )
         return wanted
+
+    def _limits(self) -> Limits:
+        return Limits(self.getMaxFailures(), self.getWorkerTimeout(), self.getJoinTimeout())
 
     def _kernel(self, model: keras.Model, minibatches: int | None, workers: ResidentWorkers | None) -> kernel.Choice:
         measured = self.getJitCompile() == "measure"

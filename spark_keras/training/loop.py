@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from spark_keras.training import callback_state
 from spark_keras.training import state as states
 from spark_keras.training.averaging import start_state, weighted_mean
+from spark_keras.training.checkpoint import Checkpoints, Position, Snapshot
 from spark_keras.training.progress import Progress
 from spark_keras.training.state import State
 from spark_keras.training.workers import Update, Workers
@@ -28,6 +30,7 @@ class Schedule(NamedTuple):
         batch_size: rows per minibatch and worker.
         frequency: minibatches between two averagings; None for a whole epoch.
         optimizer_state: "average", "local" or "reset".
+        non_finite: "error" or "skip".
         validate_every: epochs from one validation to the next; the last epoch has one, too.
     """
 
@@ -37,6 +40,7 @@ class Schedule(NamedTuple):
     batch_size: int
     frequency: int | None
     optimizer_state: str
+    non_finite: str = "error"
     validate_every: int = 1
 
     @property
@@ -61,6 +65,7 @@ class Outcome(NamedTuple):
     Args:
         measured: of the last epoch, which has no compiling unless it is the only one: median "stepMilliseconds" (a
             minibatch on the slowest worker) and "roundMilliseconds", and "epochSeconds" of all rounds.
+        non_finite: updates left out, for each worker.
     """
 
     history: dict[str, list[float]]
@@ -69,6 +74,7 @@ class Outcome(NamedTuple):
     kernel: str
     seconds: dict[str, float]
     measured: dict[str, float]
+    non_finite: list[int]
 
 
 class _Clock:
@@ -81,7 +87,7 @@ class _Clock:
     def lap(self, phase: str) -> float:
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
-        self.seconds[phase] += seconds
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
         return seconds
 
 
@@ -91,9 +97,12 @@ def train(
     schedule: Schedule,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Trains the driver's model: at each epoch's end, and when this returns, it holds the averaged state.
+
+    Goes on from the last of the checkpoints, if there is one.
 
     Keras callbacks run on the driver. `on_train_batch_end` runs after each round, as Keras itself does when
     `steps_per_execution` is above 1.
@@ -109,25 +118,38 @@ def train(
     )
     model.stop_training = False
     driver.run_callback(handlers.on_train_begin)
-    epoch = -1
-    for epoch in range(schedule.epochs):
-        driver.run_callback(handlers.on_epoch_begin, epoch)
+    keeper = _Keeper(driver, checkpoints, [*callbacks, history])
+    here = keeper.restore() or Position(0, 0)
+    results: dict[str, Any] = {}
+    while not here.finished:
+        epoch = here.epoch
+        if here.minibatch == 0:
+            driver.run_callback(handlers.on_epoch_begin, epoch)
         progress.epoch_begins(epoch)
-        results = driver.train_epoch(epoch, handlers)
+        results = driver.train_epoch(epoch, handlers, here.minibatch, keeper.keep)
         seconds = driver.clock.lap("train")
         if schedule.validates(epoch):
             results |= driver.evaluate()
             driver.clock.lap("evaluate")
         progress.epoch_ends(epoch, results, seconds)
         driver.run_callback(handlers.on_epoch_end, epoch, dict(results))
-        if model.stop_training:
-            break
-    driver.run_callback(handlers.on_train_end, dict(results) if epoch >= 0 else None)
+        here = Position(epoch + 1, 0, finished=epoch + 1 == schedule.epochs or model.stop_training)
+        keeper.keep(here)
+    results = results or {name: values[-1] for name, values in history.history.items()}
+    driver.run_callback(handlers.on_train_end, dict(results))
     states.write(model, driver.layout, driver.state)
     # Keras sorts the names; results have the loss first, as the model gives them.
     names = [*results, *(name for name in history.history if name not in results)]
     in_order = {name: history.history[name] for name in names if name in history.history}
-    return Outcome(in_order, epoch + 1, driver.rounds, driver.kernel, driver.clock.seconds, driver.measured())
+    return Outcome(
+        history=in_order,
+        epochs=here.epoch,
+        rounds=driver.rounds,
+        kernel=driver.kernel,
+        seconds=driver.clock.seconds,
+        measured=driver.measured(),
+        non_finite=driver.non_finite,
+    )
 
 
 class _Driver:
@@ -148,13 +170,17 @@ class _Driver:
         # A state is as large as the model: kept only where rounds go back to it.
         self.fresh = self.state if schedule.optimizer_state == "reset" else None
         self.own: dict[int, State] = {}
+        self.non_finite = [0] * len(schedule.rows)
         self.clock = _Clock()
         self.rounds = 0
         self.kernel = "none"
+        self.metrics: np.ndarray = np.zeros(0)
         # Seconds of each of an epoch's rounds, and of a minibatch on its slowest worker.
         self.round_seconds: list[float] = []
         self.step_seconds: list[float] = []
         self.callbacks, self.stop = callbacks, stop
+        # Keras' own answer to the question goes before ours.
+        self.stops_on_nan = any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in callbacks)
         self.batch_hooks = any(_overrides_batch_hooks(callback) for callback in callbacks)
 
     def run_callback(self, hook: Any, *arguments: Any) -> None:
@@ -168,33 +194,46 @@ class _Driver:
         self.state = states.read(self.model, self.layout)
         self.clock.lap("callbacks")
 
-    def train_epoch(self, epoch: int, handlers: Any) -> dict[str, float]:
-        metrics: Any = 0.0
+    def train_epoch(
+        self, epoch: int, handlers: Any, begin: int, after_round: Callable[[Position], None]
+    ) -> dict[str, float]:
+        """Trains an epoch from minibatch `begin` on."""
         shown = time.monotonic()
         self.round_seconds, self.step_seconds = [], []
+        if begin == 0:
+            self.metrics = np.zeros_like(states.read_metrics(self.model))
         for start, stop in self.schedule.rounds():
+            if start < begin:
+                continue
             if self.batch_hooks:
                 self.run_callback(handlers.on_train_batch_begin, start)
             began = time.perf_counter()
-            updates = _Totals(self.workers.train(epoch, start, stop, self._state_for))
+            updates = _Totals(self._finite(self.workers.train(epoch, start, stop, self._state_for), epoch, start, stop))
             self.state = weighted_mean(list(self._with_own_states(updates)), self.layout, self.state)
             self.round_seconds.append(time.perf_counter() - began)
             self.step_seconds.append(updates.seconds / (stop - start))
             self.rounds += 1
-            metrics = metrics + updates.metrics
+            if updates.rows:
+                self.metrics = self.metrics + updates.metrics
             self.kernel = updates.kernel or self.kernel
             self.progress.round_ends(updates.rows)
             if self.batch_hooks:
-                results = states.metric_results(self.model, metrics)
-                self.run_callback(handlers.on_train_batch_end, stop - 1, results)
+                self.run_callback(handlers.on_train_batch_end, stop - 1, self._results())
             if self.stop is not None and self.stop():
                 self.model.stop_training = True
             if self.model.stop_training:
                 break
+            if stop < self.schedule.minibatches:
+                after_round(Position(epoch, stop))
             if time.monotonic() - shown > 0.5:
                 shown = time.monotonic()
-                self.progress.show(states.metric_results(self.model, metrics))
-        return states.metric_results(self.model, metrics)
+                self.progress.show(self._results())
+        return self._results()
+
+    def _results(self) -> dict[str, float]:
+        """Of the epoch so far; NaN where all updates were left out."""
+        results = states.metric_results(self.model, self.metrics)
+        return results if self.metrics.any() else dict.fromkeys(results, float("nan"))
 
     def evaluate(self) -> dict[str, float]:
         results = states.metric_results(self.model, total_metrics(self.workers.evaluate(self.state)))
@@ -212,6 +251,21 @@ class _Driver:
     def _state_for(self, shard: int) -> State:
         return start_state(self.state, self.own.get(shard), self.fresh, self.layout, self.schedule.optimizer_state)
 
+    def _finite(self, updates: Iterator[Update], epoch: int, start: int, stop: int) -> Iterator[Update]:
+        """Leaves out and counts updates that became NaN or infinite; or refuses them."""
+        for update in updates:
+            if update.non_finite is not None and not self.stops_on_nan:
+                if self.schedule.non_finite == "error":
+                    raise FloatingPointError(
+                        f"Worker {update.shard} made {update.non_finite!r} NaN or infinite in round {self.rounds + 1} "
+                        f"(epoch {epoch + 1}, minibatches {start} to {stop - 1}). Expected: finite numbers. Lower the "
+                        "learning rate, clip gradients (clipnorm of the optimizer), or look for extreme values in the "
+                        'columns; nonFinite="skip" leaves such updates out and counts them.'
+                    )
+                self.non_finite[update.shard] += 1
+                update = update._replace(state=None, metrics=None, rows=0)
+            yield update
+
     def _with_own_states(self, updates: _Totals) -> Iterator[tuple[State, int]]:
         for update in updates:
             state = update.state
@@ -220,6 +274,44 @@ class _Driver:
                 state = State(np.array(state.values[:]), np.array(state.integers))
                 self.own[update.shard] = state
             yield state, update.rows
+
+
+class _Keeper:
+    """Writes the fit into checkpoints, and puts it back into what the last one tells."""
+
+    def __init__(self, driver: _Driver, checkpoints: Checkpoints | None, callbacks: Sequence[Any]):
+        self._driver, self._checkpoints, self._callbacks = driver, checkpoints, callbacks
+
+    def keep(self, position: Position) -> None:
+        if self._checkpoints is None or not self._checkpoints.due(position):
+            return
+        driver = self._driver
+        arrays: callback_state.Arrays = {}
+        self._checkpoints.write(
+            Snapshot(
+                position=position,
+                state=driver.state,
+                own=driver.own,
+                metrics=driver.metrics,
+                rounds=driver.rounds,
+                non_finite=driver.non_finite,
+                kernel=driver.workers.kernel,
+                ran=driver.kernel,
+                callbacks=callback_state.read(self._callbacks, arrays),
+                arrays=arrays,
+            )
+        )
+        driver.clock.lap("checkpoint")
+
+    def restore(self) -> Position | None:
+        snapshot = self._checkpoints and self._checkpoints.snapshot
+        if snapshot is None:
+            return None
+        driver = self._driver
+        driver.state, driver.own, driver.metrics = snapshot.state, snapshot.own, snapshot.metrics
+        driver.rounds, driver.non_finite, driver.kernel = snapshot.rounds, snapshot.non_finite, snapshot.ran
+        callback_state.write(self._callbacks, snapshot.callbacks, snapshot.arrays)
+        return snapshot.position
 
 
 class _Totals:

@@ -24,12 +24,14 @@ class KerasTrainingSummary:
         rounds: averagings in the whole fit.
         kernel: how rounds were compiled: "xla" or "graph" on TensorFlow, "scan" or "jit" on JAX, or "steps".
         seconds: wall-clock time by phase: "start" (job, rows, imports, model), "train", "evaluate", "callbacks",
-            "total".
+            "checkpoint" where some were written, "total".
         shardStorage: where each worker kept its rows, "memory" or "file"; empty for a fit that did not tell.
         plan: what was expected beside what it took; empty for a fit that did not tell. "planned" has the fields of
             the plan that `explainPlan` prints, "measured" the same three figures: "stepMilliseconds" (a minibatch on
             the slowest worker), "roundMilliseconds" (both medians of the last epoch's rounds) and "epochSeconds" (all
             rounds of the last epoch).
+        nonFiniteUpdates: updates left out because of NaN or infinite numbers (`nonFinite`), for each worker; empty for
+            a fit that did not tell.
     """
 
     history: dict[str, list[float]]
@@ -45,6 +47,7 @@ class KerasTrainingSummary:
     seconds: dict[str, float]
     shardStorage: list[str] = dataclasses.field(default_factory=list)
     plan: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    nonFiniteUpdates: list[int] = dataclasses.field(default_factory=list)
 
     @property
     def totalIterations(self) -> int:
@@ -67,6 +70,7 @@ class KerasTrainingSummary:
     def __str__(self) -> str:
         last = ", ".join(f"{name} {_figure(values[-1])}" for name, values in self.history.items() if values)
         skipped = f", {sum(self.skippedRows.values())} rows skipped" if self.skippedRows else ""
+        skipped += f", {sum(self.nonFiniteUpdates)} non-finite updates left out" if any(self.nonFiniteUpdates) else ""
         return (
             f"{self.epochs} epochs of {sum(self.rows):,} rows on {_workers(self.numWorkers)} in "
             f"{self.seconds['total']:.1f} s ({self.rounds} rounds, kernel {self.kernel}{skipped}): {last}"
