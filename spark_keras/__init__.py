@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from spark_keras.evaluation.classification import ClassificationEvaluation
     from spark_keras.evaluation.regression import RegressionEvaluation
     from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel, KerasTransformer
+    from spark_keras.throughput import WorkerThroughput
     from spark_keras.training.summary import KerasTrainingSummary
     from spark_keras.training.supervision import WorkerError
 
@@ -29,6 +30,7 @@ __all__ = [
     "KerasTransformer",
     "RegressionEvaluation",
     "WorkerError",
+    "WorkerThroughput",
 ]
 
 _MODULES = {
@@ -46,6 +48,7 @@ _MODULES = {
     "KerasTransformer": "spark_keras.model",
     "RegressionEvaluation": "spark_keras.evaluation.regression",
     "WorkerError": "spark_keras.training.supervision",
+    "WorkerThroughput": "spark_keras.throughput",
 }
 
 

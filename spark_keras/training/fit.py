@@ -183,6 +183,8 @@ class Trained(
             seconds=seconds,
             shardStorage=[shard.storage for shard in shards],
             plan={"planned": dataclasses.asdict(plan), "measured": outcome.measured},
+            stateBytes=_state_bytes(model),
+            timeline=outcome.timeline.described([shard.seconds for shard in shards]),
         )
         return self._fitted(dataset, model, summary, outputs)
 
@@ -359,6 +361,11 @@ class Trained(
                 f"validationIndicatorCol={tensors.set_value(self, 'validationIndicatorCol')!r}, "
                 f"{sum(shard.rows for shard in shards)} rows.{left_out} Expected: at least one row to validate on."
             )
+
+
+def _state_bytes(model: keras.Model) -> int:
+    state = states.read(model, states.layout_of(model))
+    return state.values.nbytes + state.integers.nbytes
 
 
 def _row_bytes(spec: ShardColumns) -> int:

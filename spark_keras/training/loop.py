@@ -17,6 +17,7 @@ from spark_keras.training.averaging import start_state, weighted_mean
 from spark_keras.training.checkpoint import Checkpoints, Position, Snapshot
 from spark_keras.training.progress import Progress
 from spark_keras.training.state import State
+from spark_keras.training.timeline import Timeline
 from spark_keras.training.workers import Update, Workers
 
 
@@ -75,6 +76,7 @@ class Outcome(NamedTuple):
     seconds: dict[str, float]
     measured: dict[str, float]
     non_finite: list[int]
+    timeline: Timeline
 
 
 class _Clock:
@@ -120,6 +122,7 @@ def train(
     driver.run_callback(handlers.on_train_begin)
     keeper = _Keeper(driver, checkpoints, [*callbacks, history])
     here = keeper.restore() or Position(0, 0)
+    driver.timeline.begin(driver.state)
     results: dict[str, Any] = {}
     while not here.finished:
         epoch = here.epoch
@@ -130,8 +133,10 @@ def train(
         seconds = driver.clock.lap("train")
         if schedule.validates(epoch):
             results |= driver.evaluate()
-            driver.clock.lap("evaluate")
+            driver.timeline.driver("evaluating", driver.clock.lap("evaluate"))
         progress.epoch_ends(epoch, results, seconds)
+        # Callbacks find it among the numbers that Keras gives them.
+        handlers.params["rows_per_second"] = driver.timeline.epoch(epoch, driver.state)
         driver.run_callback(handlers.on_epoch_end, epoch, dict(results))
         here = Position(epoch + 1, 0, finished=epoch + 1 == schedule.epochs or model.stop_training)
         keeper.keep(here)
@@ -149,6 +154,7 @@ def train(
         seconds=driver.clock.seconds,
         measured=driver.measured(),
         non_finite=driver.non_finite,
+        timeline=driver.timeline,
     )
 
 
@@ -167,6 +173,7 @@ class _Driver:
         self.model, self.workers, self.schedule, self.progress = model, workers, schedule, progress
         self.layout = states.layout_of(model)
         self.state = states.read(model, self.layout)
+        self.timeline = Timeline(len(schedule.rows), self.layout)
         # A state is as large as the model: kept only where rounds go back to it.
         self.fresh = self.state if schedule.optimizer_state == "reset" else None
         self.own: dict[int, State] = {}
@@ -192,7 +199,7 @@ class _Driver:
         with self.workers.yielding_slots():
             hook(*arguments)
         self.state = states.read(self.model, self.layout)
-        self.clock.lap("callbacks")
+        self.timeline.driver("callbacks", self.clock.lap("callbacks"))
 
     def train_epoch(
         self, epoch: int, handlers: Any, begin: int, after_round: Callable[[Position], None]
@@ -209,8 +216,12 @@ class _Driver:
                 self.run_callback(handlers.on_train_batch_begin, start)
             began = time.perf_counter()
             updates = _Totals(self._finite(self.workers.train(epoch, start, stop, self._state_for), epoch, start, stop))
-            self.state = weighted_mean(list(self._with_own_states(updates)), self.layout, self.state)
+            answered = list(self._with_own_states(updates))
+            waited = time.perf_counter() - began
+            self.state = weighted_mean(answered, self.layout, self.state)
             self.round_seconds.append(time.perf_counter() - began)
+            self.timeline.round(epoch, self.round_seconds[-1], waited)
+            self._note_workers(updates)
             self.step_seconds.append(updates.seconds / (stop - start))
             self.rounds += 1
             if updates.rows:
@@ -235,8 +246,16 @@ class _Driver:
         results = states.metric_results(self.model, self.metrics)
         return results if self.metrics.any() else dict.fromkeys(results, float("nan"))
 
+    def _note_workers(self, updates: _Totals) -> None:
+        for shard, rows, phases in updates.told:
+            self.timeline.worker(shard, rows, phases)
+
     def evaluate(self) -> dict[str, float]:
-        results = states.metric_results(self.model, total_metrics(self.workers.evaluate(self.state)))
+        updates = _Totals(self.workers.evaluate(self.state))
+        for _ in updates:
+            pass
+        self._note_workers(updates)
+        results = states.metric_results(self.model, updates.metrics)
         return {f"val_{name}": value for name, value in results.items()}
 
     def measured(self) -> dict[str, float]:
@@ -301,7 +320,7 @@ class _Keeper:
                 arrays=arrays,
             )
         )
-        driver.clock.lap("checkpoint")
+        driver.timeline.driver("checkpoints", driver.clock.lap("checkpoint"))
 
     def restore(self) -> Position | None:
         snapshot = self._checkpoints and self._checkpoints.snapshot
@@ -323,6 +342,8 @@ class _Totals:
         self.rows = 0
         self.seconds = 0.0
         self.kernel: str | None = None
+        # (shard, rows trained, seconds by phase)
+        self.told: list[tuple[int, int, Sequence[float]]] = []
 
     def __iter__(self) -> Iterator[Update]:
         for update in self._updates:
@@ -330,17 +351,10 @@ class _Totals:
                 self.metrics = update.metrics if self.rows == 0 else self.metrics + update.metrics
             self.rows += update.rows
             self.seconds = max(self.seconds, update.seconds)
+            self.told.append((update.shard, update.rows if update.state is not None else 0, update.phases))
             # A worker without rows in this round compiled nothing.
             self.kernel = update.kernel if update.rows else self.kernel
             yield update
-
-
-def total_metrics(updates: Iterator[Update]) -> np.ndarray:
-    """Metric states summed over the workers: those of one process over all rows."""
-    totals = _Totals(updates)
-    for _ in totals:
-        pass
-    return totals.metrics
 
 
 def _overrides_batch_hooks(callback: keras.callbacks.Callback) -> bool:
