@@ -200,11 +200,17 @@ def softmax_regression(rate):
 
 
 def stopping(rate=0.1, estimator=None, **params):
-    options = {"epochs": 200, "batchSize": 25, "averagingFrequency": 2, "verbose": 0} | (estimator or {})
+    options = {
+        "model": softmax_regression(rate),
+        "epochs": 200,
+        "batchSize": 25,
+        "averagingFrequency": 2,
+        "verbose": 0,
+    } | (estimator or {})
     params = {"monitor": "loss"} | params
     if "scoreFunction" in params or "evaluator" in params:
         del params["monitor"]
-    return EarlyStopping(estimator=KerasClassifier(model=softmax_regression(rate), **options), **params)
+    return EarlyStopping(estimator=KerasClassifier(**options), **params)
 
 
 def test_at_most_5_epochs_on_iris_give_5_scores(spark, iris):
@@ -363,11 +369,12 @@ def test_failing_training_gives_the_best_model_so_far_on_request(spark, iris):
 @pytest.mark.parametrize("kept", ["memory", "folder"])
 def test_resumed_training_stops_where_an_undisturbed_one_does(spark, iris, tmp_path, kept):
     params = {"patience": 3, "minDelta": 0.02, "maxEpochs": 12}
+    same = {"model": softmax_regression(0.1)}
     if kept == "folder":
         params["modelDir"] = str(tmp_path / "best")
-    undisturbed = stopping(**params, estimator={"callbacks": [FailIn(99)]}).fit(iris)
+    undisturbed = stopping(**params, estimator={**same, "callbacks": [FailIn(99)]}).fit(iris)
     fails_in = undisturbed.result.totalEpochs - 1
-    checkpoints = {"checkpointDir": str(tmp_path / "checkpoints")}
+    checkpoints = {**same, "checkpointDir": str(tmp_path / "checkpoints")}
     with pytest.raises(RuntimeError, match="power cut"):
         stopping(**params, estimator={"callbacks": [FailIn(fails_in)], **checkpoints}).fit(iris)
     seen = FailIn(1000)
