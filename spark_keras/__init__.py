@@ -36,7 +36,15 @@ __all__ = [
     "KerasRegressor",
     "KerasTrainingSummary",
     "KerasTransformer",
+    "RegressionEvaluation",
+    "TensorAnalysis",
+    "TensorAnalyzer",
+    "WorkerError",
+    "WorkerThroughput",
+    "printTensorSchema",
+]
 
+_MODULES = {
     "ClassificationEvaluation": "spark_keras.evaluation.classification",
     "DataFrameAnalysis": "spark_keras.analysis.model",
     "DataFrameAnalyzer": "spark_keras.analysis.analyzer",
@@ -45,14 +53,6 @@ __all__ = [
     "EarlyStopping": "spark_keras.early_stopping",
     "EarlyStoppingModel": "spark_keras.early_stopping",
     "EarlyStoppingResult": "spark_keras.early_stopping",
-    "RegressionEvaluation",
-    "TensorAnalysis",
-    "TensorAnalyzer",
-    "WorkerError",
-    "WorkerThroughput",
-    "printTensorSchema",
-]
-_MODULES = {
     "KerasClassificationModel": "spark_keras.model",
     "KerasClassifier": "spark_keras.estimator",
     "KerasEstimator": "spark_keras.estimator",
@@ -65,7 +65,6 @@ _MODULES = {
     "TensorAnalysis": "spark_keras.analysis.tensor_shapes",
     "TensorAnalyzer": "spark_keras.analysis.tensor_shapes",
     "WorkerError": "spark_keras.training.supervision",
-    "WorkerError": "spark_keras.training.workers",
     "WorkerThroughput": "spark_keras.throughput",
     "printTensorSchema": "spark_keras.analysis.tensor_shapes",
 }
