@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import keras
@@ -124,3 +125,64 @@ def test_throughput_of_each_worker_is_among_the_logs_on_request(spark, fitted):
     for worker in range(2):
         assert all(values[f"worker_{worker}_rows_per_second"] > 0 for values in logs)
     assert summary.history["worker_1_rows_per_second"] == [values["worker_1_rows_per_second"] for values in logs]
+
+
+# Runs in the page, after its own script, and tells what it saw.
+PROBE = """
+<script>
+const seen = {errors: [], blocked: []};
+addEventListener("error", (event) => seen.errors.push(String(event.message)));
+addEventListener("securitypolicyviolation", (event) => seen.blocked.push(event.blockedURI));
+addEventListener("load", () => {
+  seen.drawings = [...document.querySelectorAll("svg.drawing")].map((svg) => ({
+    label: svg.getAttribute("aria-label"), width: svg.getBoundingClientRect().width,
+    lines: [...svg.querySelectorAll("polyline")].map((line) => line.getTotalLength()),
+    blocks: svg.querySelectorAll("rect").length}));
+  seen.histograms = [...document.querySelectorAll("svg.chart")].map((svg) => [...svg.querySelectorAll("rect")].length);
+  seen.headings = [...document.querySelectorAll("h2")].map((heading) => heading.textContent);
+  seen.overflow = document.documentElement.scrollWidth - innerWidth;
+  seen.width = innerWidth;
+  seen.smallest = Math.min(...[...document.querySelectorAll("td, dd, p")].filter((part) => part.getClientRects().length)
+    .map((part) => parseFloat(getComputedStyle(part).fontSize)));
+  seen.resources = performance.getEntriesByType("resource").map((entry) => entry.name);
+  parent.postMessage(JSON.stringify(seen), "*");
+});
+</script>
+"""
+
+
+@pytest.mark.parametrize("width", [360, 1280], ids=["phone", "desktop"])
+def test_page_opens_offline_with_all_its_drawings(spark, fitted, tmp_path, width):
+    from test_pages import FRAME, run_browser
+
+    page = fitted[0].summary.toHTML(title="Three epochs <b>")
+    assert "Three epochs &lt;b&gt;" in page
+    (tmp_path / "page.html").write_text(page.replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    (tmp_path / "frame.html").write_text(FRAME.format(width=width), encoding="utf-8")
+    done = run_browser(
+        tmp_path,
+        "--window-size=1400,1000",
+        "--allow-file-access-from-files",
+        "--virtual-time-budget=5000",
+        f"--log-net-log={tmp_path / 'net.json'}",
+        "--dump-dom",
+        (tmp_path / "frame.html").as_uri(),
+    )
+    text = re.search(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL)[1]
+    seen = json.loads(text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    assert seen["errors"] == [] and seen["blocked"] == [] and seen["resources"] == []
+    requested = re.findall(r'"url":"([a-z]+:[^"]*)"', (tmp_path / "net.json").read_text(encoding="utf-8"))
+    assert not [url for url in requested if url.startswith(("http", "ws"))]
+
+    assert seen["width"] == width and seen["overflow"] <= 0 and seen["smallest"] >= 11
+    headings = ["Learning curves", "Timeline", "Phases", "Slowest rounds", "Parameters and updates", "Plan"]
+    assert seen["headings"] == headings
+    drawings = {drawing["label"]: drawing for drawing in seen["drawings"]}
+    assert len(drawings["loss by epoch"]["lines"]) == 2  # with val_loss
+    # Two layers, three epochs.
+    assert [length > 10 for length in drawings["Parameters by epoch"]["lines"]] == [True] * 2
+    assert len(drawings["Updates by epoch, as a share of the parameters"]["lines"]) == 2
+    assert drawings["Timeline of driver and workers"]["blocks"] > 20
+    assert all(drawing["width"] > 200 for drawing in seen["drawings"])
+    assert len(seen["histograms"]) >= 4 and set(seen["histograms"]) == {12}
+    assert (fitted[0].summary.toHTML(tmp_path / "again.html") == (tmp_path / "again.html").read_text()) is True

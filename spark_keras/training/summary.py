@@ -83,6 +83,20 @@ class KerasTrainingSummary:
         """Learning curves, where the time of each worker went, and rows/s, as one matplotlib figure."""
         return report.plot(self)
 
+    def toHTML(self, path: str | None = None, title: str = "Training") -> str:
+        """One self-contained page, which needs no network; returned, and written to `path` on this machine.
+
+        Learning curves, a timeline with a lane for each worker, histograms of the phases, the slowest rounds, the
+        magnitudes of each layer's parameters and updates, and the plan.
+        """
+        from spark_keras.training.page import render
+
+        text = render(self, title)
+        if path is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        return text
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
 
