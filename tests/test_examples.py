@@ -103,6 +103,17 @@ def test_evaluation_report(run_example, tmp_path):
 
 
 @pytest.mark.slow
+def test_training_report(run_example, tmp_path):
+    page = tmp_path / "report.html"
+    printed = run_example("training_report", "--rows", "2000", "--epochs", "3", "--report", str(page))
+    rows = [int(trained) for trained in re.findall(r"^[01] +(\d+) ", printed, re.MULTILINE)]
+    assert len(rows) == 2 and 0.75 * 6000 < sum(rows) < 0.85 * 6000
+    assert figure(printed, "Slowest round: number") >= 1
+    assert figure(printed, "TensorBoard has") >= 1
+    assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.slow
 def test_grid_search(run_example):
     printed = run_example("grid_search", "--epochs", "5")
     points = re.findall(r"'units': (\[.*?\]), 'learning_rate': ([\d.e-]+)}: validation AUC ([\d.]+)", printed)

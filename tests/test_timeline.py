@@ -80,7 +80,9 @@ def fitted():
     random = np.random.default_rng(0)
     df = labelled_frame(random.normal(size=(200, 4)), random.normal(size=200))
     logs = []
-    log = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, values: logs.append(dict(values)))
+    log = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, values: logs.append(dict(values)), on_train_batch_end=lambda batch, values: None
+    )
     estimator = KerasRegressor(
         model=model(),
         epochs=3,
@@ -108,8 +110,10 @@ def test_table_has_every_row_and_the_time_of_every_phase(spark, fitted):
     weights = sum(weight.size for weight in fitted[0].toKeras().get_weights())
     assert (workers.bytes >= 2 * 4 * weights * workers.rounds).all()
     driver = table[table.worker < 0]
-    assert driver.waiting.sum() + driver.averaging.sum() <= summary.seconds["train"] + 0.1
-    assert driver.callbacks.sum() == pytest.approx(summary.seconds["callbacks"], rel=0.5, abs=0.1)
+    rounds = driver.waiting.sum() + driver.averaging.sum()
+    # The callback with a hook for each round does not count the rounds as its own.
+    assert 0.5 * summary.seconds["train"] < rounds <= summary.seconds["train"]
+    assert driver.callbacks.sum() <= summary.seconds["callbacks"] < summary.seconds["total"] - rounds
 
 
 def test_summary_keeps_its_timeline_when_it_is_saved(spark, fitted):

@@ -10,7 +10,20 @@ from markupsafe import Markup, escape
 from spark_keras.pages.charts import number
 
 # Colours that are told apart on light and dark paper; then they repeat.
-COLOURS = ("#3b82c4", "#d1663f", "#4d9b57", "#9467bd", "#b8962e", "#17a2a2", "#c2569b", "#7f7f7f")
+COLOURS = (
+    "#3b82c4",
+    "#d1663f",
+    "#4d9b57",
+    "#9467bd",
+    "#b8962e",
+    "#17a2a2",
+    "#c2569b",
+    "#7f7f7f",
+    "#8c5a3c",
+    "#e0a03a",
+    "#5f6ac4",
+    "#a3c44b",
+)
 
 
 def colour(index: int) -> str:
@@ -62,10 +75,14 @@ def curves(
         f'<text x="{margin}" y="{height - 10}">{escape(number(left))}</text>',
         f'<text x="{(width + margin) / 2}" y="{height - 10}" text-anchor="middle">{escape(x)}</text>',
         f'<text x="{width - 8}" y="{height - 10}" text-anchor="end">{escape(number(right))}</text>',
-        f'<text x="{margin - 4}" y="{height - bottom}" text-anchor="end">{escape(f"{ends[0]:.3g}")}</text>',
-        f'<text x="{margin - 4}" y="18" text-anchor="end">{escape(f"{ends[1]:.3g}")}</text>',
+        f'<text x="{margin - 4}" y="{height - bottom}" text-anchor="end">{escape(_end(ends[0]))}</text>',
+        f'<text x="{margin - 4}" y="18" text-anchor="end">{escape(_end(ends[1]))}</text>',
     ]
     return _drawing("curves", title, width, height, parts) + legend(list(kept))
+
+
+def _end(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def lanes(

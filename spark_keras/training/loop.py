@@ -129,12 +129,13 @@ def train(
         if here.minibatch == 0:
             driver.run_callback(handlers.on_epoch_begin, epoch)
         progress.epoch_begins(epoch)
+        trained = driver.clock.seconds["train"]
         results = driver.train_epoch(epoch, handlers, here.minibatch, keeper.keep)
-        seconds = driver.clock.lap("train")
+        driver.clock.lap("train")
         if schedule.validates(epoch):
             results |= driver.evaluate()
             driver.timeline.driver("evaluating", driver.clock.lap("evaluate"))
-        progress.epoch_ends(epoch, results, seconds)
+        progress.epoch_ends(epoch, results, driver.clock.seconds["train"] - trained)
         # Callbacks find it among the numbers that Keras gives them.
         handlers.params["rows_per_second"] = driver.timeline.epoch(epoch, driver.state)
         driver.run_callback(handlers.on_epoch_end, epoch, dict(results))
@@ -228,6 +229,7 @@ class _Driver:
                 self.metrics = self.metrics + updates.metrics
             self.kernel = updates.kernel or self.kernel
             self.progress.round_ends(updates.rows)
+            self.clock.lap("train")
             if self.batch_hooks:
                 self.run_callback(handlers.on_train_batch_end, stop - 1, self._results())
             if self.stop is not None and self.stop():

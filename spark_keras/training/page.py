@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from spark_keras.pages.render import render as render_page
 from spark_keras.training.report import require_timeline
 
 _BINS = 12
+
+# As WorkerThroughput names its results.
+_THROUGHPUT = re.compile(r"worker_\d+_(rows_per_second)")
 
 # Blocks in a lane of the timeline, and layers, that are drawn.
 _BLOCKS = 250
@@ -51,18 +55,19 @@ def _tiles(summary: Any) -> list[tuple[str, Any]]:
 
 
 def _learning(history: dict[str, list[Any]]) -> list[Any]:
-    """A chart for each result, with that of the validation in it."""
-    charts = []
+    """A chart for each result, with that of the validation in it; the workers' throughput is one result."""
+    groups: dict[str, list[str]] = {}
     for name in history:
-        if name.startswith("val_") and name.removeprefix("val_") in history:
-            continue
+        worker = _THROUGHPUT.fullmatch(name)
+        groups.setdefault(worker[1] if worker else name.removeprefix("val_"), []).append(name)
+    charts = []
+    for group, names in groups.items():
         series = {
-            each: [(epoch + 1.0, value) for epoch, value in enumerate(history[each]) if isinstance(value, float)]
-            for each in (name, f"val_{name}")
-            if each in history
+            name: [(epoch + 1.0, value) for epoch, value in enumerate(history[name]) if isinstance(value, float)]
+            for name in names
         }
         if any(series.values()):
-            charts.append(lines.curves(series, f"{name} by epoch", "epoch"))
+            charts.append(lines.curves(series, f"{group} by epoch", "epoch"))
     return charts
 
 
