@@ -81,6 +81,39 @@ def test_two_outputs(run_example):
 
 
 @pytest.mark.slow
+def test_early_stopping(run_example):
+    printed = run_example("early_stopping", "--epochs", "30")
+    assert re.search(r"stopped after \d+ epochs, (patience|overfitted|maxEpochs): ", printed)
+    kept = [float(score) for score in re.findall(r"epoch +\d+: ([\d.]+)  <- kept", printed)]
+    assert kept == [min(float(score) for score in re.findall(r"epoch +\d+: ([\d.]+)", printed))]
+    assert "cost: best" in printed
+    assert figure(printed, "Right about") > 0.9
+
+
+@pytest.mark.slow
+def test_evaluation_report(run_example, tmp_path):
+    printed = run_example("evaluation_report", "--rows", "8000", "--epochs", "2", "--report", str(tmp_path / "r.html"))
+    # Chance is a third; the most frequent class has less than a half.
+    assert figure(printed, r"accuracy ") > 0.5
+    assert figure(printed, "'top_2':") == pytest.approx(figure(printed, "top 2 by the report:"), abs=1e-4)
+    assert figure(printed, "share of the loss:") > 0
+    assert "arr_delay" in printed
+    page = (tmp_path / "r.html").read_text()
+    assert "<svg" in page and "Confusion matrix" in page
+
+
+@pytest.mark.slow
+def test_training_report(run_example, tmp_path):
+    page = tmp_path / "report.html"
+    printed = run_example("training_report", "--rows", "2000", "--epochs", "3", "--report", str(page))
+    rows = [int(trained) for trained in re.findall(r"^[01] +(\d+) ", printed, re.MULTILINE)]
+    assert len(rows) == 2 and 0.75 * 6000 < sum(rows) < 0.85 * 6000
+    assert figure(printed, "Slowest round: number") >= 1
+    assert figure(printed, "TensorBoard has") >= 1
+    assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.slow
 def test_grid_search(run_example):
     printed = run_example("grid_search", "--epochs", "5")
     points = re.findall(r"'units': (\[.*?\]), 'learning_rate': ([\d.e-]+)}: validation AUC ([\d.]+)", printed)

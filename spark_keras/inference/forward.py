@@ -230,7 +230,22 @@ def _key(task: ForwardTask) -> tuple[Any, ...]:
 
 
 def spark_function(task: ForwardTask, return_type: str, wire_types: Sequence[str]) -> Any:
-    """The forward pass as a Spark function of the input columns; `wire_types` are theirs, as `simpleString` has them.
+    """The forward pass as a Spark function of the input columns.
+
+    Args:
+        wire_types: of these columns, as `simpleString` has them.
+    """
+
+    def forward(batches: Iterator[Any]) -> Iterator[pa.Array]:
+        return predict(task, batches)
+
+    return arrow_function(forward, return_type, wire_types)
+
+
+def arrow_function(
+    function: Callable[[Iterator[Any]], Iterator[pa.Array]], return_type: str, wire_types: Sequence[str]
+) -> Any:
+    """A function of batches of Arrow arrays as a Spark function: one result for each row.
 
     An Arrow UDF where Spark has it (4.1 and later); a pandas UDF before, which copies each row's array once more.
     """
@@ -238,17 +253,17 @@ def spark_function(task: ForwardTask, return_type: str, wire_types: Sequence[str
 
     if hasattr(F, "arrow_udf"):
 
-        def forward(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
-            return predict(task, batches)
+        def of_arrow(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+            return function(batches)
 
-        forward.__annotations__ = {"batches": Iterator[tuple[pa.Array, ...]], "return": Iterator[pa.Array]}
-        return F.arrow_udf(forward, return_type)
+        of_arrow.__annotations__ = {"batches": Iterator[tuple[pa.Array, ...]], "return": Iterator[pa.Array]}
+        return F.arrow_udf(of_arrow, return_type)
 
     import pandas as pd
 
     arrow_types = [_arrow_type(wire) for wire in wire_types]
 
-    def forward_pandas(batches: Any) -> Any:
+    def of_pandas(batches: Any) -> Any:
         arrays = (
             [
                 pa.array(series, type=kind, from_pandas=True)
@@ -256,7 +271,7 @@ def spark_function(task: ForwardTask, return_type: str, wire_types: Sequence[str
             ]
             for batch in batches
         )
-        for result in predict(task, arrays):
+        for result in function(arrays):
             if not pa.types.is_struct(result.type):
                 yield result.to_pandas()
                 continue
@@ -264,11 +279,11 @@ def spark_function(task: ForwardTask, return_type: str, wire_types: Sequence[str
             # Field by field: a null struct has null fields.
             yield pd.DataFrame({name: pa.array(pc.struct_field(result, name)).to_pandas() for name in names})
 
-    forward_pandas.__annotations__ = {
+    of_pandas.__annotations__ = {
         "batches": Iterator[tuple[pd.Series, ...]],
         "return": Iterator[pd.DataFrame if return_type.startswith("struct<") else pd.Series],
     }
-    return F.pandas_udf(forward_pandas, return_type)
+    return F.pandas_udf(of_pandas, return_type)
 
 
 def _arrow_type(wire: str) -> pa.DataType:

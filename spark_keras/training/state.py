@@ -102,7 +102,7 @@ def read(model: keras.Model, layout: Layout) -> State:
     integers = np.empty(layout.sizes[1], "int64")
     for entry, variable in zip(layout.entries, variables(model)):
         vector = integers if entry.integer else values
-        vector[entry.start : entry.stop] = _numpy(variable.value).reshape(-1)
+        vector[entry.start : entry.stop] = to_numpy(variable.value).reshape(-1)
     return State(values, integers)
 
 
@@ -117,7 +117,7 @@ def non_finite_variable(layout: Layout, before: State, after: State) -> str | No
     return next(e.path for e in layout.entries if not e.integer and e.start <= spoiled[0] < e.stop)
 
 
-def _numpy(value: Any) -> np.ndarray:
+def to_numpy(value: Any) -> np.ndarray:
     if keras.backend.backend() == "tensorflow" and hasattr(value, "numpy"):
         return value.numpy()  # Keras' own way warns with numpy 2.4
     return np.asarray(keras.ops.convert_to_numpy(value))
@@ -138,7 +138,7 @@ def weights_have_changed(model: keras.Model) -> None:
 
 def derived_from_weights(model: keras.Model) -> list[np.ndarray]:
     """What those layers compute with."""
-    return [_numpy(value) for layer in normalizations(model) for value in (layer.mean, layer.variance)]
+    return [to_numpy(value) for layer in normalizations(model) for value in (layer.mean, layer.variance)]
 
 
 def normalizations(model: keras.Model) -> list[keras.layers.Normalization]:
@@ -147,7 +147,7 @@ def normalizations(model: keras.Model) -> list[keras.layers.Normalization]:
 
 def read_metrics(model: keras.Model) -> np.ndarray:
     """The states of all metrics, the loss included, as one float64 vector."""
-    parts = [_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
+    parts = [to_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
     return np.concatenate(parts).astype("float64") if parts else np.empty(0)
 
 
@@ -164,15 +164,13 @@ def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
             f"The workers' metrics have {len(states)} numbers, the driver's {start}: "
             "the model creates metrics in train_step that it does not create when it is built."
         )
-    results = model.get_metrics_result()
-    model.reset_metrics()
     flat = {}
-    for name, value in results.items():
-        if isinstance(value, dict):
-            flat.update(value)
-        else:
-            flat[name] = value
-    return {name: float(value) if np.ndim(value) == 0 else _numpy(value).tolist() for name, value in flat.items()}
+    for name, value in model.get_metrics_result().items():
+        flat.update(value if isinstance(value, dict) else {name: value})
+    # Before the reset, because a result may be a variable itself.
+    arrays = {name: to_numpy(getattr(value, "value", value)) for name, value in flat.items()}
+    model.reset_metrics()
+    return {name: float(array) if array.ndim == 0 else array.tolist() for name, array in arrays.items()}
 
 
 def seed_variables(model: keras.Model) -> list[Any]:
