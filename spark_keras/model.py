@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from pyspark.sql import functions as F
 
 from spark_keras import cluster, columns, converters, params, signature, tensors
 from spark_keras.archive import KerasArchive
+from spark_keras.arrow_function import arrow_function
 from spark_keras.executor import ProcessSettings, RecentlyUsed
 from spark_keras.inference import forward
 from spark_keras.persistence import KerasReadable, KerasWritable
@@ -83,7 +85,7 @@ class _Forward(
         )
         expressions = [columns.expression(dataset, tensor) for tensor in inputs]
         wire_types = [field.dataType.simpleString() for field in dataset.select(*expressions).schema]
-        function = forward.spark_function(task, return_type, wire_types)
+        function = arrow_function(functools.partial(forward.predict, task), return_type, wire_types)
         # Else Spark would push a filter on an output below the projection and run the model twice.
         function = function.asNondeterministic()
         name = f"_{self.uid}"
