@@ -102,7 +102,8 @@ def named_outputs(step: str, result: Any, names: Sequence[str]) -> list[Any]:
     several = list(result) if isinstance(result, (tuple, list)) else [result]
     if len(several) != len(names):
         raise InvalidData(
-            f"Wrong number of outputs of the function of {step}. Received: {len(several)}. Expected: {len(names)}, {names}."
+            f"Wrong number of outputs of the function of {step}. Received: {len(several)}. Expected: {len(names)}, "
+            f"{names}."
         )
     return several
 
@@ -119,7 +120,8 @@ def _usable(task: BlockTask, batch: Sequence[pa.Array]) -> np.ndarray:
     if task.nulls == "error" and not usable.all():
         names = ", ".join(tensor.label for tensor in task.inputs)
         raise InvalidData(
-            f"Null in {names}. Received: {np.count_nonzero(~usable)} such rows in a block of {len(usable)}. Expected: rows "
+            f"Null in {names}. Received: {np.count_nonzero(~usable)} such rows in a block of {len(usable)}. "
+            "Expected: rows "
             f"without nulls, or another rule for them in Param `nulls` of {task.step}."
         )
     return usable
@@ -153,7 +155,8 @@ def _by_block(task: BlockTask, function: Any, arrays: Sequence[pa.Array]) -> lis
     for result, output in zip(results, task.outputs):
         if result.shape[:1] != (len(inputs[0]),):
             raise InvalidData(
-                f"Wrong output {output.name!r} of the function of {task.step}. Received: shape {result.shape} for a block of "
+                f"Wrong output {output.name!r} of the function of {task.step}. Received: shape {result.shape} for a "
+                "block of "
                 f"{len(inputs[0])} rows. Expected: one row for each, ({len(inputs[0])}, …)."
             )
     return [columns.to_arrow(result) for result in results]

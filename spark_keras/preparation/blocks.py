@@ -1,8 +1,8 @@
 """Functions over blocks of rows: numpy or `keras.ops` functions over columns, through Arrow.
 
-A block is a batch of Arrow rows (`spark.sql.execution.arrow.maxRecordsPerBatch`, 10 000 by default). Shapes and types of
-what a function gives are found on the driver before any job: it is called with `keras.KerasTensor`s or, where it does
-not take these, as functions of numpy do not, with small arrays of ones.
+A block is a batch of Arrow rows (`spark.sql.execution.arrow.maxRecordsPerBatch`, 10 000 by default). Shapes and types
+of what a function gives are found on the driver before any job: it is called with `keras.KerasTensor`s or, where it
+does not take these, as functions of numpy do not, with small arrays of ones.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def mapBlocks(
 ) -> Any:
     """Adds columns that a function computes block by block.
 
-    `fn` takes one array (rows, …) for each input, in the column's own type, and gives arrays (rows, …). Where the blocks
-    end is Spark's affair: what it gives for a row must not depend on the others.
+    `fn` takes one array (rows, …) for each input, in the column's own type, and gives arrays (rows, …). Where the
+    blocks end is Spark's affair: what it gives for a row must not depend on the others.
 
     Args:
         df: a DataFrame.
@@ -74,8 +74,8 @@ def mapBlocks(
         inputs: the columns that `fn` takes, in its order; default the names of its parameters. Numbers, booleans, ML
             vectors and (nested) arrays of numbers.
         shapes: {"column": shape of one row}, where the types of the columns do not tell it and `fn` must know it.
-        nulls: "error" (default), or "null": a row with a null in an input is not given to `fn` and has null outputs. NaN is
-            a number.
+        nulls: "error" (default), or "null": a row with a null in an input is not given to `fn` and has null outputs.
+            NaN is a number.
 
     Returns:
         The DataFrame with the new columns, of arrays where an output has more than one number for a row.
@@ -98,8 +98,8 @@ def mapRows(
 ) -> Any:
     """Adds columns that a function computes row by row: its arrays have no dimension for the rows.
 
-    The first dimension of an array column may differ from row to row. A function of `keras.ops` is applied to all rows of
-    the same shape at once, by `keras.ops.vectorized_map`.
+    The first dimension of an array column may differ from row to row. A function of `keras.ops` is applied to all rows
+    of the same shape at once, by `keras.ops.vectorized_map`.
 
     Args:
         df: a DataFrame.
@@ -122,13 +122,14 @@ def reduceBlocks(
 ) -> Any:
     """Reduces all rows to one, block by block.
 
-    `fn` takes one array (rows, …) for each input and gives one array (…) for each, of the shape of a row. It is applied to
-    blocks, and again to blocks of its own results; so it must not matter how the rows are grouped (sum, min, max, …).
+    `fn` takes one array (rows, …) for each input and gives one array (…) for each, of the shape of a row. It is
+    applied to blocks, and again to blocks of its own results; so it must not matter how the rows are grouped (sum,
+    min, max, …).
 
     Args:
         df: a DataFrame.
-        fn: a function of numpy arrays or of `keras.ops` that gives a tensor for one input, else a dict by the names of the
-            inputs, or a tuple in their order.
+        fn: a function of numpy arrays or of `keras.ops` that gives a tensor for one input, else a dict by the names of
+            the inputs, or a tuple in their order.
         inputs: the columns that `fn` takes, in its order; default the names of its parameters.
         shapes: {"column": shape of one row}, where the types of the columns do not tell it and `fn` must know it.
         nulls: "error" (default), or "skip": rows with a null in an input are left out.
@@ -152,7 +153,8 @@ def reduceBlocks(
         ):
             raise ValueError(
                 f"Wrong output {output.name!r} of the function of reduceBlocks. Received: shape {output.shape}. "
-                f"Expected: {tensor.shape}, as one row of column {tensor.columns[0]!r} has, because the function is applied "
+                f"Expected: {tensor.shape}, as one row of column {tensor.columns[0]!r} has, because the function is "
+                "applied "
                 "to its own results."
             )
     task = _task("reduceBlocks", df, fn, tensors, found, uses_keras, False, nulls)
@@ -183,8 +185,8 @@ def aggregate(
 ) -> Any:
     """One row for each group, computed by a function of all rows of the group.
 
-    `fn` takes one array (rows of the group, …) for each input. The rows come in any order, and all of a group's have to fit
-    into the memory of one executor.
+    `fn` takes one array (rows of the group, …) for each input. The rows come in any order, and all of a group's have
+    to fit into the memory of one executor.
 
     Args:
         grouped: what `df.groupBy(…)` gives.
@@ -219,7 +221,7 @@ def aggregate(
     return applied.drop(*[f"\0{name}" for name in names])
 
 
-# --- what goes in ------------------------------------------------------------------------------------------------------
+# --- what goes in ----------------------------------------------------------------------------------------------------
 
 
 def _check_rule(step: str, rule: str, rules: Sequence[str]) -> None:
@@ -236,7 +238,8 @@ def _names(fn: Callable[..., Any], inputs: Sequence[str] | None) -> list[str]:
         parameters = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"The function does not tell its parameters. Received: {fn!r}. Expected: Param `inputs`, the names of columns."
+            f"The function does not tell its parameters. Received: {fn!r}. Expected: Param `inputs`, the names of "
+            "columns."
         ) from error
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [p.name for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]
@@ -297,7 +300,7 @@ def _no_null(value: Column, depth: int) -> Column:
     return F.coalesce(F.forall(value, lambda part: _no_null(part, depth - 1)), F.lit(False))
 
 
-# --- what comes out ----------------------------------------------------------------------------------------------------
+# --- what comes out --------------------------------------------------------------------------------------------------
 
 
 def _call(
@@ -319,7 +322,8 @@ def _call(
             received = ", ".join(f"{t.name} {_block_shape(t, by_row)} {t.dtype}" for t in tensors)
             raise ValueError(
                 f"The function of {step} cannot be called with its inputs. Received: {received}, of which it says: "
-                f"{symbolic}. Expected: a function of numpy or keras.ops; where it must know lengths that are None here, "
+                f"{symbolic}. Expected: a function of numpy or keras.ops; where it must know lengths that are None "
+                "here, "
                 "they can be told in Param `shapes`."
             ) from symbolic
         import keras
@@ -410,7 +414,7 @@ def _sql_type(output: Output) -> str:
     return "array<" * len(output.shape) + _SQL_TYPES[output.dtype] + ">" * len(output.shape)
 
 
-# --- the job -----------------------------------------------------------------------------------------------------------
+# --- the job ---------------------------------------------------------------------------------------------------------
 
 
 def _task(

@@ -1,7 +1,7 @@
 """Conditions on the columns of a row: checked against a schema, written as JSON, compiled to a Spark expression.
 
-As in SQL a condition on a null is neither true nor false but unknown, and so is its negation; where a step asks whether a
-condition holds, unknown counts as no. As in Spark, NaN equals NaN and is larger than any other number.
+As in SQL a condition on a null is neither true nor false but unknown, and so is its negation; where a step asks
+whether a condition holds, unknown counts as no. As in Spark, NaN equals NaN and is larger than any other number.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class ColumnExpression:
     """A column by its name; the methods make conditions and reductions."""
 
     # Compares to conditions, so it is no key of a dict.
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __init__(self, name: str):
         self.name = name
@@ -51,10 +51,10 @@ class ColumnExpression:
 
     # --- conditions ----------------------------------------------------------------------------------------------
 
-    def __eq__(self, other: Any) -> Condition:  # type: ignore[override]
+    def __eq__(self, other: Any) -> Condition:
         return Compare(self.name, "==", operand(other))
 
-    def __ne__(self, other: Any) -> Condition:  # type: ignore[override]
+    def __ne__(self, other: Any) -> Condition:
         return Compare(self.name, "!=", operand(other))
 
     def __lt__(self, other: Any) -> Condition:
@@ -96,7 +96,9 @@ class ColumnExpression:
         return IsNaN(self.name)
 
     def isInvalid(self) -> Condition:
-        """The value is there and not valid by the schema: out of range, none of the states, NaN where it is not allowed."""
+        """The value is there and not valid by the schema: out of range, none of the states, NaN where it is not
+        allowed.
+        """
         return IsInvalid(self.name)
 
     # --- reductions ----------------------------------------------------------------------------------------------

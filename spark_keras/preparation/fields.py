@@ -146,6 +146,7 @@ class NumberField(Field):
     minimum: float | None = None
     maximum: float | None = None
 
+    kind: ClassVar[str] = "number"
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -285,7 +286,9 @@ def checked_states(name: str, states: Any) -> tuple[str, ...]:
 @registered("time")
 @dataclasses.dataclass(frozen=True)
 class TimeField(Field):
-    """A point in time (TIMESTAMP), whose calendar is that of `zone`; with `zone=None` a time of no zone (TIMESTAMP_NTZ)."""
+    """A point in time (TIMESTAMP), whose calendar is that of `zone`; with `zone=None` a time of no zone
+    (TIMESTAMP_NTZ).
+    """
 
     zone: str | None = "UTC"
 

@@ -47,9 +47,9 @@ class TransformProcess(
 ):
     """An immutable list of steps that prepare a DataFrame; a transformer of Spark ML.
 
-    Each method that adds a step returns a new process and leaves the old one as it was. A step that cannot follow the ones
-    before it is refused when it is added: the schema is known after every step, without data. All steps together are one
-    plan of Spark's expressions.
+    Each method that adds a step returns a new process and leaves the old one as it was. A step that cannot follow the
+    ones before it is refused when it is added: the schema is known after every step, without data. All steps together
+    are one plan of Spark's expressions.
 
     Args:
         schema: what the process starts from: a `Schema`, or a DataFrame or StructType with one.
@@ -139,7 +139,8 @@ class TransformProcess(
         return dataset
 
     def problems(self, dataset: DataFrame, examples: int = 5) -> list[Problem]:
-        """Values that steps cannot use, whatever their rule for them: times that do not parse, strings that are no state …
+        """Values that steps cannot use, whatever their rule for them: times that do not parse, strings that are no
+        state …
 
         One small job for each step that can meet such values, and one more for examples where there are some.
 
@@ -170,7 +171,8 @@ class TransformProcess(
         for name, step in self._steps:
             if isinstance(step, Join) and isinstance(step.table, Rows):
                 raise ValueError(
-                    f"Step {name!r} joins a DataFrame, which JSON cannot hold. Expected: the name of a table or view as "
+                    f"Step {name!r} joins a DataFrame, which JSON cannot hold. Expected: the name of a table or "
+                    "view as "
                     "`other`; or save the process, which saves the rows as well."
                 )
         return json.dumps(self._encoded())
@@ -242,11 +244,11 @@ class Problem:
 def _lenient(step: Step) -> Step:
     """The step with a rule that stops at nothing."""
     rules = {"invalid": "null", "unseen": "keep" if step.registered_name == "pivot" else "null"}
-    names = {field.name for field in dataclasses.fields(step)}  # type: ignore[arg-type]
-    return dataclasses.replace(step, **{name: rule for name, rule in rules.items() if name in names})  # type: ignore[type-var]
+    changes = {name: rule for name, rule in rules.items() if hasattr(step, name)}
+    return dataclasses.replace(step, **changes)
 
 
-# --- on disk -----------------------------------------------------------------------------------------------------------
+# --- on disk ---------------------------------------------------------------------------------------------------------
 
 
 def _connection(io: Any) -> Any:

@@ -132,7 +132,8 @@ def _check_columns(dataset: DataFrame, schema: Schema) -> None:
     ]
     if problems:
         raise ValueError(
-            f"The DataFrame does not agree with the schema. Received: {'; '.join(problems)}. Expected: {schema.toDDL()}."
+            f"The DataFrame does not agree with the schema. Received: {'; '.join(problems)}. Expected: "
+            f"{schema.toDDL()}."
         )
 
 

@@ -186,7 +186,7 @@ class Schema:
         lines = [f"  {f.name:<{width}}  {f.description}{'' if f.nullable else ' not null'}" for f in self.fields]
         return "\n".join([f"Schema of {len(self)} columns", *lines])
 
-    # --- for steps: fields that must be there, and schemas that follow -------------------------------------------------
+    # --- for steps: fields that must be there, and schemas that follow -----------------------------------------------
 
     def require(self, step: str, columns: Iterable[Any], *types: type[Field], expected: str = "") -> list[Field]:
         """The fields of these columns; raises a `ValueError` that names the step, the column and what was expected."""
@@ -276,7 +276,9 @@ class Schema:
 
     @staticmethod
     def fromDDL(ddl: str, zone: str = "UTC") -> Schema:
-        """The schema of a DDL string such as "time TIMESTAMP, amount DOUBLE NOT NULL"; Spark's active session reads it."""
+        """The schema of a DDL string such as "time TIMESTAMP, amount DOUBLE NOT NULL"; Spark's active session reads
+        it.
+        """
         from pyspark.sql import SparkSession
 
         return Schema.of(SparkSession.builder.getOrCreate().createDataFrame([], ddl).schema, zone=zone)

@@ -18,8 +18,8 @@ from spark_keras.preparation.schema import Schema
 class Step:
     """One change of a DataFrame: a frozen dataclass that knows the schema it leads to without data.
 
-    A subclass defines `schema_after`, which checks, and either `expressions`, the new values of columns in the same rows, or
-    `apply`, where rows change.
+    A subclass defines `schema_after`, which checks, and either `expressions`, the new values of columns in the same
+    rows, or `apply`, where rows change.
     """
 
     # Set by `registered`: the step's name in messages, in print and in JSON.
@@ -68,7 +68,7 @@ class Step:
 
     def __str__(self) -> str:
         shown = []
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.metadata.get("mapping"):
                 shown.append("{" + ", ".join(f"{_shown(key)}: {_shown(part)}" for key, part in value) + "}")

@@ -72,7 +72,8 @@ class CategorySteps:
         """The inverse of categoricalToOneHot: of the columns `column[state]`, or of the array `column`.
 
         Args:
-            unseen: what happens to a row that is not 1 for one state and 0 for all others: "error" (default), or "null".
+            unseen: what happens to a row that is not 1 for one state and 0 for all others: "error" (default), or
+                "null".
         """
         checked_states(column, states)
         choose("oneHotToCategorical", "rule `unseen`", unseen, _RULES)
@@ -85,17 +86,18 @@ class CategorySteps:
         `groupBy(…).agg(…)` it makes a table with one row for each group and one column for each state.
 
         Args:
-            unseen: what happens to a row whose key is no state: "error" (default), or "keep": `default` in all columns, as
-                where the key is null.
+            unseen: what happens to a row whose key is no state: "error" (default), or "keep": `default` in all
+                columns, as where the key is null.
         """
         return self.add(Pivot(key, value, default, choose("pivot", "rule `unseen`", unseen, ("error", "keep"))))
 
     def firstDigit(self, column: str, output: str, invalid: str = "error") -> Any:
-        """Adds a categorical column with the first digit of a number that is not 0, or of 0; of a string, the first character.
+        """Adds a categorical column with the first digit of a number that is not 0, or of 0; of a string, the first
+        character.
 
         Args:
-            invalid: what happens to NaN, infinity, and a string that starts with no digit: "error" (default), "null", or
-                "other": an eleventh state of this name.
+            invalid: what happens to NaN, infinity, and a string that starts with no digit: "error" (default), "null",
+                or "other": an eleventh state of this name.
         """
         choose("firstDigit", "rule `invalid`", invalid, ("error", "null", "other"))
         return self.add(FirstDigit(column, output, invalid))

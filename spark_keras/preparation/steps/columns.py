@@ -65,8 +65,8 @@ class ColumnSteps:
 
         Args:
             output: the new column, or one of the operands to replace it.
-            operator: "+", "-", "*", "/", "%", "min", "max" or "mean". `-`, `/` and `%` take two operands, the others two
-                or more. The result of % has the sign of its first operand.
+            operator: "+", "-", "*", "/", "%", "min", "max" or "mean". `-`, `/` and `%` take two operands, the others
+                two or more. The result of % has the sign of its first operand.
             operands: names of columns, and numbers.
 
         Whole numbers give a long ("/" and "mean" a double), all others a double. The result is null where an operand is
@@ -157,7 +157,8 @@ class Constant(Step):
         types = {bool: kinds.BooleanField, str: kinds.StringField, int: kinds.LongField, float: kinds.DoubleField}
         if type(self.value) not in types:
             raise TypeError(
-                f"Invalid value in {self.label}. Received: {self.value!r}. Expected: a boolean, string, integer or float."
+                f"Invalid value in {self.label}. Received: {self.value!r}. Expected: a boolean, string, integer or "
+                "float."
             )
         return schema.replaced({self.output: types[type(self.value)](self.output, nullable=False)})
 

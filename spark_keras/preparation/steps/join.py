@@ -37,13 +37,15 @@ class JoinSteps:
         """Joins with another table where the keys are equal; a null equals no other, as in SQL.
 
         Args:
-            other: a DataFrame, or the name of a table or view, which is looked up whenever the process runs. The rows of a
-                DataFrame are saved together with the process, those of a table are not.
-            on: keys that both have, or {"key here": "key there"}. Each is in the result once, by the name that it has here.
+            other: a DataFrame, or the name of a table or view, which is looked up whenever the process runs. The rows
+                of a DataFrame are saved together with the process, those of a table are not.
+            on: keys that both have, or {"key here": "key there"}. Each is in the result once, by the name that it has
+                here.
             how: "inner" (default), "left", "right" or "full".
             schema: of the other table; default that of the DataFrame, or of the table as it is now.
-            validate: "m:m" (default), or which side's keys must occur once only, as with pandas.merge: "1:m" those here,
-                "m:1" those of the other table, "1:1" both. A key that occurs twice is an error when the rows are computed.
+            validate: "m:m" (default), or which side's keys must occur once only, as with pandas.merge: "1:m" those
+                here, "m:1" those of the other table, "1:1" both. A key that occurs twice is an error when the rows are
+                computed.
 
         Raises:
             ValueError: where keys are missing or of different types, or another column has the same name on both sides.
@@ -59,7 +61,8 @@ class JoinSteps:
             return self.add(Join(Table(other), keys, how, known, validate))
         if not hasattr(other, "sparkSession"):
             raise TypeError(
-                f"Invalid table in step join. Received: {other!r}. Expected: a DataFrame, or the name of a table or view."
+                f"Invalid table in step join. Received: {other!r}. Expected: a DataFrame, or the name of a table or "
+                "view."
             )
         known = schema if schema is not None else Schema.of(other)
         return self.add(Join(Rows(other), keys, how, known, validate))

@@ -55,8 +55,8 @@ class NormaliseSteps:
 
             scale · log2(1 + (x − smallest) / (mean − smallest))
 
-        The smallest value becomes 0 and the mean `scale`. A value below (2 · smallest − mean) becomes null. A column with
-        one value only becomes 0. The results are doubles.
+        The smallest value becomes 0 and the mean `scale`. A value below (2 · smallest − mean) becomes null. A column
+        with one value only becomes 0. The results are doubles.
         """
         if not _finite(scale) or scale <= 0:
             raise ValueError(f"Invalid scale in step logarithm. Received: {scale}. Expected: more than 0.")
@@ -70,8 +70,8 @@ class NormaliseSteps:
         """Undoes what minMax, standardise and logarithm did to columns, the last one first.
 
         Args:
-            columns: names of columns; or {"prediction": "amount"}, where the column `prediction` gets the inverse of what
-                was done to `amount`.
+            columns: names of columns; or {"prediction": "amount"}, where the column `prediction` gets the inverse of
+                what was done to `amount`.
             process: the transform process with the normalisers; default this one.
 
         Raises:
@@ -110,7 +110,8 @@ def figures(step: str, analysis: Any, name: str, *wanted: str) -> tuple[float, .
         column = analysis[name]
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(
-            f"The analysis does not fit step {step}. Received: {type(analysis).__name__}, with nothing on column {name!r}. "
+            f"The analysis does not fit step {step}. Received: {type(analysis).__name__}, with nothing on column "
+            f"{name!r}. "
             "Expected: a DataFrameAnalysis of this column."
         ) from error
     found = tuple(getattr(column, figure, None) for figure in wanted)

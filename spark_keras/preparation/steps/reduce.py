@@ -35,8 +35,8 @@ class ReduceSteps:
         raise NotImplementedError
 
     def groupBy(self, *keys: str) -> Grouped:
-        """Groups the rows by the values of columns, null being one of them; `agg` follows. Without columns all rows are one
-        group."""
+        """Groups the rows by the values of columns, null being one of them; `agg` follows. Without columns all rows
+        are one group."""
         return Grouped(self, each("groupBy", keys) if keys else ())
 
     def rank(
@@ -50,8 +50,8 @@ class ReduceSteps:
         """Adds a column with the place of each row, from 1, when rows are ordered by columns.
 
         Args:
-            orderBy: one column, or several of which later ones order ties of earlier ones. Nulls come first, and last where
-                `descending`.
+            orderBy: one column, or several of which later ones order ties of earlier ones. Nulls come first, and last
+                where `descending`.
             within: columns of groups that are ranked by themselves. Without them one task orders all rows.
             method: "rank": after two rows in place 1 comes place 3; or "dense": place 2.
         """

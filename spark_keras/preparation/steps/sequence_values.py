@@ -81,12 +81,14 @@ class SequenceValueSteps:
         return self.add(MovingWindow(output, column, function, count_of("movingWindow", "length", length, 1)))
 
     def stackSequences(self, output: str, *columns: str) -> Any:
-        """Replaces sequence columns of numbers or booleans by one array of shape (time steps, columns) of floats: the input
-        of a recurrent network."""
+        """Replaces sequence columns of numbers or booleans by one array of shape (time steps, columns) of floats: the
+        input of a recurrent network."""
         return self.add(StackSequences(output, each("stackSequences", columns)))
 
     def element(self, column: str, output: str, index: int = -1) -> Any:
-        """Adds a column with one element of each sequence: 0 is the first, -1 (default) the last. Null where there is none."""
+        """Adds a column with one element of each sequence: 0 is the first, -1 (default) the last. Null where there is
+        none.
+        """
         if not isinstance(index, int) or isinstance(index, bool):
             raise TypeError(f"Invalid index in step element. Received: {index!r}. Expected: a whole number.")
         return self.add(Element(column, output, index))

@@ -1,7 +1,7 @@
 """Sequences: rows grouped and ordered into arrays, cut, filled up and put together for a recurrent network.
 
-After `toSequences` each row is a sequence: its columns, apart from the keys, are arrays of the same length, one element for
-each time step.
+After `toSequences` each row is a sequence: its columns, apart from the keys, are arrays of the same length, one
+element for each time step.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ class SequenceSteps:
         raise NotImplementedError
 
     def toSequences(self, by: str | Sequence[str], orderBy: str | Sequence[str]) -> Any:
-        """One row for each group of rows: the keys as they are, every other column as an array in the order of `orderBy`.
+        """One row for each group of rows: the keys as they are, every other column as an array in the order of
+        `orderBy`.
 
-        Nulls come first in the order; rows that tie are ordered by their other columns, so that the result does not depend
-        on where the rows were.
+        Nulls come first in the order; rows that tie are ordered by their other columns, so that the result does not
+        depend on where the rows were.
         """
         return self.add(ToSequences(several(by), several(orderBy)))
 
@@ -46,8 +47,9 @@ class SequenceSteps:
         """Splits sequences into several rows, in either of two ways.
 
         Args:
-            gap: a new sequence begins where column `on` grows by more than this from one step to the next: a number, or, for
-                times, a `datetime.timedelta` or a text such as "2 hours". A step whose `on` is null stays with its sequence.
+            gap: a new sequence begins where column `on` grows by more than this from one step to the next: a number,
+                or, for times, a `datetime.timedelta` or a text such as "2 hours". A step whose `on` is null stays with
+                its sequence.
             on: the sequence column that `gap` is measured on.
             length: a new sequence begins after so many steps; the last one may be shorter.
         """
@@ -82,7 +84,8 @@ def _gap(gap: Any) -> float:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?", gap.strip())
         if not match:
             raise ValueError(
-                f'Invalid gap in step splitSequences. Received: {gap!r}. Expected: such as "90 seconds", "2 hours", "1 day".'
+                f"Invalid gap in step splitSequences. Received: {gap!r}. "
+                'Expected: such as "90 seconds", "2 hours", "1 day".'
             )
         gap = datetime.timedelta(**{match[2] + "s": float(match[1])})
     if isinstance(gap, datetime.timedelta):

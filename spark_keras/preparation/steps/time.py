@@ -1,4 +1,6 @@
-"""Times: parsed, moved, taken apart. Every step reads the calendar in the time zone of the column, never the session's."""
+"""Times: parsed, moved, taken apart. Every step reads the calendar in the time zone of the column, never the
+session's.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +41,9 @@ class TimeSteps:
 
         Args:
             formats: patterns of Spark such as "yyyy-MM-dd HH:mm:ss.SSS"; the first one that fits a value is taken.
-            zone: the time zone of the strings, unless the pattern itself has one (V, z, O, X, x or Z), and of the column's
-                calendar afterwards. Of a local time that occurs twice the earlier is meant; one that the clock skips is
-                moved by the skipped time.
+            zone: the time zone of the strings, unless the pattern itself has one (V, z, O, X, x or Z), and of the
+                column's calendar afterwards. Of a local time that occurs twice the earlier is meant; one that the
+                clock skips is moved by the skipped time.
             invalid: what happens to a string that no pattern fits: "error" (default), or "null";
                 `TransformProcess.problems` counts them and gives examples.
         """
@@ -77,17 +79,17 @@ class TimeSteps:
         return self.add(AddTime(column, amount, choose("addTime", "unit", unit, units)))
 
     def timeDifference(self, output: str, end: str, start: str, unit: str = "seconds") -> Any:
-        """Adds a column with end − start as a double, in "milliseconds", "seconds" (default), "minutes", "hours" or "days"
-        (of 24 hours)."""
+        """Adds a column with end − start as a double, in "milliseconds", "seconds" (default), "minutes", "hours" or
+        "days" (of 24 hours)."""
         return self.add(TimeDifference(output, end, start, choose("timeDifference", "unit", unit, _MICROSECONDS)))
 
     def deriveTime(self, column: str, parts: Mapping[str, str]) -> Any:
         """Adds columns with parts of a time or date, right behind it: `deriveTime("time", {"hour of day": "hour"})`.
 
         Args:
-            parts: the new columns and their part: "year", "quarter", "month", "week" (ISO), "day", "dayOfYear", "dayOfWeek"
-                (Monday is 1), "hour", "minute", "second", "millisecond" and "secondOfDay" as integers, "date" as a date,
-                "epochSeconds" and "epochMilliseconds" (rounded down) as longs.
+            parts: the new columns and their part: "year", "quarter", "month", "week" (ISO), "day", "dayOfYear",
+                "dayOfWeek" (Monday is 1), "hour", "minute", "second", "millisecond" and "secondOfDay" as integers,
+                "date" as a date, "epochSeconds" and "epochMilliseconds" (rounded down) as longs.
         """
         given = pairs("deriveTime", parts, '{"new column": "part"}')
         for _, part in given:
@@ -139,7 +141,8 @@ def _check_time_pattern(pattern: Any) -> None:
     unknown = sorted(set(re.findall("[A-Za-z]", letters)) - set("GyDMLdQqEFahKkHmsSVzOXxZ"))
     if unknown:
         raise ValueError(
-            f"{received}, with the letters {unknown}. Expected: letters of Spark's datetime patterns, such as yyyy MM dd HH "
+            f"{received}, with the letters {unknown}. Expected: letters of Spark's datetime patterns, such as yyyy "
+            "MM dd HH "
             "mm ss SSS; literal text between quotes '."
         )
     if letters.count("[") != letters.count("]"):
@@ -150,7 +153,7 @@ def _has_zone(pattern: str) -> bool:
     return re.search("[VzOXxZ]", re.sub(r"'[^']*'", "", pattern)) is not None
 
 
-# --- steps -------------------------------------------------------------------------------------------------------------
+# --- steps -----------------------------------------------------------------------------------------------------------
 
 
 @registered("parseTime")
