@@ -72,7 +72,8 @@ def test_storm_reports(spark, tmp_path):
     schema = schema.string("comment").categorical("type", ["TOR", "WIND", "HAIL"])
     texts = ["datetime", "severity", "location", "county", "state", "comment"]
     process = TransformProcess(schema).remove(*texts).categoricalToInteger("type")
-    line = "161006-1655,UNK,2 SE BARTLETT,LABETTE,KS,37.03,-95.19,TRAINED SPOTTER REPORTS TORNADO ON THE GROUND. (ICT),TOR\n"
+    report = "TRAINED SPOTTER REPORTS TORNADO ON THE GROUND. (ICT)"
+    line = f"161006-1655,UNK,2 SE BARTLETT,LABETTE,KS,37.03,-95.19,{report},TOR\n"
     assert process.transform(csv(spark, line, schema, tmp_path)).collect() == [(37.03, -95.19, 0)]
 
 
