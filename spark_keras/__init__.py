@@ -6,12 +6,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spark_keras.analysis.analyzer import DataFrameAnalyzer
+    from spark_keras.analysis.drift import DriftError, DriftWarning
+    from spark_keras.analysis.model import DataFrameAnalysis
+    from spark_keras.analysis.tensor_shapes import TensorAnalysis, TensorAnalyzer, printTensorSchema
     from spark_keras.estimator import KerasClassifier, KerasEstimator, KerasRegressor
     from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel, KerasTransformer
     from spark_keras.training.summary import KerasTrainingSummary
     from spark_keras.training.workers import WorkerError
 
 __all__ = [
+    "DataFrameAnalysis",
+    "DataFrameAnalyzer",
+    "DriftError",
+    "DriftWarning",
     "KerasClassificationModel",
     "KerasClassifier",
     "KerasEstimator",
@@ -20,10 +28,17 @@ __all__ = [
     "KerasRegressor",
     "KerasTrainingSummary",
     "KerasTransformer",
+    "TensorAnalysis",
+    "TensorAnalyzer",
     "WorkerError",
+    "printTensorSchema",
 ]
 
 _MODULES = {
+    "DataFrameAnalysis": "spark_keras.analysis.model",
+    "DataFrameAnalyzer": "spark_keras.analysis.analyzer",
+    "DriftError": "spark_keras.analysis.drift",
+    "DriftWarning": "spark_keras.analysis.drift",
     "KerasClassificationModel": "spark_keras.model",
     "KerasClassifier": "spark_keras.estimator",
     "KerasEstimator": "spark_keras.estimator",
@@ -32,7 +47,10 @@ _MODULES = {
     "KerasRegressor": "spark_keras.estimator",
     "KerasTrainingSummary": "spark_keras.training.summary",
     "KerasTransformer": "spark_keras.model",
+    "TensorAnalysis": "spark_keras.analysis.tensor_shapes",
+    "TensorAnalyzer": "spark_keras.analysis.tensor_shapes",
     "WorkerError": "spark_keras.training.workers",
+    "printTensorSchema": "spark_keras.analysis.tensor_shapes",
 }
 
 

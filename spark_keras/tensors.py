@@ -101,8 +101,8 @@ def _known_shape(dataset: Any, tensor: TensorColumn) -> tuple[int, ...] | None:
         return ()
     if len(tensor.columns) > 1:
         return (len(tensor.columns),)
-    length = columns.static_length(dataset, tensor.columns[0]) if tensor.depth == 1 else None
-    return (length,) if length else None
+    shape = columns.metadata_shape(dataset, tensor.columns[0], tensor.depth)
+    return None if shape is None or None in shape else shape
 
 
 def found_shapes(
