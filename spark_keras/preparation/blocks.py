@@ -267,9 +267,7 @@ def _input(df: Any, name: str, shape: Sequence[int | None] | None) -> TensorColu
             f"Column {name!r} cannot become a tensor. Received type: {kind.simpleString()}. "
             "Expected: a number that numpy has too; cast it to double."
         )
-    known = tuple(shape) if shape is not None else (columns.static_length(df, name),) * depth
-    if shape is None and depth > 1:
-        known = (None,) * depth
+    known = tuple(shape) if shape is not None else columns.metadata_shape(df, name, depth) or (None,) * depth
     if len(known) != depth:
         raise ValueError(
             f"Wrong shape of column {name!r} in Param `shapes`. Received: {known}. "
@@ -410,6 +408,11 @@ def _check_new(step: str, outputs: Sequence[Output], present: Sequence[str]) -> 
         )
 
 
+def _shape_of(output: Output) -> dict[str, Any]:
+    """Metadata that tell estimators the shape."""
+    return columns.with_shape({}, [-1 if length is None else length for length in output.shape]) if output.shape else {}
+
+
 def _sql_type(output: Output) -> str:
     return "array<" * len(output.shape) + _SQL_TYPES[output.dtype] + ">" * len(output.shape)
 
@@ -444,5 +447,8 @@ def _applied(df: Any, task: BlockTask) -> Any:
     # Else Spark would push a filter on an output below the projection and run the function twice.
     struct = "\0blocks"
     applied = df.withColumn(struct, function.asNondeterministic()(*wire))
-    made = [columns.reference(struct).getField(f"f{i}").alias(o.name) for i, o in enumerate(task.outputs)]
+    made = []
+    for i, output in enumerate(task.outputs):
+        value, shape = columns.reference(struct).getField(f"f{i}"), _shape_of(output)
+        made.append(value.alias(output.name, metadata=shape) if shape else value.alias(output.name))
     return applied.select(*map(columns.reference, df.columns), *made)

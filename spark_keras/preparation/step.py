@@ -9,8 +9,8 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
-from spark_keras.preparation.array_fields import OtherField
+from spark_keras.columns import reference, with_shape
+from spark_keras.preparation.array_fields import ArrayField, OtherField
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.schema import Schema
 
@@ -35,7 +35,7 @@ class Step:
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         """The DataFrame behind this step; `schema` is that in front of it."""
-        changed, attributes = self.expressions(schema), self.attributes(schema)
+        changed, metadata = self.expressions(schema), self.metadata(schema)
 
         def selected(field: Field) -> Column:
             if field.name not in changed:
@@ -43,14 +43,14 @@ class Step:
             value = changed[field.name]
             if not isinstance(field, OtherField):
                 value = value.cast(field.sparkType)
-            if field.name in attributes:
-                return value.alias(field.name, metadata={"ml_attr": attributes[field.name]})
-            return value.alias(field.name)
+            known = metadata.get(field.name) or _shape_of(field)
+            # Without new metadata, a column that is only renamed keeps its own.
+            return value.alias(field.name, metadata=known) if known else value.alias(field.name)
 
         return dataset.select(*[selected(field) for field in self.schema_after(schema)])
 
-    def attributes(self, schema: Schema) -> dict[str, dict[str, Any]]:
-        """ML attributes of the new columns, by name, as Spark's own stages write them."""
+    def metadata(self, schema: Schema) -> dict[str, dict[str, Any]]:
+        """Metadata of the new columns, by name: ML attributes, as Spark's own stages write them."""
         return {}
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
@@ -79,6 +79,13 @@ class Step:
             elif value != field.default:
                 shown.append(f"{field.name}={_shown(value)}")
         return f"{self.registered_name}({', '.join(shown)})"
+
+
+def _shape_of(field: Field) -> dict[str, Any]:
+    """Metadata that tell estimators the shape of an array."""
+    if not isinstance(field, ArrayField) or set(field.shape) == {None}:
+        return {}
+    return with_shape({}, [-1 if length is None else length for length in field.shape])
 
 
 def _shown(value: Any) -> str:

@@ -184,10 +184,10 @@ class CategoricalToInteger(_OfStates):
             made[field.name] = number
         return made
 
-    def attributes(self, schema: Schema) -> dict[str, dict[str, Any]]:
+    def metadata(self, schema: Schema) -> dict[str, dict[str, Any]]:
         extra = ["__unknown"] if self.unseen == "keep" else []
         return {
-            field.name: {"type": "nominal", "name": field.name, "vals": [*field.states, *extra]}
+            field.name: {"ml_attr": {"type": "nominal", "name": field.name, "vals": [*field.states, *extra]}}
             for field in self._categorical(schema)
         }
 
