@@ -202,7 +202,7 @@ class Trained(
         settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
         state = states.read(model, states.layout_of(model))
         callbacks = [*self.getCallbacks(), *([watcher] if watcher else [])]
-        identity = checkpoint.identity(model, task.architecture, state, callbacks, settings)
+        identity = checkpoint.identity(model, state, callbacks, settings)
         with checkpoint.exclusive(folder):
             checkpoints = Checkpoints(spark, folder, self.getCheckpointInterval(), identity)
             checkpoints.open()
