@@ -65,7 +65,10 @@ addEventListener("load", () => {
 </script>
 """
 
-FRAME = """<!DOCTYPE html><img src="http://127.0.0.1:9/control.png"><iframe src="page.html" style="width:{width}px;height:900px;border:0"></iframe><pre></pre>
+FRAME = """<!DOCTYPE html>
+<img src="http://127.0.0.1:9/control.png">
+<iframe src="page.html" style="width:{width}px;height:900px;border:0"></iframe>
+<pre></pre>
 <script>addEventListener("message", (event) => document.querySelector("pre").textContent = event.data);</script>"""
 
 
