@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import socket
 from multiprocessing.connection import Client, Connection
@@ -246,9 +247,12 @@ class LocalLine:
     def __init__(self, endpoint: Endpoint, memory_name: str | None, memory: SharedMemory | None):
         self.memory_name, self.memory = memory_name, memory
         self._connection = Client(endpoint.unix_socket, "AF_UNIX")
+        # The connection's own `poll` makes one of these for each call.
+        self._poll = select.poll()
+        self._poll.register(self._connection, select.POLLIN)
 
     def wait(self, milliseconds: int) -> bool:
-        return self._connection.poll(milliseconds / 1000)
+        return bool(self._poll.poll(milliseconds))
 
     def send(self, header: dict[str, Any], arrays: Arrays = ()) -> None:
         _write(self._connection, encode(header, arrays, self.memory))
@@ -289,7 +293,7 @@ def encode(header: dict[str, Any], arrays: Arrays = (), memory: SharedMemory | N
     """Frames of a message: its header, and the buffers of one-dimensional arrays without a copy, unless they fit into
     the shared memory."""
     shared = bool(arrays) and memory is not None and memory.put(arrays)
-    described = {**header, "arrays": [[str(array.dtype), len(array)] for array in arrays], "shared": shared}
+    described = {**header, "arrays": [[array.dtype.str, len(array)] for array in arrays], "shared": shared}
     frames = [] if shared else [memoryview(np.ascontiguousarray(array)).cast("B") for array in arrays]
     return [json.dumps(described).encode(), *frames]
 
