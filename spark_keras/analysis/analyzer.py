@@ -31,8 +31,8 @@ class DataFrameAnalyzer(
         quantiles: probabilities of the quantiles, default 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99.
         relativeError: greatest error of a quantile's rank, as a share of the values, default 0.0001.
         maxDistinct: up to so many distinct strings are counted one by one, default 1000.
-        elementStatistics: whether each position of arrays is analysed, default False; one more pass finds their lengths,
-            where ML attributes do not tell them.
+        elementStatistics: whether each position of arrays is analysed, default False; one more pass finds their
+            lengths, where ML attributes do not tell them.
         correlationCols: numeric columns whose Pearson correlations are computed; default none.
         onDrift: what the fitted stage does with rows that differ: "error" (default), "warn" or "ignore".
         maxDistance: greatest distance between distributions, default 0.1.
