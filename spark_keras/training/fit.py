@@ -115,7 +115,7 @@ class Trained(
         task = WorkerTask(
             endpoint=wire.Endpoint(""),  # known when the fit's own socket is open
             settings=ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects()),
-            architecture=states.architecture(model),
+            architecture=states.architecture(model, spec.names_in_structures),
             safe_mode=not trusted,
             columns=spec,
             batch_size=self.getBatchSize(),
