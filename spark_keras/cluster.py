@@ -194,13 +194,20 @@ class Job:
     def cancel(self) -> None:
         self._context.cancelJobGroup(self._group)
 
-    def activity(self) -> tuple[int, int]:
-        """(tasks that run, tasks that have ended) of this job and those that Spark makes of it."""
+    def activity(self) -> tuple[int, int, int]:
+        """(tasks that wait for a slot, that run, that have ended) of this job and those that belong to it."""
         tracker = self._context.statusTracker()
         jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(self._group)]
-        stages = [tracker.getStageInfo(stage) for job in jobs if job for stage in job.stageIds]
-        known = [stage for stage in stages if stage is not None]
-        return sum(s.numActiveTasks for s in known), sum(s.numCompletedTasks + s.numFailedTasks for s in known)
+        active = set(tracker.getActiveStageIds())
+        ids = {stage for job in jobs if job for stage in job.stageIds}
+        stages = [tracker.getStageInfo(stage) for stage in ids]
+        waiting = running = ended = 0
+        for stage in filter(None, stages):
+            running += stage.numActiveTasks
+            ended += stage.numCompletedTasks + stage.numFailedTasks
+            if stage.stageId in active:
+                waiting += max(0, stage.numTasks - stage.numCompletedTasks - stage.numActiveTasks)
+        return waiting, running, ended
 
 
 # As Spark's exceptions call the end of a process: a Python worker, an executor, and one that took shuffle files along.

@@ -139,6 +139,20 @@ def environment(monkeypatch):
 
 
 @pytest.mark.slow
+def test_resume_after_crash(environment, tmp_path):
+    command = [sys.executable, str(EXAMPLES / "resume_after_crash.py"), "--epochs", "4"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-4000:]
+    undisturbed, rest = done.stdout.split("killed in the middle:")
+    killed, resumed = rest.split("started again:")
+    assert undisturbed.count("epoch ") == 4
+    assert killed.count("epoch ") == 2 and "killed" in killed and "weights:" not in killed
+    # What was trained before is not trained again.
+    assert 1 <= resumed.count("epoch ") <= 3
+    assert "the weights are the same, bit by bit: True" in resumed
+
+
+@pytest.mark.slow
 def test_spark_submit_job(spark, environment, tmp_path):
     import pyspark
     from pyspark.ml import PipelineModel

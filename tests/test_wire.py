@@ -102,6 +102,19 @@ def test_only_this_user_can_enter_the_folder_and_nothing_of_it_stays():
     assert not os.path.exists(folder)
 
 
+def test_the_folder_of_a_driver_that_was_killed_is_removed_and_no_other():
+    living = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    killed = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    folder = killed.endpoint.folder
+    killed._listener.close()  # as the system does it
+    killed.endpoint = killed.endpoint._replace(folder=None)
+    killed.close()
+    assert os.path.exists(folder)
+    wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True).close()
+    assert not os.path.exists(folder) and os.path.exists(living.endpoint.unix_socket)
+    living.close()
+
+
 def test_a_worker_that_has_gone_disturbs_nobody():
     server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     gone, there = wire.connect(server.endpoint, 0), wire.connect(server.endpoint, 0)

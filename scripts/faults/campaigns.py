@@ -21,16 +21,16 @@ from typing import Any
 import psutil
 
 from faults import fits
-from faults.processes import Killer, Log, wait_for_end
+from faults.processes import Killer, Log, executors, wait_for_end
 
 logger = logging.getLogger(__name__)
 
 Figures = dict[str, Any]
 
 
-def kills(master: str, fits_count: int, kills_per_fit: int, executor_share: float, seed: int = 1) -> Figures:
+def kills(spark: Any, fits_count: int, kills_per_fit: int, executor_share: float, seed: int = 1) -> Figures:
     """Fits in which processes are killed at random moments."""
-    spark, log, draw = fits.session(master), Log(), random.Random(seed)
+    log, draw = Log(), random.Random(seed)
     rows = fits.rows(spark)
     expected = fits.bits(fits.estimator().fit(rows))
     killed: list[dict[str, Any]] = []
@@ -44,7 +44,7 @@ def kills(master: str, fits_count: int, kills_per_fit: int, executor_share: floa
         same += fits.bits(fitted) == expected
         logger.info("fit %d of %d: %d kills, %d fits the same", number + 1, fits_count, len(killed), same)
     return {
-        "master": master,
+        "master": spark.sparkContext.master,
         "fits": fits_count,
         "same": same,
         "kills": len(killed),
@@ -54,15 +54,15 @@ def kills(master: str, fits_count: int, kills_per_fit: int, executor_share: floa
     }
 
 
-def soak(master: str, seconds: float, every: float, seed: int = 2) -> Figures:
+def soak(spark: Any, seconds: float, every: float, seed: int = 2) -> Figures:
     """Fits one after the other, and one kill every so many seconds."""
-    spark, log, draw = fits.session(master), Log(), random.Random(seed)
+    log, draw = Log(), random.Random(seed)
     rows = fits.rows(spark)
     expected = fits.bits(fits.estimator(epochs=30).fit(rows))
     began, count, same, killed = time.monotonic(), 0, 0, 0
     recoveries: list[float] = []
     while time.monotonic() - began < seconds:
-        with Killer(log, draw, 10**6, every, executor_share=0.2 if "cluster" in master else 0.0) as killer:
+        with Killer(log, draw, 10**6, every, executor_share=0.2 if executors() else 0.0) as killer:
             fitted = fits.estimator(callbacks=[killer], epochs=30, maxFailures=1000).fit(rows)
         killed += len(killer.done)
         recoveries += killer.recoveries()
@@ -71,7 +71,7 @@ def soak(master: str, seconds: float, every: float, seed: int = 2) -> Figures:
         logger.info("soak: %d fits, %d the same, %d kills", count, same, killed)
     taken = time.monotonic() - began
     return {
-        "master": master,
+        "master": spark.sparkContext.master,
         "seconds": round(taken),
         "every": every,
         "fits": count,
@@ -157,9 +157,9 @@ def _run_driver(
 # --- what stays behind ---------------------------------------------------------------------------------------------
 
 
-def cancelled(master: str, fits_count: int, cancelled_fits: int, seed: int = 4) -> Figures:
+def cancelled(spark: Any, fits_count: int, cancelled_fits: int, seed: int = 4) -> Figures:
     """Fits of which some are interrupted, as by Ctrl-C, at random moments; what the process holds before and after."""
-    spark, draw = fits.session(master), random.Random(seed)
+    draw = random.Random(seed)
     rows = fits.rows(spark)
     expected = fits.bits(fits.estimator().fit(rows))
     for _ in range(2):
@@ -181,7 +181,7 @@ def cancelled(master: str, fits_count: int, cancelled_fits: int, seed: int = 4) 
     time.sleep(3)
     after = held()
     return {
-        "master": master,
+        "master": spark.sparkContext.master,
         "fits": fits_count,
         "cancelled": interrupted,
         "same": same,

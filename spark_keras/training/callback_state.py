@@ -1,12 +1,13 @@
 """The state of Keras callbacks as plain data: what a checkpoint can hold without pickle.
 
-Keras gives callbacks no serialised form. Their state is in their attributes: numbers, strings, arrays and containers of
-these are kept, and functions of Keras and numpy by name. What else a callback holds (open files, other objects) is as
-its constructor and `on_train_begin` leave it.
+Keras gives callbacks no serialised form. Their state is in those of their attributes that training changes: numbers,
+strings, arrays and containers of these are kept, and functions of Keras and numpy by name. What else a callback holds
+(what it was constructed with, open files, other objects) is as its constructor and `on_train_begin` leave it.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import types
@@ -33,9 +34,27 @@ def names(callbacks: Sequence[keras.callbacks.Callback]) -> list[str]:
     return [f"{type(callback).__module__}.{type(callback).__qualname__}" for callback in callbacks]
 
 
-def read(callbacks: Sequence[keras.callbacks.Callback], arrays: Arrays) -> list[dict[str, Any]]:
-    """The callbacks' attributes as JSON; numbers of arrays go to `arrays`."""
-    return [_attributes(callback, arrays) for callback in callbacks]
+def baseline(callbacks: Sequence[keras.callbacks.Callback]) -> list[dict[str, Any]]:
+    """The callbacks' attributes as they begin, to tell what training changes."""
+    return [
+        {name: _content(value) for name, value in vars(callback).items() if name not in _OF_THE_FIT}
+        for callback in callbacks
+    ]
+
+
+def _content(value: Any) -> Any:
+    arrays: Arrays = {}
+    try:
+        return json.dumps(encoded(value, arrays)), [(a.dtype.str, a.shape, a.tobytes()) for a in arrays.values()]
+    except NotPlain:
+        return NotPlain
+
+
+def read(
+    callbacks: Sequence[keras.callbacks.Callback], begun: list[dict[str, Any]], arrays: Arrays
+) -> list[dict[str, Any]]:
+    """What has changed since `begun` in the callbacks' attributes, as JSON; numbers of arrays go to `arrays`."""
+    return [_changed(callback, before, arrays) for callback, before in zip(callbacks, begun, strict=True)]
 
 
 def write(callbacks: Sequence[keras.callbacks.Callback], states: list[dict[str, Any]], arrays: Arrays) -> None:
@@ -45,10 +64,10 @@ def write(callbacks: Sequence[keras.callbacks.Callback], states: list[dict[str, 
             setattr(callback, name, decoded(value, arrays))
 
 
-def _attributes(callback: keras.callbacks.Callback, arrays: Arrays) -> dict[str, Any]:
+def _changed(callback: keras.callbacks.Callback, before: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
     state = {}
     for name, value in vars(callback).items():
-        if name in _OF_THE_FIT:
+        if name in _OF_THE_FIT or (name in before and before[name] == _content(value)):
             continue
         kept = len(arrays)
         try:

@@ -222,6 +222,8 @@ def identity(
 def _without_names(model: keras.Model, architecture: str) -> str:
     """A model that is built twice in one process gets other names the second time."""
     places = {layer.name: f"layer {index}" for index, layer in enumerate(model._flatten_layers())}
+    if model.optimizer is not None:
+        places[model.optimizer.name] = "optimizer"
 
     def renamed(match: re.Match[str]) -> str:
         return json.dumps(places.get(json.loads(match[0]), json.loads(match[0])))

@@ -302,6 +302,7 @@ class _Keeper:
 
     def __init__(self, driver: _Driver, checkpoints: Checkpoints | None, callbacks: Sequence[Any]):
         self._driver, self._checkpoints, self._callbacks = driver, checkpoints, callbacks
+        self._begun = callback_state.baseline(callbacks)
 
     def keep(self, position: Position) -> None:
         if self._checkpoints is None or not self._checkpoints.due(position):
@@ -318,7 +319,7 @@ class _Keeper:
                 non_finite=driver.non_finite,
                 kernel=driver.workers.kernel,
                 ran=driver.kernel,
-                callbacks=callback_state.read(self._callbacks, arrays),
+                callbacks=callback_state.read(self._callbacks, self._begun, arrays),
                 arrays=arrays,
             )
         )

@@ -70,7 +70,7 @@ class SupervisedJob:
         self._waited = 0.0
         self._looked = time.monotonic()
         self._probed = self._asked = self._complete = self._inquired = 0.0
-        self._activity = (0, 0)
+        self._activity = (0, 0, 0)
         self._stalled: dict[int, float] = {}
         self._warned: set[str] = set()
         self._suspended = False
@@ -221,7 +221,7 @@ class SupervisedJob:
         self._check_slots()
 
     def _check_silence(self, attempt: Attempt) -> None:
-        limit, doing = self._limits.join_seconds, "loading its rows"
+        limit, doing = self._limits.join_seconds, "importing Keras and loading its rows"
         since = attempt.heard
         if attempt.joined:
             if attempt is not self._attempts.active.get(attempt.shard) or not self._owes(attempt.shard):
@@ -254,9 +254,9 @@ class SupervisedJob:
         if self._waited - self._inquired > 1.0:
             self._inquired, before = self._waited, self._activity
             self._activity = self._job.activity()
-            running, ended = self._activity
-            # Before the workers Spark computes their rows, which may take its time.
-            if ended != before[1] or running > self._count - len(missing):
+            waiting, running, ended = self._activity
+            # Before the workers, Spark plans and computes their rows, which may take its time.
+            if not waiting or ended != before[2] or running > self._count - len(missing):
                 self._complete = self._waited
         if self._waited - self._complete > self._limits.join_seconds:
             raise WorkerError(self._no_slot(missing))

@@ -58,7 +58,7 @@ class Endpoint(NamedTuple):
 
     @property
     def unix_socket(self) -> str:
-        return os.path.join(self.folder, "socket")
+        return os.path.join(self.folder, shared_memory.SOCKET)
 
     @property
     def is_local(self) -> bool:
@@ -137,8 +137,11 @@ class Server:
     def _listen_here(self) -> None:
         self.endpoint = self.endpoint._replace(folder=shared_memory.private_folder(), machine=shared_memory.machine())
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(self.endpoint.unix_socket)
+        # It gets its name when it listens, for by that other drivers know that somebody is there.
+        unnamed = f"{self.endpoint.unix_socket}.new"
+        self._listener.bind(unnamed)
         self._listener.listen(128)
+        os.rename(unnamed, self.endpoint.unix_socket)
         self._poller.register(self._listener.fileno(), zmq.POLLIN)
 
     def wait(self, milliseconds: int) -> bool:

@@ -73,7 +73,7 @@ class Job:
     """What a test makes of Spark's job."""
 
     def __init__(self, spark, name, description, action):
-        self.error, self.running, self.tasks = None, True, (0, 0)
+        self.error, self.running, self.tasks = None, True, (1, 0, 0)
 
     def activity(self):
         return self.tasks
