@@ -11,9 +11,14 @@ from markupsafe import Markup, escape
 
 
 def number(value: Any) -> str:
-    """A figure for readers: whole numbers with separators, others with six significant digits; a dash for None."""
+    """A figure for readers: whole numbers with separators, others with six significant digits; a dash for None.
+
+    Times are shown to the second, in their own zone.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
+    if isinstance(value, datetime.datetime):
+        return f"{value.replace(microsecond=0, tzinfo=None)}"
     if isinstance(value, (bool, str, datetime.date, datetime.timedelta)):
         return str(value)
     if float(value).is_integer() and abs(value) < 1e15:
