@@ -73,8 +73,8 @@ def header_of(data: bytes) -> dict[str, Any]:
     try:
         header = json.loads(data)
         valid = type(header["type"]) is str and type(header["shared"]) is bool
-        sizes = [DTYPES[dtype] * length for dtype, length in header["arrays"] if type(length) is int and length >= 0]
-        valid = valid and len(sizes) == len(header["arrays"]) and all(size <= BUFFER_BYTES for size in sizes)
+        for dtype, length in header["arrays"]:
+            valid = valid and type(length) is int and 0 <= DTYPES[dtype] * length <= BUFFER_BYTES
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Garbled(f"Its header cannot be read: {type(error).__name__}.") from error
     if not valid:
