@@ -13,7 +13,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ DOCS = Path(fits.ROOT) / "docs"
 FIGURES, PAGE = DOCS / "reliability.json", DOCS / "reliability.md"
 
 # Name on the page, and the campaign at full size and small.
-CAMPAIGNS: dict[str, tuple[str, Callable[[], dict[str, Any]], Callable[[], dict[str, Any]]]] = {
+CAMPAIGNS: dict[str, tuple[str, Callable[[], Iterator[dict[str, Any]]], Callable[[], Iterator[dict[str, Any]]]]] = {
     "cluster": (
         "processes killed on `local-cluster[2,1]`",
         lambda: campaigns.kills(fits.session(fits.CLUSTER), 10, 4, 0.3),
@@ -59,27 +59,30 @@ CAMPAIGNS: dict[str, tuple[str, Callable[[], dict[str, Any]], Callable[[], dict[
 }
 
 
+def save(title: str, part: dict[str, Any]) -> None:
+    parts = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
+    parts[title] = part
+    parts = {each: parts[each] for each, *_ in CAMPAIGNS.values() if each in parts}
+    FIGURES.write_text(json.dumps(parts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    PAGE.write_text(page.with_figures(PAGE.read_text(encoding="utf-8"), parts), encoding="utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=CAMPAIGNS, default=list(CAMPAIGNS))
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-    logging.getLogger("faults").setLevel(logging.INFO)
-    parts = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
     for name in options.only:
         title, whole, small = CAMPAIGNS[name]
         print(f"== {title}", flush=True)
         started = time.monotonic()
-        part = (small if options.quick else whole)()
-        part |= {"date": datetime.date.today().isoformat(), "machine": machine()}
-        part["seconds taken"] = round(time.monotonic() - started)
-        print(json.dumps(part), flush=True)
-        if not options.quick:
-            parts[title] = part
-            parts = {each: parts[each] for each, *_ in CAMPAIGNS.values() if each in parts}
-            FIGURES.write_text(json.dumps(parts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            PAGE.write_text(page.with_figures(PAGE.read_text(encoding="utf-8"), parts), encoding="utf-8")
+        for part in (small if options.quick else whole)():
+            part |= {"date": datetime.date.today().isoformat(), "machine": machine()}
+            part["seconds taken"] = round(time.monotonic() - started)
+            print(json.dumps(part), flush=True)
+            if not options.quick:  # what has come so far, for the case that somebody ends it
+                save(title, part)
         if part["same"] != part.get("finished", part["fits"]):
             print("A result differs.", file=sys.stderr)
             return 1
