@@ -2,6 +2,7 @@
 
 scripts/reliability                       all of them; about an hour on 2 cores
 scripts/reliability --only driver soak    these; the others keep their figures
+scripts/reliability --minutes 10          each campaign ends after the fit that passes this time
 scripts/reliability --quick               each one small, to see that everything runs; writes nothing
 """
 
@@ -71,6 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=CAMPAIGNS, default=list(CAMPAIGNS))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--minutes", type=float, default=1e9, help="after which a campaign begins no other fit")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     for name in options.only:
@@ -83,6 +85,8 @@ def main() -> int:
             print(json.dumps(part), flush=True)
             if not options.quick:  # what has come so far, for the case that somebody ends it
                 save(title, part)
+            if part["seconds taken"] > 60 * options.minutes:
+                break
         if part["same"] != part.get("finished", part["fits"]):
             print("A result differs.", file=sys.stderr)
             return 1
