@@ -65,8 +65,17 @@ class _Forward(
         outputs, _ = signature.outputs_of(model, tensors.symbolic_inputs(model, inputs))
         return inputs, outputs
 
-    def _applied(self, dataset: Any, inputs: Any, head: Any, return_type: str, layer: str | None = None) -> Any:
-        """The DataFrame with a struct column of the head's fields; returns it and the struct column's name."""
+    def _applied(
+        self, dataset: Any, inputs: Any, head: Any, fields: dict[str, str], layer: str | None = None
+    ) -> tuple[Any, dict[str, Any], str]:
+        """The model's results in one additional column.
+
+        Args:
+            head: gives the fields.
+            fields: their Spark types, by name.
+        Returns:
+            the DataFrame, a Column for each field, and the name of the additional column.
+        """
         spark = cluster.session_of(dataset)
         archive = self._archive()
         data = archive.data if len(archive.data) <= _INLINE_BYTES else self._broadcast(spark, archive)
@@ -83,14 +92,17 @@ class _Forward(
         )
         expressions = [columns.expression(dataset, tensor) for tensor in inputs]
         wire_types = [field.dataType.simpleString() for field in dataset.select(*expressions).schema]
-        function = forward.spark_function(task, return_type, wire_types)
+        one = len(fields) == 1
+        types = ",".join(kind if one else f"{name}:{kind}" for name, kind in fields.items())
+        function = forward.spark_function(task, types if one else f"struct<{types}>", wire_types)
         # Else Spark would push a filter on an output below the projection and run the model twice.
         function = function.asNondeterministic()
         name = f"_{self.uid}"
         applied = dataset.withColumn(name, function(*expressions))
         if self.getHandleInvalid() == "skip":
             applied = applied.where(F.col(f"`{name}`").isNotNull())
-        return applied, name
+        result = F.col(f"`{name}`")
+        return applied, {field: result if one else result[field] for field in fields}, name
 
     def _broadcast(self, spark: Any, archive: KerasArchive) -> Any:
         key = (spark.sparkContext.applicationId, archive.digest)
@@ -142,10 +154,10 @@ class _TensorOutputs(_Forward, params.HasOutputs, params.PredictionParams):
         if not any(names):
             return dataset
         fields = tuple(f"f{index}" if name else None for index, name in enumerate(names))
-        types = ", ".join(f"{field} {_sql_type(output)}" for field, output in zip(fields, outputs) if field)
-        applied, struct = self._applied(dataset, inputs, forward.TensorHead(fields), types, layer)
-        wanted = [F.col(f"`{struct}`.{field}").alias(name) for field, name in zip(fields, names) if field and name]
-        return applied.select("*", *wanted).drop(struct)
+        types = {field: _sql_type(output) for field, output in zip(fields, outputs) if field}
+        applied, results, whole = self._applied(dataset, inputs, forward.TensorHead(fields), types, layer)
+        wanted = [results[field].alias(name) for field, name in zip(fields, names) if field and name]
+        return applied.select("*", *wanted).drop(whole)
 
 
 class KerasTransformer(Transformer, _TensorOutputs):
@@ -276,8 +288,8 @@ class KerasRegressionModel(_FittedModel, params.PredictionParams):
         columns.check_new_column(dataset, "predictionCol", prediction)
         scalar = outputs[0].shape in ((), (1,))
         number = "double" if scalar else _sql_type(outputs[0]._replace(dtype="float64"))
-        applied, struct = self._applied(dataset, inputs, forward.RegressionHead(scalar), f"prediction {number}")
-        return applied.select("*", F.col(f"`{struct}`.prediction").alias(prediction)).drop(struct)
+        applied, results, whole = self._applied(dataset, inputs, forward.RegressionHead(scalar), {"prediction": number})
+        return applied.select("*", results["prediction"].alias(prediction)).drop(whole)
 
 
 class KerasClassificationModel(_FittedModel, params.PredictionParams, params.ClassificationParams):
@@ -322,16 +334,19 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
         classes = max(2, outputs[0].shape[-1])
         thresholds = tensors.set_value(self, "thresholds")
         converters.check_thresholds(thresholds, classes)
-        head = forward.ClassificationHead(self._logits(), tuple(thresholds) if thresholds else None)
-        types = "rawPrediction array<double>, probability array<double>, prediction double"
-        applied, struct = self._applied(dataset, inputs, head, types)
+        logits = self._logits()
+        # Without logits the raw prediction is the probability, and travels once.
+        source = {name: "probability" if name == "rawPrediction" and not logits else name for name in named}
+        types = {name: "double" if name == "prediction" else "array<double>" for name in dict.fromkeys(source.values())}
+        head = forward.ClassificationHead(tuple(types), logits, tuple(thresholds) if thresholds else None)
+        applied, results, whole = self._applied(dataset, inputs, head, types)
         made = []
         for name, column in named.items():
-            value = F.col(f"`{struct}`.{name}")
+            value = results[source[name]]
             if name != "prediction":
                 value = F.when(value.isNotNull(), array_to_vector(value))
             made.append(value.alias(column, metadata=self._attributes(name, column, classes)))
-        return applied.select("*", *made).drop(struct)
+        return applied.select("*", *made).drop(whole)
 
     def _logits(self) -> bool:
         return signature.from_logits(signature.only_loss_of(self._driver_model(compile=True)))

@@ -30,7 +30,7 @@ def evaluate(dataset: Any, stage: Any, model: keras.Model, classifier: bool) -> 
     task = WorkerTask(
         endpoint=wire.Endpoint(""),
         settings=ProcessSettings.of_driver(cluster.task_cpus(spark), stage.getCustomObjects()),
-        architecture=states.architecture(model),
+        architecture=states.architecture(model, spec.names_in_structures),
         safe_mode=not stage.getOrDefault("model").trusted,
         columns=spec,
         batch_size=stage.getBatchSize(),

@@ -96,7 +96,7 @@ class Trained(
         task = WorkerTask(
             endpoint=wire.Endpoint(""),  # known when the fit's own socket is open
             settings=ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects()),
-            architecture=states.architecture(model),
+            architecture=states.architecture(model, spec.names_in_structures),
             safe_mode=not trusted,
             columns=spec,
             batch_size=self.getBatchSize(),
@@ -171,7 +171,7 @@ class Trained(
         settings |= {"numWorkers": task.workers, "threads": task.settings.threads, "floatx": task.settings.floatx}
         settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
         state = states.read(model, states.layout_of(model))
-        identity = checkpoint.identity(model, task.architecture, state, self.getCallbacks(), settings)
+        identity = checkpoint.identity(task.architecture, state, self.getCallbacks(), settings)
         with checkpoint.exclusive(folder):
             checkpoints = Checkpoints(spark, folder, self.getCheckpointInterval(), identity)
             checkpoints.open()

@@ -43,6 +43,13 @@ class ShardColumns(NamedTuple):
         named |= {f"y{i}": tensor for i, tensor in enumerate(self.labels)}
         return named | ({"w": self.weight} if self.weight else {})
 
+    @property
+    def names_in_structures(self) -> set[str]:
+        """Names by which several tensors are told apart when they are packed or meet their losses."""
+        several = [group for group in (self.features, self.labels) if len(group) > 1]
+        named = [each for each in (self.feature_structure, self.label_structure) if isinstance(each, dict)]
+        return {tensor.name for group in several for tensor in group} | {name for each in named for name in each}
+
     def pack(self, arrays: dict[str, np.ndarray]) -> tuple[Any, ...]:
         """(x, y) or (x, y, sample_weight), nested as the model takes them."""
         import keras

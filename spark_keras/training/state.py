@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+
+from spark_keras.training import automatic_names
 
 
 class State(NamedTuple):
@@ -178,15 +181,19 @@ def seed_variables(model: keras.Model) -> list[Any]:
     return [variable for variable in model.non_trainable_variables if id(variable) not in weights]
 
 
-def architecture(model: keras.Model) -> str:
-    """A compiled model's structure as JSON, without its weights: what the closure carries to the workers."""
+def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
+    """A compiled model's structure as JSON, without its weights: what the closure carries to the workers.
+
+    Args:
+        kept: names of layers that stay as they are; others that Keras has made are numbered anew.
+    """
     for layer in model._flatten_layers():
         if hasattr(layer, "save_assets") and not layer.get_config().get("vocabulary"):
             raise ValueError(
                 f"Layer {layer.name!r} ({type(layer).__name__}) keeps a vocabulary outside its weights, and only "
                 "weights travel to the workers. Apply it before training, with StringIndexer or the layer itself."
             )
-    return json.dumps(keras.saving.serialize_keras_object(model))
+    return json.dumps(automatic_names.settled(keras.saving.serialize_keras_object(model), kept))
 
 
 def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sample: Any) -> keras.Model:

@@ -12,6 +12,7 @@ import itertools
 import logging
 import os
 import secrets
+import select
 import shutil
 import socket
 import struct
@@ -351,9 +352,12 @@ class LocalLine:
         self.memory_name, self.memory = memory_name, memory
         self._stamps = _stamps(endpoint)
         self._connection = Client(endpoint.unix_socket, "AF_UNIX")
+        # The connection's own `poll` makes one of these for each call.
+        self._poll = select.poll()
+        self._poll.register(self._connection, select.POLLIN)
 
     def wait(self, milliseconds: int) -> bool:
-        return self._connection.poll(milliseconds / 1000)
+        return bool(self._poll.poll(milliseconds))
 
     def send(self, header: dict[str, Any], arrays: messages.Arrays = ()) -> None:
         _write(self._connection, messages.encode({**header, **next(self._stamps)}, arrays, self.memory))
