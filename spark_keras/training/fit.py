@@ -17,6 +17,7 @@ from spark_keras import cluster, columns, params, tensors
 from spark_keras.archive import KerasArchive, seeded
 from spark_keras.evaluation import summable
 from spark_keras.executor import ProcessSettings
+from spark_keras.fault_tolerance import HasFaultTolerance
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.training import checkpoint, kernel, loop, shard_file, wire
 from spark_keras.training import plan as plans
@@ -63,7 +64,7 @@ class Trained(
     params.HasModelFn,
     params.HasInputs,
     params.HasTraining,
-    params.HasFaultTolerance,
+    HasFaultTolerance,
     params.FeaturesParams,
     params.LabelParams,
     params.ValidationParams,
