@@ -161,7 +161,7 @@ def test_shapes_are_found_before_any_job(frame):
         (lambda df: mapBlocks(df, lambda x: x.sum(), "z"), "Received: shape \\(\\). Expected: \\(rows, …\\)"),
         (
             lambda df: mapBlocks(df, lambda pair: pair @ np.ones((3, 1)), "z", shapes={"pair": (2,)}),
-            "pair \\(None, 2\\) float64",
+            "pair \\(None, 2\\) float64. Called with arrays of ones: matmul",
         ),
         (
             lambda df: mapBlocks(df, lambda pair: pair, "z", shapes={"pair": (2, 1)}),

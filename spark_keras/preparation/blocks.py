@@ -318,11 +318,11 @@ def _call(
         symbolic = _symbolic(fn, tensors, by_row)
         if isinstance(symbolic, Exception):
             received = ", ".join(f"{t.name} {_block_shape(t, by_row)} {t.dtype}" for t in tensors)
+            said = tried if isinstance(tried, Exception) else "it gives no arrays of numpy"
             raise ValueError(
-                f"The function of {step} cannot be called with its inputs. Received: {received}, of which it says: "
-                f"{symbolic}. Expected: a function of numpy or keras.ops; where it must know lengths that are None "
-                "here, "
-                "they can be told in Param `shapes`."
+                f"The function of {step} cannot be called with its inputs. Received: {received}. Called with arrays of "
+                f"ones: {said}. Called with Keras tensors: {symbolic}. Expected: a function of numpy or keras.ops; "
+                "where it must know lengths that are None here, they can be told in Param `shapes`."
             ) from symbolic
         import keras
 
