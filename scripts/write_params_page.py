@@ -26,6 +26,10 @@ CLASSES = {
     "KerasModel": "KerasTransformer",
     "KerasClassificationModel": "KerasModel",
     "KerasRegressionModel": "KerasModel",
+    "DataFrameAnalyzer": None,
+    "DataFrameAnalysis": "DataFrameAnalyzer",
+    "TensorAnalyzer": None,
+    "TensorAnalysis": "TensorAnalyzer",
 }
 
 INTRODUCTION = """\

@@ -129,6 +129,27 @@ def test_blocks(run_example):
     assert re.search(r"\| +2\| 100\|", printed)
 
 
+@pytest.mark.slow
+def test_iris_analysis(run_example, tmp_path):
+    printed = run_example("iris_analysis", "--page", str(tmp_path / "iris.html"))
+    # Figures of scikit-learn's copy.
+    assert figure(printed, "mean") == pytest.approx(3.758)
+    assert figure(printed, "±") == pytest.approx(1.7653)
+    assert "{'setosa': 50, 'versicolor': 50, 'virginica': 50}" in printed
+    assert (tmp_path / "iris.html").read_text(encoding="utf-8").count("<svg") == 5
+
+
+@pytest.mark.slow
+def test_drift_check(run_example):
+    printed = run_example("drift_check", "--rows", "30000")
+    assert "flights of June are like those of spring." in printed
+    assert "Column 'origin', categories. Received:" in printed and "such as 'HPN'" in printed
+    found = re.findall(r"^- (\w+): (\w+)$", printed, re.MULTILINE)
+    assert {("origin", "categories"), ("hour", "nulls"), ("distance", "distribution")} <= set(found)
+    assert "air_time" not in dict(found)
+    assert "With onDrift='warn': 1 warning" in printed
+
+
 @pytest.fixture
 def environment(monkeypatch):
     """The environment for a process of its own; the project is imported from this checkout."""

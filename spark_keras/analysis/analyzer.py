@@ -21,8 +21,9 @@ class DataFrameAnalyzer(
 ):
     """Looks at the columns of a DataFrame: counts, moments, quantiles, histograms, frequencies, lengths, shapes.
 
-    Two passes over the rows, however many columns there are, and one more for correlations; cache rows that are costly to
-    compute. Everything runs as Spark's own expressions. The driver receives some hundred numbers for each column.
+    Two passes over the rows, however many columns there are, and one more for correlations; cache rows that are
+    costly to compute. Everything runs as Spark's own expressions. The driver receives some hundred numbers for each
+    column.
 
     Args:
         inputCols: columns to look at; not set: all.

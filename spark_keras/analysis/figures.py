@@ -30,8 +30,8 @@ class Histogram:
 class Statistics:
     """Figures of numbers. What is not known, or not defined for so few values, is None.
 
-    Nulls are left out of everything. NaN and infinite values are counted in `count`, `nan` and `infinite` and left out of
-    everything else. Numbers are analysed as doubles: `bigint` and `decimal` are exact up to 2**53.
+    Nulls are left out of everything. NaN and infinite values are counted in `count`, `nan` and `infinite` and left
+    out of everything else. Numbers are analysed as doubles: `bigint` and `decimal` are exact up to 2**53.
 
     Args:
         count: values that are not null (as in Spark; pandas leaves out NaN, too).
@@ -85,7 +85,7 @@ class ColumnAnalysis(Statistics):
     | numeric | numbers | the values |
     | categorical | numbers with nominal ML attributes, such as those of a `StringIndexer` | the values |
     | boolean | booleans | false as 0, true as 1: `zeros` are false, `positives` true, `mean` is the share of true |
-    | time | timestamp, timestamp_ntz, date | the values, as `datetime` (aware, UTC; naive for timestamp_ntz) or `date` |
+    | time | timestamp, timestamp_ntz, date | the values, `datetime` (aware, UTC; naive for timestamp_ntz) or `date` |
     | string | strings | `lengths` has them, of the lengths in characters |
     | binary | binary | `lengths`, in bytes |
     | array | arrays and ML vectors | `lengths`, in elements |
@@ -108,7 +108,8 @@ class ColumnAnalysis(Statistics):
         mostFrequent: ((value, count), …), most frequent first, of strings and categories; counts are exact. Where there
             are more than `maxDistinct` distinct values, those that are at least 1 % of the column.
         lengths: statistics of the lengths.
-        tensorShape: lengths of (nested) arrays and vectors, with None for a dimension whose length differs between rows.
+        tensorShape: lengths of (nested) arrays and vectors, with None for a dimension whose length
+            differs between rows.
         elements: statistics of each position of the (flattened) arrays, on request (`elementStatistics`).
     """
 

@@ -43,9 +43,9 @@ class Correlations(NamedTuple):
 class DataFrameAnalysis(Model, AnalysisParams, DriftParams, MLWritable, MLReadable):
     """What a `DataFrameAnalyzer` found in the columns; as a stage it checks later rows.
 
-    `analysis["column"]` is a `ColumnAnalysis`, `analysis["address.city"]` a field of a struct. `transform` gives its rows
-    back as they are; unless `onDrift` is "ignore" it computes them once, at once, to compare them with the analysis. The
-    DataFrame that was analysed itself is not compared again, so that `Pipeline.fit` does not pay for it.
+    `analysis["column"]` is a `ColumnAnalysis`, `analysis["address.city"]` a field of a struct. `transform` gives its
+    rows back as they are; unless `onDrift` is "ignore" it computes them once, at once, to compare them with the
+    analysis. The DataFrame that was analysed itself is not compared again, so that `Pipeline.fit` does not pay for it.
     """
 
     def __init__(self, columns: Sequence[ColumnAnalysis] = (), correlations: Correlations | None = None):

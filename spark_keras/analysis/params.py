@@ -68,8 +68,8 @@ class AnalysisParams(HasInputCols):
     maxDistinct: Param[int] = Param(
         Params._dummy(),
         "maxDistinct",
-        "up to so many distinct strings or categories are counted one by one; of columns with more, only those that are "
-        "1 % of the column or more",
+        "up to so many distinct strings or categories are counted one by one; of columns with more, only those that "
+        "are 1 % of the column or more",
         converters.integer("maxDistinct", 1),
     )  # type: ignore[arg-type]
 

@@ -51,8 +51,8 @@ class TensorAnalysis(Model, HasInputCols, DefaultParamsReadable, DefaultParamsWr
 class TensorAnalyzer(Estimator[TensorAnalysis], HasInputCols, DefaultParamsReadable, DefaultParamsWritable):
     """Finds the shapes of columns of (nested) arrays and vectors, in one pass over the rows.
 
-    The fitted stage writes them into the columns' metadata, where the estimators and `printTensorSchema` find them: a fit
-    then looks at no row to learn a shape, and a column whose rows differ in shape is told before any job.
+    The fitted stage writes them into the columns' metadata, where the estimators and `printTensorSchema` find them: no
+    job is needed any more to learn a shape.
 
     Args:
         inputCols: columns of arrays or vectors of numbers; not set: all there are.

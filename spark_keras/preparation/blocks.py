@@ -154,8 +154,7 @@ def reduceBlocks(
             raise ValueError(
                 f"Wrong output {output.name!r} of the function of reduceBlocks. Received: shape {output.shape}. "
                 f"Expected: {tensor.shape}, as one row of column {tensor.columns[0]!r} has, because the function is "
-                "applied "
-                "to its own results."
+                "applied to its own results."
             )
     task = _task("reduceBlocks", df, fn, tensors, found, uses_keras, False, nulls)
     selected = df.select(*[e.alias(f"c{i}") for i, e in enumerate(_wire(df, tensors))])

@@ -142,8 +142,7 @@ def _check_time_pattern(pattern: Any) -> None:
     if unknown:
         raise ValueError(
             f"{received}, with the letters {unknown}. Expected: letters of Spark's datetime patterns, such as yyyy "
-            "MM dd HH "
-            "mm ss SSS; literal text between quotes '."
+            "MM dd HH mm ss SSS; literal text between quotes '."
         )
     if letters.count("[") != letters.count("]"):
         raise ValueError(f"{received}, with a bracket that does not end. Expected: optional parts between [ and ].")
