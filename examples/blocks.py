@@ -31,8 +31,12 @@ def main(argv=None):
     largest = reduceBlocks(points, lambda point: np.max(point, axis=0))
     print(f"Largest coordinates: {np.round(largest, 3)}")
 
-    # Parameters of the function are columns, keys of the dict are new ones.
-    scaled = mapBlocks(points, lambda point: {"scaled": point / largest, "length": np.linalg.norm(point, axis=1)})
+    # Parameters of the function are columns, keys of the dict are new ones. That the type of an array does not tell its
+    # length matters here, because the function divides by three numbers.
+    def scale(point):
+        return {"scaled": point / largest, "length": np.linalg.norm(point, axis=1)}
+
+    scaled = mapBlocks(points, scale, shapes={"point": (3,)})
     print(scaled.schema.simpleString())
 
     # With keras.ops the same function runs on each backend of Keras.

@@ -75,7 +75,6 @@ def test_blocks_of_keras_ops(frame):
     assert made.where(F.col("out")[0] > 8).count() == 2
 
 
-@pytest.mark.compat
 def test_rows_of_any_length(frame):
     def numpy_row(ragged):
         return {"mean": np.mean(ragged), "back": ragged[::-1]}
@@ -92,7 +91,6 @@ def test_rows_of_any_length(frame):
             assert rows[i]["mean"] == row.mean() and rows[i].back == row[::-1].tolist()
 
 
-@pytest.mark.compat
 def test_nulls_by_rule(frame):
     made = mapBlocks(frame, lambda n, holes: {"m": n + holes[:, 0]}, nulls="null")
     found = {row.id: row.m for row in made.collect()}
@@ -161,7 +159,7 @@ def test_shapes_are_found_before_any_job(frame):
         (lambda df: mapBlocks(df, lambda x: x.sum(), "z"), "Received: shape \\(\\). Expected: \\(rows, …\\)"),
         (
             lambda df: mapBlocks(df, lambda pair: pair @ np.ones((3, 1)), "z", shapes={"pair": (2,)}),
-            "pair \\(None, 2\\) float64",
+            "pair \\(None, 2\\) float64. Called with arrays of ones: matmul",
         ),
         (
             lambda df: mapBlocks(df, lambda pair: pair, "z", shapes={"pair": (2, 1)}),

@@ -10,8 +10,6 @@ import pytest
 
 from spark_keras.preparation import Problem, Schema, TransformProcess
 
-pytestmark = pytest.mark.compat
-
 UTC = datetime.timezone.utc
 TEXTS = [
     "2013-11-03 00:59:59.999",
@@ -57,6 +55,7 @@ def milliseconds(text, zone):
     return (local.astimezone(UTC) - datetime.datetime(1970, 1, 1, tzinfo=UTC)) // datetime.timedelta(milliseconds=1)
 
 
+@pytest.mark.compat
 def test_times_and_their_parts_do_not_depend_on_the_session(texts):
     parts = {
         "y": "year", "q": "quarter", "mo": "month", "w": "week", "d": "day", "doy": "dayOfYear", "dow": "dayOfWeek",
@@ -86,6 +85,7 @@ def test_times_and_their_parts_do_not_depend_on_the_session(texts):
             }  # fmt: skip
 
 
+@pytest.mark.compat
 def test_times_move_by_lengths_of_time_and_by_the_calendar(texts):
     moves = [(36, "hours"), (-90, "minutes"), (1, "seconds"), (-1, "milliseconds"), (1, "days"), (-2, "weeks")]
     moves += [(1, "months"), (-1, "years")]
@@ -154,6 +154,7 @@ def test_times_by_formats_that_know_their_zone_offsets_and_epochs(session):
     assert values(process, df, "ns", "ms") == [(1000, 1), (-1000, -1), (None, None)]
 
 
+@pytest.mark.compat
 def test_times_that_do_not_parse_follow_the_rule_and_are_counted(spark):
     bad = ["2013-11-03", "tomorrow", "2013-13-01 00:00:00.0", "tomorrow"]
     df = spark.createDataFrame([(i, text) for i, text in enumerate([*TEXTS, *bad])], "id int, at string").repartition(5)

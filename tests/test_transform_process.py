@@ -9,7 +9,7 @@ from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.feature import StandardScaler, VectorAssembler
 from pyspark.sql import functions as F
 
-from spark_keras import KerasClassifier
+from spark_keras import DataFrameAnalyzer, DriftError, KerasClassifier
 from spark_keras.preparation import Schema, TransformProcess, col, countRows
 
 TRANSACTIONS = """\
@@ -151,6 +151,7 @@ def test_keys_of_a_join_are_checked(shop):
         process.join(3, on="customerID")
 
 
+@pytest.mark.compat
 def test_joined_rows_are_saved_with_the_process_and_joined_tables_by_name(shop, tmp_path):
     customers, purchases = shop
     names = customers.withColumnRenamed("customerID", "id")
@@ -312,7 +313,6 @@ def test_data_that_disagree_with_the_schema_are_refused_before_a_job(spark, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.compat
 def test_a_pipeline_from_raw_rows_to_predictions_is_saved_and_loaded_as_one(spark, tmp_path):
     rng = np.random.default_rng(3)
     rows = []
@@ -337,9 +337,10 @@ def test_a_pipeline_from_raw_rows_to_predictions_is_saved_and_loaded_as_one(spar
     pipeline = Pipeline(
         stages=[
             process,
+            DataFrameAnalyzer(inputCols=["hour", "amount"], onDrift="error"),
             VectorAssembler(inputCols=inputs, outputCol="raw"),
             StandardScaler(inputCol="raw", outputCol="features", withMean=True),
-            KerasClassifier(model=model, epochs=20, batchSize=16, numWorkers=1),
+            KerasClassifier(model=model, epochs=12, batchSize=16, numWorkers=1),
         ]
     )
     fitted = pipeline.fit(df)
@@ -351,6 +352,11 @@ def test_a_pipeline_from_raw_rows_to_predictions_is_saved_and_loaded_as_one(spar
     predictions = loaded.transform(df).select("label", "prediction", "probability").collect()
     assert predictions == fitted.transform(df).select("label", "prediction", "probability").collect()
     assert np.mean([row.label == row.prediction for row in predictions]) > 0.9
+    # Rows that it was not made for are refused by the analysis, those that are not rows at all by the process.
+    with pytest.raises(DriftError, match="Column 'amount'"):
+        loaded.transform(df.withColumn("amount", F.col("amount") * 100))
+    with pytest.raises(ValueError, match="no column 'amount'"):
+        loaded.transform(df.drop("amount"))
     # As an estimator that is not fitted yet, too.
     pipeline.save(str(tmp_path / "pipeline"))
     assert repr(Pipeline.load(str(tmp_path / "pipeline")).getStages()[0]) == repr(process)

@@ -121,8 +121,7 @@ def _usable(task: BlockTask, batch: Sequence[pa.Array]) -> np.ndarray:
         names = ", ".join(tensor.label for tensor in task.inputs)
         raise InvalidData(
             f"Null in {names}. Received: {np.count_nonzero(~usable)} such rows in a block of {len(usable)}. "
-            "Expected: rows "
-            f"without nulls, or another rule for them in Param `nulls` of {task.step}."
+            f"Expected: rows without nulls, or another rule for them in Param `nulls` of {task.step}."
         )
     return usable
 
@@ -156,8 +155,7 @@ def _by_block(task: BlockTask, function: Any, arrays: Sequence[pa.Array]) -> lis
         if result.shape[:1] != (len(inputs[0]),):
             raise InvalidData(
                 f"Wrong output {output.name!r} of the function of {task.step}. Received: shape {result.shape} for a "
-                "block of "
-                f"{len(inputs[0])} rows. Expected: one row for each, ({len(inputs[0])}, …)."
+                f"block of {len(inputs[0])} rows. Expected: one row for each, ({len(inputs[0])}, …)."
             )
     return [columns.to_arrow(result) for result in results]
 

@@ -154,8 +154,7 @@ def reduceBlocks(
             raise ValueError(
                 f"Wrong output {output.name!r} of the function of reduceBlocks. Received: shape {output.shape}. "
                 f"Expected: {tensor.shape}, as one row of column {tensor.columns[0]!r} has, because the function is "
-                "applied "
-                "to its own results."
+                "applied to its own results."
             )
     task = _task("reduceBlocks", df, fn, tensors, found, uses_keras, False, nulls)
     selected = df.select(*[e.alias(f"c{i}") for i, e in enumerate(_wire(df, tensors))])
@@ -318,11 +317,11 @@ def _call(
         symbolic = _symbolic(fn, tensors, by_row)
         if isinstance(symbolic, Exception):
             received = ", ".join(f"{t.name} {_block_shape(t, by_row)} {t.dtype}" for t in tensors)
+            said = tried if isinstance(tried, Exception) else "it gives no arrays of numpy"
             raise ValueError(
-                f"The function of {step} cannot be called with its inputs. Received: {received}, of which it says: "
-                f"{symbolic}. Expected: a function of numpy or keras.ops; where it must know lengths that are None "
-                "here, "
-                "they can be told in Param `shapes`."
+                f"The function of {step} cannot be called with its inputs. Received: {received}. Called with arrays of "
+                f"ones: {said}. Called with Keras tensors: {symbolic}. Expected: a function of numpy or keras.ops; "
+                "where it must know lengths that are None here, they can be told in Param `shapes`."
             ) from symbolic
         import keras
 

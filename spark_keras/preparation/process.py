@@ -172,8 +172,7 @@ class TransformProcess(
             if isinstance(step, Join) and isinstance(step.table, Rows):
                 raise ValueError(
                     f"Step {name!r} joins a DataFrame, which JSON cannot hold. Expected: the name of a table or "
-                    "view as "
-                    "`other`; or save the process, which saves the rows as well."
+                    "view as `other`; or save the process, which saves the rows as well."
                 )
         return json.dumps(self._encoded())
 

@@ -49,6 +49,7 @@ class Schema:
         twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
         if twice:
             raise ValueError(f"Columns occur twice in a schema. Received: {twice}. Expected: each name once.")
+        object.__setattr__(self, "_by_name", dict(zip(names, self.fields)))
 
     # --- columns by type -----------------------------------------------------------------------------------------
 
@@ -173,13 +174,12 @@ class Schema:
         return len(self.fields)
 
     def __contains__(self, name: object) -> bool:
-        return any(field.name == name for field in self.fields)
+        return name in self._by_name
 
     def __getitem__(self, name: str) -> Field:
-        for field in self.fields:
-            if field.name == name:
-                return field
-        raise KeyError(unknown_column("schema", name, self.names))
+        if name not in self._by_name:
+            raise KeyError(unknown_column("schema", name, self.names))
+        return self._by_name[name]
 
     def __repr__(self) -> str:
         width = max((len(field.name) for field in self.fields), default=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -114,11 +114,6 @@ def each(step: str, columns: tuple[Any, ...]) -> tuple[str, ...]:
     if not columns:
         raise ValueError(f"No columns in step {step}. Received: (). Expected: one column or more.")
     return tuple(columns)
-
-
-def changed_fields(schema: Schema, names: Any, change: Callable[[Field], Field]) -> Schema:
-    """The schema with some fields changed."""
-    return schema.replaced({name: change(schema[name]) for name in names})
 
 
 def choose(step: str, what: str, value: Any, choices: Any) -> Any:

@@ -111,8 +111,7 @@ def figures(step: str, analysis: Any, name: str, *wanted: str) -> tuple[float, .
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(
             f"The analysis does not fit step {step}. Received: {type(analysis).__name__}, with nothing on column "
-            f"{name!r}. "
-            "Expected: a DataFrameAnalysis of this column."
+            f"{name!r}. Expected: a DataFrameAnalysis of this column."
         ) from error
     found = tuple(getattr(column, figure, None) for figure in wanted)
     for figure, value in zip(wanted, found):

@@ -142,8 +142,7 @@ def _check_time_pattern(pattern: Any) -> None:
     if unknown:
         raise ValueError(
             f"{received}, with the letters {unknown}. Expected: letters of Spark's datetime patterns, such as yyyy "
-            "MM dd HH "
-            "mm ss SSS; literal text between quotes '."
+            "MM dd HH mm ss SSS; literal text between quotes '."
         )
     if letters.count("[") != letters.count("]"):
         raise ValueError(f"{received}, with a bracket that does not end. Expected: optional parts between [ and ].")
@@ -245,8 +244,8 @@ class AddTime(Step):
             moved = wall_clock(field) + F.expr(f"INTERVAL '{self.amount * times}' {unit}")
             return {self.column: moved if field.zone is None else _point_in_time(moved, field.zone)}
         if field.zone is None:
-            milliseconds = self.amount * _MICROSECONDS[self.unit] / 1000
-            return {self.column: reference(self.column) + F.expr(f"INTERVAL '{milliseconds / 1000:.3f}' SECOND")}
+            seconds = self.amount * _MICROSECONDS[self.unit] / 1_000_000
+            return {self.column: reference(self.column) + F.expr(f"INTERVAL '{seconds:.3f}' SECOND")}
         return {self.column: F.timestamp_micros(microseconds(field) + F.lit(self.amount * _MICROSECONDS[self.unit]))}
 
 
