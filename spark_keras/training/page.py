@@ -132,7 +132,7 @@ def _magnitudes(told: dict[str, Any]) -> dict[str, Any]:
     for epoch, sizes, changes in zip(epochs, told["parameters"], told["updates"]):
         for name, size, change in zip(names, sizes, changes):
             parameters[name].append((float(epoch), size))
-            if change is not None and size:
+            if size:
                 ratios[name].append((float(epoch), change / size))
     return {
         "parameters": lines.curves(parameters, "Parameters by epoch", "epoch", logarithmic=True),

@@ -20,6 +20,9 @@ _NUMBERS = 60_000
 _SLOWEST = 10
 _MAGNITUDES = 200
 
+# Parameters that are looked at for their magnitudes.
+_PARAMETERS = 2**20
+
 
 class Timeline:
     """Records of consecutive rounds. When there are too many, each two that follow each other become one.
@@ -149,38 +152,40 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Magnitudes:
-    """Root mean squares of each layer's parameters, and of what an epoch has added to them."""
+    """Root mean squares of each layer's parameters, and of what an epoch has added to them.
+
+    Of a large model they are those of evenly spaced parameters, so that no second state of it is kept for this.
+    """
 
     def __init__(self, layout: Layout):
+        step = -(-layout.weight_sizes[0] // _PARAMETERS) or 1
         layers: dict[str, list[slice]] = {}
         for entry in layout.entries:
             if not entry.integer and entry.stop <= layout.weight_sizes[0]:
-                layers.setdefault(entry.path.rpartition("/")[0] or entry.path, []).append(
-                    slice(entry.start, entry.stop)
-                )
+                layer = entry.path.rpartition("/")[0] or entry.path
+                layers.setdefault(layer, []).append(slice(entry.start, entry.stop, step))
         self._layers = layers
-        self._before: np.ndarray | None = None
+        self._before: list[np.ndarray] = []
         self._epochs: list[int] = []
         self._parameters: list[list[float]] = []
-        self._updates: list[list[float | None]] = []
+        self._updates: list[list[float]] = []
 
     def begin(self, state: State) -> None:
-        self._before = state.values
+        self._before = self._sampled(state)
 
     def add(self, epoch: int, state: State) -> None:
-        values = state.values
+        now = self._sampled(state)
         self._epochs.append(epoch)
-        self._parameters.append([_root_mean_square([values[s] for s in parts]) for parts in self._layers.values()])
-        self._updates.append(
-            [None] * len(self._layers)
-            if self._before is None
-            else [_root_mean_square([values[s] - self._before[s] for s in parts]) for parts in self._layers.values()]
-        )
-        self._before = values
+        self._parameters.append([_root_mean_square(values) for values in now])
+        self._updates.append([_root_mean_square(values - before) for values, before in zip(now, self._before)])
+        self._before = now
         if len(self._epochs) > _MAGNITUDES:
             # Each second one, the last one in any case.
             for series in (self._epochs, self._parameters, self._updates):
                 series[:] = series[len(series) % 2 == 0 :: 2]
+
+    def _sampled(self, state: State) -> list[np.ndarray]:
+        return [np.concatenate([state.values[part] for part in parts]) for parts in self._layers.values()]
 
     def described(self) -> dict[str, Any]:
         return {
@@ -191,6 +196,5 @@ class _Magnitudes:
         }
 
 
-def _root_mean_square(parts: list[np.ndarray]) -> float:
-    total = sum(float(np.dot(part, part)) for part in parts)
-    return float(np.sqrt(total / max(1, sum(len(part) for part in parts))))
+def _root_mean_square(values: np.ndarray) -> float:
+    return float(np.sqrt(np.square(values, dtype="float64").mean())) if len(values) else 0.0
