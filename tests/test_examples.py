@@ -81,6 +81,39 @@ def test_two_outputs(run_example):
 
 
 @pytest.mark.slow
+def test_early_stopping(run_example):
+    printed = run_example("early_stopping", "--epochs", "30")
+    assert re.search(r"stopped after \d+ epochs, (patience|overfitted|maxEpochs): ", printed)
+    kept = [float(score) for score in re.findall(r"epoch +\d+: ([\d.]+)  <- kept", printed)]
+    assert kept == [min(float(score) for score in re.findall(r"epoch +\d+: ([\d.]+)", printed))]
+    assert "cost: best" in printed
+    assert figure(printed, "Right about") > 0.9
+
+
+@pytest.mark.slow
+def test_evaluation_report(run_example, tmp_path):
+    printed = run_example("evaluation_report", "--rows", "8000", "--epochs", "2", "--report", str(tmp_path / "r.html"))
+    # Chance is a third; the most frequent class has less than a half.
+    assert figure(printed, r"accuracy ") > 0.5
+    assert figure(printed, "'top_2':") == pytest.approx(figure(printed, "top 2 by the report:"), abs=1e-4)
+    assert figure(printed, "share of the loss:") > 0
+    assert "arr_delay" in printed
+    page = (tmp_path / "r.html").read_text()
+    assert "<svg" in page and "Confusion matrix" in page
+
+
+@pytest.mark.slow
+def test_training_report(run_example, tmp_path):
+    page = tmp_path / "report.html"
+    printed = run_example("training_report", "--rows", "2000", "--epochs", "3", "--report", str(page))
+    rows = [int(trained) for trained in re.findall(r"^[01] +(\d+) ", printed, re.MULTILINE)]
+    assert len(rows) == 2 and 0.75 * 6000 < sum(rows) < 0.85 * 6000
+    assert figure(printed, "Slowest round: number") >= 1
+    assert figure(printed, "TensorBoard has") >= 1
+    assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.slow
 def test_grid_search(run_example):
     printed = run_example("grid_search", "--epochs", "5")
     points = re.findall(r"'units': (\[.*?\]), 'learning_rate': ([\d.e-]+)}: validation AUC ([\d.]+)", printed)
@@ -113,6 +146,43 @@ def test_drift_check(run_example):
     assert "With onDrift='warn': 1 warning" in printed
 
 
+@pytest.mark.slow
+def test_transactions(run_example):
+    printed = run_example("transactions")
+    assert "6. remove 2: remove('time')" in printed
+    assert re.search(r"amount +double ≥ 0 +6 +1 +0 +-0.9", printed)
+    assert re.search(r"\| +2\| +6\| +0\| +1\| +0\| +0\| +26.33\| +0\|", printed)
+
+
+@pytest.mark.slow
+def test_storm_reports(run_example):
+    printed = run_example("storm_reports")
+    assert "FLOOD" in printed
+    assert re.search(r"\|37.03\|-95.19\| +0\|", printed)
+    assert re.search(r"\| +KS\| +3\| +1\|37.85", printed)
+
+
+@pytest.mark.slow
+def test_join_and_reduce(run_example):
+    printed = run_example("join_and_reduce")
+    assert "Joined, 5 rows" in printed
+    assert re.search(r"\| +1239\| +Jane Citizen\| +2\| +2\| +52.5\|12.5\|kettle\| +1\|", printed)
+
+
+@pytest.mark.slow
+def test_flights_sequences(run_example):
+    printed = run_example("flights_sequences", "--planes", "300", "--epochs", "1")
+    assert "features: array of float (5, 4)" in printed
+    assert figure(printed, "aircraft that the network has not seen:") > 0.6
+
+
+@pytest.mark.slow
+def test_blocks(run_example):
+    printed = run_example("blocks", "--rows", "300")
+    assert "scaled:array<double>,length:double" in printed
+    assert re.search(r"\| +2\| 100\|", printed)
+
+
 @pytest.fixture
 def environment(monkeypatch):
     """The environment for a process of its own; the project is imported from this checkout."""
@@ -124,6 +194,20 @@ def environment(monkeypatch):
     monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
     monkeypatch.delenv("PYSPARK_GATEWAY_SECRET", raising=False)
     return os.environ
+
+
+@pytest.mark.slow
+def test_resume_after_crash(environment, tmp_path):
+    command = [sys.executable, str(EXAMPLES / "resume_after_crash.py"), "--epochs", "4"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-4000:]
+    undisturbed, rest = done.stdout.split("killed in the middle:")
+    killed, resumed = rest.split("started again:")
+    assert undisturbed.count("epoch ") == 4
+    assert killed.count("epoch ") == 2 and "killed" in killed and "weights:" not in killed
+    # What was trained before is not trained again.
+    assert 1 <= resumed.count("epoch ") <= 3
+    assert "the weights are the same, bit by bit: True" in resumed
 
 
 @pytest.mark.slow
