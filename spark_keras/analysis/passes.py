@@ -57,6 +57,11 @@ class Range(NamedTuple):
         width = self.high - self.low if self.low is not None else 0.0
         return 1 / width if 0 < width < math.inf and 1 / width < math.inf else 1.0
 
+    def edges(self, bins: int) -> np.ndarray:
+        """The bins' edges, as numpy has them; it widens a range that is one number by a half on either side."""
+        widen = 0.5 if self.low == self.high else 0.0
+        return np.linspace(self.low - widen, self.high + widen, bins + 1)
+
 
 @dataclass
 class Counts:
@@ -201,8 +206,8 @@ def _counts(rows: Sequence[Any], range_: Range, bins: int) -> Counts:
             setattr(found, names[row.place], row["count"])
         elif row.place == _AT_LOW:
             found.at_low = row["count"]
-            # Where all numbers are the same, numpy widens the range by a half on either side.
-            found.bins[0 if range_.high > range_.low else bins // 2] += row["count"]
+            same = range_.low == range_.high
+            found.bins[np.searchsorted(range_.edges(bins)[1:-1], range_.low, "right") if same else 0] += row["count"]
         elif row.place == _AT_HIGH:
             found.at_high = row["count"]
             found.bins[-1] += row["count"]

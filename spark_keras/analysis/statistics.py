@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from spark_keras.analysis.figures import ColumnAnalysis, Histogram, Statistics, as_times
 from spark_keras.analysis.measures import (
     ELEMENT,
@@ -63,7 +61,7 @@ def histogram(counts: Counts, range_: Range) -> Histogram | None:
     """None where the range is too wide for a double."""
     if not math.isfinite(range_.high - range_.low):
         return None
-    edges = np.histogram_bin_edges([], len(counts.bins), (range_.low, range_.high))
+    edges = range_.edges(len(counts.bins))
     return Histogram(tuple(edges.tolist()), tuple(counts.bins.tolist()))
 
 
