@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from pyspark.sql import functions as F
 
 from spark_keras import cluster, columns, converters, params, signature, tensors
 from spark_keras.archive import KerasArchive
+from spark_keras.arrow_function import arrow_function
 from spark_keras.evaluation import losses
 from spark_keras.evaluation import metrics as evaluation
 from spark_keras.evaluation.classification import ClassificationEvaluation
@@ -96,7 +98,9 @@ class _Forward(
         wire_types = [field.dataType.simpleString() for field in dataset.select(*expressions).schema]
         one = len(fields) == 1
         types = ",".join(kind if one else f"{name}:{kind}" for name, kind in fields.items())
-        function = forward.spark_function(task, types if one else f"struct<{types}>", wire_types)
+        function = arrow_function(
+            functools.partial(forward.predict, task), types if one else f"struct<{types}>", wire_types
+        )
         # Else Spark would push a filter on an output below the projection and run the model twice.
         function = function.asNondeterministic()
         name = f"_{self.uid}"
@@ -108,7 +112,7 @@ class _Forward(
 
     def _travelling(self, spark: Any, archive: KerasArchive) -> Any:
         """The archive's bytes, or a broadcast of them."""
-        if len(archive.data) <= _INLINE_BYTES:
+        if archive.size <= _INLINE_BYTES:
             return archive.data
         key = (spark.sparkContext.applicationId, archive.digest)
         held = getattr(self, "_held_broadcast", None)

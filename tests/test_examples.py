@@ -146,6 +146,43 @@ def test_drift_check(run_example):
     assert "With onDrift='warn': 1 warning" in printed
 
 
+@pytest.mark.slow
+def test_transactions(run_example):
+    printed = run_example("transactions")
+    assert "6. remove 2: remove('time')" in printed
+    assert re.search(r"amount +double ≥ 0 +6 +1 +0 +-0.9", printed)
+    assert re.search(r"\| +2\| +6\| +0\| +1\| +0\| +0\| +26.33\| +0\|", printed)
+
+
+@pytest.mark.slow
+def test_storm_reports(run_example):
+    printed = run_example("storm_reports")
+    assert "FLOOD" in printed
+    assert re.search(r"\|37.03\|-95.19\| +0\|", printed)
+    assert re.search(r"\| +KS\| +3\| +1\|37.85", printed)
+
+
+@pytest.mark.slow
+def test_join_and_reduce(run_example):
+    printed = run_example("join_and_reduce")
+    assert "Joined, 5 rows" in printed
+    assert re.search(r"\| +1239\| +Jane Citizen\| +2\| +2\| +52.5\|12.5\|kettle\| +1\|", printed)
+
+
+@pytest.mark.slow
+def test_flights_sequences(run_example):
+    printed = run_example("flights_sequences", "--planes", "300", "--epochs", "1")
+    assert "features: array of float (5, 4)" in printed
+    assert figure(printed, "aircraft that the network has not seen:") > 0.6
+
+
+@pytest.mark.slow
+def test_blocks(run_example):
+    printed = run_example("blocks", "--rows", "300")
+    assert "scaled:array<double>,length:double" in printed
+    assert re.search(r"\| +2\| 100\|", printed)
+
+
 @pytest.fixture
 def environment(monkeypatch):
     """The environment for a process of its own; the project is imported from this checkout."""

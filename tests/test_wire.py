@@ -132,7 +132,7 @@ def test_a_worker_that_has_gone_disturbs_nobody():
 
 @pytest.mark.parametrize("keys", ["none", "own"])
 def test_a_client_without_the_keys_of_the_fit_does_not_get_through(keys):
-    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True, local=False)
     stranger = wire.Endpoint(server.endpoint.address)
     if keys == "own":
         other, _ = zmq.curve_keypair()

@@ -1,10 +1,9 @@
-"""The campaigns. Each returns its figures; each checks the bits of every fit against an undisturbed one."""
+"""The campaigns. Each gives its figures so far, and checks the bits of every fit against an undisturbed one."""
 
 from __future__ import annotations
 
 import gc
 import json
-import logging
 import os
 import random
 import re
@@ -15,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,10 @@ import psutil
 from faults import fits
 from faults.processes import Killer, Log, executors, wait_for_end
 
-logger = logging.getLogger(__name__)
-
 Figures = dict[str, Any]
 
 
-def kills(spark: Any, fits_count: int, kills_per_fit: int, executor_share: float, seed: int = 1) -> Figures:
+def kills(spark: Any, fits_count: int, kills_per_fit: int, executor_share: float, seed: int = 1) -> Iterator[Figures]:
     """Fits in which processes are killed at random moments."""
     log, draw = Log(), random.Random(seed)
     rows = fits.rows(spark)
@@ -42,19 +40,18 @@ def kills(spark: Any, fits_count: int, kills_per_fit: int, executor_share: float
         killed += killer.done
         recoveries += killer.recoveries()
         same += fits.bits(fitted) == expected
-        logger.info("fit %d of %d: %d kills, %d fits the same", number + 1, fits_count, len(killed), same)
-    return {
-        "master": spark.sparkContext.master,
-        "fits": fits_count,
-        "same": same,
-        "kills": len(killed),
-        "executors": sum(kill["kind"] == "executor" for kill in killed),
-        "atStart": sum(kill["during"] == "start" for kill in killed),
-        **_recovery(recoveries),
-    }
+        yield {
+            "master": spark.sparkContext.master,
+            "fits": number + 1,
+            "same": same,
+            "kills": len(killed),
+            "executors": sum(kill["kind"] == "executor" for kill in killed),
+            "atStart": sum(kill["during"] == "start" for kill in killed),
+            **_recovery(recoveries),
+        }
 
 
-def soak(spark: Any, seconds: float, every: float, seed: int = 2) -> Figures:
+def soak(spark: Any, seconds: float, every: float, seed: int = 2) -> Iterator[Figures]:
     """Fits one after the other, and one kill every so many seconds."""
     log, draw = Log(), random.Random(seed)
     rows = fits.rows(spark)
@@ -68,17 +65,15 @@ def soak(spark: Any, seconds: float, every: float, seed: int = 2) -> Figures:
         recoveries += killer.recoveries()
         count += 1
         same += fits.bits(fitted) == expected
-        logger.info("soak: %d fits, %d the same, %d kills", count, same, killed)
-    taken = time.monotonic() - began
-    return {
-        "master": spark.sparkContext.master,
-        "seconds": round(taken),
-        "every": every,
-        "fits": count,
-        "same": same,
-        "kills": killed,
-        **_recovery(recoveries),
-    }
+        yield {
+            "master": spark.sparkContext.master,
+            "seconds": round(time.monotonic() - began),
+            "every": every,
+            "fits": count,
+            "same": same,
+            "kills": killed,
+            **_recovery(recoveries),
+        }
 
 
 def _recovery(seconds: list[float]) -> Figures:
@@ -90,7 +85,7 @@ def _recovery(seconds: list[float]) -> Figures:
 # --- the driver ----------------------------------------------------------------------------------------------------
 
 
-def driver_kills(kills_wanted: int, interval: str | int = 1, seed: int = 3) -> Figures:
+def driver_kills(kills_wanted: int, interval: str | int = 1, seed: int = 3) -> Iterator[Figures]:
     """A driver in a process of its own, killed with SIGKILL at random moments and started again until it ends."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="spark_keras_") as folder:
@@ -107,8 +102,7 @@ def driver_kills(kills_wanted: int, interval: str | int = 1, seed: int = 3) -> F
                 kills_of_fit += outcome is None
             same += outcome["bits"] == expected
             lost.append(outcome["resumedAt"])
-            logger.info("driver killed %d times, %d of %d fits the same", killed, same, fits_count)
-    return {"kills": killed, "fits": fits_count, "same": same, "interval": interval, "resumedAt": lost}
+            yield {"kills": killed, "fits": fits_count, "same": same, "interval": interval, "resumedAt": lost}
 
 
 def _run_driver(
@@ -157,7 +151,7 @@ def _run_driver(
 # --- what stays behind ---------------------------------------------------------------------------------------------
 
 
-def cancelled(spark: Any, fits_count: int, cancelled_fits: int, seed: int = 4) -> Figures:
+def cancelled(spark: Any, fits_count: int, cancelled_fits: int, seed: int = 4) -> Iterator[Figures]:
     """Fits of which some are interrupted, as by Ctrl-C, at random moments; what the process holds before and after."""
     draw = random.Random(seed)
     rows = fits.rows(spark)
@@ -180,7 +174,7 @@ def cancelled(spark: Any, fits_count: int, cancelled_fits: int, seed: int = 4) -
             same += fits.bits(fits.estimator().fit(rows)) == expected
     time.sleep(3)
     after = held()
-    return {
+    yield {
         "master": spark.sparkContext.master,
         "fits": fits_count,
         "cancelled": interrupted,

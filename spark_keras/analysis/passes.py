@@ -147,8 +147,9 @@ def counts(
         ],
     )
     low, high, step = F.col("low"), F.col("high"), F.col("step")
-    guess = F.least(F.greatest(F.floor((x - low) / (high - low) * bins), F.lit(0).cast("bigint")), F.lit(bins - 1))
-    guess = F.when(high > low, guess)
+    # Within the bins before it becomes a whole number: infinity does not fit into one.
+    place = F.least(F.greatest((x - low) / (high - low) * bins, F.lit(0.0)), F.lit(bins - 1.0))
+    guess = F.when(high > low, F.floor(place))
     z = (x - F.col("median")) * F.col("scale")
     stream = stream.select("measure", "x", "string", low, high, step, guess.alias("guess"), z.alias("z"))
     guess, z = F.col("guess"), F.col("z")

@@ -54,7 +54,7 @@ def statistics(counts: Counts, range_: Range, sketch: Sketch, probabilities: Seq
             "histogram": histogram(counts, range_),
         }
         if finite > 1:
-            found["variance"] = 0.0 if constant else m2 * finite / (finite - 1) / range_.scale**2
+            found["variance"] = 0.0 if constant else m2 * finite / (finite - 1) / range_.scale / range_.scale
             found["stdev"] = math.sqrt(found["variance"])
     return Statistics(**found)
 

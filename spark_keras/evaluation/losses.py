@@ -9,9 +9,9 @@ import keras
 from pyspark.sql import functions as F
 
 from spark_keras import cluster, columns
+from spark_keras.arrow_function import arrow_function
 from spark_keras.evaluation import row_losses
 from spark_keras.evaluation.metrics import evaluate, labelled_task
-from spark_keras.inference.forward import arrow_function
 from spark_keras.training import state as states
 
 

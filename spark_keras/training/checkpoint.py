@@ -26,7 +26,7 @@ import numpy as np
 from spark_keras import cluster
 from spark_keras.converters import interval_seconds
 from spark_keras.training import callback_state
-from spark_keras.training.state import State
+from spark_keras.training.state import State, architecture
 
 logger = logging.getLogger(__name__)
 
@@ -200,36 +200,20 @@ class Checkpoints:
 # --- what a fit is -------------------------------------------------------------------------------------------------
 
 
-def identity(
-    model: keras.Model, architecture: str, state: State, callbacks: Sequence[Any], params: dict[str, Any]
-) -> dict[str, Any]:
+def identity(model: keras.Model, state: State, callbacks: Sequence[Any], params: dict[str, Any]) -> dict[str, Any]:
     """What decides the bits of a fit, besides its rows.
 
     Args:
-        architecture: the compiled model as JSON.
         state: before training.
         params: what else decides, by name.
     """
     return {
-        "model": hashlib.sha256(_without_names(model, architecture).encode()).hexdigest(),
+        "model": hashlib.sha256(architecture(model).encode()).hexdigest(),
         "initial weights": hashlib.sha256(state.values.tobytes() + state.integers.tobytes()).hexdigest(),
         "backend": keras.backend.backend(),
         "callbacks": callback_state.names(callbacks),
         **params,
     }
-
-
-def _without_names(model: keras.Model, architecture: str) -> str:
-    """A model that is built twice in one process gets other names the second time."""
-    places = {layer.name: f"layer {index}" for index, layer in enumerate(model._flatten_layers())}
-    if model.optimizer is not None:
-        places[model.optimizer.name] = "optimizer"
-
-    def renamed(match: re.Match[str]) -> str:
-        return json.dumps(places.get(json.loads(match[0]), json.loads(match[0])))
-
-    text = re.sub(r'"shared_object_id": \d+', '"shared_object_id": 0', architecture)
-    return re.sub(r'"(?:[^"\\]|\\.)*"', renamed, text)
 
 
 _in_use: set[str] = set()

@@ -17,6 +17,7 @@ from spark_keras import cluster, columns, params, tensors
 from spark_keras.archive import KerasArchive, seeded
 from spark_keras.evaluation import summable
 from spark_keras.executor import ProcessSettings
+from spark_keras.fault_tolerance import HasFaultTolerance
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.training import checkpoint, kernel, loop, shard_file, wire
 from spark_keras.training import plan as plans
@@ -63,7 +64,7 @@ class Trained(
     params.HasModelFn,
     params.HasInputs,
     params.HasTraining,
-    params.HasFaultTolerance,
+    HasFaultTolerance,
     params.FeaturesParams,
     params.LabelParams,
     params.ValidationParams,
@@ -202,7 +203,7 @@ class Trained(
         settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
         state = states.read(model, states.layout_of(model))
         callbacks = [*self.getCallbacks(), *([watcher] if watcher else [])]
-        identity = checkpoint.identity(model, task.architecture, state, callbacks, settings)
+        identity = checkpoint.identity(model, state, callbacks, settings)
         with checkpoint.exclusive(folder):
             checkpoints = Checkpoints(spark, folder, self.getCheckpointInterval(), identity)
             checkpoints.open()

@@ -16,7 +16,7 @@ Arrays = list[np.ndarray] | tuple[np.ndarray, ...]
 # What a header and the buffers of a message may have. A larger frame is refused before there is memory for it.
 HEADER_BYTES = 2**20
 BUFFER_BYTES = 2**31
-DTYPES = {name: np.dtype(name).itemsize for name in ("float32", "float64", "int64")}
+DTYPES = {np.dtype(name).str: np.dtype(name).itemsize for name in ("float32", "float64", "int64")}
 
 
 # What workers say, and what the driver relies on in it. A number here is an integer, and not negative.
@@ -73,8 +73,8 @@ def header_of(data: bytes) -> dict[str, Any]:
     try:
         header = json.loads(data)
         valid = type(header["type"]) is str and type(header["shared"]) is bool
-        sizes = [DTYPES[dtype] * length for dtype, length in header["arrays"] if type(length) is int and length >= 0]
-        valid = valid and len(sizes) == len(header["arrays"]) and all(size <= BUFFER_BYTES for size in sizes)
+        for dtype, length in header["arrays"]:
+            valid = valid and type(length) is int and 0 <= DTYPES[dtype] * length <= BUFFER_BYTES
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Garbled(f"Its header cannot be read: {type(error).__name__}.") from error
     if not valid:
@@ -112,7 +112,7 @@ def encode(header: dict[str, Any], arrays: Arrays = (), memory: SharedMemory | N
     """Frames of a message: its header, and the buffers of one-dimensional arrays without a copy, unless they fit into
     the shared memory."""
     shared = bool(arrays) and memory is not None and memory.put(arrays)
-    described = {**header, "arrays": [[str(array.dtype), len(array)] for array in arrays], "shared": shared}
+    described = {**header, "arrays": [[array.dtype.str, len(array)] for array in arrays], "shared": shared}
     frames = [] if shared else [memoryview(np.ascontiguousarray(array)).cast("B") for array in arrays]
     return [json.dumps(described).encode(), *frames]
 

@@ -109,8 +109,9 @@ def read(model: keras.Model, layout: Layout) -> State:
 def non_finite_variable(layout: Layout, before: State, after: State) -> str | None:
     """Path of the first variable in which a number was finite before and is not any more; None: there is none."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(np.dot(after.values, after.values)):
-            return None  # a third of the time of asking each number, and nearly always the answer
+        # Quicker than asking each number, and nearly always the answer. Not a dot product: BLAS would use every core.
+        if np.isfinite(np.sum(after.values)):
+            return None
     spoiled = np.flatnonzero(~np.isfinite(after.values) & np.isfinite(before.values))
     if not len(spoiled):
         return None

@@ -18,6 +18,8 @@ from spark_keras.training.state import State
 from spark_keras.training.supervision import SupervisedJob
 from spark_keras.training.worker import WorkerTask
 
+_METRICS = np.dtype("float64").str
+
 
 class Update(NamedTuple):
     """A worker's answer: the state after the round (None for an evaluation or no rows), metric states, rows.
@@ -206,11 +208,11 @@ class ResidentWorkers(SupervisedJob):
         info = self._infos[shard]
         expected: list[list[Any]] = [[]]
         if request["type"] == "train" and answer["rows"]:
-            whole = [_kind(state.values), _kind(state.integers), "float64"]
+            whole = [_kind(state.values), _kind(state.integers), _METRICS]
             expected = [whole[1:]] if answer.get("held") == len(state.values) else [whole]
         elif request["type"] == "evaluate" and answer["rows"]:
-            expected = [["float64"]]
-        got = [_kind(array) for array in arrays[:-1]] + [str(array.dtype) for array in arrays[-1:]]
+            expected = [[_METRICS]]
+        got = [_kind(array) for array in arrays[:-1]] + [array.dtype.str for array in arrays[-1:]]
         if got not in expected or answer["rows"] > max(info.rows, info.validation_rows):
             raise messages.Garbled(f"It answers {request['type']!r} with {answer['rows']} rows and {got}.")
 
@@ -240,4 +242,4 @@ class ResidentWorkers(SupervisedJob):
 
 
 def _kind(array: np.ndarray) -> list[Any]:
-    return [str(array.dtype), len(array)]
+    return [array.dtype.str, len(array)]

@@ -28,13 +28,13 @@ from spark_keras import KerasRegressor, WorkerError, cluster  # noqa: E402
 @pytest.mark.slow
 @pytest.mark.parametrize("spark", [pytest.param(LOCAL, id="local")], indirect=True)
 def test_a_worker_killed_at_a_random_moment_changes_no_bit(spark):
-    figures = campaigns.kills(spark, fits_count=1, kills_per_fit=2, executor_share=0.0, seed=6)
+    *_, figures = campaigns.kills(spark, fits_count=1, kills_per_fit=2, executor_share=0.0, seed=6)
     assert (figures["same"], figures["kills"]) == (1, 2)
 
 
 @pytest.mark.parametrize("spark", [CLUSTER], indirect=True)
 def test_executors_and_workers_killed_at_random_moments_change_no_bit(spark):
-    figures = campaigns.kills(spark, fits_count=1, kills_per_fit=3, executor_share=0.7, seed=1)
+    *_, figures = campaigns.kills(spark, fits_count=1, kills_per_fit=3, executor_share=0.7, seed=1)
     assert (figures["same"], figures["kills"]) == (1, 3)
     assert figures["executors"] > 0
 
@@ -100,7 +100,7 @@ def test_a_fit_that_gets_no_slot_says_so_in_time(spark):
 
 @pytest.mark.slow
 def test_cancelled_fits_leave_nothing(spark):
-    figures = campaigns.cancelled(spark, fits_count=4, cancelled_fits=2)
+    *_, figures = campaigns.cancelled(spark, fits_count=4, cancelled_fits=2)
     before, after = figures["before"], figures["after"]
     assert figures["cancelled"] >= 1 and figures["same"] == figures["finished"] == 2
     assert figures["maxEndSeconds"] < 30 and figures["jobs"] == 0

@@ -162,7 +162,7 @@ def test_random_bytes_at_the_port_harm_nothing(played):
 
 def test_a_length_of_ten_gigabytes_is_refused_before_there_is_memory_for_it(played):
     endpoint = played.workers._server.endpoint
-    header = json.dumps({"type": "done", "arrays": [["float64", 10**10 // 8]], "shared": False, "number": 0}).encode()
+    header = json.dumps({"type": "done", "arrays": [["<f8", 10**10 // 8]], "shared": False, "number": 0}).encode()
     for sent in (
         struct.pack("!iQ", -1, 10**10),
         struct.pack("!i", len(header)) + header + struct.pack("!iQ", -1, 10**10),

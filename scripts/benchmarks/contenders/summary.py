@@ -13,6 +13,7 @@ from benchmarks.sessions import session
 
 def write(path: str, rows: int) -> dict[str, Any]:
     """20 columns: 10 doubles, 3 floats, 3 small and 2 large whole numbers, a category, and an identifier."""
+    numbered = session().range(rows, numPartitions=8)  # before the columns, which need a session
     doubles = [F.randn(seed=i).alias(f"double{i}") for i in range(10)]
     floats = [(F.rand(seed=10 + i) * 1000).cast("float").alias(f"float{i}") for i in range(3)]
     small = [(F.rand(seed=20 + i) * 100).cast("int").alias(f"int{i}") for i in range(3)]
@@ -21,7 +22,7 @@ def write(path: str, rows: int) -> dict[str, Any]:
     name = F.hex(F.xxhash64("id")).alias("name")
     # Nulls in one column.
     doubles[0] = F.when(F.col("id") % 10 > 0, F.randn(seed=0)).alias("double0")
-    table = session().range(rows, numPartitions=8).select(*doubles, *floats, *small, *large, category, name)
+    table = numbered.select(*doubles, *floats, *small, *large, category, name)
     table.write.mode("overwrite").parquet(path)
     return {"rows": rows, "columns": len(table.columns)}
 
