@@ -80,7 +80,7 @@ class ClassificationEvaluation:
             raise ValueError("The DataFrame has no rows to evaluate. Expected: at least one.")
         count = max(row.classes for row in pairs)
         names = list(names) if names else [str(index) for index in range(count)]
-        bad = sorted({row.label for row in pairs if row.label is None or not 0 <= row.label < count}, key=str)
+        bad = sorted({row.label for row in pairs if row.label not in range(count)}, key=str)
         if bad or len(names) != count:
             raise ValueError(
                 f"Labels and probabilities do not agree. Received: labels {bad or 'of ' + str(names)} and vectors of "
