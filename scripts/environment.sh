@@ -1,5 +1,6 @@
 # Set-up that the scripts share; sourced, not run. Afterwards the working directory is the root of the repository,
-# `python` is the one of .venv with everything in requirements/ installed, and `prepare_java` finds a Java for Spark.
+# `python` is the one of .venv with everything in requirements/ installed, `prepare_java` finds a Java for Spark, and
+# `prepare_browser` a browser for the tests of pages.
 # shellcheck shell=bash
 
 set -euo pipefail
@@ -117,4 +118,33 @@ prepare_java() {
     die "Spark needs Java 17 or newer, and none was found in JAVA_HOME, on the PATH or in /usr/lib/jvm." \
         "Install one (on Debian or Ubuntu: apt-get install openjdk-17-jre-headless; on macOS: brew install openjdk@17)," \
         "or set JAVA_HOME to where it is, and run this script again."
+}
+
+# Sets CHROMIUM to a headless-capable browser, for the tests of pages.
+find_browser() {
+    local candidate
+    for candidate in ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome-stable google-chrome \
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" /Applications/Chromium.app/Contents/MacOS/Chromium; do
+        # Run and not only looked up: some systems have a command that only tells how to install one.
+        if "$candidate" --version >/dev/null 2>&1 </dev/null; then
+            CHROMIUM=$(command -v "$candidate")
+            export CHROMIUM
+            return 0
+        fi
+    done
+    return 1
+}
+
+prepare_browser() {
+    if find_browser; then return; fi
+    if is_debian_root; then
+        say "Installing Chromium"
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -qq </dev/null >&2
+        apt-get install -y -qq --no-install-recommends chromium </dev/null >&2 || true
+        if find_browser; then return; fi
+    fi
+    die "The tests of pages need Chromium or Chrome, and none was found in CHROMIUM or on the PATH." \
+        "Install one (on Debian: apt-get install chromium; on macOS: brew install --cask google-chrome)," \
+        "or set CHROMIUM to where it is, and run this script again."
 }

@@ -22,10 +22,15 @@ CLASSES = {
     "KerasEstimator": None,
     "KerasClassifier": "KerasEstimator",
     "KerasRegressor": "KerasEstimator",
+    "EarlyStopping": None,
     "KerasTransformer": None,
     "KerasModel": "KerasTransformer",
     "KerasClassificationModel": "KerasModel",
     "KerasRegressionModel": "KerasModel",
+    "DataFrameAnalyzer": None,
+    "DataFrameAnalysis": "DataFrameAnalyzer",
+    "TensorAnalyzer": None,
+    "TensorAnalysis": "TensorAnalyzer",
 }
 
 INTRODUCTION = """\

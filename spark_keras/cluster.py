@@ -258,6 +258,18 @@ def fit_group(name: str) -> Iterator[None]:
         _fit_groups.discard(_JOB_GROUP_PREFIX + name)
 
 
+@contextlib.contextmanager
+def described(spark: Any, description: str) -> Iterator[None]:
+    """Gives the jobs that this thread starts a description, as Spark's pages show it."""
+    context = spark.sparkContext
+    before = context.getLocalProperty("spark.job.description")
+    context.setJobDescription(description)
+    try:
+        yield
+    finally:
+        context.setLocalProperty("spark.job.description", before)
+
+
 # --- broadcasts and files ------------------------------------------------------------------------------------------
 
 

@@ -114,9 +114,28 @@ def column_depth(data_type: Any, param: str, column: str) -> tuple[int, Any]:
     )
 
 
-def static_length(dataset: Any, column: str) -> int | None:
-    """Number of elements of a vector column as its ML attributes tell it, or None."""
-    return dataset.schema[column].metadata.get("ml_attr", {}).get("num_attrs")
+# Where `TensorAnalyzer` writes shapes into a column's metadata.
+_SHAPE_KEY = "tensor_shape"
+
+
+def metadata_shape(dataset: Any, column: str, depth: int) -> tuple[int | None, ...] | None:
+    """Row shape of an array or vector column as its metadata tell it, with None for a free dimension; or None.
+
+    Metadata hold what a `TensorAnalyzer` found, or the ML attributes of a vector.
+    """
+    metadata = dataset.schema[column].metadata
+    shape = metadata.get(_SHAPE_KEY)
+    if shape is None:
+        length = metadata.get("ml_attr", {}).get("num_attrs")
+        shape = [length] if length and depth == 1 else None
+    if shape is None or len(shape) != depth:
+        return None
+    return tuple(None if length < 0 else length for length in shape)
+
+
+def with_shape(metadata: dict[str, Any], shape: Sequence[int]) -> dict[str, Any]:
+    """Metadata with a row shape; -1 is a free dimension."""
+    return {**metadata, _SHAPE_KEY: list(shape)}
 
 
 def expression(dataset: Any, tensor: TensorColumn) -> Any:

@@ -136,6 +136,12 @@ def named_columns(name: str) -> Callable[[Any], dict[str, str] | list[str]]:
     return convert
 
 
+def shapes(value: Any) -> dict[str, list[int]]:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise refuse("shapes", value, 'a dict {"column": [28, 28]}')
+    return {name: [int(length) for length in shape] for name, shape in value.items()}
+
+
 def function(value: Any) -> Any:
     if not callable(value):
         raise refuse("modelFn", value, "a function that returns a compiled keras.Model")

@@ -40,15 +40,15 @@ class ProcessSettings(NamedTuple):
         import keras
 
         objects = {**keras.saving.get_custom_objects(), **custom_objects}
-        pickled = tuple((name, _pickled(value)) for name, value in sorted(objects.items()))
-        return cls(threads, keras.backend.backend(), keras.config.floatx(), pickled)
+        custom = tuple((name, pickled(value)) for name, value in sorted(objects.items()))
+        return cls(threads, keras.backend.backend(), keras.config.floatx(), custom)
 
 
 # cloudpickle's registry of modules belongs to the process, and fits run in threads.
 _by_value = threading.Lock()
 
 
-def _pickled(value: Any) -> bytes:
+def pickled(value: Any) -> bytes:
     """An object with its code, unless it comes from an installed package, which executors have installed as well."""
     module = sys.modules.get(getattr(value, "__module__", None) or "")
     path = getattr(module, "__file__", None)
@@ -138,9 +138,9 @@ def enter_keras(settings: ProcessSettings) -> dict[str, Any]:
         )
     keras.config.set_floatx(settings.floatx)
     objects = {}
-    for name, pickled in settings.custom_objects:
+    for name, data in settings.custom_objects:
         try:
-            objects[name] = cloudpickle.loads(pickled)
+            objects[name] = cloudpickle.loads(data)
         except ImportError as error:
             logger.warning("The custom object %r cannot be imported on this executor: %s", name, error)
     return objects

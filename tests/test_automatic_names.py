@@ -61,3 +61,16 @@ def test_a_new_name_is_never_one_that_is_there():
     ]
     names = [each["config"]["name"] for each in automatic_names.settled(layers, kept=["dense_1"])]
     assert names == ["dense_3", "dense", "dense_1", "dense_2"]
+
+
+def test_layers_that_share_an_object_still_do():
+    def shared():
+        start = keras.initializers.RandomNormal(seed=3)
+        x = keras.Input((4,))
+        dense = keras.layers.Dense(3, kernel_initializer=start)
+        y = keras.layers.Dense(3, kernel_initializer=start)(dense(keras.layers.Dense(4)(x)))
+        return keras.Model(x, y)
+
+    shared()
+    first, second = shared(), shared()
+    assert state.architecture(first) == state.architecture(second)

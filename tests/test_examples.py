@@ -81,6 +81,39 @@ def test_two_outputs(run_example):
 
 
 @pytest.mark.slow
+def test_early_stopping(run_example):
+    printed = run_example("early_stopping", "--epochs", "30")
+    assert re.search(r"stopped after \d+ epochs, (patience|overfitted|maxEpochs): ", printed)
+    kept = [float(score) for score in re.findall(r"epoch +\d+: ([\d.]+)  <- kept", printed)]
+    assert kept == [min(float(score) for score in re.findall(r"epoch +\d+: ([\d.]+)", printed))]
+    assert "cost: best" in printed
+    assert figure(printed, "Right about") > 0.9
+
+
+@pytest.mark.slow
+def test_evaluation_report(run_example, tmp_path):
+    printed = run_example("evaluation_report", "--rows", "8000", "--epochs", "2", "--report", str(tmp_path / "r.html"))
+    # Chance is a third; the most frequent class has less than a half.
+    assert figure(printed, r"accuracy ") > 0.5
+    assert figure(printed, "'top_2':") == pytest.approx(figure(printed, "top 2 by the report:"), abs=1e-4)
+    assert figure(printed, "share of the loss:") > 0
+    assert "arr_delay" in printed
+    page = (tmp_path / "r.html").read_text()
+    assert "<svg" in page and "Confusion matrix" in page
+
+
+@pytest.mark.slow
+def test_training_report(run_example, tmp_path):
+    page = tmp_path / "report.html"
+    printed = run_example("training_report", "--rows", "2000", "--epochs", "3", "--report", str(page))
+    rows = [int(trained) for trained in re.findall(r"^[01] +(\d+) ", printed, re.MULTILINE)]
+    assert len(rows) == 2 and 0.75 * 6000 < sum(rows) < 0.85 * 6000
+    assert figure(printed, "Slowest round: number") >= 1
+    assert figure(printed, "TensorBoard has") >= 1
+    assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.slow
 def test_grid_search(run_example):
     printed = run_example("grid_search", "--epochs", "5")
     points = re.findall(r"'units': (\[.*?\]), 'learning_rate': ([\d.e-]+)}: validation AUC ([\d.]+)", printed)
@@ -90,6 +123,64 @@ def test_grid_search(run_example):
     units = max(points, key=lambda point: float(point[2]))[0]
     assert figure(printed, "best network has") == {"[4]": 129, "[32, 16]": 1537}[units]
     assert figure(printed, "AUC on unseen tumours:") > 0.95
+
+
+@pytest.mark.slow
+def test_iris_analysis(run_example, tmp_path):
+    printed = run_example("iris_analysis", "--page", str(tmp_path / "iris.html"))
+    # Figures of scikit-learn's copy.
+    assert figure(printed, "mean") == pytest.approx(3.758)
+    assert figure(printed, "±") == pytest.approx(1.7653)
+    assert "{'setosa': 50, 'versicolor': 50, 'virginica': 50}" in printed
+    assert (tmp_path / "iris.html").read_text(encoding="utf-8").count("<svg") == 5
+
+
+@pytest.mark.slow
+def test_drift_check(run_example):
+    printed = run_example("drift_check", "--rows", "30000")
+    assert "flights of June are like those of spring." in printed
+    assert "Column 'origin', categories. Received:" in printed and "such as 'HPN'" in printed
+    found = re.findall(r"^- (\w+): (\w+)$", printed, re.MULTILINE)
+    assert {("origin", "categories"), ("hour", "nulls"), ("distance", "distribution")} <= set(found)
+    assert "air_time" not in dict(found)
+    assert "With onDrift='warn': 1 warning" in printed
+
+
+@pytest.mark.slow
+def test_transactions(run_example):
+    printed = run_example("transactions")
+    assert "6. remove 2: remove('time')" in printed
+    assert re.search(r"amount +double ≥ 0 +6 +1 +0 +-0.9", printed)
+    assert re.search(r"\| +2\| +6\| +0\| +1\| +0\| +0\| +26.33\| +0\|", printed)
+
+
+@pytest.mark.slow
+def test_storm_reports(run_example):
+    printed = run_example("storm_reports")
+    assert "FLOOD" in printed
+    assert re.search(r"\|37.03\|-95.19\| +0\|", printed)
+    assert re.search(r"\| +KS\| +3\| +1\|37.85", printed)
+
+
+@pytest.mark.slow
+def test_join_and_reduce(run_example):
+    printed = run_example("join_and_reduce")
+    assert "Joined, 5 rows" in printed
+    assert re.search(r"\| +1239\| +Jane Citizen\| +2\| +2\| +52.5\|12.5\|kettle\| +1\|", printed)
+
+
+@pytest.mark.slow
+def test_flights_sequences(run_example):
+    printed = run_example("flights_sequences", "--planes", "300", "--epochs", "1")
+    assert "features: array of float (5, 4)" in printed
+    assert figure(printed, "aircraft that the network has not seen:") > 0.6
+
+
+@pytest.mark.slow
+def test_blocks(run_example):
+    printed = run_example("blocks", "--rows", "300")
+    assert "scaled:array<double>,length:double" in printed
+    assert re.search(r"\| +2\| 100\|", printed)
 
 
 @pytest.fixture

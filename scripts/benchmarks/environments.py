@@ -11,10 +11,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PINS = Path(__file__).resolve().parent / "requirements"
 
+# Contenders with an environment of their own.
+_PEERS = {"elephas_model": "elephas", "ydata": "ydata"}
+
 
 def interpreter(module: str) -> str:
     """The Python that a contender runs on."""
-    return _elephas() if module == "elephas_model" else sys.executable
+    return _own_environment(_PEERS[module]) if module in _PEERS else sys.executable
 
 
 def variables(module: str, backend: str, spark_keras: bool) -> dict[str, str]:
@@ -37,11 +40,11 @@ def variables(module: str, backend: str, spark_keras: bool) -> dict[str, str]:
     }
 
 
-def _elephas() -> str:
-    """An environment of its own: Elephas needs an older TensorFlow and an older Spark."""
-    folder = ROOT / ".venvs" / "elephas"
+def _own_environment(name: str) -> str:
+    """An environment of its own for a peer that needs other versions than this project."""
+    folder = ROOT / ".venvs" / name
     python = folder / "bin" / "python"
-    pins = PINS / "elephas.txt"
+    pins = PINS / f"{name}.txt"
     if not _is_made_from(folder, pins):
         print(f"Installing {pins.name} into .venvs/{folder.name} (takes minutes)", file=sys.stderr, flush=True)
         venv.create(folder, clear=True, with_pip=True)

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-DISTRIBUTIONS = ["pyspark", "keras", "tensorflow", "jax", "elephas", "numpy"]
+DISTRIBUTIONS = ["pyspark", "keras", "tensorflow", "jax", "elephas", "ydata-profiling", "numpy"]
 
 
 def serve(**commands: Callable[..., dict[str, Any]]) -> None:

@@ -27,6 +27,7 @@ RATIOS = [
     ("transform", "transform", "predict_batch_udf", 3),
     ("transform", "transform", "elephas", 20),
     ("transform", "transform", "copy", 0.6),
+    ("analysis", "analyzer", "summary", 0.5),
 ]
 OVERHEAD_MILLISECONDS = 1.0
 GROWTH_PERCENT = 5.0

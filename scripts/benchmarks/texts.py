@@ -24,6 +24,9 @@ CONTENDERS = {
     "transform": "spark_keras, `transform`",
     "predict_batch_udf": "`predict_batch_udf`",
     "copy": "an Arrow UDF that only copies",
+    "analyzer": "spark_keras, `DataFrameAnalyzer`",
+    "summary": "`DataFrame.summary()`",
+    "ydata": "ydata-profiling, minimal",
     "driver": "the driver's Python",
     "workers": "all Python workers",
     "overhead": "a round of the kernel alone",
@@ -90,6 +93,16 @@ SECTIONS = {
         Rows are in Spark's memory as the contender takes them: vectors for Elephas, arrays for the others.
         """,
         ("predict_batch_udf", "elephas", "copy"),
+    ),
+    "analysis": Section(
+        "Analysis of a table",
+        """
+        Statistics of 20 columns in Parquet files: 18 of numbers, a category, an identifier that is different in each
+        row. `DataFrame.summary()` gives eight figures of a column, the analysis its histogram, moments, quantiles,
+        distinct and frequent values as well. ydata-profiling works in memory; it gets the first hundredth of the rows
+        as a pandas DataFrame.
+        """,
+        ("summary", "ydata"),
     ),
     "fits_in_a_row": Section(
         "Many fits in one session",

@@ -145,6 +145,24 @@ def transform(bench: Bench) -> Result:
     return {"settings": {"rows": bench.rows(rows), "best options": best, "options tried": tried}, "runs": runs}
 
 
+def analysis(bench: Bench) -> Result:
+    """Statistics of the columns of a table; the page's peer takes a hundredth of the rows."""
+    rows = bench.rows(10_000_000)
+    path = str(bench.folder / "table.parquet")
+    spark, analyzer, ydata = bench.contender("summary"), bench.contender("analyzer"), bench.contender("ydata")
+    spark.ask("write", path=path, rows=rows)
+    runs = bench.take_turns(
+        {
+            "summary": lambda turn: spark.ask("summary", path=path),
+            "analyzer": lambda turn: analyzer.ask("analyse", path=path),
+            "ydata": lambda turn: ydata.ask("profile", path=path, rows=max(640, rows // 100)),
+        }
+    )
+    for module in ("summary", "analyzer", "ydata"):
+        bench.stop(module)
+    return {"settings": {"rows": rows, "repeats": bench.repeats}, "runs": runs}
+
+
 def fits_in_a_row(bench: Bench) -> Result:
     """Memory over many fits in one session, in a process of its own."""
     fits = 8 if bench.quick else 30
@@ -226,6 +244,7 @@ WORKS = {
     "lenet": lenet,
     "lstm": lstm,
     "transform": transform,
+    "analysis": analysis,
     "fits_in_a_row": fits_in_a_row,
     "frequency": frequency,
 }

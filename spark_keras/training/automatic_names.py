@@ -19,45 +19,39 @@ def settled(structure: Any, kept: Collection[str] = ()) -> Any:
     Args:
         kept: names that stay, because somebody else uses them.
     """
-    # A name without a number stays: it may also be the name of something else, such as an activation.
-    automatic = {name: base for name, base in _automatic_names(structure) if name not in kept}
-    taken = {name for name in _strings(structure) if name not in automatic}
-    names: dict[str, str] = {}
+    names, taken = {}, set(kept)
+    automatic: dict[str, str] = {}
+    for name, base in _names(structure):
+        # A name without a number stays: it may also be the name of something else, such as an activation.
+        if name not in kept and re.fullmatch(rf"{re.escape(base)}_[0-9]+", name):
+            automatic[name] = base
+        else:
+            taken.add(name)
     for name, base in automatic.items():
-        free = (f"{base}_{number}" if number else base for number in range(len(taken) + 1))
-        names[name] = next(candidate for candidate in free if candidate not in taken)
+        numbered = (f"{base}_{number}" if number else base for number in range(len(taken) + 1))
+        names[name] = next(candidate for candidate in numbered if candidate not in taken)
         taken.add(names[name])
-    return _renamed(structure, names)
+    return _renamed(structure, names, {})
 
 
-def _automatic_names(node: Any) -> Iterator[tuple[str, str]]:
-    """(name, name without its number) of each object that Keras has named and numbered."""
+def _names(node: Any) -> Iterator[tuple[str, str]]:
+    """(name, the name that Keras would give without a number) of each object."""
     if isinstance(node, dict):
         config = node.get("config")
         name = config.get("name") if isinstance(config, dict) else None
-        base = to_snake_case(str(node.get("class_name")))
-        if isinstance(name, str) and re.fullmatch(rf"{re.escape(base)}_[0-9]+", name):
-            yield name, base
-    for child in _children(node):
-        yield from _automatic_names(child)
+        if isinstance(name, str):
+            yield name, to_snake_case(str(node.get("class_name")))
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+        yield from _names(child)
 
 
-def _strings(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    for child in _children(node):
-        yield from _strings(child)
-
-
-def _children(node: Any) -> list[Any]:
+def _renamed(node: Any, names: dict[str, str], shared: dict[int, int]) -> Any:
     if isinstance(node, dict):
-        return [*node, *node.values()]
-    return list(node) if isinstance(node, (list, tuple)) else []
-
-
-def _renamed(node: Any, names: dict[str, str]) -> Any:
-    if isinstance(node, dict):
-        return {names.get(key, key): _renamed(value, names) for key, value in node.items()}
+        renamed = {names.get(key, key): _renamed(value, names, shared) for key, value in node.items()}
+        if "shared_object_id" in node:
+            # An address in this process. Objects that are one stay one.
+            renamed["shared_object_id"] = shared.setdefault(node["shared_object_id"], len(shared))
+        return renamed
     if isinstance(node, (list, tuple)):
-        return [_renamed(each, names) for each in node]
+        return [_renamed(each, names, shared) for each in node]
     return names.get(node, node) if isinstance(node, str) else node

@@ -26,7 +26,7 @@ import numpy as np
 from spark_keras import cluster
 from spark_keras.converters import interval_seconds
 from spark_keras.training import callback_state
-from spark_keras.training.state import State
+from spark_keras.training.state import State, architecture
 
 logger = logging.getLogger(__name__)
 
@@ -200,16 +200,15 @@ class Checkpoints:
 # --- what a fit is -------------------------------------------------------------------------------------------------
 
 
-def identity(architecture: str, state: State, callbacks: Sequence[Any], params: dict[str, Any]) -> dict[str, Any]:
+def identity(model: keras.Model, state: State, callbacks: Sequence[Any], params: dict[str, Any]) -> dict[str, Any]:
     """What decides the bits of a fit, besides its rows.
 
     Args:
-        architecture: the compiled model as JSON, with the same names however often it was built.
         state: before training.
         params: what else decides, by name.
     """
     return {
-        "model": hashlib.sha256(architecture.encode()).hexdigest(),
+        "model": hashlib.sha256(architecture(model).encode()).hexdigest(),
         "initial weights": hashlib.sha256(state.values.tobytes() + state.integers.tobytes()).hexdigest(),
         "backend": keras.backend.backend(),
         "callbacks": callback_state.names(callbacks),

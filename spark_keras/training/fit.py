@@ -8,13 +8,14 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import keras
 
 from spark_keras import cluster, columns, params, tensors
 from spark_keras.archive import KerasArchive, seeded
+from spark_keras.evaluation import summable
 from spark_keras.executor import ProcessSettings
 from spark_keras.fault_tolerance import HasFaultTolerance
 from spark_keras.persistence import KerasReadable, KerasWritable
@@ -39,6 +40,23 @@ class _Prepared(NamedTuple):
     model: keras.Model
     outputs: Any
     task: WorkerTask
+
+
+class Watcher(Protocol):
+    """A Keras callback that ends a fit: the last of its callbacks, asked between rounds, too.
+
+    Attributes:
+        validate_every: epochs from one validation to the next.
+    """
+
+    validate_every: int
+
+    def begins(self, model: keras.Model, held_out: Any, current: Callable[[], Any]) -> None:
+        """Before a job starts, with the built model, the rows that it is validated on (None: on none), and what makes
+        a fitted model of it as it is at the moment."""
+
+    def stop(self) -> bool:
+        """Whether the epoch ends after this round, and training with it; called often."""
 
 
 class Trained(
@@ -94,6 +112,7 @@ class Trained(
         spec, outputs = tensors.training_columns(dataset, self, model, self._classifies)
         self._check_outputs(outputs)
         states.build(model, spec.sample())
+        summable.refuse_not_summable(model, spec, outputs)
         task = WorkerTask(
             endpoint=wire.Endpoint(""),  # known when the fit's own socket is open
             settings=ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects()),
@@ -109,15 +128,20 @@ class Trained(
         )
         return _Prepared(model, outputs, task)
 
-    def _fit(self, dataset: Any) -> Any:
+    def _fit(self, dataset: Any, watcher: Watcher | None = None) -> Any:
         prepared = self._prepared(dataset)
         model, outputs, task = prepared
+        if watcher is not None:
+            held_out = None
+            if task.columns.validation:
+                held_out = dataset.where(tensors.held_out_rows(dataset, self, task.columns))
+            watcher.begins(model, held_out, lambda: self._fitted(dataset, model, None, outputs))
         count, spec, frequency = task.workers, task.columns, self.getAveragingFrequency()
         rows = tensors.shard_dataset(dataset, self, spec, count)
         description = f"{type(self).__name__} fit: {count} workers"
         started = time.perf_counter()
         with (
-            self._checkpoints(dataset.sparkSession, prepared) as checkpoints,
+            self._checkpoints(dataset.sparkSession, prepared, watcher) as checkpoints,
             cluster.admit(dataset.sparkSession, count),
             _exclusive(self.getCallbacks()) as callbacks,
             ResidentWorkers(rows, task, count, _stack_limit(frequency), description, self._limits()) as workers,
@@ -132,6 +156,7 @@ class Trained(
                 batch_size=self.getBatchSize(),
                 frequency=None if frequency == "epoch" else int(frequency),
                 optimizer_state=self.getOptimizerState(),
+                validate_every=1 if watcher is None else watcher.validate_every,
                 non_finite=self.getNonFinite(),
             )
             resumed = checkpoints and checkpoints.resume([shard.digest for shard in shards])
@@ -139,7 +164,10 @@ class Trained(
             workers.kernel = plan.kernel
             progress = Progress(self.getVerbose(), schedule.epochs, sum(schedule.rows))
             with contextlib.closing(progress):
-                outcome = loop.train(model, workers, schedule, callbacks, progress, checkpoints)
+                if watcher is not None:
+                    callbacks = [*callbacks, watcher]
+                stop = None if watcher is None else watcher.stop
+                outcome = loop.train(model, workers, schedule, callbacks, progress, checkpoints, stop)
         seconds |= outcome.seconds | {"total": time.perf_counter() - started}
         summary = KerasTrainingSummary(
             history=outcome.history,
@@ -156,11 +184,13 @@ class Trained(
             seconds=seconds,
             shardStorage=[shard.storage for shard in shards],
             plan={"planned": dataclasses.asdict(plan), "measured": outcome.measured},
+            stateBytes=_state_bytes(model),
+            timeline=outcome.timeline.described([shard.seconds for shard in shards]),
         )
         return self._fitted(dataset, model, summary, outputs)
 
     @contextlib.contextmanager
-    def _checkpoints(self, spark: Any, prepared: _Prepared) -> Iterator[Checkpoints | None]:
+    def _checkpoints(self, spark: Any, prepared: _Prepared, watcher: Watcher | None) -> Iterator[Checkpoints | None]:
         """The folder of checkpoints, read; or None."""
         folder = tensors.set_value(self, "checkpointDir")
         if folder is None:
@@ -172,7 +202,8 @@ class Trained(
         settings |= {"numWorkers": task.workers, "threads": task.settings.threads, "floatx": task.settings.floatx}
         settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
         state = states.read(model, states.layout_of(model))
-        identity = checkpoint.identity(task.architecture, state, self.getCallbacks(), settings)
+        callbacks = [*self.getCallbacks(), *([watcher] if watcher else [])]
+        identity = checkpoint.identity(model, state, callbacks, settings)
         with checkpoint.exclusive(folder):
             checkpoints = Checkpoints(spark, folder, self.getCheckpointInterval(), identity)
             checkpoints.open()
@@ -202,7 +233,7 @@ class Trained(
             )
         return model, trusted
 
-    def _fitted(self, dataset: Any, model: keras.Model, summary: KerasTrainingSummary, outputs: Any) -> Any:
+    def _fitted(self, dataset: Any, model: keras.Model, summary: KerasTrainingSummary | None, outputs: Any) -> Any:
         fitted = self._make_model(dataset, KerasArchive.of(model), outputs)
         # batchSize means a minibatch here and a forward pass there.
         own = {self.getParam("batchSize"), self.getParam("model")}
@@ -331,6 +362,11 @@ class Trained(
                 f"validationIndicatorCol={tensors.set_value(self, 'validationIndicatorCol')!r}, "
                 f"{sum(shard.rows for shard in shards)} rows.{left_out} Expected: at least one row to validate on."
             )
+
+
+def _state_bytes(model: keras.Model) -> int:
+    state = states.read(model, states.layout_of(model))
+    return state.values.nbytes + state.integers.nbytes
 
 
 def _row_bytes(spec: ShardColumns) -> int:

@@ -17,6 +17,7 @@ from spark_keras.training.averaging import start_state, weighted_mean
 from spark_keras.training.checkpoint import Checkpoints, Position, Snapshot
 from spark_keras.training.progress import Progress
 from spark_keras.training.state import State
+from spark_keras.training.timeline import Timeline
 from spark_keras.training.workers import Update, Workers
 
 
@@ -31,6 +32,7 @@ class Schedule(NamedTuple):
         frequency: minibatches between two averagings; None for a whole epoch.
         optimizer_state: "average", "local" or "reset".
         non_finite: "error" or "skip".
+        validate_every: epochs from one validation to the next; the last epoch has one, too.
     """
 
     epochs: int
@@ -40,11 +42,16 @@ class Schedule(NamedTuple):
     frequency: int | None
     optimizer_state: str
     non_finite: str = "error"
+    validate_every: int = 1
 
     @property
     def minibatches(self) -> int:
         """Minibatches per epoch of the largest shard."""
         return -(-max(self.rows) // self.batch_size)
+
+    def validates(self, epoch: int) -> bool:
+        """Whether an epoch (from 0 on) ends with a validation."""
+        return self.validation and ((epoch + 1) % self.validate_every == 0 or epoch + 1 == self.epochs)
 
     def rounds(self) -> Iterator[tuple[int, int]]:
         """(start, stop) of each round of an epoch, in minibatches. Every shard's last, short one is in one of them."""
@@ -69,6 +76,7 @@ class Outcome(NamedTuple):
     seconds: dict[str, float]
     measured: dict[str, float]
     non_finite: list[int]
+    timeline: Timeline
 
 
 class _Clock:
@@ -92,6 +100,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress,
     checkpoints: Checkpoints | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Trains the driver's model: at each epoch's end, and when this returns, it holds the averaged state.
 
@@ -99,9 +108,12 @@ def train(
 
     Keras callbacks run on the driver. `on_train_batch_end` runs after each round, as Keras itself does when
     `steps_per_execution` is above 1.
+
+    Args:
+        stop: asked after each round; when it says so, the epoch ends there, and training with it.
     """
     _warn_of_hooks_that_never_run(callbacks)
-    driver = _Driver(model, workers, schedule, callbacks, progress)
+    driver = _Driver(model, workers, schedule, callbacks, progress, stop)
     history = keras.callbacks.History()
     handlers = keras.callbacks.CallbackList(
         [*callbacks, history], model=model, epochs=schedule.epochs, verbose=0, steps=len(list(schedule.rounds()))
@@ -110,18 +122,22 @@ def train(
     driver.run_callback(handlers.on_train_begin)
     keeper = _Keeper(driver, checkpoints, [*callbacks, history])
     here = keeper.restore() or Position(0, 0)
+    driver.timeline.begin(driver.state)
     results: dict[str, Any] = {}
     while not here.finished:
         epoch = here.epoch
         if here.minibatch == 0:
             driver.run_callback(handlers.on_epoch_begin, epoch)
         progress.epoch_begins(epoch)
+        trained = driver.clock.seconds["train"]
         results = driver.train_epoch(epoch, handlers, here.minibatch, keeper.keep)
-        seconds = driver.clock.lap("train")
-        if schedule.validation:
+        driver.clock.lap("train")
+        if schedule.validates(epoch):
             results |= driver.evaluate()
-            driver.clock.lap("evaluate")
-        progress.epoch_ends(epoch, results, seconds)
+            driver.timeline.driver("evaluating", driver.clock.lap("evaluate"))
+        progress.epoch_ends(epoch, results, driver.clock.seconds["train"] - trained)
+        # Callbacks find it among the numbers that Keras gives them.
+        handlers.params["rows_per_second"] = driver.timeline.epoch(epoch, driver.state)
         driver.run_callback(handlers.on_epoch_end, epoch, dict(results))
         here = Position(epoch + 1, 0, finished=epoch + 1 == schedule.epochs or model.stop_training)
         keeper.keep(here)
@@ -139,6 +155,7 @@ def train(
         seconds=driver.clock.seconds,
         measured=driver.measured(),
         non_finite=driver.non_finite,
+        timeline=driver.timeline,
     )
 
 
@@ -146,11 +163,18 @@ class _Driver:
     """The averaged state, and the steps of the story that read or change it."""
 
     def __init__(
-        self, model: keras.Model, workers: Workers, schedule: Schedule, callbacks: Sequence[Any], progress: Progress
+        self,
+        model: keras.Model,
+        workers: Workers,
+        schedule: Schedule,
+        callbacks: Sequence[Any],
+        progress: Progress,
+        stop: Callable[[], bool] | None,
     ):
         self.model, self.workers, self.schedule, self.progress = model, workers, schedule, progress
         self.layout = states.layout_of(model)
         self.state = states.read(model, self.layout)
+        self.timeline = Timeline(len(schedule.rows), self.layout)
         # A state is as large as the model: kept only where rounds go back to it.
         self.fresh = self.state if schedule.optimizer_state == "reset" else None
         self.own: dict[int, State] = {}
@@ -162,7 +186,7 @@ class _Driver:
         # Seconds of each of an epoch's rounds, and of a minibatch on its slowest worker.
         self.round_seconds: list[float] = []
         self.step_seconds: list[float] = []
-        self.callbacks = callbacks
+        self.callbacks, self.stop = callbacks, stop
         # Keras' own answer to the question goes before ours.
         self.stops_on_nan = any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in callbacks)
         self.batch_hooks = any(_overrides_batch_hooks(callback) for callback in callbacks)
@@ -176,13 +200,12 @@ class _Driver:
         with self.workers.yielding_slots():
             hook(*arguments)
         self.state = states.read(self.model, self.layout)
-        self.clock.lap("callbacks")
+        self.timeline.driver("callbacks", self.clock.lap("callbacks"))
 
     def train_epoch(
         self, epoch: int, handlers: Any, begin: int, after_round: Callable[[Position], None]
     ) -> dict[str, float]:
         """Trains an epoch from minibatch `begin` on."""
-        results: dict[str, float] = {}
         shown = time.monotonic()
         self.round_seconds, self.step_seconds = [], []
         if begin == 0:
@@ -194,19 +217,25 @@ class _Driver:
                 self.run_callback(handlers.on_train_batch_begin, start)
             began = time.perf_counter()
             updates = _Totals(self._finite(self.workers.train(epoch, start, stop, self._state_for), epoch, start, stop))
-            self.state = weighted_mean(list(self._with_own_states(updates)), self.layout, self.state)
+            answered = list(self._with_own_states(updates))
+            waited = time.perf_counter() - began
+            self.state = weighted_mean(answered, self.layout, self.state)
             self.round_seconds.append(time.perf_counter() - began)
+            self.timeline.round(epoch, self.round_seconds[-1], waited)
+            self._note_workers(updates)
             self.step_seconds.append(updates.seconds / (stop - start))
             self.rounds += 1
             if updates.rows:
                 self.metrics = self.metrics + updates.metrics
             self.kernel = updates.kernel or self.kernel
             self.progress.round_ends(updates.rows)
+            self.clock.lap("train")
             if self.batch_hooks:
-                results = self._results()
-                self.run_callback(handlers.on_train_batch_end, stop - 1, dict(results))
-                if self.model.stop_training:
-                    return results
+                self.run_callback(handlers.on_train_batch_end, stop - 1, self._results())
+            if self.stop is not None and self.stop():
+                self.model.stop_training = True
+            if self.model.stop_training:
+                break
             if stop < self.schedule.minibatches:
                 after_round(Position(epoch, stop))
             if time.monotonic() - shown > 0.5:
@@ -219,8 +248,16 @@ class _Driver:
         results = states.metric_results(self.model, self.metrics)
         return results if self.metrics.any() else dict.fromkeys(results, float("nan"))
 
+    def _note_workers(self, updates: _Totals) -> None:
+        for shard, rows, phases in updates.told:
+            self.timeline.worker(shard, rows, phases)
+
     def evaluate(self) -> dict[str, float]:
-        results = states.metric_results(self.model, total_metrics(self.workers.evaluate(self.state)))
+        updates = _Totals(self.workers.evaluate(self.state))
+        for _ in updates:
+            pass
+        self._note_workers(updates)
+        results = states.metric_results(self.model, updates.metrics)
         return {f"val_{name}": value for name, value in results.items()}
 
     def measured(self) -> dict[str, float]:
@@ -286,7 +323,7 @@ class _Keeper:
                 arrays=arrays,
             )
         )
-        driver.clock.lap("checkpoint")
+        driver.timeline.driver("checkpoints", driver.clock.lap("checkpoint"))
 
     def restore(self) -> Position | None:
         snapshot = self._checkpoints and self._checkpoints.snapshot
@@ -308,6 +345,8 @@ class _Totals:
         self.rows = 0
         self.seconds = 0.0
         self.kernel: str | None = None
+        # (shard, rows trained, seconds by phase)
+        self.told: list[tuple[int, int, Sequence[float]]] = []
 
     def __iter__(self) -> Iterator[Update]:
         for update in self._updates:
@@ -315,17 +354,10 @@ class _Totals:
                 self.metrics = update.metrics if self.rows == 0 else self.metrics + update.metrics
             self.rows += update.rows
             self.seconds = max(self.seconds, update.seconds)
+            self.told.append((update.shard, update.rows if update.state is not None else 0, update.phases))
             # A worker without rows in this round compiled nothing.
             self.kernel = update.kernel if update.rows else self.kernel
             yield update
-
-
-def total_metrics(updates: Iterator[Update]) -> np.ndarray:
-    """Metric states summed over the workers: those of one process over all rows."""
-    totals = _Totals(updates)
-    for _ in totals:
-        pass
-    return totals.metrics
 
 
 def _overrides_batch_hooks(callback: keras.callbacks.Callback) -> bool:

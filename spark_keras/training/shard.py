@@ -167,21 +167,7 @@ def _chunks(
 ) -> Iterator[dict[str, np.ndarray]]:
     """The tensors of each batch, with "hash" and, where rows are held out, "validation"; counts what is skipped."""
     for batch in batches:
-        keep = np.ones(batch.num_rows, bool)
-        for name, tensor in spec.tensors.items():
-            usable = columns.usable_rows(batch.column(name))
-            missing = int(np.count_nonzero(keep & ~usable))
-            if missing and not spec.skip_invalid:
-                raise columns.InvalidData(
-                    f"Null or NaN in {tensor.label}. Received: {missing} such rows in a batch of {batch.num_rows}. "
-                    'Expected: complete rows, or handleInvalid="skip" to leave such rows out and count them.'
-                )
-            if missing:
-                skipped[tensor.label] = skipped.get(tensor.label, 0) + missing
-            keep &= usable
-        if not keep.all():
-            batch = batch.filter(pa.array(keep))
-        arrays = {name: columns.to_numpy(batch.column(name), tensor) for name, tensor in spec.tensors.items()}
+        batch, arrays = tensors_of(batch, spec, skipped)
         arrays["hash"] = batch.column("h").to_numpy(zero_copy_only=False)
         if spec.validation:
             if batch.column("v").null_count:
@@ -190,6 +176,27 @@ def _chunks(
                 )
             arrays["validation"] = batch.column("v").to_numpy(zero_copy_only=False).astype(bool)
         yield arrays
+
+
+def tensors_of(
+    batch: pa.RecordBatch, spec: ShardColumns, skipped: dict[str, int]
+) -> tuple[pa.RecordBatch, dict[str, np.ndarray]]:
+    """The batch's complete rows, and their tensors; refuses the others, or leaves them out and counts them."""
+    keep = np.ones(batch.num_rows, bool)
+    for name, tensor in spec.tensors.items():
+        usable = columns.usable_rows(batch.column(name))
+        missing = int(np.count_nonzero(keep & ~usable))
+        if missing and not spec.skip_invalid:
+            raise columns.InvalidData(
+                f"Null or NaN in {tensor.label}. Received: {missing} such rows in a batch of {batch.num_rows}. "
+                'Expected: complete rows, or handleInvalid="skip" to leave such rows out and count them.'
+            )
+        if missing:
+            skipped[tensor.label] = skipped.get(tensor.label, 0) + missing
+        keep &= usable
+    if not keep.all():
+        batch = batch.filter(pa.array(keep))
+    return batch, {name: columns.to_numpy(batch.column(name), tensor) for name, tensor in spec.tensors.items()}
 
 
 class _Digest:

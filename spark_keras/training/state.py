@@ -102,22 +102,23 @@ def read(model: keras.Model, layout: Layout) -> State:
     integers = np.empty(layout.sizes[1], "int64")
     for entry, variable in zip(layout.entries, variables(model)):
         vector = integers if entry.integer else values
-        vector[entry.start : entry.stop] = _numpy(variable.value).reshape(-1)
+        vector[entry.start : entry.stop] = to_numpy(variable.value).reshape(-1)
     return State(values, integers)
 
 
 def non_finite_variable(layout: Layout, before: State, after: State) -> str | None:
     """Path of the first variable in which a number was finite before and is not any more; None: there is none."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(np.dot(after.values, after.values)):
-            return None  # a third of the time of asking each number, and nearly always the answer
+        # Quicker than asking each number, and nearly always the answer. Not a dot product: BLAS would use every core.
+        if np.isfinite(np.sum(after.values)):
+            return None
     spoiled = np.flatnonzero(~np.isfinite(after.values) & np.isfinite(before.values))
     if not len(spoiled):
         return None
     return next(e.path for e in layout.entries if not e.integer and e.start <= spoiled[0] < e.stop)
 
 
-def _numpy(value: Any) -> np.ndarray:
+def to_numpy(value: Any) -> np.ndarray:
     if keras.backend.backend() == "tensorflow" and hasattr(value, "numpy"):
         return value.numpy()  # Keras' own way warns with numpy 2.4
     return np.asarray(keras.ops.convert_to_numpy(value))
@@ -138,7 +139,7 @@ def weights_have_changed(model: keras.Model) -> None:
 
 def derived_from_weights(model: keras.Model) -> list[np.ndarray]:
     """What those layers compute with."""
-    return [_numpy(value) for layer in normalizations(model) for value in (layer.mean, layer.variance)]
+    return [to_numpy(value) for layer in normalizations(model) for value in (layer.mean, layer.variance)]
 
 
 def normalizations(model: keras.Model) -> list[keras.layers.Normalization]:
@@ -147,7 +148,7 @@ def normalizations(model: keras.Model) -> list[keras.layers.Normalization]:
 
 def read_metrics(model: keras.Model) -> np.ndarray:
     """The states of all metrics, the loss included, as one float64 vector."""
-    parts = [_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
+    parts = [to_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
     return np.concatenate(parts).astype("float64") if parts else np.empty(0)
 
 
@@ -164,15 +165,13 @@ def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
             f"The workers' metrics have {len(states)} numbers, the driver's {start}: "
             "the model creates metrics in train_step that it does not create when it is built."
         )
-    results = model.get_metrics_result()
-    model.reset_metrics()
     flat = {}
-    for name, value in results.items():
-        if isinstance(value, dict):
-            flat.update(value)
-        else:
-            flat[name] = value
-    return {name: float(value) if np.ndim(value) == 0 else _numpy(value).tolist() for name, value in flat.items()}
+    for name, value in model.get_metrics_result().items():
+        flat.update(value if isinstance(value, dict) else {name: value})
+    # Before the reset, because a result may be a variable itself.
+    arrays = {name: to_numpy(getattr(value, "value", value)) for name, value in flat.items()}
+    model.reset_metrics()
+    return {name: float(array) if array.ndim == 0 else array.tolist() for name, array in arrays.items()}
 
 
 def seed_variables(model: keras.Model) -> list[Any]:

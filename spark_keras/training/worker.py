@@ -23,6 +23,7 @@ from spark_keras.columns import InvalidData
 from spark_keras.training import messages, shared_memory, wire
 from spark_keras.training import shard as shards
 from spark_keras.training.minibatches import Minibatches
+from spark_keras.training.phases import Phases
 
 logger = logging.getLogger(__name__)
 
@@ -186,6 +187,13 @@ class Replica:
         self.message_bytes = _message_bytes(self.model, self.layout)
         self._make = lambda name: kernel.make(name, self.model, self.layout)
         self._kernels: dict[str, Any] = {}
+        self._called: set[Any] = set()
+
+    def is_new(self, *program: Any) -> bool:
+        """Whether a program was never called, so that it will be compiled."""
+        known = program in self._called
+        self._called.add(program)
+        return not known
 
     def call(self, kernel: str, method: str, *arguments: Any) -> tuple[Any, str, str | None]:
         """Runs a kernel; one that cannot be compiled gives way to a simpler one.
@@ -245,35 +253,43 @@ def _answer(line: wire.Line, replica: Replica, task: WorkerTask, shard: shards.S
 
     rounds = 0
     held = np.empty(0, "float32")
+    phases = Phases()
     while True:
         header, arrays = _next(line)
+        phases.lap("waiting")
         kind = header["type"]
         if kind == "stop":
             return rounds
         if kind == "fetch":
             start = header["start"]
             line.send({"type": "payload", "ticket": header["ticket"], "start": start}, [held[start : header["stop"]]])
+            phases.lap("wire")
             continue
         started = time.perf_counter()
         state = State(*arrays) if "pull" not in header else _pull(line, header, arrays[0], task.piece)
+        phases.lap("wire")
         if state is None:
             return rounds
         signs = _Signs(line, {"type": "progress", "ticket": header["ticket"]})
         if kind == "train":
             rounds += 1
-            answer, arrays = _train(replica, task, minibatches, header, state, signs)
+            answer, arrays = _train(replica, task, minibatches, header, state, signs, phases)
         elif kind == "measure":
             answer, arrays = _measure(replica, minibatches, header, state), []
         else:
             answer, arrays = _evaluate(replica, task, shard, header, state, signs)
+            phases.lap("evaluating")
         answer |= {"type": "done", "ticket": header["ticket"], "seconds": time.perf_counter() - started}
+        answer["phases"] = phases.taken()
         shared = line.memory is not None and line.memory.fits(arrays)
         if len(arrays) == 3 and not shared and arrays[0].nbytes > task.inline_bytes:
             held, *arrays = arrays
             answer["held"] = len(held)
         line.send(answer, arrays)
+        phases.lap("wire")
         if kind == "train":
             minibatches.look_ahead(header["frequency"])
+            phases.lap("loading")
 
 
 def _next(line: wire.Line) -> tuple[dict[str, Any], list[np.ndarray]]:
@@ -322,16 +338,20 @@ def _pull(line: wire.Line, header: dict[str, Any], integers: np.ndarray, piece: 
 
 
 def _train(
-    replica: Replica, task: WorkerTask, minibatches: Minibatches, header: Any, state: Any, signs: _Signs
+    replica: Replica, task: WorkerTask, minibatches: Minibatches, header: Any, state: Any, signs: _Signs, phases: Phases
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     from spark_keras.training import kernel
     from spark_keras.training.state import non_finite_variable
 
     start, metrics, rows, name, warnings = state, 0.0, 0, None, []
     for stack in minibatches.of_round(header["epoch"], header["start"], header["stop"], header["frequency"]):
+        phases.lap("loading")
         seeds = minibatches.seeds(header["epoch"], stack.start, replica.seeds)
         wanted = kernel.for_few_steps(header["kernel"]) if stack.short else header["kernel"]
+        # Each size of stack is a program of its own.
+        new = replica.is_new(wanted, stack.rows if stack.short else task.batch_size, header["frequency"])
         result, ran, warning = replica.call(wanted, "train", state, seeds, stack.batches, stack.steps)
+        phases.lap("compiling" if new else "computing")
         state, metric_states = result
         name = ran if name is None or not stack.short else name
         metrics, rows = metrics + metric_states, rows + stack.rows
@@ -339,6 +359,7 @@ def _train(
         signs.give()
     answer = {"rows": rows, "kernel": name, "warning": " ".join(warnings) or None}
     answer["non_finite"] = non_finite_variable(replica.layout, start, state)
+    phases.lap("computing")
     return answer, [*state, metrics] if rows else []
 
 

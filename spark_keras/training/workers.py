@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from spark_keras.training import messages
+from spark_keras.training import messages, phases
 from spark_keras.training.attempts import Attempt, Limits
 from spark_keras.training.state import State
 from spark_keras.training.supervision import SupervisedJob
@@ -35,6 +35,7 @@ class Update(NamedTuple):
     kernel: str | None
     seconds: float
     non_finite: str | None = None
+    phases: Sequence[float] = ()
 
 
 class Workers(Protocol):
@@ -126,6 +127,7 @@ class ResidentWorkers(SupervisedJob):
                 answer.get("kernel"),
                 answer["seconds"],
                 answer.get("non_finite"),
+                phases.checked(answer.get("phases")),
             )
 
     def _ask(self, header: dict[str, Any], states: Callable[[int], State], shards: Any) -> Iterator[Any]:

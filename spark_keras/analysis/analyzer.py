@@ -1,0 +1,181 @@
+"""`DataFrameAnalyzer`: columns in, their analysis out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark import keyword_only
+from pyspark.ml import Estimator
+from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
+
+from spark_keras import columns as dataframe_columns
+from spark_keras.analysis import measures, passes, statistics
+from spark_keras.analysis.figures import ColumnAnalysis
+from spark_keras.analysis.model import Correlations, DataFrameAnalysis
+from spark_keras.analysis.params import AnalysisStageParams
+
+
+class DataFrameAnalyzer(
+    Estimator[DataFrameAnalysis], AnalysisStageParams, DefaultParamsReadable, DefaultParamsWritable
+):
+    """Looks at the columns of a DataFrame: counts, moments, quantiles, histograms, frequencies, lengths, shapes.
+
+    Two passes over the rows, however many columns there are, and one more for correlations; cache rows that are
+    costly to compute. Everything runs as Spark's own expressions. The driver receives some hundred numbers for each
+    column.
+
+    Args:
+        inputCols: columns to look at; not set: all.
+        bins: bins of a histogram, default 10.
+        quantiles: probabilities of the quantiles, default 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99.
+        relativeError: greatest error of a quantile's rank, as a share of the values, default 0.0001.
+        maxDistinct: up to so many distinct strings are counted one by one, default 1000.
+        elementStatistics: whether each position of arrays is analysed, default False; one more pass finds their
+            lengths, where ML attributes do not tell them.
+        correlationCols: numeric columns whose Pearson correlations are computed; default none.
+        onDrift: what the fitted stage does with rows that differ: "error" (default), "warn" or "ignore".
+        maxDistance: greatest distance between distributions, default 0.1.
+        maxOutOfRange: greatest share of values out of range, default 0.01.
+        maxNullIncrease: by how much the share of nulls may grow, default 0.05.
+        maxUnseen: greatest share of unseen categories, default 0.
+
+    Raises:
+        ValueError: on unknown columns, and where the rows are not the same in both passes.
+
+    Example:
+        >>> analysis = DataFrameAnalyzer().fit(df)
+        >>> analysis["sepal length"].mean
+        5.843333333333334
+        >>> analysis.toHTML("iris.html")
+    """
+
+    @keyword_only
+    def __init__(
+        self,
+        *,
+        inputCols: list[str] | None = None,
+        bins: int = 10,
+        quantiles: Sequence[float] = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99),
+        relativeError: float = 0.0001,
+        maxDistinct: int = 1000,
+        elementStatistics: bool = False,
+        correlationCols: list[str] | None = None,
+        onDrift: str = "error",
+        maxDistance: float = 0.1,
+        maxOutOfRange: float = 0.01,
+        maxNullIncrease: float = 0.05,
+        maxUnseen: float = 0.0,
+    ):
+        super().__init__()
+        self._defaults()
+        self._set(**self._input_kwargs)
+
+    def _fit(self, dataset: Any) -> DataFrameAnalysis:
+        names = self.getInputCols() if self.isSet("inputCols") else list(dataset.columns)
+        if not names:
+            raise ValueError("There is nothing to analyse. Received: no columns. Expected: one or more.")
+        for name in names:
+            dataframe_columns.check_column(dataset, "inputCols", name)
+        correlated = self.getCorrelationCols()
+        _check_numeric(dataset, correlated)
+        fields = measures.fields_of(dataset, names)
+        analyses = self._analyses(dataset, fields)
+        fitted = DataFrameAnalysis(analyses, _correlations(dataset, correlated) if correlated else None)
+        fitted._fitted_on(dataset)
+        fitted._resetUid(self.uid)
+        return self._copyValues(fitted)
+
+    def _analyses(self, dataset: Any, fields: Sequence[measures.Field]) -> list[ColumnAnalysis]:
+        element_counts = _element_counts(dataset, fields) if self.getElementStatistics() else {}
+        streams, categories = measures.measures_of(fields, element_counts)
+        probabilities = sorted(set(self.getQuantiles()))
+        sketches = passes.sketches(dataset, streams, categories, probabilities, self.getRelativeError())
+        ranges = [passes.Range(each.low, each.high, each.quantiles.get(0.5)) for each in sketches[: len(streams)]]
+        strings = [
+            category.expression
+            if statistics.counts_every_string(sketch, self.getMaxDistinct())
+            else passes.only_hashes(category, sketch.heavy)
+            for category, sketch in zip(categories, sketches[len(streams) :])
+        ]
+        counts = passes.counts(dataset, streams, ranges, self.getBins(), strings)
+        _check_same_rows(streams, fields, counts)
+        figures = [
+            statistics.statistics(counted, range_, sketch, probabilities)
+            for counted, range_, sketch in zip(counts, ranges, sketches)
+        ]
+        return statistics.columns(
+            fields,
+            streams,
+            figures,
+            counts,
+            categories,
+            [each.strings for each in counts[len(streams) :]],
+            sketches[len(streams) :],
+            self.getMaxDistinct(),
+        )
+
+
+def _check_numeric(dataset: Any, names: Sequence[str]) -> None:
+    from pyspark.sql.types import BooleanType, NumericType
+
+    for name in names:
+        data_type = dataframe_columns.check_column(dataset, "correlationCols", name)
+        if not isinstance(data_type, (NumericType, BooleanType)):
+            raise ValueError(
+                f"Column {name!r} in Param `correlationCols` has no correlations. "
+                f"Received type: {data_type.simpleString()}. Expected: numbers or booleans."
+            )
+    if len(names) == 1:
+        raise ValueError(
+            f"Invalid value for Param `correlationCols`. Received: {names}. Expected: two columns or more."
+        )
+
+
+def _check_same_rows(streams: Sequence[Any], fields: Sequence[Any], counts: Sequence[passes.Counts]) -> None:
+    for measure, counted in zip(streams, counts):
+        if counted.below or counted.above or (counted.finite and not counted.at_low):
+            raise ValueError(
+                f"The rows were not the same in both passes. Received: other values in column "
+                f"{fields[measure.column].name!r} in the second pass. Expected: a DataFrame that gives the same rows "
+                "whenever it is computed; cache it, or give a seed to what is random in it."
+            )
+
+
+def _element_counts(dataset: Any, fields: Sequence[measures.Field]) -> dict[str, int]:
+    """Elements of each array of numbers: from its ML attributes, else from the greatest length, in one job."""
+    from pyspark.sql import functions as F
+
+    arrays = [field for field in fields if measures.has_numeric_elements(field)]
+    known = {field.name: field.metadata.get("ml_attr", {}).get("num_attrs") for field in arrays}
+    unknown = [field for field in arrays if not known[field.name]]
+    if unknown:
+        lengths = [F.max(F.size(measures.flat_array(field))).alias(f"n{index}") for index, field in enumerate(unknown)]
+        row = dataset.agg(*lengths).first()
+        known |= {field.name: max(length or 0, 0) for field, length in zip(unknown, row)}
+    return known
+
+
+def _correlations(dataset: Any, names: Sequence[str]) -> Correlations:
+    """Pearson's, of the rows in which both numbers are finite."""
+    import numpy as np
+    from pyspark.sql import functions as F
+
+    numbers = []
+    for name in names:
+        number = dataframe_columns.reference(name)
+        if dataset.schema[name].dataType.simpleString() == "boolean":
+            number = number.cast("int")
+        number = number.cast("double")
+        numbers.append(F.when(F.abs(number) < float("inf"), number))
+    pairs = [(i, j) for i in range(len(names)) for j in range(i)]
+    x = F.col("x")
+    structs = [F.struct(F.lit(n).alias("pair"), x[i].alias("a"), x[j].alias("b")) for n, (i, j) in enumerate(pairs)]
+    both = dataset.select(F.array(*numbers).alias("x")).select(F.inline(F.array(*structs)))
+    both = both.where(F.col("a").isNotNull() & F.col("b").isNotNull())
+    matrix = np.full((len(names), len(names)), np.nan)
+    np.fill_diagonal(matrix, 1.0)
+    for row in both.groupBy("pair").agg(F.corr("a", "b").alias("r")).collect():
+        i, j = pairs[row.pair]
+        matrix[i, j] = matrix[j, i] = np.nan if row.r is None else row.r
+    return Correlations(tuple(names), tuple(tuple(each) for each in matrix.tolist()))

@@ -1,0 +1,229 @@
+"""What an analysis says about a column: plain, immutable figures, and the way to JSON and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts in bins of equal width, as `numpy.histogram` has them: the last bin is closed, the others half open.
+
+    Args:
+        edges: one more than there are bins; the first is the minimum, the last the maximum. Where both are the same
+            number m, they are m - 0.5 and m + 0.5.
+        counts: values in each bin.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Figures of numbers. What is not known, or not defined for so few values, is None.
+
+    Nulls are left out of everything. NaN and infinite values are counted in `count`, `nan` and `infinite` and left
+    out of everything else. Numbers are analysed as doubles: `bigint` and `decimal` are exact up to 2**53.
+
+    Args:
+        count: values that are not null (as in Spark; pandas leaves out NaN, too).
+        nan: values that are NaN.
+        infinite: values that are plus or minus infinity.
+        min: least value.
+        max: greatest value.
+        mean: arithmetic mean.
+        stdev: standard deviation of the sample: the root of `variance`.
+        variance: sum of the squared distances to the mean, over n - 1; None for fewer than two values.
+        sum: exact for whole numbers as long as it stays below 2**53.
+        skewness: third standardised moment, m3 / m2**1.5 with n in the denominators (Spark's `skewness`, scipy's
+            `skew(bias=True)`); None where all values are the same.
+        zeros: values that are 0.
+        negatives: values below 0.
+        positives: values above 0.
+        countAtMin: values that are equal to `min`.
+        countAtMax: values that are equal to `max`.
+        distinct: number of distinct values, by Spark's `approx_count_distinct` (relative standard deviation 5 %).
+        quantiles: {probability: value}, by Spark's `percentile_approx`: always a value of the column, whose rank is off
+            by at most `relativeError` times the number of values; nothing is interpolated.
+        histogram: over [min, max].
+    """
+
+    count: int = 0
+    nan: int | None = None
+    infinite: int | None = None
+    min: Any = None
+    max: Any = None
+    mean: Any = None
+    stdev: Any = None
+    variance: float | None = None
+    sum: float | None = None
+    skewness: float | None = None
+    zeros: int | None = None
+    negatives: int | None = None
+    positives: int | None = None
+    countAtMin: int | None = None
+    countAtMax: int | None = None
+    distinct: int | None = None
+    quantiles: dict[float, Any] | None = None
+    histogram: Histogram | None = None
+
+
+@dataclass(frozen=True)
+class ColumnAnalysis(Statistics):
+    """What the analysis says about one column.
+
+    | kind | columns | the figures of `Statistics` are those of |
+    |---|---|---|
+    | numeric | numbers | the values |
+    | categorical | numbers with nominal ML attributes, such as those of a `StringIndexer` | the values |
+    | boolean | booleans | false as 0, true as 1: `zeros` are false, `positives` true, `mean` is the share of true |
+    | time | timestamp, timestamp_ntz, date | the values, `datetime` (aware, UTC; naive for timestamp_ntz) or `date` |
+    | string | strings | `lengths` has them, of the lengths in characters |
+    | binary | binary | `lengths`, in bytes |
+    | array | arrays and ML vectors | `lengths`, in elements |
+    | map | maps | `lengths`, in entries |
+    | struct | structs; each field is a column of its own, "address.city" | nothing |
+    | other | anything else | nothing |
+
+    Of times there is no sum and no count of zeros, negatives and positives; `stdev` is a `timedelta`, `variance` in
+    seconds squared, and edges of histograms are microseconds since 1970 (days for dates).
+
+    Args:
+        name: the column's name; a field of a struct has the struct's name and a dot in front.
+        dataType: Spark's type, as `simpleString()` has it.
+        kind: see above.
+        rows: rows of the DataFrame: `count + nulls`.
+        nulls: rows in which the column is null.
+        distinct: exact where `distinctIsExact`, else by `approx_count_distinct`.
+        distinctIsExact: whether every distinct value was counted: strings and categories with up to `maxDistinct`
+            distinct values.
+        mostFrequent: ((value, count), …), most frequent first, of strings and categories; counts are exact. Where there
+            are more than `maxDistinct` distinct values, those that are at least 1 % of the column.
+        lengths: statistics of the lengths.
+        tensorShape: lengths of (nested) arrays and vectors, with None for a dimension whose length
+            differs between rows.
+        elements: statistics of each position of the (flattened) arrays, on request (`elementStatistics`).
+    """
+
+    name: str = ""
+    dataType: str = ""
+    kind: str = "other"
+    rows: int = 0
+    nulls: int = 0
+    distinctIsExact: bool = False
+    mostFrequent: tuple[tuple[str, int], ...] | None = None
+    lengths: Statistics | None = None
+    tensorShape: tuple[int | None, ...] | None = None
+    elements: tuple[Statistics, ...] | None = None
+
+
+# --- JSON ----------------------------------------------------------------------------------------------------------
+
+
+def to_dict(statistics: Statistics) -> dict[str, Any]:
+    """What JSON can hold; figures that are None are left out."""
+    values = {}
+    for field in dataclasses.fields(statistics):
+        value = getattr(statistics, field.name)
+        if value is not None:
+            values[field.name] = _encoded(field.name, value)
+    return values
+
+
+def _encoded(name: str, value: Any) -> Any:
+    if isinstance(value, Statistics):
+        return to_dict(value)
+    if isinstance(value, Histogram):
+        return {"edges": list(value.edges), "counts": list(value.counts)}
+    if name == "elements":
+        return [to_dict(each) for each in value]
+    if name == "quantiles":
+        return [[probability, _encoded("", each)] for probability, each in value.items()]
+    if isinstance(value, tuple):
+        return [list(each) if isinstance(each, tuple) else each for each in value]
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    return value
+
+
+def from_dict(cls: type, values: dict[str, Any]) -> Any:
+    """The `Statistics` or `ColumnAnalysis` of `to_dict`."""
+    decoded = dict(values)
+    decode = _TIMES.get(values.get("dataType", ""), lambda value: value) if values.get("kind") == "time" else None
+    for name, value in values.items():
+        if name == "histogram":
+            decoded[name] = Histogram(tuple(value["edges"]), tuple(value["counts"]))
+        elif name == "lengths":
+            decoded[name] = from_dict(Statistics, value)
+        elif name == "elements":
+            decoded[name] = tuple(from_dict(Statistics, each) for each in value)
+        elif name == "quantiles":
+            decoded[name] = {probability: decode(each) if decode else each for probability, each in value}
+        elif name == "mostFrequent":
+            decoded[name] = tuple((each, count) for each, count in value)
+        elif name == "tensorShape":
+            decoded[name] = tuple(value)
+        elif decode and name in ("min", "max", "mean"):
+            decoded[name] = decode(value)
+        elif decode and name == "stdev":
+            decoded[name] = datetime.timedelta(seconds=value)
+    return cls(**decoded)
+
+
+def _date_or_datetime(text: str) -> Any:
+    # The mean of dates has a time of the day.
+    return datetime.datetime.fromisoformat(text) if "T" in text else datetime.date.fromisoformat(text)
+
+
+_TIMES = {
+    "timestamp": datetime.datetime.fromisoformat,
+    "timestamp_ntz": datetime.datetime.fromisoformat,
+    "date": _date_or_datetime,
+}
+
+
+# --- times ---------------------------------------------------------------------------------------------------------
+
+
+def as_times(statistics: Statistics, data_type: str) -> Statistics:
+    """Statistics of microseconds since 1970 (days, for dates) as those of times."""
+    microseconds = 86_400_000_000 if data_type == "date" else 1
+
+    def instant(value: Any) -> Any:
+        if value is None:
+            return None
+        at = _EPOCH + datetime.timedelta(microseconds=round(value * microseconds))
+        return at if data_type == "timestamp" else at.replace(tzinfo=None)
+
+    def exact(value: Any) -> Any:
+        at = instant(value)
+        return at.date() if at is not None and data_type == "date" else at
+
+    changed: dict[str, Any] = dict.fromkeys(("nan", "infinite", "sum", "zeros", "negatives", "positives"))
+    changed |= {"min": exact(statistics.min), "max": exact(statistics.max), "mean": instant(statistics.mean)}
+    if statistics.stdev is not None:
+        changed["stdev"] = datetime.timedelta(microseconds=statistics.stdev * microseconds)
+        changed["variance"] = statistics.variance * (microseconds / 1e6) ** 2
+    if statistics.quantiles is not None:
+        changed["quantiles"] = {probability: exact(value) for probability, value in statistics.quantiles.items()}
+    return dataclasses.replace(statistics, **changed)
+
+
+def positions(column: ColumnAnalysis, figure: str) -> np.ndarray:
+    """A figure of every position of an array column, such as `positions(analysis["pixels"], "mean")`; NaN for None."""
+    if column.elements is None:
+        raise ValueError(
+            f"Column {column.name!r} has no statistics of its elements. "
+            "Expected: an analysis with elementStatistics=True."
+        )
+    return np.array([getattr(each, figure) for each in column.elements], dtype="float64")

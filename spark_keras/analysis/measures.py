@@ -1,0 +1,235 @@
+"""Which numbers are measured of which column: every column becomes one or several measures, each a column of doubles.
+
+A number is measured by itself, a string, an array or a map by its length, a time by its distance from 1970. So two
+aggregations, whatever the types, do for all columns (see `passes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from spark_keras import columns
+
+# Roles of a measure.
+VALUE = "value"
+LENGTH = "length"
+PRESENCE = "presence"  # only whether it is null
+INNER_LEAST, INNER_GREATEST = "inner least", "inner greatest"
+ELEMENT = "element"
+
+
+class Measure(NamedTuple):
+    """One stream of doubles.
+
+    Args:
+        column: index of the column that it tells about.
+        role: what it tells.
+        expression: a Spark column of doubles.
+        index: position of an element, or level of nesting.
+    """
+
+    column: int
+    role: str
+    expression: Any
+    index: int = 0
+
+
+class Category(NamedTuple):
+    """One stream of strings whose frequencies are counted."""
+
+    column: int
+    expression: Any
+
+
+class Field(NamedTuple):
+    """A column, or a field of a struct."""
+
+    name: str
+    expression: Any
+    data_type: Any
+    metadata: dict[str, Any]
+
+
+def fields_of(dataset: Any, names: Sequence[str]) -> list[Field]:
+    """The columns, each struct followed by its fields."""
+    found = [
+        field
+        for name in names
+        for field in _with_fields(
+            Field(name, columns.reference(name), dataset.schema[name].dataType, dataset.schema[name].metadata)
+        )
+    ]
+    seen: set[str] = set()
+    for field in found:
+        if field.name in seen:
+            raise ValueError(
+                f"Two columns would have the same name in the analysis. Received: {field.name!r}, both as a column and "
+                "as a field of a struct. Expected: distinct names; rename one of them."
+            )
+        seen.add(field.name)
+    return found
+
+
+def _with_fields(field: Field) -> Iterator[Field]:
+    from pyspark.sql.types import StructType
+
+    yield field
+    if isinstance(field.data_type, StructType):
+        for inner in field.data_type.fields:
+            expression = field.expression.getField(inner.name)
+            yield from _with_fields(Field(f"{field.name}.{inner.name}", expression, inner.dataType, inner.metadata))
+
+
+def kind_of(field: Field) -> str:
+    """The kind of `ColumnAnalysis`."""
+    from pyspark.ml.linalg import VectorUDT
+    from pyspark.sql import types
+
+    kinds = (
+        ("boolean", types.BooleanType),
+        ("numeric", types.NumericType),
+        ("string", types.StringType),
+        ("time", (types.TimestampType, types.TimestampNTZType, types.DateType)),
+        ("binary", types.BinaryType),
+        ("array", (types.ArrayType, VectorUDT)),
+        ("map", types.MapType),
+        ("struct", types.StructType),
+    )
+    kind = next((kind for kind, data_types in kinds if isinstance(field.data_type, data_types)), "other")
+    nominal = field.metadata.get("ml_attr", {}).get("type") == "nominal"
+    return "categorical" if kind == "numeric" and nominal else kind
+
+
+def measures_of(fields: Sequence[Field], element_counts: dict[str, int]) -> tuple[list[Measure], list[Category]]:
+    """All measures, and the streams of strings that are counted.
+
+    Args:
+        element_counts: for each array column whose elements are measured one by one, how many there are.
+    """
+    measures, categories = [], []
+    for index, field in enumerate(fields):
+        kind = kind_of(field)
+        measures += [
+            Measure(index, role, expression, place) for role, expression, place in _MEASURES[kind](field, kind)
+        ]
+        if kind in ("string", "categorical"):
+            categories.append(Category(index, field.expression.cast("string")))
+        if kind == "array" and field.name in element_counts:
+            flat = flat_array(field)
+            # From an array that is too short: null, in ANSI mode too.
+            measures += [
+                Measure(index, ELEMENT, _get(flat, place).cast("double"), place)
+                for place in range(element_counts[field.name])
+            ]
+    return measures, categories
+
+
+def _get(array: Any, place: int) -> Any:
+    from pyspark.sql import functions as F
+
+    return F.get(array, F.lit(place))
+
+
+def _value(field: Field, kind: str) -> Any:
+    value = field.expression.cast("int") if kind == "boolean" else field.expression
+    return [(VALUE, value.cast("double"), 0)]
+
+
+def _time(field: Field, kind: str) -> Any:
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import DateType, TimestampNTZType
+
+    if isinstance(field.data_type, DateType):
+        units = F.unix_date(field.expression)
+    elif isinstance(field.data_type, TimestampNTZType):
+        # By its parts, because a cast to timestamp would bring in the session's time zone.
+        time = field.expression
+        minutes = (F.unix_date(time.cast("date")).cast("bigint") * 24 + F.hour(time)) * 60 + F.minute(time)
+        units = minutes * 60_000_000 + (F.date_part(F.lit("SECOND"), time) * 1_000_000).cast("bigint")
+    else:
+        units = F.unix_micros(field.expression)
+    return [(VALUE, units.cast("double"), 0)]
+
+
+def _length(field: Field, kind: str) -> Any:
+    from pyspark.sql import functions as F
+
+    return [(LENGTH, F.length(field.expression).cast("double"), 0)]
+
+
+def _entries(field: Field, kind: str) -> Any:
+    return [(LENGTH, _size(field.expression), 0)]
+
+
+def _presence(field: Field, kind: str) -> Any:
+    from pyspark.sql import functions as F
+
+    return [(PRESENCE, F.when(field.expression.isNotNull(), F.lit(0.0)), 0)]
+
+
+def _array(field: Field, kind: str) -> Any:
+    """The length, and the least and the greatest of each inner dimension."""
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import ArrayType
+
+    array, data_type = _as_array(field)
+    found = [(LENGTH, _size(array), 0)]
+    level = 1
+    while isinstance(data_type, ArrayType) and isinstance(data_type.elementType, ArrayType):
+        lengths = F.transform(array, _size)
+        found += [(INNER_LEAST, F.array_min(lengths), level), (INNER_GREATEST, F.array_max(lengths), level)]
+        array, data_type, level = F.flatten(array), data_type.elementType, level + 1
+    return found
+
+
+_MEASURES = {
+    "numeric": _value,
+    "categorical": _value,
+    "boolean": _value,
+    "time": _time,
+    "string": _length,
+    "binary": _length,
+    "array": _array,
+    "map": _entries,
+    "struct": _presence,
+    "other": _presence,
+}
+
+
+def _size(array: Any) -> Any:
+    from pyspark.sql import functions as F
+
+    # Spark's size of null is -1 where ANSI mode is off.
+    return F.when(array.isNotNull(), F.size(array)).cast("double")
+
+
+def _as_array(field: Field) -> tuple[Any, Any]:
+    from pyspark.ml.functions import vector_to_array
+    from pyspark.ml.linalg import VectorUDT
+
+    if isinstance(field.data_type, VectorUDT):
+        return vector_to_array(field.expression), None
+    return field.expression, field.data_type
+
+
+def flat_array(field: Field) -> Any:
+    """The elements of a (nested) array or vector, in row-major order."""
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import ArrayType
+
+    array, data_type = _as_array(field)
+    while isinstance(data_type, ArrayType) and isinstance(data_type.elementType, ArrayType):
+        array, data_type = F.flatten(array), data_type.elementType
+    return array
+
+
+def has_numeric_elements(field: Field) -> bool:
+    from pyspark.sql.types import ArrayType, BooleanType, NumericType
+
+    if kind_of(field) != "array":
+        return False
+    _, element = _as_array(field)
+    while isinstance(element, ArrayType):
+        element = element.elementType
+    return element is None or isinstance(element, (NumericType, BooleanType))

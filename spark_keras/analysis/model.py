@@ -1,0 +1,268 @@
+"""`DataFrameAnalysis`: what is known of the columns, shown, kept, and held against later rows."""
+
+from __future__ import annotations
+
+import html
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from pyspark.ml import Model
+from pyspark.ml.util import (
+    DefaultParamsReader,
+    DefaultParamsWriter,
+    MLReadable,
+    MLWritable,
+)
+
+from spark_keras.analysis import drift, figures
+from spark_keras.analysis.drift import Drift, DriftError, DriftWarning, Tolerances
+from spark_keras.analysis.figures import ColumnAnalysis
+from spark_keras.analysis.params import AnalysisStageParams
+
+
+class Correlations(NamedTuple):
+    """Pearson correlations; NaN where one of the columns is constant or no row has both numbers.
+
+    Args:
+        columns: names.
+        values: row by row, symmetric, 1 on the diagonal.
+    """
+
+    columns: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+
+    def toPandas(self) -> Any:
+        """A pandas DataFrame, as `pandas.DataFrame.corr` gives it."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.values), index=list(self.columns), columns=list(self.columns))
+
+
+class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
+    """What a `DataFrameAnalyzer` found in the columns; as a stage it checks later rows.
+
+    `analysis["column"]` is a `ColumnAnalysis`, `analysis["address.city"]` a field of a struct. `transform` gives its
+    rows back as they are; unless `onDrift` is "ignore" it computes them once, at once, to compare them with the
+    analysis. The DataFrame that was analysed itself is not compared again, so that `Pipeline.fit` does not pay for it.
+    """
+
+    def __init__(self, columns: Sequence[ColumnAnalysis] = (), correlations: Correlations | None = None):
+        super().__init__()
+        self._defaults()
+        self._columns = {column.name: column for column in columns}
+        self._correlations = correlations
+        self._fitted_plan: int | None = None
+
+    # --- what is known ---
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the analysed columns, each struct followed by its fields."""
+        return list(self._columns)
+
+    @property
+    def rows(self) -> int:
+        """Rows that were analysed."""
+        return next(iter(self._columns.values())).rows if self._columns else 0
+
+    @property
+    def correlations(self) -> Correlations | None:
+        """Pearson correlations of `correlationCols`; None where there are none."""
+        return self._correlations
+
+    def __getitem__(self, name: str) -> ColumnAnalysis:
+        if name not in self._columns:
+            raise KeyError(f"Unknown column. Received: {name!r}. Expected: one of the analysed columns {self.columns}.")
+        return self._columns[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[ColumnAnalysis]:
+        return iter(self._columns.values())
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    # --- later rows ---
+
+    def drift(self, dataset: Any) -> list[Drift]:
+        """How the rows differ from those that were analysed, beyond the tolerances; empty where they do not.
+
+        Where columns are missing or have other types, only that is told. Otherwise one pass over the rows.
+        """
+        tolerances = Tolerances(
+            self.getMaxDistance(), self.getMaxOutOfRange(), self.getMaxNullIncrease(), self.getMaxUnseen()
+        )
+        return drift.check(dataset, list(self), tolerances)
+
+    def _transform(self, dataset: Any) -> Any:
+        action = self.getOnDrift()
+        if action == "ignore" or self._fitted_plan == _plan(dataset):
+            return dataset
+        if dataset.isStreaming:
+            raise ValueError(
+                f'A stream has no end at which it could be compared. Received: onDrift="{action}" and a streaming '
+                'DataFrame. Expected: onDrift="ignore", or transform in foreachBatch.'
+            )
+        found = self.drift(dataset)
+        if found:
+            message = "\n".join(["Rows differ from those that were analysed.", *map(str, found)])
+            if action == "error":
+                raise DriftError(message)
+            warnings.warn(message, DriftWarning, stacklevel=3)
+        return dataset
+
+    def _fitted_on(self, dataset: Any) -> None:
+        self._fitted_plan = _plan(dataset)
+
+    # --- shown and kept ---
+
+    def toPandas(self) -> Any:
+        """One row for each column, indexed by its name; what is not known is NaN or None."""
+        import pandas as pd
+
+        records = [_record(column) for column in self]
+        return pd.DataFrame(records, columns=list(_FIGURES)).set_index("name")
+
+    def toDF(self, spark: Any = None) -> Any:
+        """The same figures as a Spark DataFrame; least, greatest and mean as strings, because times are among them.
+
+        Args:
+            spark: the session; default the active one.
+        """
+        from pyspark.sql import SparkSession
+
+        spark = spark or SparkSession.builder.getOrCreate()
+        schema = ", ".join(f"`{name}` {data_type}" for name, data_type in _FIGURES.items())
+        return spark.createDataFrame([tuple(_typed(_record(column)).values()) for column in self], schema)
+
+    def toJSON(self) -> str:
+        """Everything, for `fromJSON`."""
+        values: dict[str, Any] = {"columns": [figures.to_dict(column) for column in self]}
+        if self._correlations is not None:
+            values["correlations"] = self._correlations._asdict()
+        return json.dumps(values)
+
+    @classmethod
+    def fromJSON(cls, text: str) -> DataFrameAnalysis:
+        """The analysis of `toJSON`; Params have their defaults."""
+        analysis = cls()
+        analysis._load(text)
+        return analysis
+
+    def _load(self, text: str) -> None:
+        values = json.loads(text)
+        columns = [figures.from_dict(ColumnAnalysis, each) for each in values["columns"]]
+        self._columns = {column.name: column for column in columns}
+        if "correlations" in values:
+            correlations = values["correlations"]
+            self._correlations = Correlations(
+                tuple(correlations["columns"]), tuple(tuple(row) for row in correlations["values"])
+            )
+
+    def toHTML(self, path: str | None = None, title: str = "Analysis") -> str:
+        """One self-contained page, which needs no network; returned, and written to `path` on this machine."""
+        from spark_keras.analysis.page import render
+
+        text = render(self, title)
+        if path is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        return text
+
+    def _repr_html_(self) -> str:
+        # In a frame, so that the page's style is not the notebook's.
+        page = html.escape(self.toHTML(), quote=True)
+        return f'<iframe srcdoc="{page}" style="width:100%;height:40em;border:0" title="Analysis"></iframe>'
+
+    def __repr__(self) -> str:
+        return f"DataFrameAnalysis: uid={self.uid}, {self.rows:,} rows, {len(self)} columns"
+
+    def write(self) -> _AnalysisWriter:
+        """The stage's writer: `analysis.write().overwrite().save(path)`."""
+        return _AnalysisWriter(self)
+
+    @classmethod
+    def read(cls) -> _AnalysisReader:
+        """The stage's reader: `DataFrameAnalysis.read().load(path)`."""
+        return _AnalysisReader(cls)
+
+
+class _AnalysisWriter(DefaultParamsWriter):
+    """Spark's metadata, and beside them the analysis as one line of JSON."""
+
+    def saveImpl(self, path: str) -> None:
+        super().saveImpl(path)
+        lines = self.sparkSession.createDataFrame([(self.instance.toJSON(),)], "value string")
+        lines.coalesce(1).write.text(f"{path}/analysis")
+
+
+class _AnalysisReader(DefaultParamsReader):
+    def load(self, path: str) -> DataFrameAnalysis:
+        analysis = super().load(path)
+        analysis._load(self.sparkSession.read.text(f"{path}/analysis").first().value)
+        return analysis
+
+
+def _plan(dataset: Any) -> int:
+    return dataset.semanticHash()
+
+
+# Figures of a column that are one value each, with their types in a Spark DataFrame.
+_FIGURES = {
+    "name": "string",
+    "dataType": "string",
+    "kind": "string",
+    "rows": "bigint",
+    "count": "bigint",
+    "nulls": "bigint",
+    "nan": "bigint",
+    "infinite": "bigint",
+    "min": "string",
+    "max": "string",
+    "mean": "string",
+    "stdev": "double",
+    "variance": "double",
+    "sum": "double",
+    "skewness": "double",
+    "zeros": "bigint",
+    "negatives": "bigint",
+    "positives": "bigint",
+    "countAtMin": "bigint",
+    "countAtMax": "bigint",
+    "distinct": "bigint",
+    "distinctIsExact": "boolean",
+    "quantiles": "map<double,string>",
+    "mostFrequent": "array<struct<value:string,count:bigint>>",
+    "minLength": "double",
+    "maxLength": "double",
+    "meanLength": "double",
+    "tensorShape": "array<int>",
+}
+
+
+def _record(column: ColumnAnalysis) -> dict[str, Any]:
+    lengths = column.lengths or figures.Statistics()
+    values = {"minLength": lengths.min, "maxLength": lengths.max, "meanLength": lengths.mean}
+    return {name: values[name] if name in values else getattr(column, name) for name in _FIGURES}
+
+
+def _typed(record: dict[str, Any]) -> dict[str, Any]:
+    """As the columns of `toDF` want it."""
+
+    def text(value: Any) -> str | None:
+        return None if value is None else str(value)
+
+    typed = dict(record)
+    for name in ("min", "max", "mean"):
+        typed[name] = text(record[name])
+    if hasattr(record["stdev"], "total_seconds"):
+        typed["stdev"] = record["stdev"].total_seconds()
+    if record["quantiles"] is not None:
+        typed["quantiles"] = {probability: text(value) for probability, value in record["quantiles"].items()}
+    if record["tensorShape"] is not None:
+        typed["tensorShape"] = list(record["tensorShape"])
+    return typed

@@ -1,0 +1,133 @@
+"""Shapes of tensors in the metadata of columns: `TensorAnalyzer` writes them, the estimators read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark import keyword_only
+from pyspark.ml import Estimator, Model
+from pyspark.ml.param import Param, Params
+from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
+
+from spark_keras import columns, converters
+from spark_keras.analysis import measures
+from spark_keras.analysis.params import HasInputCols
+
+
+class TensorAnalysis(Model, HasInputCols, DefaultParamsReadable, DefaultParamsWritable):
+    """Shapes that a `TensorAnalyzer` found; `transform` writes them into the columns' metadata and runs nothing."""
+
+    shapes: Param[dict[str, list[int]]] = Param(
+        Params._dummy(), "shapes", "lengths of each column's (nested) arrays; -1: they differ", converters.shapes
+    )  # type: ignore[arg-type]
+
+    def __init__(self, shapes: dict[str, list[int]] | None = None):
+        super().__init__()
+        self._set(shapes=shapes)
+
+    def getShapes(self) -> dict[str, list[int]]:
+        """Value of `shapes`: {"column": [28, 28]}, with -1 for a dimension whose length differs between rows."""
+        return self.getOrDefault(self.shapes)
+
+    def setShapes(self, value: dict[str, list[int]]) -> TensorAnalysis:
+        """Sets `shapes`."""
+        return self._set(shapes=value)
+
+    def _transform(self, dataset: Any) -> Any:
+        shapes = self.getShapes()
+        for name in shapes:
+            _array_column(dataset, name)
+        selected = []
+        for name in dataset.columns:
+            column = columns.reference(name)
+            if name in shapes:
+                metadata = columns.with_shape(dataset.schema[name].metadata, shapes[name])
+                column = column.alias(name, metadata=metadata)
+            selected.append(column)
+        return dataset.select(*selected)
+
+
+class TensorAnalyzer(Estimator[TensorAnalysis], HasInputCols, DefaultParamsReadable, DefaultParamsWritable):
+    """Finds the shapes of columns of (nested) arrays and vectors, in one pass over the rows.
+
+    The fitted stage writes them into the columns' metadata, where the estimators and `printTensorSchema` find them: no
+    job is needed any more to learn a shape.
+
+    Args:
+        inputCols: columns of arrays or vectors of numbers; not set: all there are.
+
+    Example:
+        >>> shaped = TensorAnalyzer(inputCols=["pixels"]).fit(df).transform(df)
+        >>> printTensorSchema(shaped)
+        root
+         |-- pixels: float[?,28,28]
+    """
+
+    @keyword_only
+    def __init__(self, *, inputCols: list[str] | None = None):
+        super().__init__()
+        self._set(**self._input_kwargs)
+
+    def _fit(self, dataset: Any) -> TensorAnalysis:
+        from pyspark.sql import functions as F
+
+        if self.isSet("inputCols"):
+            fields = [_array_column(dataset, name) for name in self.getInputCols()]
+        else:
+            every = [_field(dataset, name) for name in dataset.columns]
+            fields = [field for field in every if measures.has_numeric_elements(field)]
+        streams, _ = measures.measures_of(fields, {})
+        bounds = [
+            F.array(F.min(each.expression), F.max(each.expression)).alias(f"m{i}") for i, each in enumerate(streams)
+        ]
+        found = dataset.agg(*bounds).first() if bounds else ()
+        extremes: dict[tuple[str, int], list[float | None]] = {}
+        for stream, (least, greatest) in zip(streams, found):
+            extremes.setdefault((fields[stream.column].name, stream.index), []).extend([least, greatest])
+        shapes: dict[str, list[int]] = {field.name: [] for field in fields}
+        for (name, _), values in extremes.items():
+            shapes[name].append(int(values[0]) if None not in values and len(set(values)) == 1 else -1)
+        fitted = TensorAnalysis(shapes)
+        fitted._resetUid(self.uid)
+        return self._copyValues(fitted)
+
+
+def printTensorSchema(dataset: Any) -> None:
+    """Prints the columns as tensors: type of the numbers and shape; the first dimension is that of the rows.
+
+    `?` is a dimension whose length is not known: `TensorAnalyzer` finds it.
+    """
+    print(tensor_schema(dataset))
+
+
+def tensor_schema(dataset: Any) -> str:
+    """What `printTensorSchema` prints."""
+    return "\n".join(["root", *(f" |-- {name}: {_tensor(dataset, name)}" for name in dataset.columns)])
+
+
+def _tensor(dataset: Any, name: str) -> str:
+    data_type = dataset.schema[name].dataType
+    try:
+        depth, element = columns.column_depth(data_type, "inputCols", name)
+    except ValueError:
+        return f"{data_type.simpleString()} (no tensor)"
+    shape: Sequence[int | None] = columns.metadata_shape(dataset, name, depth) or [None] * depth
+    dimensions = ["?", *("?" if length is None else str(length) for length in shape)]
+    return f"{element.simpleString()}[{','.join(dimensions)}]"
+
+
+def _field(dataset: Any, name: str) -> measures.Field:
+    field = dataset.schema[name]
+    return measures.Field(name, columns.reference(name), field.dataType, field.metadata)
+
+
+def _array_column(dataset: Any, name: str) -> measures.Field:
+    data_type = columns.check_column(dataset, "inputCols", name)
+    field = _field(dataset, name)
+    if not measures.has_numeric_elements(field):
+        raise ValueError(
+            f"Column {name!r} in Param `inputCols` has no shape to find. Received type: {data_type.simpleString()}. "
+            "Expected: an ML vector, or an array of numbers."
+        )
+    return field

@@ -1,0 +1,29 @@
+"""Templates to pages."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from spark_keras.pages import charts
+
+
+@functools.cache
+def _environment() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("spark_keras.pages"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = charts.number
+    environment.globals |= {"histogram": charts.histogram, "bars": charts.bars}
+    return environment
+
+
+def render(template: str, **values: Any) -> str:
+    """A page from one of the templates; everything it needs is in it."""
+    return _environment().get_template(template).render(**values)

@@ -1,0 +1,56 @@
+"""Preparing data: what columns hold (`Schema`, `DataQuality`), the steps that change them (`TransformProcess`), and
+functions over blocks of rows (`mapBlocks` and its kin).
+
+Everything but the block functions compiles to Spark's own expressions: no row passes through Python.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spark_keras.preparation.blocks import aggregate, mapBlocks, mapRows, reduceBlocks
+    from spark_keras.preparation.expressions import col, countRows
+    from spark_keras.preparation.process import Problem, TransformProcess
+    from spark_keras.preparation.quality import ColumnQuality, DataQuality
+    from spark_keras.preparation.schema import Schema
+
+__all__ = [
+    "ColumnQuality",
+    "DataQuality",
+    "Problem",
+    "Schema",
+    "TransformProcess",
+    "aggregate",
+    "col",
+    "countRows",
+    "mapBlocks",
+    "mapRows",
+    "reduceBlocks",
+]
+
+_MODULES = {
+    "ColumnQuality": "quality",
+    "DataQuality": "quality",
+    "Problem": "process",
+    "Schema": "schema",
+    "TransformProcess": "process",
+    "aggregate": "blocks",
+    "col": "expressions",
+    "countRows": "expressions",
+    "mapBlocks": "blocks",
+    "mapRows": "blocks",
+    "reduceBlocks": "blocks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: executors import the block functions' module and nothing else.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"spark_keras.preparation.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,148 @@
+"""Columns of arrays: tensors, sequences; and those of any other type."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import ClassVar
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from spark_keras.preparation.fields import (
+    BooleanField,
+    DoubleField,
+    Field,
+    FloatField,
+    FloatingField,
+    IntegerField,
+    LongField,
+    StringField,
+)
+from spark_keras.preparation.registry import registered
+
+ELEMENTS: dict[str, type[Field]] = {
+    "string": StringField,
+    "integer": IntegerField,
+    "long": LongField,
+    "float": FloatField,
+    "double": DoubleField,
+    "boolean": BooleanField,
+}
+
+
+@registered("array")
+@dataclasses.dataclass(frozen=True)
+class ArrayField(Field):
+    """An array, nested once for each dimension of `shape`: a tensor. A dimension of None may have any length.
+
+    Null elements are invalid; so are NaN and infinity, unless they are allowed.
+    """
+
+    element: str = "double"
+    shape: tuple[int | None, ...] = (None,)
+    allowNaN: bool = False
+    allowInfinite: bool = False
+
+    kind: ClassVar[str] = "array"
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.shape)
+        sizes = all(n is None or (isinstance(n, int) and n >= 0) for n in shape)
+        if self.element not in ELEMENTS or not shape or not sizes:
+            raise ValueError(
+                f"Invalid array column {self.name!r}. Received: element={self.element!r}, shape={self.shape!r}. "
+                f"Expected: an element among {list(ELEMENTS)}, and a shape such as (None, 3)."
+            )
+        object.__setattr__(self, "shape", shape)
+
+    @property
+    def elementField(self) -> Field:
+        """One element, as a column of its own."""
+        element = ELEMENTS[self.element](self.name)
+        if isinstance(element, FloatingField):
+            return dataclasses.replace(element, allowNaN=self.allowNaN, allowInfinite=self.allowInfinite)
+        return element
+
+    @property
+    def sparkType(self) -> T.DataType:
+        nested: T.DataType = self.elementField.sparkType
+        for _ in self.shape:
+            nested = T.ArrayType(nested)
+        return nested
+
+    def valid(self, value: Column) -> Column:
+        def element_is_valid(element: Column) -> Column:
+            return F.coalesce(self.elementField.valid(element) & element.isNotNull(), F.lit(False))
+
+        return _nested_check(self.shape, element_is_valid)(value)
+
+    @property
+    def description(self) -> str:
+        return f"array of {self.element} ({', '.join('?' if n is None else str(n) for n in self.shape)})"
+
+
+def _nested_check(shape: tuple[int | None, ...], element: Callable[[Column], Column]) -> Callable[[Column], Column]:
+    """Whether an array has this shape and valid elements."""
+    if not shape:
+        return element
+    inner = _nested_check(shape[1:], element)
+
+    def check(array: Column) -> Column:
+        inside = F.forall(array, lambda part: inner(part))
+        return inside if shape[0] is None else (F.size(array) == shape[0]) & inside
+
+    return check
+
+
+@registered("sequence")
+@dataclasses.dataclass(frozen=True)
+class SequenceField(Field):
+    """The values of one column in the order of a sequence; `length` is None where it differs from row to row."""
+
+    element: Field = StringField("")
+    length: int | None = None
+
+    kind: ClassVar[str] = "sequence"
+
+    @property
+    def sparkType(self) -> T.DataType:
+        return T.ArrayType(self.element.sparkType)
+
+    def valid(self, value: Column) -> Column:
+        def step_is_valid(step: Column) -> Column:
+            return F.coalesce(self.element.valid(step), F.lit(self.element.nullable))
+
+        return _nested_check((self.length,), step_is_valid)(value)
+
+    def named(self, name: str) -> Field:
+        return dataclasses.replace(self, name=name, element=self.element.named(name))
+
+    @property
+    def description(self) -> str:
+        return f"sequence of {'' if self.length is None else f'{self.length} × '}{self.element.description}"
+
+    def __str__(self) -> str:
+        # Groups have at least one row, so that a sequence is never null.
+        return f"{self.name}: {self.description}"
+
+
+@registered("other")
+@dataclasses.dataclass(frozen=True)
+class OtherField(Field):
+    """A column of any other Spark type, such as an ML vector: steps move it about, but do not look into it."""
+
+    type: str = '"void"'
+
+    kind: ClassVar[str] = "other"
+
+    @property
+    def sparkType(self) -> T.DataType:
+        field = {"name": "", "type": json.loads(self.type), "nullable": True, "metadata": {}}
+        return T.StructField.fromJson(field).dataType
+
+    @property
+    def description(self) -> str:
+        return self.sparkType.simpleString()

@@ -1,0 +1,300 @@
+"""Conditions on the columns of a row: checked against a schema, written as JSON, compiled to a Spark expression.
+
+As in SQL a condition on a null is neither true nor false but unknown, and so is its negation; where a step asks
+whether a condition holds, unknown counts as no. As in Spark, NaN equals NaN and is larger than any other number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from spark_keras.columns import reference
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.fields import Field
+from spark_keras.preparation.registry import registered
+from spark_keras.preparation.schema import Schema
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+_FAMILIES: dict[str, tuple[type[Field], ...]] = {
+    "a number": (kinds.NumberField,),
+    "a string": (kinds.StringField, kinds.CategoricalField),
+    "a boolean": (kinds.BooleanField,),
+    "a time": (kinds.TimeField,),
+    "a date": (kinds.DateField,),
+}
+
+
+class Condition:
+    """What a row fulfils or not; composed with ``&``, ``|`` and ``~``."""
+
+    def check(self, schema: Schema, step: str) -> None:
+        """Raises a `ValueError` where the condition cannot be asked of rows of this schema."""
+        raise NotImplementedError
+
+    def column(self, schema: Schema) -> Column:
+        """The condition as a Spark expression: true, false or null."""
+        raise NotImplementedError
+
+    def holds(self, schema: Schema) -> Column:
+        """Whether the condition is known to be true: true or false."""
+        return F.coalesce(self.column(schema), F.lit(False))
+
+    def __and__(self, other: Condition) -> Condition:
+        return Both(self, checked_condition("&", other))
+
+    def __or__(self, other: Condition) -> Condition:
+        return Either(self, checked_condition("|", other))
+
+    def __invert__(self) -> Condition:
+        return Not(self)
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "A condition is asked of rows, not of Python. Expected: `&`, `|` and `~` instead of `and`, `or` and `not`, "
+            "(a < b) & (b < c) instead of a < b < c."
+        )
+
+
+def checked_condition(step: str, condition: Any) -> Condition:
+    if isinstance(condition, Condition):
+        return condition
+    hint = (
+        " A Column of pyspark can be neither checked without data nor saved." if isinstance(condition, Column) else ""
+    )
+    raise TypeError(
+        f"Invalid condition in {step}. Received: {condition!r}. "
+        f'Expected: a condition such as spark_keras.preparation.col("amount") < 0.{hint}'
+    )
+
+
+@registered("column")
+@dataclasses.dataclass(frozen=True)
+class ColumnName:
+    """Another column as the value that one is compared with, or replaced by."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"col({self.name!r})"
+
+
+def check_value(step: str, field: Field, value: Any, schema: Schema) -> None:
+    """Raises a `ValueError` where a value, or another column, is not of a field's family."""
+    family = next((name for name, types in _FAMILIES.items() if isinstance(field, types)), None)
+    if family is None:
+        raise ValueError(
+            f"Column {field.name!r} does not fit {step}. Received: {field.description}. "
+            "Expected: a number, string, categorical, boolean, time or date."
+        )
+    if isinstance(value, ColumnName):
+        schema.require(step, [value.name], *_FAMILIES[family], expected=f"{family}, as column {field.name!r} is")
+        return
+    if family == "a number":
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+    elif family == "a time":
+        fits = isinstance(value, datetime.datetime) and (value.tzinfo is None) == (field.zone is None)
+        family += ": a datetime " + ("without a time zone" if field.zone is None else "with a time zone")
+    elif family == "a date":
+        fits = isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
+    else:
+        fits = isinstance(value, bool if family == "a boolean" else str)
+    if fits and isinstance(field, kinds.CategoricalField) and value not in field.states:
+        fits, family = False, f"one of the states {list(field.states)}"
+    if not fits:
+        raise ValueError(
+            f"Value does not fit column {field.name!r} in {step}. Received: {value!r}. "
+            f"Expected: {family}, as the column is {field.description}."
+        )
+
+
+def expression(value: Any) -> Column:
+    """A value or another column as a Spark expression that does not depend on the session's time zone."""
+    if isinstance(value, ColumnName):
+        return reference(value.name)
+    if isinstance(value, datetime.datetime):
+        if value.tzinfo is None:
+            return F.lit(value.isoformat(sep=" ")).cast("timestamp_ntz")
+        return F.timestamp_micros(F.lit((value - _EPOCH) // datetime.timedelta(microseconds=1)).cast("bigint"))
+    return F.lit(value)
+
+
+_OPERATORS = {
+    "==": lambda left, right: left == right,
+    "!=": lambda left, right: left != right,
+    "<": lambda left, right: left < right,
+    "<=": lambda left, right: left <= right,
+    ">": lambda left, right: left > right,
+    ">=": lambda left, right: left >= right,
+}
+
+
+@registered("compare")
+@dataclasses.dataclass(frozen=True)
+class Compare(Condition):
+    """A column compared with a value or another column."""
+
+    name: str
+    operator: str
+    value: Any
+
+    def check(self, schema: Schema, step: str) -> None:
+        (field,) = schema.require(step, [self.name])
+        if self.operator not in _OPERATORS:
+            raise ValueError(
+                f"Unknown comparison in {step}. Received: {self.operator!r}. Expected: {list(_OPERATORS)}."
+            )
+        if self.value is None:
+            raise ValueError(f"A comparison with None in {step} is never true. Expected: col({self.name!r}).isNull().")
+        ordered = self.operator not in ("==", "!=")
+        if ordered and isinstance(field, kinds.CategoricalField):
+            raise ValueError(
+                f"Column {self.name!r} does not fit {step}. Received: `{self.operator}` on {field.description}. "
+                "Expected: ==, != or isIn on a categorical column."
+            )
+        check_value(step, field, self.value, schema)
+
+    def column(self, schema: Schema) -> Column:
+        return _OPERATORS[self.operator](reference(self.name), expression(self.value))
+
+    def __str__(self) -> str:
+        value = self.value if isinstance(self.value, ColumnName) else repr(self.value)
+        return f"col({self.name!r}) {self.operator} {value}"
+
+
+@registered("isIn")
+@dataclasses.dataclass(frozen=True)
+class IsIn(Condition):
+    """A column's value is one of several."""
+
+    name: str
+    values: tuple[Any, ...]
+
+    def check(self, schema: Schema, step: str) -> None:
+        (field,) = schema.require(step, [self.name])
+        if not self.values:
+            raise ValueError(f"isIn without values in {step}. Received: (). Expected: one value or more.")
+        for value in self.values:
+            check_value(step, field, value, schema)
+
+    def column(self, schema: Schema) -> Column:
+        return reference(self.name).isin([expression(value) for value in self.values])
+
+    def __str__(self) -> str:
+        return f"col({self.name!r}).isIn({', '.join(map(repr, self.values))})"
+
+
+@registered("matches")
+@dataclasses.dataclass(frozen=True)
+class Matches(Condition):
+    """The whole of a string matches a regular expression."""
+
+    name: str
+    pattern: str
+
+    def __post_init__(self) -> None:
+        kinds.checked_pattern(f"col({self.name!r}).matches", self.pattern)
+
+    def check(self, schema: Schema, step: str) -> None:
+        schema.require(step, [self.name], kinds.StringField, kinds.CategoricalField)
+
+    def column(self, schema: Schema) -> Column:
+        return reference(self.name).rlike(kinds.whole(self.pattern))
+
+    def __str__(self) -> str:
+        return f"col({self.name!r}).matches({self.pattern!r})"
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfOne(Condition):
+    name: str
+
+    def check(self, schema: Schema, step: str) -> None:
+        schema.require(step, [self.name])
+
+    def __str__(self) -> str:
+        return f"col({self.name!r}).{self.registered_name}()"
+
+
+@registered("isNull")
+@dataclasses.dataclass(frozen=True)
+class IsNull(_OfOne):
+    """A column's value is missing."""
+
+    def column(self, schema: Schema) -> Column:
+        return reference(self.name).isNull()
+
+
+@registered("isNaN")
+@dataclasses.dataclass(frozen=True)
+class IsNaN(_OfOne):
+    """A column's value is not a number; a missing value is not NaN."""
+
+    def check(self, schema: Schema, step: str) -> None:
+        schema.require(step, [self.name], kinds.FloatField, kinds.DoubleField)
+
+    def column(self, schema: Schema) -> Column:
+        return F.isnan(reference(self.name))
+
+
+@registered("isInvalid")
+@dataclasses.dataclass(frozen=True)
+class IsInvalid(_OfOne):
+    """A column's value is there, and is not valid by the schema: out of range, no state, NaN …"""
+
+    def column(self, schema: Schema) -> Column:
+        value = reference(self.name)
+        return value.isNotNull() & ~schema[self.name].valid(value)
+
+
+@registered("and")
+@dataclasses.dataclass(frozen=True)
+class Both(Condition):
+    """Both conditions hold."""
+
+    left: Condition
+    right: Condition
+
+    def check(self, schema: Schema, step: str) -> None:
+        self.left.check(schema, step)
+        self.right.check(schema, step)
+
+    def column(self, schema: Schema) -> Column:
+        return self.left.column(schema) & self.right.column(schema)
+
+    def __str__(self) -> str:
+        return f"({self.left}) & ({self.right})"
+
+
+@registered("or")
+@dataclasses.dataclass(frozen=True)
+class Either(Both):
+    """At least one of two conditions holds."""
+
+    def column(self, schema: Schema) -> Column:
+        return self.left.column(schema) | self.right.column(schema)
+
+    def __str__(self) -> str:
+        return f"({self.left}) | ({self.right})"
+
+
+@registered("not")
+@dataclasses.dataclass(frozen=True)
+class Not(Condition):
+    """The condition does not hold; unknown stays unknown."""
+
+    condition: Condition
+
+    def check(self, schema: Schema, step: str) -> None:
+        self.condition.check(schema, step)
+
+    def column(self, schema: Schema) -> Column:
+        return ~self.condition.column(schema)
+
+    def __str__(self) -> str:
+        return f"~({self.condition})"

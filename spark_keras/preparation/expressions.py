@@ -1,0 +1,148 @@
+"""`col`: how users name a column in conditions and reductions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spark_keras.preparation.conditions import (
+    ColumnName,
+    Compare,
+    Condition,
+    IsIn,
+    IsInvalid,
+    IsNaN,
+    IsNull,
+    Matches,
+)
+from spark_keras.preparation.reductions import Reduction
+
+
+def col(name: str) -> ColumnExpression:
+    """A column in a condition or a reduction: `col("amount") < 0`, `col("amount").sum()`.
+
+    Unlike a Column of pyspark, what is made of it can be checked against a schema and saved.
+    """
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"Invalid column. Received: {name!r}. Expected: a name.")
+    return ColumnExpression(name)
+
+
+def countRows(where: Condition | None = None) -> Reduction:
+    """The number of rows of a group, or of those of its rows for which a condition holds."""
+    return Reduction("count", None, where)
+
+
+def operand(value: Any) -> Any:
+    """A value as steps keep it: a `col` becomes its name, a list a tuple."""
+    return ColumnName(value.name) if isinstance(value, ColumnExpression) else value
+
+
+class ColumnExpression:
+    """A column by its name; the methods make conditions and reductions."""
+
+    # Compares to conditions, so it is no key of a dict.
+    __hash__ = None
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"col({self.name!r})"
+
+    # --- conditions ----------------------------------------------------------------------------------------------
+
+    def __eq__(self, other: Any) -> Condition:
+        return Compare(self.name, "==", operand(other))
+
+    def __ne__(self, other: Any) -> Condition:
+        return Compare(self.name, "!=", operand(other))
+
+    def __lt__(self, other: Any) -> Condition:
+        return Compare(self.name, "<", operand(other))
+
+    def __le__(self, other: Any) -> Condition:
+        return Compare(self.name, "<=", operand(other))
+
+    def __gt__(self, other: Any) -> Condition:
+        return Compare(self.name, ">", operand(other))
+
+    def __ge__(self, other: Any) -> Condition:
+        return Compare(self.name, ">=", operand(other))
+
+    def isIn(self, *values: Any) -> Condition:
+        """The value is one of these (given one by one, or as one list)."""
+        if len(values) == 1 and isinstance(values[0], (list, tuple, set, frozenset)):
+            values = tuple(sorted(values[0]) if isinstance(values[0], (set, frozenset)) else values[0])
+        return IsIn(self.name, tuple(values))
+
+    def between(self, low: Any, high: Any) -> Condition:
+        """low ≤ value ≤ high."""
+        return (self >= low) & (self <= high)
+
+    def matches(self, pattern: str) -> Condition:
+        """The whole string matches a regular expression (of Java, as Spark's)."""
+        return Matches(self.name, pattern)
+
+    def isNull(self) -> Condition:
+        """The value is missing."""
+        return IsNull(self.name)
+
+    def isNotNull(self) -> Condition:
+        """The value is there."""
+        return ~IsNull(self.name)
+
+    def isNaN(self) -> Condition:
+        """The value is not a number (and not missing either)."""
+        return IsNaN(self.name)
+
+    def isInvalid(self) -> Condition:
+        """The value is there and not valid by the schema: out of range, none of the states, NaN where it is not
+        allowed.
+        """
+        return IsInvalid(self.name)
+
+    # --- reductions ----------------------------------------------------------------------------------------------
+
+    def sum(self, where: Condition | None = None) -> Reduction:
+        """The sum: a long for whole numbers, else a double."""
+        return Reduction("sum", self.name, where)
+
+    def mean(self, where: Condition | None = None) -> Reduction:
+        """The arithmetic mean."""
+        return Reduction("mean", self.name, where)
+
+    def stdev(self, where: Condition | None = None) -> Reduction:
+        """The standard deviation with n − 1; null for one value."""
+        return Reduction("stdev", self.name, where)
+
+    def variance(self, where: Condition | None = None) -> Reduction:
+        """The variance with n − 1; null for one value."""
+        return Reduction("variance", self.name, where)
+
+    def min(self, where: Condition | None = None) -> Reduction:
+        """The smallest value."""
+        return Reduction("min", self.name, where)
+
+    def max(self, where: Condition | None = None) -> Reduction:
+        """The largest value."""
+        return Reduction("max", self.name, where)
+
+    def range(self, where: Condition | None = None) -> Reduction:
+        """The largest minus the smallest value."""
+        return Reduction("range", self.name, where)
+
+    def count(self, where: Condition | None = None) -> Reduction:
+        """How many values are not null."""
+        return Reduction("count", self.name, where)
+
+    def countDistinct(self, where: Condition | None = None) -> Reduction:
+        """How many different values there are, nulls apart; exact."""
+        return Reduction("countDistinct", self.name, where)
+
+    def first(self, by: str, where: Condition | None = None) -> Reduction:
+        """The value in the row where column `by` is smallest."""
+        return Reduction("first", self.name, where, by)
+
+    def last(self, by: str, where: Condition | None = None) -> Reduction:
+        """The value in the row where column `by` is largest."""
+        return Reduction("last", self.name, where, by)

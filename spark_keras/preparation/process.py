@@ -1,0 +1,296 @@
+"""`TransformProcess`: named steps, one behind the other, as one transformer of Spark ML."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import textwrap
+from typing import Any
+
+import pyspark
+from pyspark.ml import Transformer
+from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLReader, MLWritable, MLWriter
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from spark_keras.preparation.registry import decode, encode
+from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.step import Step
+from spark_keras.preparation.steps.categories import CategorySteps
+from spark_keras.preparation.steps.columns import ColumnSteps
+from spark_keras.preparation.steps.join import Join, JoinSteps, Rows, SavedRows
+from spark_keras.preparation.steps.missing import MissingSteps
+from spark_keras.preparation.steps.normalise import NormaliseSteps
+from spark_keras.preparation.steps.reduce import ReduceSteps
+from spark_keras.preparation.steps.rows import RowSteps
+from spark_keras.preparation.steps.sequence_values import SequenceValueSteps
+from spark_keras.preparation.steps.sequences import SequenceSteps
+from spark_keras.preparation.steps.strings import StringSteps
+from spark_keras.preparation.steps.time import TimeSteps
+
+
+class TransformProcess(
+    Transformer,
+    ColumnSteps,
+    RowSteps,
+    MissingSteps,
+    CategorySteps,
+    StringSteps,
+    TimeSteps,
+    NormaliseSteps,
+    ReduceSteps,
+    JoinSteps,
+    SequenceSteps,
+    SequenceValueSteps,
+    MLReadable,
+    MLWritable,
+):
+    """An immutable list of steps that prepare a DataFrame; a transformer of Spark ML.
+
+    Each method that adds a step returns a new process and leaves the old one as it was. A step that cannot follow the
+    ones before it is refused when it is added: the schema is known after every step, without data. All steps together
+    are one plan of Spark's expressions.
+
+    Args:
+        schema: what the process starts from: a `Schema`, or a DataFrame or StructType with one.
+
+    Example:
+        >>> process = (
+        ...     TransformProcess(schema)
+        ...     .remove("customer", "merchant")
+        ...     .keepWhere(col("country").isIn("USA", "CAN"))
+        ...     .replaceWhere("amount", 0.0, col("amount") < 0)
+        ... )
+        >>> process.transform(df)
+    """
+
+    def __init__(self, schema: Any = None):
+        super().__init__()
+        if schema is None:
+            schema = Schema()
+        self._schemas: tuple[Schema, ...] = (schema if isinstance(schema, Schema) else Schema.of(schema),)
+        self._steps: tuple[tuple[str, Step], ...] = ()
+
+    # --- steps ---------------------------------------------------------------------------------------------------
+
+    def add(self, step: Step) -> TransformProcess:
+        """The process with one more step; the methods named after the steps make them."""
+        if not isinstance(step, Step):
+            raise TypeError(f"Invalid step. Received: {step!r}. Expected: a step of spark_keras.preparation.")
+        return self._with(step, self._new_name(step.label.removeprefix("step ")))
+
+    def named(self, name: str) -> TransformProcess:
+        """The process with another name for its last step; by default a step has the name of its method."""
+        if not self._steps:
+            raise ValueError(f"Nothing to name. Received: {name!r}. Expected: a process with a step.")
+        if not isinstance(name, str) or not name or name in dict(self._steps[:-1]):
+            raise ValueError(
+                f"Invalid name of a step. Received: {name!r}. "
+                f"Expected: a name that is not among {list(dict(self._steps[:-1]))}."
+            )
+        return self._copy_of(self._schemas, (*self._steps[:-1], (name, self._steps[-1][1])))
+
+    def _new_name(self, name: str) -> str:
+        taken = dict(self._steps)
+        count = 1
+        while (name if count == 1 else f"{name} {count}") in taken:
+            count += 1
+        return name if count == 1 else f"{name} {count}"
+
+    def _with(self, step: Step, name: str) -> TransformProcess:
+        after = step.schema_after(self.schema)
+        return self._copy_of((*self._schemas, after), (*self._steps, (name, step)))
+
+    @staticmethod
+    def _copy_of(schemas: tuple[Schema, ...], steps: tuple[tuple[str, Step], ...]) -> TransformProcess:
+        process = TransformProcess()
+        process._schemas, process._steps = schemas, steps
+        return process
+
+    @property
+    def steps(self) -> dict[str, Step]:
+        """The steps by their names, in their order."""
+        return dict(self._steps)
+
+    @property
+    def initialSchema(self) -> Schema:
+        """What the process starts from."""
+        return self._schemas[0]
+
+    @property
+    def schema(self) -> Schema:
+        """What comes out behind the last step."""
+        return self._schemas[-1]
+
+    def schemaAfter(self, step: str | int) -> Schema:
+        """The schema behind a step, given by its name, or its number from 1."""
+        names = list(self.steps)
+        number = names.index(step) + 1 if step in names else step
+        if not isinstance(number, int) or not 0 <= number <= len(names):
+            raise ValueError(f"Unknown step. Received: {step!r}. Expected: one of {names}, or 0 to {len(names)}.")
+        return self._schemas[number]
+
+    # --- on data -------------------------------------------------------------------------------------------------
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        dataset = self.initialSchema.conform(dataset, "the schema that the process starts from")
+        for schema, (_, step) in zip(self._schemas, self._steps):
+            dataset = step.apply(dataset, schema)
+        return dataset
+
+    def problems(self, dataset: DataFrame, examples: int = 5) -> list[Problem]:
+        """Values that steps cannot use, whatever their rule for them: times that do not parse, strings that are no
+        state …
+
+        One small job for each step that can meet such values, and one more for examples where there are some.
+
+        Args:
+            examples: how many different values to show, in their order as strings.
+        """
+        found = []
+        dataset = self.initialSchema.conform(dataset, "the schema that the process starts from")
+        for schema, (name, step) in zip(self._schemas, self._steps):
+            bad = step.unusable(schema)
+            if bad:
+                counts = dataset.agg(
+                    *[F.count_if(condition).alias(f"c{i}") for i, condition in enumerate(bad.values())]
+                )
+                for (column, condition), count in zip(bad.items(), counts.first()):
+                    if count:
+                        shown = step.shown(schema, column)
+                        values = dataset.where(condition).select(shown.cast("string").alias("value")).distinct()
+                        rows = values.orderBy("value").limit(examples).collect()
+                        found.append(Problem(name, column, count, tuple(row.value for row in rows)))
+            dataset = _lenient(step).apply(dataset, schema)
+        return found
+
+    # --- in other forms ------------------------------------------------------------------------------------------
+
+    def toJSON(self) -> str:
+        """The process as JSON: its first schema, and its steps by name."""
+        for name, step in self._steps:
+            if isinstance(step, Join) and isinstance(step.table, Rows):
+                raise ValueError(
+                    f"Step {name!r} joins a DataFrame, which JSON cannot hold. Expected: the name of a table or "
+                    "view as `other`; or save the process, which saves the rows as well."
+                )
+        return json.dumps(self._encoded())
+
+    @staticmethod
+    def fromJSON(text: str) -> TransformProcess:
+        """The inverse of `toJSON`."""
+        return TransformProcess._decoded(json.loads(text))
+
+    def _encoded(self) -> dict[str, Any]:
+        return {"version": 1, "schema": encode(self.initialSchema), "steps": [[n, encode(s)] for n, s in self._steps]}
+
+    @staticmethod
+    def _decoded(parts: dict[str, Any]) -> TransformProcess:
+        if not isinstance(parts, dict) or parts.get("version") != 1:
+            raise ValueError(
+                "No transform process in the JSON. Expected: what TransformProcess.toJSON gives, version 1."
+            )
+        process = TransformProcess(decode(parts["schema"]))
+        for name, step in parts["steps"]:
+            process = process._with(decode(step), name)
+        return process
+
+    def __repr__(self) -> str:
+        """The schema that the process starts from, each step, and the schema behind it."""
+        lines = [f"TransformProcess, {len(self._steps)} steps", *_shown(self.initialSchema)]
+        for number, (name, step) in enumerate(self._steps, 1):
+            given = str(step)
+            lines.append(f"{number}. {given}" if given.startswith(name) else f"{number}. {name}: {given}")
+            before, after = self._schemas[number - 1 : number + 1]
+            lines += _shown(after) if after != before else ["     → the same columns"]
+        return "\n".join(lines)
+
+    __str__ = __repr__
+
+    def write(self) -> TransformProcessWriter:
+        """The writer: `process.write().overwrite().save(path)`."""
+        return TransformProcessWriter(self)
+
+    @classmethod
+    def read(cls) -> TransformProcessReader:
+        """The reader: `TransformProcess.read().load(path)`."""
+        return TransformProcessReader()
+
+
+def _shown(schema: Schema) -> list[str]:
+    fields = [str(field) for field in schema]
+    if len(fields) > 40:
+        fields = [*fields[:30], f"… {len(fields) - 30} more"]
+    text = ", ".join(fields) or "no columns"
+    return textwrap.wrap(text, 110, initial_indent="     → ", subsequent_indent="       ", break_on_hyphens=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Values of one column that a step cannot use: how many, and examples."""
+
+    step: str
+    column: str
+    count: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step!r}, column {self.column!r}: {self.count} unusable values, such as {list(self.examples)}"
+        )
+
+
+def _lenient(step: Step) -> Step:
+    """The step with a rule that stops at nothing."""
+    rules = {"invalid": "null", "unseen": "keep" if step.registered_name == "pivot" else "null"}
+    changes = {name: rule for name, rule in rules.items() if hasattr(step, name)}
+    return dataclasses.replace(step, **changes)
+
+
+# --- on disk ---------------------------------------------------------------------------------------------------------
+
+
+def _connection(io: Any) -> Any:
+    """What Spark's own writers and readers of metadata want: the session since 4.0, its context before."""
+    return io.sparkSession if int(pyspark.__version__.split(".")[0]) >= 4 else io.sc
+
+
+class TransformProcessWriter(MLWriter):
+    """Writes `path/metadata`, as Spark does, with the steps in it, and joined DataFrames as `path/tables/<number>`."""
+
+    def __init__(self, instance: TransformProcess):
+        super().__init__()
+        self._instance = instance
+
+    def saveImpl(self, path: str) -> None:
+        instance, steps, tables = self._instance, [], []
+        for name, step in instance._steps:
+            if isinstance(step, Join) and isinstance(step.table, Rows):
+                tables.append(step.table.frame)
+                step = dataclasses.replace(step, table=SavedRows(len(tables) - 1))
+            steps.append((name, step))
+        process = TransformProcess._copy_of(instance._schemas, tuple(steps))._encoded()
+        DefaultParamsWriter.saveMetadata(instance, path, _connection(self), extraMetadata={"process": process})
+        for number, table in enumerate(tables):
+            table.write.parquet(f"{path}/tables/{number}")
+
+
+class TransformProcessReader(MLReader):
+    """Reads what `TransformProcessWriter` wrote."""
+
+    def load(self, path: str) -> TransformProcess:
+        metadata = DefaultParamsReader.loadMetadata(path, _connection(self))
+        if "process" not in metadata:
+            raise ValueError(
+                f"{path} holds another stage. Received: {metadata['class']}. Expected: a TransformProcess."
+            )
+        process = TransformProcess._decoded(metadata["process"])
+        steps = []
+        for name, step in process._steps:
+            if isinstance(step, Join) and isinstance(step.table, SavedRows):
+                frame = self.sparkSession.read.parquet(f"{path}/tables/{step.table.number}")
+                step = dataclasses.replace(step, table=Rows(frame))
+            steps.append((name, step))
+        process._steps = tuple(steps)
+        process._resetUid(metadata["uid"])
+        return process

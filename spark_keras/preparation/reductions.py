@@ -1,0 +1,113 @@
+"""Reductions of the rows of a group to one value, with or without a condition on the rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from spark_keras.columns import reference
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.conditions import Condition, checked_condition
+from spark_keras.preparation.fields import Field
+from spark_keras.preparation.registry import registered
+from spark_keras.preparation.schema import Schema
+
+_ORDERED = (
+    kinds.NumberField,
+    kinds.StringField,
+    kinds.CategoricalField,
+    kinds.BooleanField,
+    kinds.TimeField,
+    kinds.DateField,
+)
+
+
+def _same(field: Field, name: str) -> Field:
+    return dataclasses.replace(field.named(name), nullable=True)
+
+
+def _sum(field: Field, name: str) -> Field:
+    return kinds.LongField(name) if field.whole else kinds.DoubleField(name)
+
+
+def _double(field: Field, name: str) -> Field:
+    return kinds.DoubleField(name)
+
+
+def _count(field: Field | None, name: str) -> Field:
+    return kinds.LongField(name, minimum=0, nullable=False)
+
+
+# Name: (columns it takes, what comes out, the Spark aggregate)
+_FUNCTIONS: dict[str, tuple[tuple[type[Field], ...], Callable[[Any, str], Field], Callable[..., Column]]] = {
+    "sum": ((kinds.NumberField,), _sum, F.try_sum),
+    "mean": ((kinds.NumberField,), _double, F.avg),
+    "stdev": ((kinds.NumberField,), _double, F.stddev_samp),
+    "variance": ((kinds.NumberField,), _double, F.var_samp),
+    "range": ((kinds.NumberField,), _sum, lambda value: F.try_subtract(F.max(value), F.min(value))),
+    "min": (_ORDERED, _same, F.min),
+    "max": (_ORDERED, _same, F.max),
+    "count": ((), _count, F.count),
+    "countDistinct": (_ORDERED, _count, F.count_distinct),
+    "first": ((), _same, F.min_by),
+    "last": ((), _same, F.max_by),
+}
+
+
+@registered("reduction")
+@dataclasses.dataclass(frozen=True)
+class Reduction:
+    """One figure of a group, made by `col("amount").sum(where=…)` and its kin, or by `countRows(where=…)`.
+
+    Rows where the condition does not hold, and nulls, are left out; if none is left, the figure is null, and a count 0.
+    """
+
+    function: str
+    name: str | None
+    where: Condition | None = None
+    by: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.function not in _FUNCTIONS:
+            raise ValueError(f"Unknown reduction. Received: {self.function!r}. Expected: one of {list(_FUNCTIONS)}.")
+        if self.where is not None:
+            checked_condition(f"{self.function}(where=…)", self.where)
+
+    def field(self, schema: Schema, step: str, output: str) -> Field:
+        """The column that comes out; raises a `ValueError` where the reduction does not fit the schema."""
+        types, result, _ = _FUNCTIONS[self.function]
+        if self.where is not None:
+            self.where.check(schema, step)
+        if self.by is not None:
+            schema.require(step, [self.by], *_ORDERED)
+        found = None
+        if self.name is not None:
+            (found,) = schema.require(f"{step}, {self.function}", [self.name], *types)
+        return result(found, output)
+
+    def column(self, schema: Schema) -> Column:
+        value = F.lit(1) if self.name is None else reference(self.name)
+        if self.name is not None and self.function in ("sum", "range"):
+            value = value.cast("bigint" if schema[self.name].whole else "double")
+        if self.by is not None:
+            # min_by and max_by leave out rows whose order is null.
+            order = reference(self.by)
+            if self.where is not None:
+                order = F.when(self.where.holds(schema), order)
+            return _FUNCTIONS[self.function][2](value, order)
+        if self.where is not None:
+            value = F.when(self.where.holds(schema), value)
+        return _FUNCTIONS[self.function][2](value)
+
+    def __str__(self) -> str:
+        options = [
+            *([f"by={self.by!r}"] if self.by else []),
+            *([f"where={self.where}"] if self.where is not None else []),
+        ]
+        if self.name is None:
+            return f"countRows({', '.join(options)})"
+        return f"col({self.name!r}).{self.function}({', '.join(options)})"

@@ -1,0 +1,60 @@
+"""Frozen dataclasses to and from JSON: fields of a schema, conditions, reductions and steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+_classes: dict[str, type] = {}
+
+T = TypeVar("T", bound=type)
+
+
+def registered(name: str) -> Callable[[T], T]:
+    """Decorator that lets a frozen dataclass be written to JSON, under this name."""
+
+    def register(cls: T) -> T:
+        cls.registered_name = name
+        _classes[name] = cls
+        return cls
+
+    return register
+
+
+def encode(value: Any) -> Any:
+    """What `json.dumps` takes; a registered dataclass becomes a dict whose "is" tells its name."""
+    name = getattr(type(value), "registered_name", None)
+    if name is not None:
+        parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {"is": name, **{key: encode(part) for key, part in parts.items()}}
+    if isinstance(value, (list, tuple)):
+        return [encode(part) for part in value]
+    if isinstance(value, datetime.datetime):
+        return {"is": "datetime", "value": value.isoformat()}
+    if isinstance(value, datetime.date):
+        return {"is": "date", "value": value.isoformat()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"No form in JSON. Received: {value!r} (of type {type(value)}).")
+
+
+def decode(value: Any) -> Any:
+    """The inverse of `encode`; lists become tuples."""
+    if isinstance(value, list):
+        return tuple(decode(part) for part in value)
+    if not isinstance(value, dict):
+        return value
+    parts = {key: decode(part) for key, part in value.items() if key != "is"}
+    name = value.get("is")
+    if name == "datetime":
+        return datetime.datetime.fromisoformat(parts["value"])
+    if name == "date":
+        return datetime.date.fromisoformat(parts["value"])
+    if name not in _classes:
+        raise ValueError(f"Unknown part in the JSON. Received: {name!r}. Expected: one of {sorted(_classes)}.")
+    try:
+        return _classes[name](**parts)
+    except TypeError as error:
+        raise ValueError(f"Wrong part {name!r} in the JSON. Received: {parts}. Expected: {error}.") from error

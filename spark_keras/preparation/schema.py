@@ -1,0 +1,382 @@
+"""The columns of a DataFrame, known without data: names, types and what values are valid."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pyspark.sql import types as T
+
+from spark_keras.columns import reference
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.array_fields import ELEMENTS, ArrayField, OtherField
+from spark_keras.preparation.fields import Field
+from spark_keras.preparation.registry import decode, encode, registered
+
+_METADATA = "spark_keras.field"
+
+
+@registered("schema")
+@dataclasses.dataclass(frozen=True, repr=False)
+class Schema:
+    """An immutable, ordered list of typed columns. Each method that adds columns returns a new schema.
+
+    Args:
+        fields: the columns; most users start with none and add them by type.
+
+    Raises:
+        ValueError: on a name that occurs twice, an impossible range, an invalid pattern, an unknown time zone.
+
+    Example:
+        >>> schema = (
+        ...     Schema()
+        ...     .time("time", zone="UTC")
+        ...     .string("customer", pattern="[0-9a-z]+")
+        ...     .integer("items", minimum=1)
+        ...     .categorical("country", ["USA", "CAN", "FR", "MX"])
+        ...     .double("amount", minimum=0)
+        ... )
+    """
+
+    fields: Iterable[Field] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", tuple(self.fields))
+        names = self.names
+        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        if twice:
+            raise ValueError(f"Columns occur twice in a schema. Received: {twice}. Expected: each name once.")
+        object.__setattr__(self, "_by_name", dict(zip(names, self.fields)))
+
+    # --- columns by type -----------------------------------------------------------------------------------------
+
+    def string(
+        self,
+        *names: str,
+        minLength: int | None = None,
+        maxLength: int | None = None,
+        pattern: str | None = None,
+        nullable: bool = True,
+    ) -> Schema:
+        """Adds columns of text; lengths are in characters, `pattern` matches the whole value."""
+        options = dict(minLength=minLength, maxLength=maxLength, pattern=pattern, nullable=nullable)
+        return self._with(kinds.StringField, names, options)
+
+    def integer(
+        self, *names: str, minimum: int | None = None, maximum: int | None = None, nullable: bool = True
+    ) -> Schema:
+        """Adds columns of whole numbers (32 bits) in [minimum, maximum]."""
+        return self._with(kinds.IntegerField, names, dict(minimum=minimum, maximum=maximum, nullable=nullable))
+
+    def long(
+        self, *names: str, minimum: int | None = None, maximum: int | None = None, nullable: bool = True
+    ) -> Schema:
+        """Adds columns of whole numbers (64 bits) in [minimum, maximum]."""
+        return self._with(kinds.LongField, names, dict(minimum=minimum, maximum=maximum, nullable=nullable))
+
+    def float(
+        self,
+        *names: str,
+        minimum: float | None = None,
+        maximum: float | None = None,
+        allowNaN: bool = False,
+        allowInfinite: bool = False,
+        nullable: bool = True,
+    ) -> Schema:
+        """Adds columns of floating point numbers (32 bits) in [minimum, maximum]."""
+        return self._floating(kinds.FloatField, names, minimum, maximum, allowNaN, allowInfinite, nullable)
+
+    def double(
+        self,
+        *names: str,
+        minimum: float | None = None,
+        maximum: float | None = None,
+        allowNaN: bool = False,
+        allowInfinite: bool = False,
+        nullable: bool = True,
+    ) -> Schema:
+        """Adds columns of floating point numbers (64 bits) in [minimum, maximum]."""
+        return self._floating(kinds.DoubleField, names, minimum, maximum, allowNaN, allowInfinite, nullable)
+
+    def boolean(self, *names: str, nullable: bool = True) -> Schema:
+        """Adds columns of true and false."""
+        return self._with(kinds.BooleanField, names, dict(nullable=nullable))
+
+    def categorical(self, *namesAndStates: Any, nullable: bool = True) -> Schema:
+        """Adds columns of strings out of a list of states: `categorical("label", ["Fraud", "Legit"])`.
+
+        The order of the states gives their numbers, from 0.
+        """
+        *names, states = namesAndStates if namesAndStates else [()]
+        kinds.checked_states(", ".join(map(str, names)), states)
+        return self._with(kinds.CategoricalField, names, dict(states=tuple(states), nullable=nullable))
+
+    def time(self, *names: str, zone: str | None = "UTC", nullable: bool = True) -> Schema:
+        """Adds columns of points in time (TIMESTAMP). Hours, days and so on are those of the time zone `zone`.
+
+        With `zone=None` they are times that belong to no zone (TIMESTAMP_NTZ).
+        """
+        return self._with(kinds.TimeField, names, dict(zone=zone, nullable=nullable))
+
+    def date(self, *names: str, nullable: bool = True) -> Schema:
+        """Adds columns of days."""
+        return self._with(kinds.DateField, names, dict(nullable=nullable))
+
+    def binary(
+        self, *names: str, minLength: int | None = None, maxLength: int | None = None, nullable: bool = True
+    ) -> Schema:
+        """Adds columns of bytes."""
+        return self._with(kinds.BinaryField, names, dict(minLength=minLength, maxLength=maxLength, nullable=nullable))
+
+    def array(
+        self,
+        *names: str,
+        element: str = "double",
+        shape: Sequence[int | None] = (None,),
+        allowNaN: bool = False,
+        allowInfinite: bool = False,
+        nullable: bool = True,
+    ) -> Schema:
+        """Adds columns of arrays, nested once for each dimension of `shape`: tensors.
+
+        Args:
+            element: "string", "integer", "long", "float", "double" or "boolean".
+            shape: lengths by dimension; None for any.
+        """
+        shape = tuple(shape)
+        options = dict(element=element, shape=shape, allowNaN=allowNaN, allowInfinite=allowInfinite, nullable=nullable)
+        return self._with(ArrayField, names, options)
+
+    def _floating(self, cls: type[Field], names: Any, *options: Any) -> Schema:
+        keys = ("minimum", "maximum", "allowNaN", "allowInfinite", "nullable")
+        return self._with(cls, names, dict(zip(keys, options)))
+
+    def _with(self, cls: type[Field], names: Sequence[str], options: dict[str, Any]) -> Schema:
+        wrong = [name for name in names if not isinstance(name, str) or not name]
+        if wrong or not names:
+            raise TypeError(f"Columns need names. Received: {list(names)}. Expected: one string or more.")
+        return Schema([*self.fields, *(cls(name, **options) for name in names)])
+
+    # --- looking at it -------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names in their order."""
+        return [field.name for field in self.fields]
+
+    def __iter__(self) -> Iterator[Field]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __getitem__(self, name: str) -> Field:
+        if name not in self._by_name:
+            raise KeyError(unknown_column("schema", name, self.names))
+        return self._by_name[name]
+
+    def __repr__(self) -> str:
+        width = max((len(field.name) for field in self.fields), default=0)
+        lines = [f"  {f.name:<{width}}  {f.description}{'' if f.nullable else ' not null'}" for f in self.fields]
+        return "\n".join([f"Schema of {len(self)} columns", *lines])
+
+    # --- for steps: fields that must be there, and schemas that follow -----------------------------------------------
+
+    def require(self, step: str, columns: Iterable[Any], *types: type[Field], expected: str = "") -> list[Field]:
+        """The fields of these columns; raises a `ValueError` that names the step, the column and what was expected."""
+        found = []
+        for column in columns:
+            if not isinstance(column, str):
+                raise TypeError(f"Invalid column in {step}. Received: {column!r}. Expected: the name of a column.")
+            if column not in self:
+                raise ValueError(unknown_column(step, column, self.names))
+            field = self[column]
+            if types and not isinstance(field, types):
+                raise ValueError(
+                    f"Column {column!r} does not fit {step}. Received: {field.description}. Expected: "
+                    f"{expected or ' or '.join(kind.kind for kind in types)}."
+                )
+            found.append(field)
+        return found
+
+    def require_new(self, step: str, columns: Iterable[str]) -> None:
+        """Raises a `ValueError` where a column that a step makes is there already."""
+        for column in columns:
+            if not isinstance(column, str) or not column:
+                raise TypeError(f"Invalid new column in {step}. Received: {column!r}. Expected: a name.")
+            if column in self:
+                raise ValueError(
+                    f"New column of {step} is there already. Received: {column!r}. "
+                    f"Expected: a name that is not among {self.names}."
+                )
+
+    def replaced(self, changes: Mapping[str, Field]) -> Schema:
+        """The schema with these columns changed where they are, and new ones at the end."""
+        kept = [changes.get(field.name, field) for field in self.fields]
+        return Schema([*kept, *(field for name, field in changes.items() if name not in self)])
+
+    def inserted(self, after: str, new: Iterable[Field]) -> Schema:
+        """The schema with new columns right behind another one."""
+        at = self.names.index(after) + 1
+        return Schema([*self.fields[:at], *new, *self.fields[at:]])
+
+    def without(self, names: Iterable[str]) -> Schema:
+        gone = set(names)
+        return Schema(field for field in self.fields if field.name not in gone)
+
+    # --- from and to other forms ---------------------------------------------------------------------------------
+
+    @staticmethod
+    def of(data: Any, categorical: Sequence[str] = (), zone: str = "UTC") -> Schema:
+        """The schema of a DataFrame or a StructType.
+
+        Types that a schema does not have (decimals, structs, ML vectors …) become columns that steps do not look into.
+        What `toStructType` has written down about ranges, states and so on is read from the metadata of the columns.
+
+        Args:
+            data: a DataFrame, of any kind of session, or a StructType.
+            categorical: string columns whose distinct values, sorted, become the states of a categorical column: one
+                job over the DataFrame.
+            zone: time zone of its timestamps' calendar.
+        """
+        structure = data if isinstance(data, T.StructType) else getattr(data, "schema", None)
+        if not isinstance(structure, T.StructType):
+            raise TypeError(f"Invalid data for a schema. Received: {data!r}. Expected: a DataFrame or a StructType.")
+        schema = Schema(_field_of(field, zone) for field in structure.fields)
+        if not categorical:
+            return schema
+        if structure is data:
+            raise TypeError(
+                "The states of categorical columns come from data. Received: a StructType. Expected: a DataFrame."
+            )
+        schema.require("Schema.of(categorical=…)", categorical, kinds.StringField)
+        return schema.replaced({name: _categories(data, schema[name]) for name in categorical})
+
+    def toStructType(self) -> T.StructType:
+        """The schema as Spark's; the metadata of the columns keep what Spark's types do not tell."""
+        return T.StructType(
+            [
+                T.StructField(field.name, field.sparkType, field.nullable, {_METADATA: json.dumps(encode(field))})
+                for field in self.fields
+            ]
+        )
+
+    def toDDL(self) -> str:
+        """The columns' names and Spark types, as in CREATE TABLE. Ranges, states and so on are not part of it."""
+        quoted = [(field.name.replace("`", "``"), field) for field in self.fields]
+        return ", ".join(
+            f"`{name}` {f.sparkType.simpleString()}{'' if f.nullable else ' NOT NULL'}" for name, f in quoted
+        )
+
+    @staticmethod
+    def fromDDL(ddl: str, zone: str = "UTC") -> Schema:
+        """The schema of a DDL string such as "time TIMESTAMP, amount DOUBLE NOT NULL"; Spark's active session reads
+        it.
+        """
+        from pyspark.sql import SparkSession
+
+        return Schema.of(SparkSession.builder.getOrCreate().createDataFrame([], ddl).schema, zone=zone)
+
+    def toJSON(self) -> str:
+        """The schema as JSON, with everything it knows."""
+        return json.dumps(encode(self))
+
+    @staticmethod
+    def fromJSON(text: str) -> Schema:
+        """The inverse of `toJSON`."""
+        found = decode(json.loads(text))
+        if not isinstance(found, Schema):
+            raise ValueError(f"No schema in the JSON. Received: {text[:80]!r}. Expected: what Schema.toJSON gives.")
+        return found
+
+    # --- against data --------------------------------------------------------------------------------------------
+
+    def conform(self, dataset: Any, what: str = "the schema") -> Any:
+        """The DataFrame with exactly the columns of this schema, in its order.
+
+        Narrower numbers are widened where nothing is lost. Values are not looked at: `DataQuality` does that.
+
+        Raises:
+            ValueError: where columns are missing, are too many, or have other types; all of them are named.
+        """
+        columns = {field.name: field.dataType for field in dataset.schema.fields}
+        problems = [f"no column {f.name!r} ({f.description})" for f in self.fields if f.name not in columns]
+        problems += [
+            f"column {field.name!r} is {columns[field.name].simpleString()}, not {field.sparkType.simpleString()}"
+            for field in self.fields
+            if field.name in columns and not field.accepts(columns[field.name])
+        ]
+        problems += [
+            f"column {name!r} ({kind.simpleString()}) is not in it"
+            for name, kind in columns.items()
+            if name not in self
+        ]
+        if problems:
+            raise ValueError(
+                f"The DataFrame does not agree with {what}. Received: {'; '.join(problems)}. "
+                f"Expected: {self.toDDL()}. Cast, select or drop columns of the DataFrame, or change the schema."
+            )
+        if list(columns) == self.names and all(columns[f.name] == f.sparkType for f in self.fields):
+            return dataset
+        return dataset.select(
+            *[
+                reference(f.name)
+                if columns[f.name] == f.sparkType or not isinstance(f, kinds.NumberField)
+                else reference(f.name).cast(f.sparkType).alias(f.name)
+                for f in self.fields
+            ]
+        )
+
+
+def unknown_column(step: str, column: Any, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(column), names, 1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"Unknown column in {step}. Received: {column!r}. Expected: one of {list(names)}.{hint}"
+
+
+_SIMPLE: dict[type[T.DataType], Callable[..., Field]] = {
+    T.StringType: kinds.StringField,
+    T.ByteType: kinds.IntegerField,
+    T.ShortType: kinds.IntegerField,
+    T.IntegerType: kinds.IntegerField,
+    T.LongType: kinds.LongField,
+    T.FloatType: kinds.FloatField,
+    T.DoubleType: kinds.DoubleField,
+    T.BooleanType: kinds.BooleanField,
+    T.DateType: kinds.DateField,
+    T.BinaryType: kinds.BinaryField,
+}
+
+
+def _field_of(field: T.StructField, zone: str) -> Field:
+    kept = (field.metadata or {}).get(_METADATA)
+    if kept is not None:
+        known = decode(json.loads(kept)).named(field.name)
+        # Metadata outlive a cast.
+        if known.accepts(field.dataType):
+            return known
+    name, kind, nullable = field.name, field.dataType, field.nullable
+    if type(kind) in _SIMPLE:
+        return _SIMPLE[type(kind)](name, nullable=nullable)
+    if isinstance(kind, T.TimestampType):
+        return kinds.TimeField(name, zone, nullable=nullable)
+    if isinstance(kind, T.TimestampNTZType):
+        return kinds.TimeField(name, None, nullable=nullable)
+    depth, element = 0, kind
+    while isinstance(element, T.ArrayType):
+        depth, element = depth + 1, element.elementType
+    names = [known for known, cls in ELEMENTS.items() if cls("").sparkType == element]
+    if depth and names:
+        return ArrayField(name, names[0], (None,) * depth, nullable=nullable)
+    return OtherField(name, kind.json(), nullable=nullable)
+
+
+def _categories(dataset: Any, field: Field) -> Field:
+    values = dataset.select(reference(field.name).alias("state")).where("state IS NOT NULL").distinct().collect()
+    return kinds.CategoricalField(field.name, tuple(sorted(row.state for row in values)), nullable=field.nullable)

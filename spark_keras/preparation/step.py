@@ -1,0 +1,138 @@
+"""What a step of a transform process is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from spark_keras.columns import reference, with_shape
+from spark_keras.preparation.array_fields import ArrayField, OtherField
+from spark_keras.preparation.fields import Field
+from spark_keras.preparation.schema import Schema
+
+
+class Step:
+    """One change of a DataFrame: a frozen dataclass that knows the schema it leads to without data.
+
+    A subclass defines `schema_after`, which checks, and either `expressions`, the new values of columns in the same
+    rows, or `apply`, where rows change.
+    """
+
+    # Set by `registered`: the step's name in messages, in print and in JSON.
+    registered_name: str
+
+    def schema_after(self, schema: Schema) -> Schema:
+        """The schema behind this step; raises a `ValueError` where the step cannot follow."""
+        raise NotImplementedError
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        """New values of columns, by name; `schema` is that in front of the step."""
+        return {}
+
+    def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
+        """The DataFrame behind this step; `schema` is that in front of it."""
+        changed, metadata = self.expressions(schema), self.metadata(schema)
+
+        def selected(field: Field) -> Column:
+            if field.name not in changed:
+                return reference(field.name)
+            value = changed[field.name]
+            if not isinstance(field, OtherField):
+                value = value.cast(field.sparkType)
+            known = metadata.get(field.name) or _shape_of(field)
+            # Without new metadata, a column that is only renamed keeps its own.
+            return value.alias(field.name, metadata=known) if known else value.alias(field.name)
+
+        return dataset.select(*[selected(field) for field in self.schema_after(schema)])
+
+    def metadata(self, schema: Schema) -> dict[str, dict[str, Any]]:
+        """Metadata of the new columns, by name: ML attributes, as Spark's own stages write them."""
+        return {}
+
+    def unusable(self, schema: Schema) -> dict[str, Column]:
+        """For each column that the step reads by a rule for unusable values: where a value is unusable."""
+        return {}
+
+    def shown(self, schema: Schema, column: str) -> Column:
+        """A value that `unusable` tells of, to be shown as an example."""
+        return reference(column)
+
+    @property
+    def label(self) -> str:
+        """How messages name the step."""
+        return f"step {self.registered_name}"
+
+    def __str__(self) -> str:
+        shown = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.metadata.get("mapping"):
+                shown.append("{" + ", ".join(f"{_shown(key)}: {_shown(part)}" for key, part in value) + "}")
+            elif field.name == "columns":
+                shown += [_shown(part) for part in value]
+            elif field.default is dataclasses.MISSING:
+                shown.append(_shown(value))
+            elif value != field.default:
+                shown.append(f"{field.name}={_shown(value)}")
+        return f"{self.registered_name}({', '.join(shown)})"
+
+
+def _shape_of(field: Field) -> dict[str, Any]:
+    """Metadata that tell estimators the shape of an array."""
+    if not isinstance(field, ArrayField) or set(field.shape) == {None}:
+        return {}
+    return with_shape({}, [-1 if length is None else length for length in field.shape])
+
+
+def _shown(value: Any) -> str:
+    """A value in one line; what is not Python's own prints itself."""
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_shown(part) for part in value) + "]"
+    return repr(value) if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+def mapping_field() -> Any:
+    """A dataclass field that holds a dict, as a tuple of pairs."""
+    return dataclasses.field(metadata={"mapping": True})
+
+
+def pairs(step: str, given: Any, expected: str) -> tuple[tuple[str, Any], ...]:
+    """A dict as a tuple of pairs."""
+    if not isinstance(given, Mapping) or not given or not all(isinstance(key, str) for key in given):
+        raise TypeError(f"Invalid value for step {step}. Received: {given!r}. Expected: {expected}.")
+    return tuple(given.items())
+
+
+def each(step: str, columns: tuple[Any, ...]) -> tuple[str, ...]:
+    """Columns given one by one, or as one list."""
+    if len(columns) == 1 and isinstance(columns[0], (list, tuple)):
+        columns = tuple(columns[0])
+    if not columns:
+        raise ValueError(f"No columns in step {step}. Received: (). Expected: one column or more.")
+    return tuple(columns)
+
+
+def choose(step: str, what: str, value: Any, choices: Any) -> Any:
+    """One of several; raises a `ValueError` that lists them."""
+    if value not in choices:
+        raise ValueError(f"Invalid {what} in step {step}. Received: {value!r}. Expected: one of {list(choices)}.")
+    return value
+
+
+def by_rule(rule: str, label: str, name: str, source: Column, result: Column, expected: str) -> Column:
+    """The result; where it is null though the source is not, null or an error, by the rule."""
+    if rule == "null":
+        return result
+    message = F.concat(
+        F.lit(f"Unusable value in column {name!r}, {label}. Received: "),
+        source.cast("string"),
+        F.lit(
+            f". Expected: {expected}. TransformProcess.problems(df) counts such values; "
+            'another rule of the step, such as "null", lets them pass.'
+        ),
+    )
+    return F.coalesce(result, F.when(source.isNotNull(), F.raise_error(message)))

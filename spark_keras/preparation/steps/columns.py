@@ -1,0 +1,334 @@
+"""Which columns there are, their types, and numbers computed from numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from spark_keras.columns import reference
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.array_fields import ELEMENTS
+from spark_keras.preparation.fields import Field
+from spark_keras.preparation.registry import registered
+from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.step import Step, by_rule, choose, each, mapping_field, pairs
+
+
+class ColumnSteps:
+    """Methods of a transform process; each returns a new process."""
+
+    def add(self, step: Step) -> Any:
+        raise NotImplementedError
+
+    def remove(self, *columns: str) -> Any:
+        """Removes columns."""
+        return self.add(Remove(each("remove", columns)))
+
+    def keep(self, *columns: str) -> Any:
+        """Keeps these columns, in the order they have, and removes all others."""
+        return self.add(Keep(each("keep", columns)))
+
+    def rename(self, names: Mapping[str, str]) -> Any:
+        """Renames columns: `rename({"old": "new"})`; each stays in its place."""
+        return self.add(Rename(pairs("rename", names, '{"old name": "new name"}')))
+
+    def reorder(self, *first: str) -> Any:
+        """Puts these columns first, in this order; all others follow in theirs."""
+        return self.add(Reorder(each("reorder", first)))
+
+    def duplicate(self, column: str, output: str) -> Any:
+        """Adds a copy of a column, right behind it."""
+        return self.add(Duplicate(column, output))
+
+    def constant(self, output: str, value: Any) -> Any:
+        """Adds a column with one value in all rows: a boolean, string, integer (a long) or float (a double)."""
+        return self.add(Constant(output, value))
+
+    def cast(self, types: Mapping[str, str], invalid: str = "error") -> Any:
+        """Changes types: `cast({"amount": "double"})`.
+
+        Args:
+            types: "string", "integer", "long", "float", "double" or "boolean" for each column. Fractions are cut off;
+                ranges and patterns of the old type are given up.
+            invalid: what happens to a value that cannot be cast (a text that is no number, a number too large): "error"
+                (default), or "null".
+        """
+        given = pairs("cast", types, '{"column": "type"}')
+        return self.add(Cast(given, choose("cast", "rule `invalid`", invalid, ("error", "null"))))
+
+    def arithmetic(self, output: str, operator: str, *operands: str | float) -> Any:
+        """Adds a column computed from several: `arithmetic("total", "*", "items", "price")`.
+
+        Args:
+            output: the new column, or one of the operands to replace it.
+            operator: "+", "-", "*", "/", "%", "min", "max" or "mean". `-`, `/` and `%` take two operands, the others
+                two or more. The result of % has the sign of its first operand.
+            operands: names of columns, and numbers.
+
+        Whole numbers give a long ("/" and "mean" a double), all others a double. The result is null where an operand is
+        null, at a division by zero, and where a long overflows.
+        """
+        return self.add(Arithmetic(output, operator, tuple(operands)))
+
+    def function(self, output: str, function: str, column: str) -> Any:
+        """Adds a column that is a function of another: `function("log_amount", "log1p", "amount")`.
+
+        Args:
+            output: the new column, or the old one to replace it.
+            function: "abs", "ceil", "floor", "round", "sqrt", "cbrt", "exp", "expm1", "log", "log2", "log10", "log1p",
+                "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "sign", "radians" or "degrees".
+
+        The result is a double; outside of the function's domain it is null or NaN, as Spark's function has it.
+        """
+        return self.add(Function(output, choose("function", "function", function, _FUNCTIONS), column))
+
+
+@registered("remove")
+@dataclasses.dataclass(frozen=True)
+class Remove(Step):
+    columns: tuple[str, ...]
+
+    def schema_after(self, schema: Schema) -> Schema:
+        schema.require(self.label, self.columns)
+        return schema.without(self.columns)
+
+
+@registered("keep")
+@dataclasses.dataclass(frozen=True)
+class Keep(Step):
+    columns: tuple[str, ...]
+
+    def schema_after(self, schema: Schema) -> Schema:
+        schema.require(self.label, self.columns)
+        return schema.without(set(schema.names) - set(self.columns))
+
+
+@registered("rename")
+@dataclasses.dataclass(frozen=True)
+class Rename(Step):
+    names: tuple[tuple[str, str], ...] = mapping_field()
+
+    def schema_after(self, schema: Schema) -> Schema:
+        names = dict(self.names)
+        schema.require(self.label, names)
+        schema.without(names).require_new(self.label, names.values())
+        return Schema(field.named(names.get(field.name, field.name)) for field in schema)
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        return {new: reference(old) for old, new in self.names}
+
+
+@registered("reorder")
+@dataclasses.dataclass(frozen=True)
+class Reorder(Step):
+    columns: tuple[str, ...]
+
+    def schema_after(self, schema: Schema) -> Schema:
+        return Schema([*schema.require(self.label, self.columns), *schema.without(self.columns)])
+
+
+@registered("duplicate")
+@dataclasses.dataclass(frozen=True)
+class Duplicate(Step):
+    column: str
+    output: str
+
+    def schema_after(self, schema: Schema) -> Schema:
+        (field,) = schema.require(self.label, [self.column])
+        schema.require_new(self.label, [self.output])
+        return schema.inserted(self.column, [field.named(self.output)])
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        return {self.output: reference(self.column)}
+
+
+@registered("constant")
+@dataclasses.dataclass(frozen=True)
+class Constant(Step):
+    output: str
+    value: Any
+
+    def schema_after(self, schema: Schema) -> Schema:
+        schema.require_new(self.label, [self.output])
+        types = {bool: kinds.BooleanField, str: kinds.StringField, int: kinds.LongField, float: kinds.DoubleField}
+        if type(self.value) not in types:
+            raise TypeError(
+                f"Invalid value in {self.label}. Received: {self.value!r}. Expected: a boolean, string, integer or "
+                "float."
+            )
+        return schema.replaced({self.output: types[type(self.value)](self.output, nullable=False)})
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        return {self.output: F.lit(self.value)}
+
+
+@registered("cast")
+@dataclasses.dataclass(frozen=True)
+class Cast(Step):
+    types: tuple[tuple[str, str], ...] = mapping_field()
+    invalid: str = "error"
+
+    def schema_after(self, schema: Schema) -> Schema:
+        for name, wanted in self.types:
+            (field,) = schema.require(self.label, [name])
+            choose("cast", f"type of column {name!r}", wanted, ELEMENTS)
+            simple = (kinds.NumberField, kinds.StringField, kinds.CategoricalField, kinds.BooleanField)
+            decimal = field.description.startswith("decimal")
+            day = isinstance(field, kinds.DateField) and wanted == "string"
+            if not (isinstance(field, simple) or decimal or day):
+                raise ValueError(
+                    f"Column {name!r} does not fit {self.label}. Received: {field.description}. Expected: a number, "
+                    "string, categorical or boolean; deriveTime turns a time into numbers."
+                )
+        return schema.replaced(
+            {name: ELEMENTS[wanted](name, nullable=self._nullable(schema[name])) for name, wanted in self.types}
+        )
+
+    def _nullable(self, field: Field) -> bool:
+        return field.nullable or self.invalid == "null"
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        changed = {}
+        for name, wanted in self.types:
+            expected = f"a value that can be cast to {wanted}"
+            changed[name] = by_rule(
+                self.invalid, self.label, name, reference(name), self._cast(schema[name], wanted), expected
+            )
+        return changed
+
+    def _cast(self, field: Field, wanted: str) -> Column:
+        target = ELEMENTS[wanted]("").sparkType.simpleString()
+        source = reference(field.name)
+        if isinstance(field, (kinds.StringField, kinds.CategoricalField)):
+            # A string with a fraction is no integer to Spark; as a number it has one that can be cut off.
+            if wanted in ("integer", "long"):
+                whole = F.expr(f"try_cast(trim({_quoted(field.name)}) AS {target})")
+                return F.coalesce(whole, F.expr(f"try_cast(try_cast({_quoted(field.name)} AS double) AS {target})"))
+        if isinstance(field, kinds.FloatingField) and wanted == "boolean":
+            source = F.when(~F.isnan(source), source)
+            return source != F.lit(0)
+        return F.expr(f"try_cast({_quoted(field.name)} AS {target})")
+
+    def unusable(self, schema: Schema) -> dict[str, Column]:
+        return {
+            name: reference(name).isNotNull() & self._cast(schema[name], wanted).isNull() for name, wanted in self.types
+        }
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _null_if_any(operands: list[Column], result: Column) -> Column:
+    missing = F.lit(False)
+    for part in operands:
+        missing = missing | part.isNull()
+    return F.when(~missing, result)
+
+
+def _reduced(function: Any) -> Any:
+    def apply(operands: list[Column]) -> Column:
+        result = operands[0]
+        for part in operands[1:]:
+            result = function(result, part)
+        return result
+
+    return apply
+
+
+_ARITHMETIC = {
+    "+": _reduced(F.try_add),
+    "-": _reduced(F.try_subtract),
+    "*": _reduced(F.try_multiply),
+    "/": _reduced(F.try_divide),
+    "%": _reduced(lambda left, right: F.when(right != F.lit(0), left % right)),
+    "min": lambda parts: _null_if_any(parts, F.least(*parts)),
+    "max": lambda parts: _null_if_any(parts, F.greatest(*parts)),
+    "mean": lambda parts: _reduced(F.try_add)(parts) / F.lit(float(len(parts))),
+}
+
+
+@registered("arithmetic")
+@dataclasses.dataclass(frozen=True)
+class Arithmetic(Step):
+    output: str
+    operator: str
+    operands: tuple[Any, ...]
+
+    def schema_after(self, schema: Schema) -> Schema:
+        choose("arithmetic", "operator", self.operator, _ARITHMETIC)
+        several = self.operator not in ("-", "/", "%")
+        if len(self.operands) < 2 or not (several or len(self.operands) == 2):
+            raise ValueError(
+                f"Wrong operands in {self.label}. Received: {list(self.operands)}. "
+                f"Expected: two{' or more' if several else ''} columns or numbers for {self.operator!r}."
+            )
+        names = [part for part in self.operands if not _is_number(part)]
+        schema.require(self.label, names, kinds.NumberField, expected="a number")
+        if self.output not in names:
+            schema.require_new(self.label, [self.output])
+        field = kinds.LongField if self._whole(schema) else kinds.DoubleField
+        return schema.replaced({self.output: field(self.output)})
+
+    def _whole(self, schema: Schema) -> bool:
+        parts = (isinstance(p, int) if _is_number(p) else schema[p].whole for p in self.operands)
+        return self.operator not in ("/", "mean") and all(parts)
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        wire = "bigint" if self._whole(schema) else "double"
+        parts = [(F.lit(p) if _is_number(p) else reference(p)).cast(wire) for p in self.operands]
+        return {self.output: _ARITHMETIC[self.operator](parts)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_FUNCTIONS = {
+    "abs": F.abs,
+    "ceil": F.ceil,
+    "floor": F.floor,
+    "round": F.round,
+    "sqrt": F.sqrt,
+    "cbrt": F.cbrt,
+    "exp": F.exp,
+    "expm1": F.expm1,
+    "log": F.log,
+    "log2": F.log2,
+    "log10": F.log10,
+    "log1p": F.log1p,
+    "sin": F.sin,
+    "cos": F.cos,
+    "tan": F.tan,
+    "asin": F.asin,
+    "acos": F.acos,
+    "atan": F.atan,
+    "sinh": F.sinh,
+    "cosh": F.cosh,
+    "tanh": F.tanh,
+    "sign": F.signum,
+    "radians": F.radians,
+    "degrees": F.degrees,
+}
+
+
+@registered("function")
+@dataclasses.dataclass(frozen=True)
+class Function(Step):
+    output: str
+    function: str
+    column: str
+
+    def schema_after(self, schema: Schema) -> Schema:
+        choose("function", "function", self.function, _FUNCTIONS)
+        schema.require(self.label, [self.column], kinds.NumberField, expected="a number")
+        if self.output != self.column:
+            schema.require_new(self.label, [self.output])
+        return schema.replaced({self.output: kinds.DoubleField(self.output)})
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        return {self.output: _FUNCTIONS[self.function](reference(self.column).cast("double"))}

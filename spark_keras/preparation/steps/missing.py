@@ -1,0 +1,77 @@
+"""Missing values replaced: by a value, or by a figure of an analysis."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from spark_keras.columns import reference
+from spark_keras.preparation.conditions import check_value, expression
+from spark_keras.preparation.expressions import operand
+from spark_keras.preparation.registry import registered
+from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.step import Step, choose, each, mapping_field, pairs
+from spark_keras.preparation.steps.normalise import figures
+from spark_keras.preparation.steps.rows import check_fits, missing
+
+
+class MissingSteps:
+    """Methods of a transform process; each returns a new process."""
+
+    def add(self, step: Step) -> Any:
+        raise NotImplementedError
+
+    def replaceMissing(self, values: Mapping[str, Any]) -> Any:
+        """Puts values where there is null, or NaN: `replaceMissing({"amount": 0.0, "country": "USA"})`.
+
+        A value may be another column, `col("b")`.
+        """
+        given = pairs("replaceMissing", values, '{"column": value}')
+        return self.add(ReplaceMissing(tuple((name, operand(value)) for name, value in given)))
+
+    def imputeMissing(self, *columns: str, analysis: Any, strategy: str = "mean") -> Any:
+        """Puts a figure of an analysis where there is null, or NaN; for float and double columns.
+
+        Args:
+            analysis: a `DataFrameAnalysis`.
+            strategy: "mean" (default), "min" or "max".
+        """
+        choose("imputeMissing", "strategy", strategy, ("mean", "min", "max"))
+        values = {}
+        for name in each("imputeMissing", columns):
+            (values[name],) = figures("imputeMissing", analysis, name, strategy)
+        return self.add(ReplaceMissing(tuple(values.items())))
+
+
+@registered("replaceMissing")
+@dataclasses.dataclass(frozen=True)
+class ReplaceMissing(Step):
+    values: tuple[tuple[str, Any], ...] = mapping_field()
+
+    def schema_after(self, schema: Schema) -> Schema:
+        changed = {}
+        for name, value in self.values:
+            (field,) = schema.require(self.label, [name])
+            check_value(self.label, field, value, schema)
+            if isinstance(value, float) and math.isnan(value):
+                raise ValueError(
+                    f"Value does not fit column {name!r} in {self.label}. Received: nan. Expected: a value that is not "
+                    "itself a missing one."
+                )
+            check_fits(self.label, field, value, schema)
+            other = getattr(value, "name", None)
+            changed[name] = dataclasses.replace(field, nullable=other is not None and schema[other].nullable)
+        return schema.replaced(changed)
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        return {
+            name: F.when(missing(schema[name]), expression(value).cast(schema[name].sparkType)).otherwise(
+                reference(name)
+            )
+            for name, value in self.values
+        }

@@ -1,0 +1,215 @@
+"""Normalisers whose figures come from an analysis, and their inverses."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from spark_keras.columns import reference
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.registry import registered
+from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.step import Step, each
+
+
+class NormaliseSteps:
+    """Methods of a transform process; each returns a new process."""
+
+    def add(self, step: Step) -> Any:
+        raise NotImplementedError
+
+    def minMax(self, *columns: str, analysis: Any, min: float = 0.0, max: float = 1.0) -> Any:
+        """Scales columns linearly, so that the smallest value of the analysis becomes `min` and the largest `max`.
+
+            (x − smallest) / (largest − smallest) · (max − min) + min
+
+        Values that the analysis has not seen can lie outside of [min, max]. A column with one value only becomes
+        (min + max) / 2, as in pyspark.ml.feature.MinMaxScaler. The results are doubles.
+        """
+        names = each("minMax", columns)
+        if not _finite(min, max) or not min < max:
+            raise ValueError(f"Invalid range in step minMax. Received: min={min}, max={max}. Expected: min < max.")
+        fitted = [
+            Normaliser(name, "minMax", *figures("minMax", analysis, name, "min", "max"), min, max) for name in names
+        ]
+        return self.add(Normalise("minMax", tuple(fitted)))
+
+    def standardise(self, *columns: str, analysis: Any) -> Any:
+        """Scales columns to mean 0 and standard deviation 1: (x − mean) / stdev, with n − 1 in the standard deviation.
+
+        A column with one value only becomes 0, as in pyspark.ml.feature.StandardScaler. The results are doubles.
+        """
+        fitted = [
+            Normaliser(name, "standardise", *figures("standardise", analysis, name, "mean", "stdev"))
+            for name in each("standardise", columns)
+        ]
+        return self.add(Normalise("standardise", tuple(fitted)))
+
+    def logarithm(self, *columns: str, analysis: Any, scale: float = 0.5) -> Any:
+        """Compresses columns of which a few values are much larger than most.
+
+            scale · log2(1 + (x − smallest) / (mean − smallest))
+
+        The smallest value becomes 0 and the mean `scale`. A value below (2 · smallest − mean) becomes null. A column
+        with one value only becomes 0. The results are doubles.
+        """
+        if not _finite(scale) or scale <= 0:
+            raise ValueError(f"Invalid scale in step logarithm. Received: {scale}. Expected: more than 0.")
+        fitted = [
+            Normaliser(name, "logarithm", *figures("logarithm", analysis, name, "min", "mean"), scale)
+            for name in each("logarithm", columns)
+        ]
+        return self.add(Normalise("logarithm", tuple(fitted)))
+
+    def denormalise(self, columns: Mapping[str, str] | str, *more: str, process: Any = None) -> Any:
+        """Undoes what minMax, standardise and logarithm did to columns, the last one first.
+
+        Args:
+            columns: names of columns; or {"prediction": "amount"}, where the column `prediction` gets the inverse of
+                what was done to `amount`.
+            process: the transform process with the normalisers; default this one.
+
+        Raises:
+            ValueError: where a column was never normalised.
+        """
+        wanted = (
+            dict(columns) if isinstance(columns, Mapping) else {n: n for n in each("denormalise", (columns, *more))}
+        )
+        done = [
+            normaliser
+            for step in (process if process is not None else self).steps.values()
+            if isinstance(step, Normalise)
+            for normaliser in step.normalisers
+        ]
+        result = self
+        for name, normalised in wanted.items():
+            # Its own inverses cancel normalisers that came before them.
+            stack: list[Normaliser] = []
+            for normaliser in done:
+                if normaliser.column == normalised:
+                    stack = stack[:-1] if normaliser.inverse and stack else [*stack, normaliser]
+            if not stack:
+                raise ValueError(
+                    f"Nothing to undo in step denormalise. Received: {normalised!r}. Expected: a column that minMax, "
+                    f"standardise or logarithm has changed: {sorted({n.column for n in done})}."
+                )
+            for normaliser in reversed(stack):
+                undone = dataclasses.replace(normaliser, column=name, inverse=True)
+                result = result.add(Normalise("denormalise", (undone,)))
+        return result
+
+
+def figures(step: str, analysis: Any, name: str, *wanted: str) -> tuple[float, ...]:
+    """Figures of a column in an analysis; raises a `ValueError` where it has none that are finite numbers."""
+    try:
+        column = analysis[name]
+    except (KeyError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"The analysis does not fit step {step}. Received: {type(analysis).__name__}, with nothing on column "
+            f"{name!r}. Expected: a DataFrameAnalysis of this column."
+        ) from error
+    found = tuple(getattr(column, figure, None) for figure in wanted)
+    for figure, value in zip(wanted, found):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(
+                f"The analysis does not fit step {step}. Received: {value!r} as {figure} of column {name!r}. "
+                "Expected: a finite number, the figure of a numeric column with values."
+            )
+    return tuple(float(value) for value in found)
+
+
+def _finite(*values: Any) -> bool:
+    return all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+
+
+@registered("normaliser")
+@dataclasses.dataclass(frozen=True)
+class Normaliser:
+    """One column's normaliser and its figures: smallest and largest, mean and stdev, or smallest and mean.
+
+    `low` and `high` are the range of minMax; `low` is the scale of logarithm.
+    """
+
+    column: str
+    method: str
+    first: float
+    second: float
+    low: float = 0.0
+    high: float = 0.0
+    inverse: bool = False
+
+    def of(self, value: Column) -> Column:
+        forward, inverse = _METHODS[self.method]
+        return (inverse if self.inverse else forward)(self, value)
+
+    def __str__(self) -> str:
+        names = {"minMax": ("min", "max"), "standardise": ("mean", "stdev"), "logarithm": ("min", "mean")}[self.method]
+        shown = f"{self.column!r} ({names[0]} {self.first:g}, {names[1]} {self.second:g})"
+        return f"{shown} of {self.method}" if self.inverse else shown
+
+
+def _unless_null(value: Column, constant: float) -> Column:
+    return F.when(value.isNotNull(), F.lit(constant))
+
+
+def _min_max(n: Normaliser, x: Column) -> Column:
+    width = n.second - n.first
+    if width == 0:
+        return _unless_null(x, (n.low + n.high) / 2)
+    return (x - n.first) / F.lit(width) * (n.high - n.low) + n.low
+
+
+def _min_max_inverse(n: Normaliser, y: Column) -> Column:
+    width = n.second - n.first
+    return _unless_null(y, n.first) if width == 0 else (y - n.low) / F.lit(n.high - n.low) * width + n.first
+
+
+def _standardise(n: Normaliser, x: Column) -> Column:
+    return _unless_null(x, 0.0) if n.second == 0 else (x - n.first) / F.lit(n.second)
+
+
+def _standardise_inverse(n: Normaliser, y: Column) -> Column:
+    return y * n.second + n.first
+
+
+def _logarithm(n: Normaliser, x: Column) -> Column:
+    width = n.second - n.first
+    return _unless_null(x, 0.0) if width == 0 else F.log2((x - n.first) / F.lit(width) + 1.0) * n.low
+
+
+def _logarithm_inverse(n: Normaliser, y: Column) -> Column:
+    return (F.pow(F.lit(2.0), y / F.lit(n.low)) - 1.0) * (n.second - n.first) + n.first
+
+
+_METHODS: dict[str, tuple[Callable[[Normaliser, Column], Column], Callable[[Normaliser, Column], Column]]] = {
+    "minMax": (_min_max, _min_max_inverse),
+    "standardise": (_standardise, _standardise_inverse),
+    "logarithm": (_logarithm, _logarithm_inverse),
+}
+
+
+@registered("normalise")
+@dataclasses.dataclass(frozen=True)
+class Normalise(Step):
+    name: str
+    normalisers: tuple[Normaliser, ...]
+
+    @property
+    def label(self) -> str:
+        return f"step {self.name}"
+
+    def schema_after(self, schema: Schema) -> Schema:
+        names = [normaliser.column for normaliser in self.normalisers]
+        schema.require(self.label, names, kinds.NumberField, expected="a number")
+        return schema.replaced({name: kinds.DoubleField(name) for name in names})
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        return {n.column: n.of(reference(n.column).cast("double")) for n in self.normalisers}
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(map(str, self.normalisers))})"

@@ -1,0 +1,134 @@
+"""Rows grouped and reduced, and ranks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from spark_keras.columns import reference
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.fields import Field
+from spark_keras.preparation.reductions import Reduction
+from spark_keras.preparation.registry import registered
+from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.step import Step, choose, each, mapping_field
+
+# What rows can be grouped and ordered by.
+ORDERED = (
+    kinds.NumberField,
+    kinds.StringField,
+    kinds.CategoricalField,
+    kinds.BooleanField,
+    kinds.TimeField,
+    kinds.DateField,
+)
+
+
+class ReduceSteps:
+    """Methods of a transform process; each returns a new process."""
+
+    def add(self, step: Step) -> Any:
+        raise NotImplementedError
+
+    def groupBy(self, *keys: str) -> Grouped:
+        """Groups the rows by the values of columns, null being one of them; `agg` follows. Without columns all rows
+        are one group."""
+        return Grouped(self, each("groupBy", keys) if keys else ())
+
+    def rank(
+        self,
+        output: str,
+        orderBy: str | Sequence[str],
+        within: str | Sequence[str] = (),
+        descending: bool = False,
+        method: str = "rank",
+    ) -> Any:
+        """Adds a column with the place of each row, from 1, when rows are ordered by columns.
+
+        Args:
+            orderBy: one column, or several of which later ones order ties of earlier ones. Nulls come first, and last
+                where `descending`.
+            within: columns of groups that are ranked by themselves. Without them one task orders all rows.
+            method: "rank": after two rows in place 1 comes place 3; or "dense": place 2.
+        """
+        order, groups = several(orderBy), several(within)
+        return self.add(Rank(output, order, groups, descending, choose("rank", "method", method, _RANKS)))
+
+
+def several(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+class Grouped:
+    """The rows of a process, grouped; waits for `agg`."""
+
+    def __init__(self, process: Any, keys: tuple[str, ...]):
+        self._process, self._keys = process, keys
+        process.schema.require("step groupBy", keys, *ORDERED)
+
+    def agg(self, **outputs: Reduction) -> Any:
+        """One row for each group: the columns of the groups, and one for each reduction.
+
+            process.groupBy("customer").agg(
+                total=col("amount").sum(), abroad=col("amount").sum(where=col("country") != "USA"), orders=countRows()
+            )
+
+        For a name that is no Python name: `agg(**{"total amount": col("amount").sum()})`.
+        """
+        wrong = {name: value for name, value in outputs.items() if not isinstance(value, Reduction)}
+        if wrong or not outputs:
+            raise TypeError(
+                f"Invalid reductions in step agg. Received: {wrong}. "
+                'Expected: reductions by the names of their columns, such as agg(total=col("amount").sum()).'
+            )
+        return self._process.add(GroupAndReduce(self._keys, tuple(outputs.items())))
+
+
+@registered("groupBy")
+@dataclasses.dataclass(frozen=True)
+class GroupAndReduce(Step):
+    keys: tuple[str, ...]
+    outputs: tuple[tuple[str, Reduction], ...] = mapping_field()
+
+    def schema_after(self, schema: Schema) -> Schema:
+        keys: list[Field] = schema.require(self.label, self.keys, *ORDERED)
+        made = [reduction.field(schema, self.label, name) for name, reduction in self.outputs]
+        Schema(keys).require_new(self.label, [field.name for field in made])
+        return Schema([*keys, *made])
+
+    def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
+        made = [reduction.column(schema).alias(name) for name, reduction in self.outputs]
+        return dataset.groupBy(*map(reference, self.keys)).agg(*made)
+
+    def __str__(self) -> str:
+        outputs = ", ".join(f"{name}={reduction}" for name, reduction in self.outputs)
+        return f"groupBy({', '.join(map(repr, self.keys))}).agg({outputs})"
+
+
+_RANKS = {"rank": F.rank, "dense": F.dense_rank}
+
+
+@registered("rank")
+@dataclasses.dataclass(frozen=True)
+class Rank(Step):
+    output: str
+    orderBy: tuple[str, ...]
+    within: tuple[str, ...] = ()
+    descending: bool = False
+    method: str = "rank"
+
+    def schema_after(self, schema: Schema) -> Schema:
+        if not self.orderBy:
+            raise ValueError(f"No order in {self.label}. Received: orderBy=(). Expected: one column or more.")
+        schema.require(self.label, [*self.orderBy, *self.within], *ORDERED)
+        schema.require_new(self.label, [self.output])
+        return schema.replaced({self.output: kinds.LongField(self.output, minimum=1, nullable=False)})
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        order = [reference(name).desc() if self.descending else reference(name).asc() for name in self.orderBy]
+        window = Window.partitionBy(*map(reference, self.within)).orderBy(*order)
+        return {self.output: _RANKS[self.method]().over(window)}

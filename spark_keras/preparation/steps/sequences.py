@@ -1,0 +1,256 @@
+"""Sequences: rows grouped and ordered into arrays, cut, filled up and put together for a recurrent network.
+
+After `toSequences` each row is a sequence: its columns, apart from the keys, are arrays of the same length, one
+element for each time step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from spark_keras.columns import reference
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.array_fields import ArrayField, SequenceField
+from spark_keras.preparation.fields import Field
+from spark_keras.preparation.registry import registered
+from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.step import Step
+from spark_keras.preparation.steps.reduce import ORDERED, several
+from spark_keras.preparation.steps.time import microseconds
+
+_SLICES = "_spark_keras_slices"
+
+
+class SequenceSteps:
+    """Methods of a transform process; each returns a new process."""
+
+    def add(self, step: Step) -> Any:
+        raise NotImplementedError
+
+    def toSequences(self, by: str | Sequence[str], orderBy: str | Sequence[str]) -> Any:
+        """One row for each group of rows: the keys as they are, every other column as an array in the order of
+        `orderBy`.
+
+        Nulls come first in the order; rows that tie are ordered by their other columns, so that the result does not
+        depend on where the rows were.
+        """
+        return self.add(ToSequences(several(by), several(orderBy)))
+
+    def splitSequences(self, *, gap: Any = None, on: str | None = None, length: int | None = None) -> Any:
+        """Splits sequences into several rows, in either of two ways.
+
+        Args:
+            gap: a new sequence begins where column `on` grows by more than this from one step to the next: a number,
+                or, for times, a `datetime.timedelta` or a text such as "2 hours". A step whose `on` is null stays with
+                its sequence.
+            on: the sequence column that `gap` is measured on.
+            length: a new sequence begins after so many steps; the last one may be shorter.
+        """
+        if (gap is None) == (length is None) or (gap is None) != (on is None):
+            raise ValueError(
+                f"Step splitSequences wants `gap` and `on`, or `length`. Received: gap={gap!r}, on={on!r}, "
+                f'length={length!r}. Expected: such as gap="2 hours", on="time".'
+            )
+        if length is not None:
+            return self.add(SplitByLength(count_of("splitSequences", "length", length, 1)))
+        return self.add(SplitByGap(on, _gap(gap), isinstance(gap, (str, datetime.timedelta))))
+
+    def windows(self, length: int, step: int = 1) -> Any:
+        """Replaces each sequence by its windows of `length` time steps, each `step` behind the one before.
+
+        Windows overlap where `step` is less than `length`. A sequence that is shorter than a window has none.
+        """
+        return self.add(Windows(count_of("windows", "length", length, 1), count_of("windows", "step", step, 1)))
+
+
+def count_of(step: str, what: str, value: Any, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(
+            f"Invalid {what} in step {step}. Received: {value!r}. Expected: a whole number, {least} or more."
+        )
+    return value
+
+
+def _gap(gap: Any) -> float:
+    """A number as it is, a length of time in microseconds."""
+    if isinstance(gap, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?", gap.strip())
+        if not match:
+            raise ValueError(
+                f"Invalid gap in step splitSequences. Received: {gap!r}. "
+                'Expected: such as "90 seconds", "2 hours", "1 day".'
+            )
+        gap = datetime.timedelta(**{match[2] + "s": float(match[1])})
+    if isinstance(gap, datetime.timedelta):
+        return gap // datetime.timedelta(microseconds=1)
+    if not isinstance(gap, (int, float)) or isinstance(gap, bool):
+        raise TypeError(
+            f"Invalid gap in step splitSequences. Received: {gap!r}. Expected: a number, timedelta or text."
+        )
+    return gap
+
+
+def sequences_of(schema: Schema, step: str) -> list[SequenceField]:
+    found = [field for field in schema if isinstance(field, SequenceField)]
+    if not found:
+        raise ValueError(
+            f"No sequences for {step}. Received: columns {schema.names}. Expected: sequences; toSequences makes them."
+        )
+    return found
+
+
+def sequence_of(schema: Schema, step: str, name: str, *types: type[Field]) -> SequenceField:
+    (field,) = schema.require(step, [name], SequenceField, expected="a sequence; toSequences makes them")
+    Schema([field.element.named(name)]).require(step, [name], *types)
+    return field
+
+
+def _numeric_array(field: SequenceField) -> Column:
+    """A sequence as numbers, times in microseconds."""
+    if isinstance(field.element, kinds.NumberField):
+        return reference(field.name)
+    return F.transform(reference(field.name), lambda step: microseconds(field.element, step))
+
+
+@registered("toSequences")
+@dataclasses.dataclass(frozen=True)
+class ToSequences(Step):
+    by: tuple[str, ...]
+    orderBy: tuple[str, ...]
+
+    def schema_after(self, schema: Schema) -> Schema:
+        if not self.by or not self.orderBy:
+            raise ValueError(
+                f"No keys or no order in {self.label}. Received: by={self.by}, orderBy={self.orderBy}. "
+                "Expected: one column or more each."
+            )
+        keys = schema.require(self.label, self.by, *ORDERED)
+        schema.without(self.by).require(self.label, self.orderBy, *ORDERED)
+        values = schema.without(self.by)
+        simple = (*ORDERED, ArrayField, kinds.BinaryField)
+        schema.require(self.label, values.names, *simple, expected="a column that rows can be ordered by, or an array")
+        return Schema([*keys, *(SequenceField(field.name, element=field, nullable=False) for field in values)])
+
+    def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
+        values = schema.without(self.by).names
+        names = [*self.orderBy, *(name for name in values if name not in self.orderBy)]
+        # Positions instead of names, which may hold dots.
+        struct = F.struct(*[reference(name).alias(f"c{index}") for index, name in enumerate(names)])
+        steps = F.sort_array(F.collect_list(struct)).alias("steps")
+        grouped = dataset.groupBy(*map(reference, self.by)).agg(steps)
+        arrays = [F.col(f"steps.c{names.index(name)}").alias(name) for name in values]
+        return grouped.select(*map(reference, self.by), *arrays)
+
+
+class _Cut(Step):
+    """A step that replaces each row by the slices of its sequences."""
+
+    def _starts(self, schema: Schema, size: Column) -> Column:
+        """Array of the positions, from 0, at which slices start."""
+        raise NotImplementedError
+
+    def _lengths(self, starts: Column, size: Column) -> Column:
+        """Array of structs with start and length."""
+        ends = F.concat(F.slice(starts, F.lit(2), F.size(starts)), F.array(size))
+        return F.zip_with(
+            starts, ends, lambda start, end: F.struct(start.alias("start"), (end - start).alias("length"))
+        )
+
+    def _length(self, before: int | None) -> int | None:
+        """Length of the slices, where it is known."""
+        return None
+
+    def schema_after(self, schema: Schema) -> Schema:
+        fields = sequences_of(schema, self.label)
+        return schema.replaced({f.name: dataclasses.replace(f, length=self._length(f.length)) for f in fields})
+
+    def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
+        fields = sequences_of(schema, self.label)
+        size = F.size(reference(fields[0].name))
+        slices = self._lengths(self._starts(schema, size), size)
+        cut = dataset.select("*", F.explode(slices).alias(_SLICES))
+        start, length = F.col(f"{_SLICES}.start"), F.col(f"{_SLICES}.length")
+        sequences = {field.name for field in fields}
+        return cut.select(
+            *[
+                F.slice(reference(name), start + 1, length).alias(name) if name in sequences else reference(name)
+                for name in schema.names
+            ]
+        )
+
+
+def _steps_of(size: Column, step: int) -> Column:
+    """0, step, 2·step … below size; none for an empty sequence."""
+    return F.when(size > 0, F.sequence(F.lit(0), F.greatest(size - 1, F.lit(0)), F.lit(step))).otherwise(
+        F.array().cast("array<int>")
+    )
+
+
+@registered("splitByLength")
+@dataclasses.dataclass(frozen=True)
+class SplitByLength(_Cut):
+    length: int
+
+    label = "step splitSequences"
+
+    def _starts(self, schema: Schema, size: Column) -> Column:
+        return _steps_of(size, self.length)
+
+    def __str__(self) -> str:
+        return f"splitSequences(length={self.length})"
+
+
+@registered("splitByGap")
+@dataclasses.dataclass(frozen=True)
+class SplitByGap(_Cut):
+    on: str
+    gap: float
+    ofTime: bool = False
+
+    label = "step splitSequences"
+
+    def schema_after(self, schema: Schema) -> Schema:
+        sequences_of(schema, self.label)
+        types = (kinds.TimeField, kinds.DateField) if self.ofTime else (kinds.NumberField,)
+        sequence_of(schema, self.label, self.on, *types)
+        return super().schema_after(schema)
+
+    def _starts(self, schema: Schema, size: Column) -> Column:
+        values = _numeric_array(schema[self.on])
+        # Pairs of neighbours, each the later one's position if a sequence begins there.
+        later = F.transform(
+            F.slice(values, F.lit(2), size), lambda value, index: F.struct(value.alias("v"), index.alias("i"))
+        )
+        begins = F.zip_with(later, F.slice(values, F.lit(1), size - 1), self._begins)
+        return F.concat(_steps_of(F.least(size, F.lit(1)), 1), F.filter(begins, lambda index: index.isNotNull()))
+
+    def _begins(self, later: Column, earlier: Column) -> Column:
+        return F.when(later["v"] - earlier > F.lit(self.gap), later["i"] + 1)
+
+    def __str__(self) -> str:
+        gap = f"'{self.gap / 1e6:g} seconds'" if self.ofTime else self.gap
+        return f"splitSequences(gap={gap}, on={self.on!r})"
+
+
+@registered("windows")
+@dataclasses.dataclass(frozen=True)
+class Windows(_Cut):
+    length: int
+    step: int = 1
+
+    def _starts(self, schema: Schema, size: Column) -> Column:
+        return _steps_of(size - (self.length - 1), self.step)
+
+    def _lengths(self, starts: Column, size: Column) -> Column:
+        length = F.lit(self.length)
+        return F.transform(starts, lambda start: F.struct(start.alias("start"), length.alias("length")))
+
+    def _length(self, before: int | None) -> int | None:
+        return self.length

@@ -1,0 +1,167 @@
+"""Strings changed; a null stays null."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from spark_keras.columns import reference
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.fields import checked_pattern
+from spark_keras.preparation.registry import registered
+from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.step import Step, choose, each, mapping_field, pairs
+
+_TEXT = (kinds.StringField, kinds.CategoricalField)
+
+
+class StringSteps:
+    """Methods of a transform process; each returns a new process."""
+
+    def add(self, step: Step) -> Any:
+        raise NotImplementedError
+
+    def mapStrings(self, column: str, values: Mapping[str, str], others: str = "keep") -> Any:
+        """Replaces whole strings: `mapStrings("country", {"US": "USA", "Canada": "CAN"})`.
+
+        Args:
+            others: what becomes of a string that is not in `values`: "keep" (default), or "null".
+        """
+        given = pairs("mapStrings", values, '{"old": "new"}')
+        return self.add(MapStrings(column, given, choose("mapStrings", "rule `others`", others, ("keep", "null"))))
+
+    def replaceStrings(self, column: str, patterns: Mapping[str, str]) -> Any:
+        r"""Replaces each part that matches a regular expression, one pattern after the other.
+
+        Groups of the pattern are `$1`, `$2` … in its replacement; a dollar sign or a backslash itself is `\$` or `\\`.
+        """
+        return self.add(ReplaceStrings(column, pairs("replaceStrings", patterns, '{"pattern": "replacement"}')))
+
+    def appendString(self, column: str, suffix: str) -> Any:
+        """Puts a text behind each string."""
+        return self.add(AppendString(column, suffix))
+
+    def changeCase(self, *columns: str, case: str) -> Any:
+        """Changes strings to "upper", "lower" or "title" case."""
+        return self.add(ChangeCase(each("changeCase", columns), choose("changeCase", "case", case, _CASES)))
+
+    def trimStrings(self, *columns: str) -> Any:
+        """Removes white space at the start and the end of strings."""
+        return self.add(TrimStrings(each("trimStrings", columns)))
+
+    def concat(self, output: str, *columns: str, separator: str = "") -> Any:
+        """Adds a column with the strings of several, one behind the other; null where one of them is null."""
+        return self.add(Concat(output, each("concat", columns), separator))
+
+
+class _TextStep(Step):
+    """A step that changes strings so that what was known of them holds no longer."""
+
+    def _texts(self, schema: Schema, names: Any, nullable: bool = False) -> Schema:
+        found = schema.require(self.label, names, *_TEXT)
+        return schema.replaced({f.name: kinds.StringField(f.name, nullable=f.nullable or nullable) for f in found})
+
+
+@registered("mapStrings")
+@dataclasses.dataclass(frozen=True)
+class MapStrings(_TextStep):
+    column: str
+    values: tuple[tuple[str, str], ...] = mapping_field()
+    others: str = "keep"
+
+    def schema_after(self, schema: Schema) -> Schema:
+        if not all(isinstance(new, str) for _, new in self.values):
+            raise TypeError(f"Invalid values in {self.label}. Received: {dict(self.values)!r}. Expected: strings.")
+        return self._texts(schema, [self.column], self.others == "null")
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        source = reference(self.column)
+        mapped = F.try_element_at(F.create_map(*[F.lit(part) for pair in self.values for part in pair]), source)
+        return {self.column: mapped if self.others == "null" else F.coalesce(mapped, source)}
+
+
+@registered("replaceStrings")
+@dataclasses.dataclass(frozen=True)
+class ReplaceStrings(_TextStep):
+    column: str
+    patterns: tuple[tuple[str, str], ...] = mapping_field()
+
+    def schema_after(self, schema: Schema) -> Schema:
+        for pattern, replacement in self.patterns:
+            checked_pattern(self.label, pattern)
+            if not isinstance(replacement, str):
+                raise TypeError(f"Invalid replacement in {self.label}. Received: {replacement!r}. Expected: a string.")
+        return self._texts(schema, [self.column])
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        value = reference(self.column)
+        for pattern, replacement in self.patterns:
+            value = F.regexp_replace(value, F.lit(pattern), F.lit(replacement))
+        return {self.column: value}
+
+
+@registered("appendString")
+@dataclasses.dataclass(frozen=True)
+class AppendString(_TextStep):
+    column: str
+    suffix: str
+
+    def schema_after(self, schema: Schema) -> Schema:
+        if not isinstance(self.suffix, str):
+            raise TypeError(f"Invalid suffix in {self.label}. Received: {self.suffix!r}. Expected: a string.")
+        return self._texts(schema, [self.column])
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        return {self.column: F.concat(reference(self.column), F.lit(self.suffix))}
+
+
+_CASES: dict[str, Callable[[Column], Column]] = {"upper": F.upper, "lower": F.lower, "title": F.initcap}
+
+
+@registered("changeCase")
+@dataclasses.dataclass(frozen=True)
+class ChangeCase(_TextStep):
+    columns: tuple[str, ...]
+    case: str
+
+    def schema_after(self, schema: Schema) -> Schema:
+        return self._texts(schema, self.columns)
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        change = _CASES[self.case]
+        return {name: change(reference(name)) for name in self.columns}
+
+
+@registered("trimStrings")
+@dataclasses.dataclass(frozen=True)
+class TrimStrings(_TextStep):
+    columns: tuple[str, ...]
+
+    def schema_after(self, schema: Schema) -> Schema:
+        return self._texts(schema, self.columns)
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        return {name: F.regexp_replace(reference(name), r"\A\s+|\s+\z", "") for name in self.columns}
+
+
+@registered("concat")
+@dataclasses.dataclass(frozen=True)
+class Concat(Step):
+    output: str
+    columns: tuple[str, ...]
+    separator: str = ""
+
+    def schema_after(self, schema: Schema) -> Schema:
+        found = schema.require(self.label, self.columns, *_TEXT)
+        schema.require_new(self.label, [self.output])
+        return schema.replaced({self.output: kinds.StringField(self.output, nullable=any(f.nullable for f in found))})
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        parts: list[Column] = []
+        for name in self.columns:
+            parts += [F.lit(self.separator), reference(name)]
+        return {self.output: F.concat(*parts[1:])}

@@ -1,0 +1,328 @@
+"""Times: parsed, moved, taken apart. Every step reads the calendar in the time zone of the column, never the
+session's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from spark_keras.columns import reference
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.fields import Field, checked_zone
+from spark_keras.preparation.registry import registered
+from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.step import Step, by_rule, choose, mapping_field, pairs
+
+_MICROSECONDS = {
+    "milliseconds": 1_000,
+    "seconds": 1_000_000,
+    "minutes": 60_000_000,
+    "hours": 3_600_000_000,
+    "days": 86_400_000_000,
+}
+# Units of the calendar: a day can have 23 or 25 hours.
+_CALENDAR = {"days": ("DAY", 1), "weeks": ("DAY", 7), "months": ("MONTH", 1), "years": ("YEAR", 1)}
+
+
+class TimeSteps:
+    """Methods of a transform process; each returns a new process. A null stays null."""
+
+    def add(self, step: Step) -> Any:
+        raise NotImplementedError
+
+    def parseTime(self, column: str, *formats: str, zone: str = "UTC", invalid: str = "error") -> Any:
+        """Reads a string column as points in time.
+
+        Args:
+            formats: patterns of Spark such as "yyyy-MM-dd HH:mm:ss.SSS"; the first one that fits a value is taken.
+            zone: the time zone of the strings, unless the pattern itself has one (V, z, O, X, x or Z), and of the
+                column's calendar afterwards. Of a local time that occurs twice the earlier is meant; one that the
+                clock skips is moved by the skipped time.
+            invalid: what happens to a string that no pattern fits: "error" (default), or "null";
+                `TransformProcess.problems` counts them and gives examples.
+        """
+        checked_zone("step parseTime", zone)
+        for pattern in formats:
+            _check_time_pattern(pattern)
+        if not formats:
+            raise ValueError(
+                'No format in step parseTime. Received: (). Expected: a pattern such as "yyyy-MM-dd HH:mm".'
+            )
+        choose("parseTime", "rule `invalid`", invalid, ("error", "null"))
+        return self.add(ParseTime(column, tuple(formats), zone, invalid))
+
+    def epochToTime(self, column: str, unit: str = "seconds", zone: str = "UTC") -> Any:
+        """Reads whole numbers as times since 1970-01-01 00:00 UTC, in "seconds" (default) or "milliseconds"."""
+        checked_zone("step epochToTime", zone)
+        return self.add(EpochToTime(column, choose("epochToTime", "unit", unit, ("seconds", "milliseconds")), zone))
+
+    def inZone(self, column: str, zone: str) -> Any:
+        """Reads the calendar of a time column in another time zone from here on; the points in time stay the same."""
+        return self.add(InZone(column, checked_zone("step inZone", zone)))
+
+    def addTime(self, column: str, amount: int, unit: str) -> Any:
+        """Moves times by a whole number of units, forwards or backwards.
+
+        Args:
+            unit: "milliseconds", "seconds", "minutes" and "hours" are lengths of time; "days", "weeks", "months" and
+                "years" are those of the calendar in the column's time zone, at the same time of day.
+        """
+        if not isinstance(amount, int) or isinstance(amount, bool):
+            raise TypeError(f"Invalid amount in step addTime. Received: {amount!r}. Expected: a whole number.")
+        units = [*(unit for unit in _MICROSECONDS if unit not in _CALENDAR), *_CALENDAR]
+        return self.add(AddTime(column, amount, choose("addTime", "unit", unit, units)))
+
+    def timeDifference(self, output: str, end: str, start: str, unit: str = "seconds") -> Any:
+        """Adds a column with end − start as a double, in "milliseconds", "seconds" (default), "minutes", "hours" or
+        "days" (of 24 hours)."""
+        return self.add(TimeDifference(output, end, start, choose("timeDifference", "unit", unit, _MICROSECONDS)))
+
+    def deriveTime(self, column: str, parts: Mapping[str, str]) -> Any:
+        """Adds columns with parts of a time or date, right behind it: `deriveTime("time", {"hour of day": "hour"})`.
+
+        Args:
+            parts: the new columns and their part: "year", "quarter", "month", "week" (ISO), "day", "dayOfYear",
+                "dayOfWeek" (Monday is 1), "hour", "minute", "second", "millisecond" and "secondOfDay" as integers,
+                "date" as a date, "epochSeconds" and "epochMilliseconds" (rounded down) as longs.
+        """
+        given = pairs("deriveTime", parts, '{"new column": "part"}')
+        for _, part in given:
+            choose("deriveTime", "part", part, PARTS)
+        return self.add(DeriveTime(column, given))
+
+
+# --- times as Spark expressions that do not depend on the session ----------------------------------------------------
+
+
+def microseconds(field: Field, value: Column | None = None) -> Column:
+    """Microseconds since 1970-01-01 00:00 UTC of a field's column, or of another value of its kind.
+
+    A time without zone, or a date, is taken to be in UTC.
+    """
+    value = reference(field.name) if value is None else value
+    if isinstance(field, kinds.DateField):
+        return F.unix_date(value).cast("bigint") * F.lit(86_400_000_000)
+    if field.zone is None:
+        # A cast between the two kinds of timestamps would go through the session's time zone; this text has its own.
+        value = F.concat(value.cast("string"), F.lit(" UTC")).cast("timestamp")
+    return F.unix_micros(value)
+
+
+def wall_clock(field: Field) -> Column:
+    """What the clock and the calendar show in the column's time zone, as TIMESTAMP_NTZ."""
+    value = reference(field.name)
+    if isinstance(field, kinds.DateField):
+        return value.cast("timestamp_ntz")
+    if field.zone is None:
+        return value
+    seconds = (F.unix_micros(value).cast("decimal(24,6)") / F.lit(1_000_000)).cast("decimal(18,6)")
+    none = F.lit(0)
+    utc = F.lit("1970-01-01 00:00:00").cast("timestamp_ntz") + F.make_dt_interval(none, none, none, seconds)
+    return utc if field.zone == "UTC" else F.convert_timezone(F.lit("UTC"), F.lit(field.zone), utc)
+
+
+def _point_in_time(wall: Column, zone: str) -> Column:
+    return F.concat(wall.cast("string"), F.lit(f" {zone}")).cast("timestamp")
+
+
+def _check_time_pattern(pattern: Any) -> None:
+    received = f"Invalid pattern in step parseTime. Received: {pattern!r}"
+    if not isinstance(pattern, str) or not pattern.strip():
+        raise ValueError(f'{received}. Expected: a pattern such as "yyyy-MM-dd HH:mm:ss".')
+    if pattern.count("'") % 2:
+        raise ValueError(f"{received}, with a quote that does not end. Expected: literal text between two quotes '.")
+    letters = re.sub(r"'[^']*'", "", pattern)
+    unknown = sorted(set(re.findall("[A-Za-z]", letters)) - set("GyDMLdQqEFahKkHmsSVzOXxZ"))
+    if unknown:
+        raise ValueError(
+            f"{received}, with the letters {unknown}. Expected: letters of Spark's datetime patterns, such as yyyy "
+            "MM dd HH mm ss SSS; literal text between quotes '."
+        )
+    if letters.count("[") != letters.count("]"):
+        raise ValueError(f"{received}, with a bracket that does not end. Expected: optional parts between [ and ].")
+
+
+def _has_zone(pattern: str) -> bool:
+    return re.search("[VzOXxZ]", re.sub(r"'[^']*'", "", pattern)) is not None
+
+
+# --- steps -----------------------------------------------------------------------------------------------------------
+
+
+@registered("parseTime")
+@dataclasses.dataclass(frozen=True)
+class ParseTime(Step):
+    column: str
+    formats: tuple[str, ...]
+    zone: str = "UTC"
+    invalid: str = "error"
+
+    def schema_after(self, schema: Schema) -> Schema:
+        (field,) = schema.require(self.label, [self.column], kinds.StringField)
+        nullable = field.nullable or self.invalid == "null"
+        return schema.replaced({self.column: kinds.TimeField(self.column, self.zone, nullable=nullable)})
+
+    def _parsed(self) -> Column:
+        value = reference(self.column)
+        tries = []
+        for pattern in self.formats:
+            if _has_zone(pattern):
+                tries.append(F.try_to_timestamp(value, F.lit(pattern)))
+            else:
+                # With the zone in the text, Spark does not ask for the session's.
+                text = F.concat(value, F.lit(f" {self.zone}"))
+                tries.append(F.try_to_timestamp(text, F.lit(f"{pattern} {_zone_letters(self.zone)}")))
+        return F.coalesce(*tries)
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        expected = f"a time as {' or '.join(self.formats)}"
+        value = reference(self.column)
+        return {self.column: by_rule(self.invalid, self.label, self.column, value, self._parsed(), expected)}
+
+    def unusable(self, schema: Schema) -> dict[str, Column]:
+        return {self.column: reference(self.column).isNotNull() & self._parsed().isNull()}
+
+
+def _zone_letters(zone: str) -> str:
+    return "xxx" if zone[0] in "+-" else "VV"
+
+
+@registered("epochToTime")
+@dataclasses.dataclass(frozen=True)
+class EpochToTime(Step):
+    column: str
+    unit: str = "seconds"
+    zone: str = "UTC"
+
+    def schema_after(self, schema: Schema) -> Schema:
+        types = (kinds.IntegerField, kinds.LongField)
+        (field,) = schema.require(self.label, [self.column], *types, expected="integer or long")
+        return schema.replaced({self.column: kinds.TimeField(self.column, self.zone, nullable=field.nullable)})
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        make = F.timestamp_seconds if self.unit == "seconds" else F.timestamp_millis
+        return {self.column: make(reference(self.column))}
+
+
+@registered("inZone")
+@dataclasses.dataclass(frozen=True)
+class InZone(Step):
+    column: str
+    zone: str
+
+    def schema_after(self, schema: Schema) -> Schema:
+        (field,) = schema.require(self.label, [self.column], kinds.TimeField)
+        if field.zone is None:
+            raise ValueError(
+                f"Column {self.column!r} does not fit {self.label}. Received: {field.description}. "
+                "Expected: a point in time."
+            )
+        return schema.replaced({self.column: dataclasses.replace(field, zone=self.zone)})
+
+
+@registered("addTime")
+@dataclasses.dataclass(frozen=True)
+class AddTime(Step):
+    column: str
+    amount: int
+    unit: str
+
+    def schema_after(self, schema: Schema) -> Schema:
+        schema.require(self.label, [self.column], kinds.TimeField)
+        return schema
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        field = schema[self.column]
+        if self.unit in _CALENDAR:
+            unit, times = _CALENDAR[self.unit]
+            moved = wall_clock(field) + F.expr(f"INTERVAL '{self.amount * times}' {unit}")
+            return {self.column: moved if field.zone is None else _point_in_time(moved, field.zone)}
+        if field.zone is None:
+            seconds = self.amount * _MICROSECONDS[self.unit] / 1_000_000
+            return {self.column: reference(self.column) + F.expr(f"INTERVAL '{seconds:.3f}' SECOND")}
+        return {self.column: F.timestamp_micros(microseconds(field) + F.lit(self.amount * _MICROSECONDS[self.unit]))}
+
+
+@registered("timeDifference")
+@dataclasses.dataclass(frozen=True)
+class TimeDifference(Step):
+    output: str
+    end: str
+    start: str
+    unit: str = "seconds"
+
+    def schema_after(self, schema: Schema) -> Schema:
+        end, start = schema.require(self.label, [self.end, self.start], kinds.TimeField, kinds.DateField)
+        schema.require_new(self.label, [self.output])
+        if type(end) is not type(start) or (getattr(end, "zone", "") is None) != (getattr(start, "zone", "") is None):
+            raise ValueError(
+                f"Columns of {self.label} do not fit each other. Received: {end} and {start}. "
+                "Expected: two points in time, two times without zone, or two dates."
+            )
+        return schema.replaced({self.output: kinds.DoubleField(self.output, nullable=end.nullable or start.nullable)})
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        difference = microseconds(schema[self.end]) - microseconds(schema[self.start])
+        return {self.output: difference / F.lit(float(_MICROSECONDS[self.unit]))}
+
+
+def _integer(low: int | None, high: int | None, part: Callable[[Column], Column]) -> Any:
+    return lambda name: kinds.IntegerField(name, minimum=low, maximum=high), lambda field: part(wall_clock(field))
+
+
+def _second_of_day(wall: Column) -> Column:
+    return F.hour(wall) * 3600 + F.minute(wall) * 60 + F.second(wall)
+
+
+# Part: (the column that comes out, its value). Those of the clock do not exist in a date.
+_CLOCK: dict[str, Any] = {
+    "hour": _integer(0, 23, F.hour),
+    "minute": _integer(0, 59, F.minute),
+    "second": _integer(0, 59, F.second),
+    "millisecond": (
+        lambda name: kinds.IntegerField(name, minimum=0, maximum=999),
+        lambda field: F.floor(F.pmod(microseconds(field), F.lit(1_000_000)) / 1000),
+    ),
+    "secondOfDay": _integer(0, 86_399, _second_of_day),
+}
+PARTS: dict[str, Any] = {
+    "year": _integer(None, None, F.year),
+    "quarter": _integer(1, 4, F.quarter),
+    "month": _integer(1, 12, F.month),
+    "week": _integer(1, 53, F.weekofyear),
+    "day": _integer(1, 31, F.dayofmonth),
+    "dayOfYear": _integer(1, 366, F.dayofyear),
+    "dayOfWeek": _integer(1, 7, lambda wall: F.weekday(wall) + 1),
+    "date": (kinds.DateField, lambda field: wall_clock(field).cast("date")),
+    "epochSeconds": (kinds.LongField, lambda field: F.floor(microseconds(field) / 1_000_000)),
+    "epochMilliseconds": (kinds.LongField, lambda field: F.floor(microseconds(field) / 1_000)),
+    **_CLOCK,
+}
+
+
+@registered("deriveTime")
+@dataclasses.dataclass(frozen=True)
+class DeriveTime(Step):
+    column: str
+    parts: tuple[tuple[str, str], ...] = mapping_field()
+
+    def schema_after(self, schema: Schema) -> Schema:
+        (field,) = schema.require(self.label, [self.column], kinds.TimeField, kinds.DateField)
+        schema.require_new(self.label, [name for name, _ in self.parts])
+        of_clock = [part for _, part in self.parts if part in _CLOCK]
+        if isinstance(field, kinds.DateField) and of_clock:
+            raise ValueError(
+                f"Column {self.column!r} does not fit {self.label}. Received: {field.description}, of which "
+                f"{of_clock} are wanted. Expected: a time."
+            )
+        made = [dataclasses.replace(PARTS[part][0](name), nullable=field.nullable) for name, part in self.parts]
+        return schema.inserted(self.column, made)
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        return {name: PARTS[part][1](schema[self.column]) for name, part in self.parts}

@@ -1,0 +1,179 @@
+"""The HTML pages, in a real browser: charts are drawn, nothing is loaded, no script fails, any width can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import LOCAL, session_for
+
+from spark_keras import DataFrameAnalyzer
+from spark_keras.pages import charts
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+]
+
+# Runs in the page, after its own script, and tells what it saw. A browser window is never narrower than
+# 500 pixels, so widths are those of a frame.
+PROBE = """
+<script>
+const seen = {errors: [], blocked: []};
+addEventListener("error", (event) => seen.errors.push(String(event.message)));
+addEventListener("securitypolicyviolation", (event) => seen.blocked.push(event.blockedURI));
+addEventListener("load", () => {
+  const rows = () => [...document.querySelectorAll("table.cards tbody tr")];
+  const shown = () => rows().filter((row) => row.offsetParent !== null || row.getClientRects().length)
+    .map((row) => row.querySelector(".name").textContent);
+  seen.charts = [...document.querySelectorAll("svg.chart")].map((svg) => ({
+    label: svg.getAttribute("aria-label"), width: svg.getBoundingClientRect().width,
+    bars: [...svg.querySelectorAll("rect")].map((bar) => bar.getBoundingClientRect().height)}));
+  seen.width = innerWidth;
+  seen.overflow = document.documentElement.scrollWidth - innerWidth;
+  seen.smallest = Math.min(...[...document.querySelectorAll("td, dd, p")].filter((part) => part.getClientRects().length)
+    .map((part) => parseFloat(getComputedStyle(part).fontSize)));
+  seen.all = shown();
+  const sorted = (label) => {
+    [...document.querySelectorAll("th button")].find((button) => button.textContent === label).click();
+    return shown();
+  };
+  seen.byMean = sorted("mean");
+  seen.byMeanDown = sorted("mean");
+  seen.byName = sorted("Column");
+  const input = document.getElementById("search");
+  input.value = "virginica"; input.dispatchEvent(new Event("input"));
+  seen.found = shown();
+  input.value = "sepal double"; input.dispatchEvent(new Event("input"));
+  seen.foundTwo = shown();
+  seen.resources = performance.getEntriesByType("resource").map((entry) => entry.name);
+  parent.postMessage(JSON.stringify(seen), "*");
+});
+</script>
+"""
+
+FRAME = """<!DOCTYPE html>
+<img src="http://127.0.0.1:9/control.png">
+<iframe src="page.html" style="width:{width}px;height:900px;border:0"></iframe>
+<pre></pre>
+<script>addEventListener("message", (event) => document.querySelector("pre").textContent = event.data);</script>"""
+
+
+def browser() -> str:
+    names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]
+    found = [path for path in map(shutil.which, filter(None, names)) if path]
+    assert found, "no Chromium or Chrome; scripts/test installs one, or set CHROMIUM to where it is"
+    return found[0]
+
+
+def run_browser(folder, *arguments):
+    return subprocess.run(
+        [browser(), *FLAGS, f"--user-data-dir={folder / 'profile'}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+
+
+def requested_by_pages(log):
+    """URLs that pages asked for; the browser has requests of its own, which have no initiator."""
+    events = json.loads(log.read_text(encoding="utf-8"))["events"]
+    parameters = [event.get("params", {}) for event in events]
+    urls = {each["url"] for each in parameters if "url" in each and "://" in str(each.get("initiator"))}
+    return {url for url in urls if not url.startswith("file:")}
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    from sklearn.datasets import load_iris
+
+    bunch = load_iris(as_frame=True)
+    table = bunch.data.set_axis(["sepal length", "sepal width", "petal length", "petal width"], axis="columns")
+    table["species"] = bunch.target_names[bunch.target].astype(object)
+    table["day"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(150), unit="D")
+    table.loc[:9, "sepal width"] = None
+    df = session_for(LOCAL).createDataFrame(table).coalesce(1)
+    return DataFrameAnalyzer(correlationCols=["sepal length", "petal length"]).fit(df)
+
+
+@pytest.fixture(scope="module")
+def page(analysis):
+    return analysis.toHTML(title="Iris <i>& more")
+
+
+@pytest.mark.parametrize("width", [360, 1280], ids=["phone", "desktop"])
+def test_page_in_a_browser(page, tmp_path, width):
+    (tmp_path / "page.html").write_text(page.replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    (tmp_path / "frame.html").write_text(FRAME.format(width=width), encoding="utf-8")
+    done = run_browser(
+        tmp_path,
+        "--window-size=1400,1000",
+        "--allow-file-access-from-files",
+        "--virtual-time-budget=5000",
+        f"--log-net-log={tmp_path / 'net.json'}",
+        "--dump-dom",
+        (tmp_path / "frame.html").as_uri(),
+    )
+    text = re.search(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL)[1]
+    seen = json.loads(text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    assert seen["errors"] == [] and seen["blocked"] == [] and seen["resources"] == []
+    # The image shows that a request would have been seen.
+    assert requested_by_pages(tmp_path / "net.json") == {"http://127.0.0.1:9/control.png"}
+
+    assert len(seen["charts"]) == 6
+    for chart in seen["charts"]:
+        assert chart["width"] > 100 and max(chart["bars"]) > 10, chart
+    assert sorted(len(chart["bars"]) for chart in seen["charts"]) == [3, 10, 10, 10, 10, 10]
+
+    assert seen["width"] == width
+    assert seen["overflow"] <= 0, "the page is wider than the screen"
+    assert seen["smallest"] >= 11
+
+    numeric = ["petal width", "sepal width", "petal length", "sepal length"]
+    # The mean of the lengths of the species' names is 8.3; a time sorts as text, behind the numbers.
+    assert seen["byMean"] == [*numeric, "species", "day"]
+    assert seen["byMeanDown"] == seen["byMean"][::-1]
+    assert seen["byName"] == sorted(seen["all"])
+    assert seen["found"] == ["species"]
+    assert sorted(seen["foundTwo"]) == ["sepal length", "sepal width"]
+
+
+def test_page_loads_nothing_and_escapes_what_it_shows(page):
+    assert not re.search(r"(?:src|href|url)\s*[=(]\s*[\"']?(?:https?:)?//", page)
+    assert "default-src 'none'" in page
+    assert "<i>" not in page and "Iris &lt;i&gt;&amp; more" in page
+
+
+def test_page_is_written_where_it_is_asked_for(analysis, tmp_path):
+    text = analysis.toHTML(str(tmp_path / "iris.html"))
+    assert (tmp_path / "iris.html").read_text(encoding="utf-8") == text
+
+
+def test_bars_are_as_tall_as_their_counts():
+    svg = str(charts.histogram([1, 4, 0], ["a", "b", "<c>"], "x & y", width=30, height=40))
+    assert [float(height) for height in re.findall(r'height="([\d.]+)">', svg)] == [10, 40, 0]
+    assert "&lt;c&gt;: 0" in svg and 'aria-label="x &amp; y"' in svg
+    lying = str(charts.bars([("many", 8), ("few", 2)], "title", width=100))
+    assert [float(width) for width in re.findall(r'<rect[^>]*width="([\d.]+)"', lying)] == [100, 25]
+
+
+@pytest.mark.parametrize(
+    "value, shown",
+    [(None, "–"), (1234567, "1,234,567"), (3.0, "3"), (0.1 + 0.2, "0.3"), (1.5e-7, "1.50000e-07"), (float("nan"), "–")],
+)
+def test_numbers_are_short(value, shown):
+    assert charts.number(value) == shown

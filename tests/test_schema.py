@@ -1,0 +1,190 @@
+"""Schemas and data quality: what columns can be, in every form; valid, invalid and missing values counted."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from pyspark.ml.linalg import VectorUDT
+from pyspark.sql import types as T
+
+from spark_keras.preparation import DataQuality, Schema
+
+EVERYTHING = (
+    Schema()
+    .string("name", minLength=1, maxLength=3, pattern="[a-z]+")
+    .integer("small", minimum=0, maximum=9)
+    .long("large", minimum=-1)
+    .float("single", maximum=1.5)
+    .double("measure", minimum=0, maximum=10, allowNaN=True)
+    .double("open", allowInfinite=True, nullable=False)
+    .boolean("flag")
+    .categorical("country", ["USA", "CAN"])
+    .time("at", zone="America/New_York")
+    .time("wall", zone=None)
+    .date("day")
+    .binary("bytes", maxLength=2)
+    .array("point", shape=(2,))
+    .array("words", element="string", shape=(None, 2))
+)
+
+
+def test_every_kind_of_column_survives_json_and_spark_types():
+    assert Schema.fromJSON(EVERYTHING.toJSON()) == EVERYTHING
+    assert Schema.of(EVERYTHING.toStructType()) == EVERYTHING
+    assert hash(EVERYTHING) == hash(Schema.fromJSON(EVERYTHING.toJSON()))
+
+
+def test_metadata_of_a_column_that_was_cast_are_not_believed():
+    structure = Schema().integer("x", maximum=3).toStructType()
+    cast = T.StructType([T.StructField("x", T.StringType(), True, structure["x"].metadata)])
+    assert Schema.of(cast) == Schema().string("x")
+
+
+def test_ddl_has_the_types_and_spark_reads_it(spark):
+    ddl = EVERYTHING.toDDL()
+    assert "`open` double NOT NULL" in ddl and "`words` array<array<string>>" in ddl
+    back = Schema.fromDDL(ddl, zone="America/New_York")
+    assert back.names == EVERYTHING.names
+    assert [field.sparkType for field in back] == [field.sparkType for field in EVERYTHING]
+    assert back["open"].nullable is False
+    assert Schema.fromDDL("`a.b` int") == Schema().integer("a.b")
+
+
+def test_any_spark_type_has_a_place_in_a_schema():
+    structure = T.StructType(
+        [
+            T.StructField("vector", VectorUDT()),
+            T.StructField("money", T.DecimalType(10, 2)),
+            T.StructField("pair", T.StructType([T.StructField("x", T.LongType())])),
+            T.StructField("tiny", T.ByteType()),
+        ]
+    )
+    schema = Schema.of(structure)
+    assert [field.kind for field in schema] == ["other", "other", "other", "integer"]
+    assert Schema.fromJSON(schema.toJSON()) == schema
+    assert schema["vector"].sparkType == VectorUDT()
+
+
+def test_print_shows_every_column_and_what_is_valid():
+    assert repr(EVERYTHING).splitlines() == [
+        "Schema of 14 columns",
+        "  name     string length 1…3 /[a-z]+/",
+        "  small    integer 0…9",
+        "  large    long ≥ -1",
+        "  single   float ≤ 1.5",
+        "  measure  double 0…10 or NaN",
+        "  open     double or infinity not null",
+        "  flag     boolean",
+        "  country  categorical {USA, CAN}",
+        "  at       time America/New_York",
+        "  wall     time without zone",
+        "  day      date",
+        "  bytes    binary length ≤ 2",
+        "  point    array of double (2)",
+        "  words    array of string (?, 2)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Schema().string("x", pattern="[a-"), "Invalid pattern in column 'x'. Received: '\\[a-'"),
+        (lambda: Schema().integer("x", minimum=3, maximum=1), "Received: minimum=3, maximum=1. Expected: minimum ≤"),
+        (lambda: Schema().categorical("x", ["a", "a"]), "Received: \\['a', 'a'\\]. Expected: a list of strings"),
+        (lambda: Schema().time("x", zone="Mars/Base"), "Unknown time zone in column 'x'. Received: 'Mars/Base'"),
+        (lambda: Schema().string("x").long("x"), "Columns occur twice in a schema. Received: \\['x'\\]"),
+        (lambda: Schema().array("x", element="void"), "Received: element='void'"),
+        (lambda: Schema().array("x", shape=()), "Expected: an element among"),
+        (lambda: Schema.fromJSON("[]"), "No schema in the JSON"),
+        (lambda: Schema.fromJSON('{"is": "strnig"}'), "Unknown part in the JSON. Received: 'strnig'"),
+        (lambda: Schema.fromJSON('{"is": "string", "nome": 1}'), "Wrong part 'string' in the JSON"),
+    ],
+)
+def test_impossible_columns_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_java_has_patterns_that_python_has_not():
+    assert Schema().string("x", pattern=r"\p{Lu}\p{L}*")["x"].pattern == r"\p{Lu}\p{L}*"
+
+
+def test_unknown_column_names_a_similar_one():
+    with pytest.raises(KeyError, match="Did you mean 'country'"):
+        EVERYTHING["contry"]
+
+
+def test_categories_come_from_data(spark):
+    df = spark.createDataFrame([("b", 1), (None, 2), ("a", 3), ("b", 4)], "kind string, n long")
+    assert Schema.of(df, categorical=["kind"]) == Schema().categorical("kind", ["a", "b"]).long("n")
+
+
+def test_narrow_numbers_are_widened_and_all_disagreements_are_named(spark):
+    df = spark.createDataFrame([(1, 2, 0.5)], "a short, b int, c float")
+    schema = Schema().double("c").integer("a").long("b")
+    conformed = schema.conform(df)
+    assert conformed.schema.simpleString() == "struct<c:double,a:int,b:bigint>"
+    assert conformed.first() == (0.5, 1, 2)
+    with pytest.raises(ValueError) as error:
+        Schema().integer("b").integer("c").string("d").conform(df)
+    for part in ("no column 'd' (string)", "column 'c' is float, not int", "column 'a' (smallint) is not in it"):
+        assert part in str(error.value)
+
+
+ROWS = [
+    # name, small, measure, country, point, text
+    ("ab", 3, 1.0, "USA", [1.0, 2.0], "1.5"),
+    ("ABC", 9, math.nan, "CAN", [1.0, math.nan], "NaN"),
+    ("abcd", 10, 10.0, "MX", [1.0], "ten"),
+    ("", -1, math.inf, None, None, None),
+    (None, None, None, "USA", [0.0, None], "-2"),
+    ("a\n", 0, -0.0, "usa", [0.0, 0.0], "99"),
+]
+EXPECTED = {
+    # valid, invalid, missing, examples
+    "name": (1, 4, 1, ("", "ABC", "a\n", "abcd")),
+    "small": (3, 2, 1, ("-1", "10")),
+    "measure": (4, 1, 1, ("Infinity",)),
+    "country": (3, 2, 1, ("MX", "usa")),
+    "point": (2, 3, 1, ("[0.0, NULL]", "[1.0, NaN]", "[1.0]")),
+    "text": (1, 4, 1, ("-2", "99", "NaN", "ten")),
+}
+
+
+@pytest.mark.compat
+def test_quality_counts_valid_invalid_and_missing_values(spark):
+    df = spark.createDataFrame(
+        ROWS, "name string, small int, measure double, country string, point array<double>, text string"
+    )
+    schema = Schema(EVERYTHING[name] for name in ("name", "small", "measure", "country", "point"))
+    schema = schema.double("text", minimum=0, maximum=10)
+    quality = DataQuality.of(df.repartition(9), schema)
+    found = {
+        c.name: (c.valid, c.invalid, c.missing, tuple(e.replace("null", "NULL") for e in c.examples))
+        for c in quality.columns
+    }
+    assert found == EXPECTED
+    assert not quality.ok
+    table = quality.toPandas().set_index("name")
+    assert np.array_equal(table[["valid", "invalid", "missing"]].sum(axis=1), [6] * 6)
+    assert json.loads(quality.toJSON())[1]["examples"] == ["-1", "10"]
+    assert "country  categorical {USA, CAN}" in repr(quality)
+
+
+def test_missing_values_are_fine_only_where_a_column_may_lack_them(spark):
+    df = spark.createDataFrame([(None,), (1.0,)], "x double")
+    assert DataQuality.of(df, Schema().double("x")).ok
+    assert not DataQuality.of(df, Schema().double("x", nullable=False)).ok
+    empty = DataQuality.of(df.where("x > 9"), Schema().double("x", nullable=False))
+    assert empty.ok and empty["x"].valid == 0
+
+
+def test_quality_of_other_columns_is_refused(spark):
+    df = spark.createDataFrame([(True,)], "x boolean")
+    with pytest.raises(
+        ValueError, match="column 'x' is boolean, not int; no column 'y'|no column 'y'.*column 'x' is boolean"
+    ):
+        DataQuality.of(df, Schema().integer("x").long("y"))
