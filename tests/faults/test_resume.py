@@ -106,7 +106,12 @@ def files(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "optimizer_state, build", [("average", model), ("local", with_fixed_rate), ("reset", with_fixed_rate)]
+    "optimizer_state, build",
+    [
+        ("average", model),
+        pytest.param("local", with_fixed_rate, marks=pytest.mark.slow),
+        pytest.param("reset", with_fixed_rate, marks=pytest.mark.slow),
+    ],
 )
 def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer_state, build):
     workers = InProcess(build())
