@@ -24,7 +24,8 @@ class Log(logging.Handler):
         super().__init__(logging.INFO)
         self.workers: dict[int, int] = {}
         logger = logging.getLogger("spark_keras")
-        logger.addHandler(self)
+        # One of them at a time: it would be there for the rest of the process.
+        logger.handlers = [each for each in logger.handlers if not isinstance(each, Log)] + [self]
         logger.setLevel(logging.INFO)
 
     def emit(self, record: logging.LogRecord) -> None:
