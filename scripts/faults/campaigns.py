@@ -58,7 +58,8 @@ def soak(spark: Any, seconds: float, every: float, seed: int = 2) -> Iterator[Fi
     began, count, same, killed = time.monotonic(), 0, 0, 0
     recoveries: list[float] = []
     while time.monotonic() - began < seconds:
-        with Killer(log, draw, 10**6, every, executor_share=0.2 if executors() else 0.0) as killer:
+        share = 0.2 if executors() else 0.0
+        with Killer(log, draw, 10**6, every, executor_share=share, until=began + seconds) as killer:
             fitted = fits.estimator(callbacks=[killer], epochs=30, maxFailures=1000).fit(rows)
         killed += len(killer.done)
         recoveries += killer.recoveries()
