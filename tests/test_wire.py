@@ -115,6 +115,24 @@ def test_the_folder_of_a_driver_that_was_killed_is_removed_and_no_other():
     living.close()
 
 
+def test_a_connection_that_is_dropped_with_a_message_unread_disturbs_nobody():
+    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    dropped, there = wire.connect(server.endpoint, 0), wire.connect(server.endpoint, 0)
+    dropped.send({"type": "join", "name": "dropped"})
+    peer, _, _ = received(server)
+    there.send({"type": "join", "name": "there"})
+    assert received(server)[1]["name"] == "there"
+    for line in (dropped, there):
+        line.send({"type": "progress"})
+    assert server.wait(1000)
+    server.drop(peer)
+    assert received(server)[1]["type"] == "progress"
+    assert not server.wait(100)
+    dropped.close()
+    there.close()
+    server.close()
+
+
 def test_a_worker_that_has_gone_disturbs_nobody():
     server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     gone, there = wire.connect(server.endpoint, 0), wire.connect(server.endpoint, 0)

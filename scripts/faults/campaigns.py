@@ -6,7 +6,6 @@ import gc
 import json
 import os
 import random
-import re
 import signal
 import statistics
 import subprocess
@@ -59,7 +58,8 @@ def soak(spark: Any, seconds: float, every: float, seed: int = 2) -> Iterator[Fi
     began, count, same, killed = time.monotonic(), 0, 0, 0
     recoveries: list[float] = []
     while time.monotonic() - began < seconds:
-        with Killer(log, draw, 10**6, every, executor_share=0.2 if executors() else 0.0) as killer:
+        share = 0.2 if executors() else 0.0
+        with Killer(log, draw, 10**6, every, executor_share=share, until=began + seconds) as killer:
             fitted = fits.estimator(callbacks=[killer], epochs=30, maxFailures=1000).fit(rows)
         killed += len(killer.done)
         recoveries += killer.recoveries()
@@ -153,7 +153,7 @@ def _run_driver(
 
 def cancelled(spark: Any, fits_count: int, cancelled_fits: int, seed: int = 4) -> Iterator[Figures]:
     """Fits of which some are interrupted, as by Ctrl-C, at random moments; what the process holds before and after."""
-    draw = random.Random(seed)
+    draw, folders = random.Random(seed), _Folders()
     rows = fits.rows(spark)
     expected = fits.bits(fits.estimator().fit(rows))
     for _ in range(2):
@@ -163,7 +163,7 @@ def cancelled(spark: Any, fits_count: int, cancelled_fits: int, seed: int = 4) -
     started = time.monotonic()
     fits.estimator().fit(rows)
     usual = time.monotonic() - started
-    before = held()
+    before = held(folders)
     same, ends, interrupted = 0, [], 0
     for number in range(fits_count):
         if number in chosen:
@@ -173,7 +173,8 @@ def cancelled(spark: Any, fits_count: int, cancelled_fits: int, seed: int = 4) -
         else:
             same += fits.bits(fits.estimator().fit(rows)) == expected
     time.sleep(3)
-    after = held()
+    after = held(folders)
+    folders.forget()
     yield {
         "master": spark.sparkContext.master,
         "fits": fits_count,
@@ -209,7 +210,7 @@ def _interrupted_fit(rows: Any, seconds: float) -> float | None:
         signal.signal(signal.SIGINT, kept)
 
 
-def held() -> Figures:
+def held(folders: _Folders) -> Figures:
     """What this process and its family hold: threads, descriptors, listening sockets, files, processes, memory."""
     gc.collect()
     own = psutil.Process()
@@ -217,13 +218,25 @@ def held() -> Figures:
         "threads": threading.active_count(),
         "descriptors": own.num_fds(),
         "listening": sum(c.status == psutil.CONN_LISTEN for c in own.net_connections("inet")),
-        "folders": len(_leftovers()),
+        "folders": folders.left(),
         "processes": len(own.children(recursive=True)),
         "megabytes": round(own.memory_info().rss / 2**20),
     }
 
 
-def _leftovers() -> list[str]:
-    mine = re.compile(r"spark_keras_")
-    folders = [path for path in ("/dev/shm", tempfile.gettempdir()) if os.path.isdir(path)]
-    return [name for folder in folders for name in os.listdir(folder) if mine.match(name)]
+class _Folders:
+    """Notes the temporary folders that this process makes, also in the memory that processes share."""
+
+    def __init__(self) -> None:
+        self._make, self._made = tempfile.mkdtemp, []
+        tempfile.mkdtemp = self._noting
+
+    def _noting(self, *arguments: Any, **named: Any) -> str:
+        self._made.append(self._make(*arguments, **named))
+        return self._made[-1]
+
+    def left(self) -> int:
+        return sum(map(os.path.exists, self._made))
+
+    def forget(self) -> None:
+        tempfile.mkdtemp = self._make

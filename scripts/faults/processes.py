@@ -24,7 +24,8 @@ class Log(logging.Handler):
         super().__init__(logging.INFO)
         self.workers: dict[int, int] = {}
         logger = logging.getLogger("spark_keras")
-        logger.addHandler(self)
+        # One of them at a time: it would be there for the rest of the process.
+        logger.handlers = [each for each in logger.handlers if not isinstance(each, Log)] + [self]
         logger.setLevel(logging.INFO)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -55,6 +56,7 @@ class Killer(keras.callbacks.Callback):
         every: seconds between two kills; None: a random time, half of them soon after a random round and the others
             soon after the last kill, while the replacement starts, imports and loads.
         executor_share: of the kills hit an executor, with all that is in it.
+        until: time of `time.monotonic` after which it kills no more.
     """
 
     def __init__(
@@ -65,10 +67,11 @@ class Killer(keras.callbacks.Callback):
         every: float | None = None,
         executor_share: float = 0.0,
         epochs: int = 4,
+        until: float = float("inf"),
     ):
         super().__init__()
         self.log, self.draw, self.kills, self.every = log, draw, kills, every
-        self.executor_share, self.last_epoch = executor_share, epochs - 1
+        self.executor_share, self.last_epoch, self.until = executor_share, epochs - 1, until
         self.done: list[dict[str, Any]] = []
         self.rounds: list[float] = []
         self._over = threading.Event()
@@ -100,6 +103,8 @@ class Killer(keras.callbacks.Callback):
 
     def _kill_all(self) -> None:
         while len(self.done) < self.kills and not self._over.wait(self._pause()):
+            if time.monotonic() > self.until:
+                return
             self._kill()
 
     def _pause(self) -> float:

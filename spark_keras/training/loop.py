@@ -302,7 +302,7 @@ class _Keeper:
 
     def __init__(self, driver: _Driver, checkpoints: Checkpoints | None, callbacks: Sequence[Any]):
         self._driver, self._checkpoints, self._callbacks = driver, checkpoints, callbacks
-        self._begun = callback_state.baseline(callbacks)
+        self._begun = callback_state.baseline(callbacks) if checkpoints is not None else []
 
     def keep(self, position: Position) -> None:
         if self._checkpoints is None or not self._checkpoints.due(position):

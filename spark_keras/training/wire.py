@@ -159,8 +159,7 @@ class Server:
         if source is self._socket:
             peer, *frames = self._socket.recv_multipart(copy=False)
             return self._checked(bytes(peer.buffer), lambda: messages.opened(self._unsealed(frames)))
-        connection = self._connections.get(source)
-        if connection is None:
+        if source == self._listener.fileno():
             accepted = self._listener.accept()[0]
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 accepted.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", MESSAGE_SECONDS, 0))
@@ -168,6 +167,7 @@ class Server:
             self._connections[connection.fileno()] = connection
             self._poller.register(connection.fileno(), zmq.POLLIN)
             return None
+        connection = self._connections[source]
         try:
             return self._checked(connection, lambda: _read(connection))
         except (EOFError, OSError):
@@ -204,8 +204,11 @@ class Server:
         if isinstance(peer, bytes):
             self._received[peer] = None
         elif not peer.closed:
-            self._poller.unregister(peer.fileno())
-            del self._connections[peer.fileno()]
+            descriptor = peer.fileno()
+            self._poller.unregister(descriptor)
+            del self._connections[descriptor]
+            # Its number may soon be another one's.
+            self._ready = [source for source in self._ready if source != descriptor]
             self._received.pop(peer, None)
             peer.close()
 

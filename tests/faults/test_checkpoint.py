@@ -68,7 +68,10 @@ def files(folder):
 
 
 @pytest.mark.parametrize("optimizer_state", ["average", pytest.param("local", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("interval", [1, "0.001s"], ids=["each epoch", "within epochs"])
+@pytest.mark.parametrize(
+    "interval",
+    [pytest.param(1, id="each epoch"), pytest.param("0.001s", id="within epochs", marks=pytest.mark.slow)],
+)
 def test_a_fit_goes_on_to_the_same_bits(rows, tmp_path, interval, optimizer_state):
     expected = estimator(callbacks=[*stateful(), Crash(0)], optimizerState=optimizer_state).fit(rows)
     folder = str(tmp_path / "checkpoints")
@@ -112,6 +115,7 @@ def test_what_is_another_fit_is_refused_and_named(spark, rows, tmp_path):
     assert same(estimator(**settings).fit(rows), fitted)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(rows, tmp_path, caplog):
     folder = tmp_path / "checkpoints"
     settings = {"epochs": 3, "checkpointDir": str(folder)}
