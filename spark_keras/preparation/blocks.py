@@ -449,5 +449,14 @@ def _applied(df: Any, task: BlockTask) -> Any:
     made = []
     for i, output in enumerate(task.outputs):
         value, shape = columns.reference(struct).getField(f"f{i}"), _shape_of(output)
+        if not hasattr(F, "arrow_udf") and output.dtype in ("float32", "float64"):
+            # On their way through pandas NaN became nulls; the function itself gives none.
+            value = F.when(wire[-1], _nan_for_null(value, len(output.shape)))
         made.append(value.alias(output.name, metadata=shape) if shape else value.alias(output.name))
     return applied.select(*map(columns.reference, df.columns), *made)
+
+
+def _nan_for_null(value: Column, depth: int) -> Column:
+    if depth == 0:
+        return F.coalesce(value, F.lit(float("nan")).cast("float"))
+    return F.transform(value, lambda part: _nan_for_null(part, depth - 1))
