@@ -16,7 +16,7 @@ IDS = np.arange(10)
 
 @pytest.fixture(scope="module")
 def frame():
-    """Ten rows in five partitions, of which two are empty: numbers, arrays of one length, of several, vectors, nulls."""
+    """Ten rows in five partitions, of which two are empty: numbers, arrays, vectors, nulls."""
     from conftest import LOCAL, session_for
 
     frame = session_for(LOCAL).range(10).selectExpr(
