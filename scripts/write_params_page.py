@@ -22,6 +22,7 @@ CLASSES = {
     "KerasEstimator": None,
     "KerasClassifier": "KerasEstimator",
     "KerasRegressor": "KerasEstimator",
+    "EarlyStopping": None,
     "KerasTransformer": None,
     "KerasModel": "KerasTransformer",
     "KerasClassificationModel": "KerasModel",

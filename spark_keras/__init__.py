@@ -10,16 +10,24 @@ if TYPE_CHECKING:
     from spark_keras.analysis.drift import DriftError, DriftWarning
     from spark_keras.analysis.model import DataFrameAnalysis
     from spark_keras.analysis.tensor_shapes import TensorAnalysis, TensorAnalyzer, printTensorSchema
+    from spark_keras.early_stopping import EarlyStopping, EarlyStoppingModel, EarlyStoppingResult
     from spark_keras.estimator import KerasClassifier, KerasEstimator, KerasRegressor
+    from spark_keras.evaluation.classification import ClassificationEvaluation
+    from spark_keras.evaluation.regression import RegressionEvaluation
     from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel, KerasTransformer
+    from spark_keras.throughput import WorkerThroughput
     from spark_keras.training.summary import KerasTrainingSummary
-    from spark_keras.training.workers import WorkerError
+    from spark_keras.training.supervision import WorkerError
 
 __all__ = [
+    "ClassificationEvaluation",
     "DataFrameAnalysis",
     "DataFrameAnalyzer",
     "DriftError",
     "DriftWarning",
+    "EarlyStopping",
+    "EarlyStoppingModel",
+    "EarlyStoppingResult",
     "KerasClassificationModel",
     "KerasClassifier",
     "KerasEstimator",
@@ -28,17 +36,23 @@ __all__ = [
     "KerasRegressor",
     "KerasTrainingSummary",
     "KerasTransformer",
+    "RegressionEvaluation",
     "TensorAnalysis",
     "TensorAnalyzer",
     "WorkerError",
+    "WorkerThroughput",
     "printTensorSchema",
 ]
 
 _MODULES = {
+    "ClassificationEvaluation": "spark_keras.evaluation.classification",
     "DataFrameAnalysis": "spark_keras.analysis.model",
     "DataFrameAnalyzer": "spark_keras.analysis.analyzer",
     "DriftError": "spark_keras.analysis.drift",
     "DriftWarning": "spark_keras.analysis.drift",
+    "EarlyStopping": "spark_keras.early_stopping",
+    "EarlyStoppingModel": "spark_keras.early_stopping",
+    "EarlyStoppingResult": "spark_keras.early_stopping",
     "KerasClassificationModel": "spark_keras.model",
     "KerasClassifier": "spark_keras.estimator",
     "KerasEstimator": "spark_keras.estimator",
@@ -47,9 +61,11 @@ _MODULES = {
     "KerasRegressor": "spark_keras.estimator",
     "KerasTrainingSummary": "spark_keras.training.summary",
     "KerasTransformer": "spark_keras.model",
+    "RegressionEvaluation": "spark_keras.evaluation.regression",
     "TensorAnalysis": "spark_keras.analysis.tensor_shapes",
     "TensorAnalyzer": "spark_keras.analysis.tensor_shapes",
-    "WorkerError": "spark_keras.training.workers",
+    "WorkerError": "spark_keras.training.supervision",
+    "WorkerThroughput": "spark_keras.throughput",
     "printTensorSchema": "spark_keras.analysis.tensor_shapes",
 }
 

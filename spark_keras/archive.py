@@ -1,14 +1,17 @@
-"""A Keras model as the bytes of its `.keras` archive: what a Param holds and what is written to disk."""
+"""A Keras model as its `.keras` archive: what a Param holds and what is written to disk."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import random
+import shutil
 import tempfile
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,25 +23,43 @@ import numpy as np
 _SEEDING = threading.Lock()
 
 
-class KerasArchive:
-    """The bytes of a `.keras` archive.
+# Archives of more bytes live in a file: an estimator and its model each hold one through the whole fit.
+MEMORY_BYTES = 64 * 2**20
 
-    Bytes rather than a live model, because an estimator is copied and fitted from several threads at once
+
+class KerasArchive:
+    """The content of a `.keras` archive, in memory or, if it is large, in a file that is gone when the object is.
+
+    Its content rather than a live model, because an estimator is copied and fitted from several threads at once
     (CrossValidator), and a Keras model is neither thread-safe nor cheap to copy.
 
     Args:
-        data: the content of a `.keras` file.
+        content: the bytes of a `.keras` file, or its path; the file is not needed afterwards.
         trusted: whether the model was handed over as a live object in this process. Only then is Keras' safe
             mode off, so that a model with `Lambda` layers can be trained; what comes from a file is never
             trusted on its own word.
         description: one line for `explainParams`.
+
+    Attributes:
+        size: in bytes.
+        digest: of the content, as SHA-256.
     """
 
-    def __init__(self, data: bytes, trusted: bool = False, description: str = "Keras model"):
-        self.data = bytes(data)
+    def __init__(self, content: bytes | str, trusted: bool = False, description: str = "Keras model"):
         self.trusted = trusted
         self.description = description
-        self.digest = hashlib.sha256(self.data).hexdigest()
+        self.size = len(content) if isinstance(content, bytes) else os.path.getsize(content)
+        self._data: bytes | None = None
+        self._path: str | None = None
+        if self.size > MEMORY_BYTES:
+            self._path = _own_file(self)
+            if isinstance(content, bytes):
+                _write(self._path, content)
+            else:
+                shutil.copyfile(content, self._path)
+        else:
+            self._data = content if isinstance(content, bytes) else _read(content)
+        self.digest = self._digest()
 
     @classmethod
     def of(cls, model: Any) -> KerasArchive:
@@ -46,14 +67,13 @@ class KerasArchive:
         if isinstance(model, KerasArchive):
             return model
         if isinstance(model, keras.Model):
-            with _archive_path() as path, warnings.catch_warnings():
-                # That a model is not built yet is fine: the columns tell its shapes when it is fitted.
-                warnings.filterwarnings("ignore", ".*has not yet been built", UserWarning)
-                model.save(path)
-                with open(path, "rb") as archive:
-                    data = archive.read()
-            size = f"{model.count_params():,} parameters" if model.built else "not built yet"
-            return cls(data, trusted=True, description=f"{type(model).__name__} '{model.name}', {size}")
+            with _new_path() as path:
+                with warnings.catch_warnings():
+                    # That a model is not built yet is fine: the columns tell its shapes when it is fitted.
+                    warnings.filterwarnings("ignore", ".*has not yet been built", UserWarning)
+                    model.save(path)
+                size = f"{model.count_params():,} parameters" if model.built else "not built yet"
+                return cls(path, trusted=True, description=f"{type(model).__name__} '{model.name}', {size}")
         if isinstance(model, (bytes, bytearray)):
             return cls(bytes(model))
         if isinstance(model, (str, os.PathLike)):
@@ -62,19 +82,31 @@ class KerasArchive:
                     f"Invalid value for Param `model`. Received: {str(model)!r}, which is no file on the driver. "
                     "Expected: a compiled keras.Model, or the path or bytes of a .keras archive."
                 )
-            with open(model, "rb") as archive:
-                return cls(archive.read(), description=f"archive {os.path.basename(model)}")
+            return cls(os.fspath(model), description=f"archive {os.path.basename(model)}")
         raise TypeError(
             "Invalid value for Param `model`. "
             f"Received: {model!r} (of type {type(model)}). "
             "Expected: a compiled keras.Model, or the path or bytes of a .keras archive."
         )
 
+    @property
+    def data(self) -> bytes:
+        """The bytes of the archive; those of a large one are read anew each time."""
+        return _read(self._path) if self._data is None else self._data
+
+    @contextlib.contextmanager
+    def file(self) -> Iterator[str]:
+        """The path of a file with the archive, to be read inside this context."""
+        if self._path is not None:
+            yield self._path
+            return
+        with _new_path() as path:
+            _write(path, self.data)
+            yield path
+
     def load(self, custom_objects: dict[str, Any] | None = None, compile: bool = True) -> keras.Model:
         """Returns a new Keras model; raises `ValueError` naming `customObjects` where a class is unknown."""
-        with _archive_path() as path:
-            with open(path, "wb") as archive:
-                archive.write(self.data)
+        with self.file() as path:
             try:
                 with warnings.catch_warnings():
                     # One or two variables are those of an optimizer that was never used: there is nothing to skip.
@@ -90,8 +122,18 @@ class KerasArchive:
                     "get_config() returns what its constructor needs."
                 ) from error
 
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        with io.BytesIO(self._data) if self._path is None else open(self._path, "rb") as content:
+            while piece := content.read(2**20):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return KerasArchive, (self.data, self.trusted, self.description)
+
     def __repr__(self) -> str:
-        return f"<{self.description}, {len(self.data):,} bytes>"
+        return f"<{self.description}, {self.size:,} bytes>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, KerasArchive) and other.digest == self.digest
@@ -101,9 +143,25 @@ class KerasArchive:
 
 
 @contextlib.contextmanager
-def _archive_path() -> Iterator[str]:
+def _new_path() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="spark_keras_") as folder:
         yield os.path.join(folder, "model.keras")
+
+
+def _own_file(owner: object) -> str:
+    folder = tempfile.mkdtemp(prefix="spark_keras_")
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return os.path.join(folder, "model.keras")
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
 
 
 @contextlib.contextmanager

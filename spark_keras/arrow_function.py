@@ -8,14 +8,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# From the arrays of each batch to one array of structs, row by row.
-Compute = Callable[[Iterator[Sequence[pa.Array]]], Iterator[pa.StructArray]]
+# From the arrays of each batch to one array of results, row by row.
+Compute = Callable[[Iterator[Sequence[pa.Array]]], Iterator[pa.Array]]
 
 
 def arrow_function(compute: Compute, return_type: str, wire_types: Sequence[str]) -> Any:
-    """A Spark function of input columns that gives a struct; `wire_types` are theirs, as `simpleString` has them.
+    """A Spark function of input columns: an Arrow UDF where Spark has it (4.1 and later), a pandas UDF before, which
+    copies each row's array once more.
 
-    An Arrow UDF where Spark has it (4.1 and later); a pandas UDF before, which copies each row's array once more.
+    Args:
+        return_type: of the results, as `simpleString` has it.
+        wire_types: of the input columns, likewise.
     """
     from pyspark.sql import functions as F
 
@@ -40,13 +43,16 @@ def arrow_function(compute: Compute, return_type: str, wire_types: Sequence[str]
             for batch in batches
         )
         for result in compute(arrays):
+            if not pa.types.is_struct(result.type):
+                yield result.to_pandas()
+                continue
             names = [field.name for field in result.type]
             # Field by field: a null struct has null fields.
             yield pd.DataFrame({name: pa.array(pc.struct_field(result, name)).to_pandas() for name in names})
 
     apply_pandas.__annotations__ = {
         "batches": Iterator[tuple[pd.Series, ...]],
-        "return": Iterator[pd.DataFrame],
+        "return": Iterator[pd.DataFrame if return_type.startswith("struct<") else pd.Series],
     }
     return F.pandas_udf(apply_pandas, return_type)
 

@@ -194,6 +194,43 @@ class Job:
     def cancel(self) -> None:
         self._context.cancelJobGroup(self._group)
 
+    def activity(self) -> tuple[int, int, int]:
+        """(tasks that wait for a slot, that run, that have ended) of this job and those that belong to it."""
+        tracker = self._context.statusTracker()
+        jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(self._group)]
+        active = set(tracker.getActiveStageIds())
+        ids = {stage for job in jobs if job for stage in job.stageIds}
+        stages = [tracker.getStageInfo(stage) for stage in ids]
+        waiting = running = ended = 0
+        for stage in filter(None, stages):
+            running += stage.numActiveTasks
+            ended += stage.numCompletedTasks + stage.numFailedTasks
+            if stage.stageId in active:
+                waiting += max(0, stage.numTasks - stage.numCompletedTasks - stage.numActiveTasks)
+        return waiting, running, ended
+
+
+# As Spark's exceptions call the end of a process: a Python worker, an executor, and one that took shuffle files along.
+_DEATHS = (
+    "Python worker exited unexpectedly",
+    "PYTHON_WORKER_EXITED",
+    "ExecutorLostFailure",
+    "has failed the maximum allowable number of times",
+)
+
+
+def is_death(error: BaseException) -> bool:
+    """Whether a job failed because processes ended, which is not the fault of what they did."""
+    return any(death in str(error) for death in _DEATHS)
+
+
+def end_task(spark: Any, attempt: int, reason: str) -> None:
+    """Ends a task by the number of its attempt; where its work is not done, Spark starts it again.
+
+    Other than a death, this is no failure to Spark, and also makes it start a task again on `local[N]`.
+    """
+    spark.sparkContext._jsc.sc().killTaskAttempt(attempt, False, reason)
+
 
 def jobs_waiting_for_slots(spark: Any) -> bool:
     """Whether a job that is not a fit's own has an active stage with no running task."""
@@ -219,6 +256,18 @@ def fit_group(name: str) -> Iterator[None]:
         yield
     finally:
         _fit_groups.discard(_JOB_GROUP_PREFIX + name)
+
+
+@contextlib.contextmanager
+def described(spark: Any, description: str) -> Iterator[None]:
+    """Gives the jobs that this thread starts a description, as Spark's pages show it."""
+    context = spark.sparkContext
+    before = context.getLocalProperty("spark.job.description")
+    context.setJobDescription(description)
+    try:
+        yield
+    finally:
+        context.setLocalProperty("spark.job.description", before)
 
 
 # --- broadcasts and files ------------------------------------------------------------------------------------------
@@ -250,6 +299,40 @@ def read_file(spark: Any, path: str) -> bytes | None:
         file_system.copyToLocalFile(False, source, local_path, True)
         with open(local, "rb") as file:
             return file.read()
+
+
+def list_folder(spark: Any, path: str) -> list[str]:
+    """Names of what is in a folder of any file system that Spark reaches; none if there is no such folder."""
+    file_system, folder = _hadoop_path(spark, path)
+    if not file_system.exists(folder):
+        return []
+    return [status.getPath().getName() for status in file_system.listStatus(folder)]
+
+
+def place_file(spark: Any, local: str, folder: str, name: str, unfinished: str) -> None:
+    """Copies a local file into a folder of any file system that Spark reaches; it gets its name when it is whole.
+
+    Args:
+        unfinished: the name until then.
+    """
+    file_system, target = _hadoop_path(spark, folder)
+    path = spark.sparkContext._jvm.org.apache.hadoop.fs.Path
+    file_system.mkdirs(target)
+    file_system.copyFromLocalFile(False, True, path(f"file://{local}"), path(target, unfinished))
+    if not file_system.rename(path(target, unfinished), path(target, name)):
+        raise OSError(f"{folder}/{unfinished} could not be renamed to {name}.")
+
+
+def fetch_file(spark: Any, path: str, local: str) -> None:
+    """Copies a file of any file system that Spark reaches."""
+    file_system, source = _hadoop_path(spark, path)
+    target = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(f"file://{local}")
+    file_system.copyToLocalFile(False, source, target, True)
+
+
+def delete_file(spark: Any, path: str) -> None:
+    file_system, target = _hadoop_path(spark, path)
+    file_system.delete(target, False)
 
 
 def _hadoop_path(spark: Any, path: str) -> tuple[Any, Any]:

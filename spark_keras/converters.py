@@ -38,6 +38,33 @@ def integer(name: str, least: int) -> Callable[[Any], int]:
     return convert
 
 
+def seconds(name: str) -> Callable[[Any], float]:
+    def convert(value: Any) -> float:
+        number = TypeConverters.toFloat(value)
+        if not number > 0:
+            raise ValueError(f"Invalid value for Param `{name}`. Received: {value}. Expected: seconds, more than 0.")
+        return number
+
+    return convert
+
+
+def checkpoint_interval(value: Any) -> int | str:
+    if isinstance(value, str):
+        interval_seconds(value)
+        return value
+    return integer("checkpointInterval", 1)(value)
+
+
+def interval_seconds(value: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)", value.strip())
+    if not match or float(match[1]) == 0:
+        raise ValueError(
+            f"Invalid value for Param `checkpointInterval`. Received: {value!r}. Expected: a number of epochs, 1 or "
+            'more, or a time with its unit such as "30s", "5m" or "1h".'
+        )
+    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[match[2]]
+
+
 def averaging_frequency(value: Any) -> int | str:
     if value == "epoch":
         return "epoch"

@@ -47,6 +47,12 @@ class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
         averagingFrequency: minibatches between two averagings, or "epoch". Default 10.
         optimizerState: "average" (default), "local" or "reset".
         callbacks: Keras callbacks; they run on the driver.
+        maxFailures: failures of a worker in a row that end the fit. Default 4.
+        workerTimeout: seconds without a sign of life after which a worker is replaced. Default 600.
+        joinTimeout: seconds that the fit waits for free slots for its workers. Default 600.
+        nonFinite: "error" (default) or "skip" for updates with NaN or infinite numbers.
+        checkpointDir: folder of checkpoints, from which a fit of the same inputs goes on. Default: none are written.
+        checkpointInterval: epochs between checkpoints, or a time such as "5m". Default 1.
         seed: of shuffling, dropout, validationSplit and modelFn's initial weights. Default 0.
         verbose: 0 silent, 1 progress bar (default), 2 one line per epoch.
         handleInvalid: "error" (default), "skip" or "keep" for rows with null or NaN.
@@ -56,7 +62,9 @@ class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
         ValueError: before a job starts, on unknown columns, shapes that do not fit the model, output columns already
             present, an uncompiled model, or more workers than slots; and from the workers on null, NaN, ragged arrays
             and labels outside [0, number of classes).
-        WorkerError: on an exception in the model itself, with the worker's traceback.
+        WorkerError: on an exception in the model itself, with the worker's traceback; after maxFailures; when there
+            are too few slots for joinTimeout.
+        FloatingPointError: on a non-finite update, unless nonFinite is "skip".
 
     Example:
         >>> estimator = KerasEstimator(model=model, inputCols={"user": "user_id", "item": "item_id"}, labelCol="rating")
@@ -91,6 +99,12 @@ class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
         averagingFrequency: int | str = 10,
         optimizerState: str = "average",
         callbacks: list[Any] | None = None,
+        maxFailures: int = 4,
+        workerTimeout: float = 600.0,
+        joinTimeout: float = 600.0,
+        nonFinite: str = "error",
+        checkpointDir: str | None = None,
+        checkpointInterval: int | str = 1,
         seed: int = 0,
         verbose: int = 1,
         handleInvalid: str = "error",
@@ -148,6 +162,12 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
         averagingFrequency: minibatches between two averagings, or "epoch". Default 10.
         optimizerState: "average" (default), "local" or "reset".
         callbacks: Keras callbacks; they run on the driver.
+        maxFailures: failures of a worker in a row that end the fit. Default 4.
+        workerTimeout: seconds without a sign of life after which a worker is replaced. Default 600.
+        joinTimeout: seconds that the fit waits for free slots for its workers. Default 600.
+        nonFinite: "error" (default) or "skip" for updates with NaN or infinite numbers.
+        checkpointDir: folder of checkpoints, from which a fit of the same inputs goes on. Default: none are written.
+        checkpointInterval: epochs between checkpoints, or a time such as "5m". Default 1.
         seed: of shuffling, dropout, validationSplit and modelFn's initial weights. Default 0.
         verbose: 0 silent, 1 progress bar (default), 2 one line per epoch.
         handleInvalid: "error" (default), "skip" or "keep" for rows with null or NaN.
@@ -157,7 +177,9 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
         ValueError: before a job starts, on unknown columns, shapes that do not fit the model, output columns already
             present, an uncompiled model, or more workers than slots; and from the workers on null, NaN, ragged arrays
             and labels outside [0, number of classes).
-        WorkerError: on an exception in the model itself, with the worker's traceback.
+        WorkerError: on an exception in the model itself, with the worker's traceback; after maxFailures; when there
+            are too few slots for joinTimeout.
+        FloatingPointError: on a non-finite update, unless nonFinite is "skip".
 
     Example:
         >>> classifier = KerasClassifier(model=model, epochs=5, validationSplit=0.1)
@@ -193,6 +215,12 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
         averagingFrequency: int | str = 10,
         optimizerState: str = "average",
         callbacks: list[Any] | None = None,
+        maxFailures: int = 4,
+        workerTimeout: float = 600.0,
+        joinTimeout: float = 600.0,
+        nonFinite: str = "error",
+        checkpointDir: str | None = None,
+        checkpointInterval: int | str = 1,
         seed: int = 0,
         verbose: int = 1,
         handleInvalid: str = "error",
@@ -252,6 +280,12 @@ class KerasRegressor(Trained, Estimator):
         averagingFrequency: minibatches between two averagings, or "epoch". Default 10.
         optimizerState: "average" (default), "local" or "reset".
         callbacks: Keras callbacks; they run on the driver.
+        maxFailures: failures of a worker in a row that end the fit. Default 4.
+        workerTimeout: seconds without a sign of life after which a worker is replaced. Default 600.
+        joinTimeout: seconds that the fit waits for free slots for its workers. Default 600.
+        nonFinite: "error" (default) or "skip" for updates with NaN or infinite numbers.
+        checkpointDir: folder of checkpoints, from which a fit of the same inputs goes on. Default: none are written.
+        checkpointInterval: epochs between checkpoints, or a time such as "5m". Default 1.
         seed: of shuffling, dropout, validationSplit and modelFn's initial weights. Default 0.
         verbose: 0 silent, 1 progress bar (default), 2 one line per epoch.
         handleInvalid: "error" (default), "skip" or "keep" for rows with null or NaN.
@@ -261,7 +295,9 @@ class KerasRegressor(Trained, Estimator):
         ValueError: before a job starts, on unknown columns, shapes that do not fit the model, output columns already
             present, an uncompiled model, or more workers than slots; and from the workers on null, NaN, ragged arrays
             and labels outside [0, number of classes).
-        WorkerError: on an exception in the model itself, with the worker's traceback.
+        WorkerError: on an exception in the model itself, with the worker's traceback; after maxFailures; when there
+            are too few slots for joinTimeout.
+        FloatingPointError: on a non-finite update, unless nonFinite is "skip".
 
     Example:
         >>> regressor = KerasRegressor(model=model, featuresCols=["temp", "humidity"], labelCol="delay")
@@ -294,6 +330,12 @@ class KerasRegressor(Trained, Estimator):
         averagingFrequency: int | str = 10,
         optimizerState: str = "average",
         callbacks: list[Any] | None = None,
+        maxFailures: int = 4,
+        workerTimeout: float = 600.0,
+        joinTimeout: float = 600.0,
+        nonFinite: str = "error",
+        checkpointDir: str | None = None,
+        checkpointInterval: int | str = 1,
         seed: int = 0,
         verbose: int = 1,
         handleInvalid: str = "error",

@@ -13,11 +13,14 @@ from pyspark.sql import functions as F
 from spark_keras import cluster, columns, converters, params, signature, tensors
 from spark_keras.archive import KerasArchive
 from spark_keras.arrow_function import arrow_function
+from spark_keras.evaluation import losses
+from spark_keras.evaluation import metrics as evaluation
+from spark_keras.evaluation.classification import ClassificationEvaluation
+from spark_keras.evaluation.regression import RegressionEvaluation
 from spark_keras.executor import ProcessSettings, RecentlyUsed
 from spark_keras.inference import forward
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.signature import Tensor
-from spark_keras.training import evaluation
 from spark_keras.training.summary import KerasTrainingSummary
 
 # Archives up to this size travel in the closure; a broadcast costs a job's worth of set-up.
@@ -67,14 +70,22 @@ class _Forward(
         outputs, _ = signature.outputs_of(model, tensors.symbolic_inputs(model, inputs))
         return inputs, outputs
 
-    def _applied(self, dataset: Any, inputs: Any, head: Any, return_type: str, layer: str | None = None) -> Any:
-        """The DataFrame with a struct column of the head's fields; returns it and the struct column's name."""
+    def _applied(
+        self, dataset: Any, inputs: Any, head: Any, fields: dict[str, str], layer: str | None = None
+    ) -> tuple[Any, dict[str, Any], str]:
+        """The model's results in one additional column.
+
+        Args:
+            head: gives the fields.
+            fields: their Spark types, by name.
+        Returns:
+            the DataFrame, a Column for each field, and the name of the additional column.
+        """
         spark = cluster.session_of(dataset)
         archive = self._archive()
-        data = archive.data if len(archive.data) <= _INLINE_BYTES else self._broadcast(spark, archive)
         task = forward.ForwardTask(
             settings=ProcessSettings.of_driver(cluster.task_cpus(spark), self.getCustomObjects()),
-            archive=data,
+            archive=self._travelling(spark, archive),
             digest=archive.digest,
             safe_mode=not archive.trusted,
             inputs=inputs,
@@ -85,16 +96,24 @@ class _Forward(
         )
         expressions = [columns.expression(dataset, tensor) for tensor in inputs]
         wire_types = [field.dataType.simpleString() for field in dataset.select(*expressions).schema]
-        function = arrow_function(functools.partial(forward.predict, task), return_type, wire_types)
+        one = len(fields) == 1
+        types = ",".join(kind if one else f"{name}:{kind}" for name, kind in fields.items())
+        function = arrow_function(
+            functools.partial(forward.predict, task), types if one else f"struct<{types}>", wire_types
+        )
         # Else Spark would push a filter on an output below the projection and run the model twice.
         function = function.asNondeterministic()
         name = f"_{self.uid}"
         applied = dataset.withColumn(name, function(*expressions))
         if self.getHandleInvalid() == "skip":
             applied = applied.where(F.col(f"`{name}`").isNotNull())
-        return applied, name
+        result = F.col(f"`{name}`")
+        return applied, {field: result if one else result[field] for field in fields}, name
 
-    def _broadcast(self, spark: Any, archive: KerasArchive) -> Any:
+    def _travelling(self, spark: Any, archive: KerasArchive) -> Any:
+        """The archive's bytes, or a broadcast of them."""
+        if archive.size <= _INLINE_BYTES:
+            return archive.data
         key = (spark.sparkContext.applicationId, archive.digest)
         held = getattr(self, "_held_broadcast", None)
         if held is None or held[0] != key:
@@ -144,10 +163,10 @@ class _TensorOutputs(_Forward, params.HasOutputs, params.PredictionParams):
         if not any(names):
             return dataset
         fields = tuple(f"f{index}" if name else None for index, name in enumerate(names))
-        types = ", ".join(f"{field} {_sql_type(output)}" for field, output in zip(fields, outputs) if field)
-        applied, struct = self._applied(dataset, inputs, forward.TensorHead(fields), types, layer)
-        wanted = [F.col(f"`{struct}`.{field}").alias(name) for field, name in zip(fields, names) if field and name]
-        return applied.select("*", *wanted).drop(struct)
+        types = {field: _sql_type(output) for field, output in zip(fields, outputs) if field}
+        applied, results, whole = self._applied(dataset, inputs, forward.TensorHead(fields), types, layer)
+        wanted = [results[field].alias(name) for field, name in zip(fields, names) if field and name]
+        return applied.select("*", *wanted).drop(whole)
 
 
 class KerasTransformer(Transformer, _TensorOutputs):
@@ -219,6 +238,8 @@ class _FittedModel(Model, _Forward, params.LabelParams, params.HasLabels):
     """What all fitted models share."""
 
     _summary: KerasTrainingSummary | None = None
+    # Whether labels are class indices, whatever the loss.
+    _classifies = False
     # What a fit has learned beside the weights; JSON-serialisable, saved with the model.
     _fit_attributes: dict[str, Any] = {}
 
@@ -234,18 +255,48 @@ class _FittedModel(Model, _Forward, params.LabelParams, params.HasLabels):
             raise RuntimeError(f"No training summary available for this {type(self).__name__}.")
         return self._summary
 
-    def evaluate(self, dataset: Any) -> dict[str, float]:
-        """Loss and compiled metrics over all rows of a DataFrame, as `keras.Model.evaluate(return_dict=True)`.
+    def evaluate(self, dataset: Any, metrics: Any = None) -> dict[str, Any]:
+        """Loss and metrics over all rows of a DataFrame, as `keras.Model.evaluate(return_dict=True)`.
 
-        The rows are spread over the workers; metric states are summed, so the results are those of one process over
-        all rows, and not a mean of results.
+        One pass over the DataFrame's partitions, whatever is asked for. The states of the metrics are summed over the
+        partitions, so the results are those of one process over all rows, and not a mean of results. Metrics of the
+        user's own whose states do not add up are named in a warning, and all rows are evaluated in one task. A metric
+        that is a mean over batches by definition (`PearsonCorrelation(axis=0)`) depends on `batchSize`, as in Keras.
 
         Args:
             dataset: with the features and label columns (and `weightCol`, if set).
+            metrics: Keras metrics beside the compiled ones, as for `keras.Model.compile`: a list, or for a model with
+                several outputs {"output name": [...]}.
         Returns:
             {"loss": …, "accuracy": …}
+        Raises:
+            ValueError: on unknown columns, rows with null or NaN (unless `handleInvalid` says otherwise), no rows.
         """
-        return evaluation.evaluate(dataset, self, self.toKeras(), isinstance(self, KerasClassificationModel))
+        return evaluation.evaluate(dataset, self, self._classifies, metrics)
+
+    def score(self, dataset: Any, regularization: bool = True) -> float:
+        """The mean loss over all rows.
+
+        Args:
+            dataset: with the features and label columns (and `weightCol`, if set).
+            regularization: with what the regularizers add, as the "loss" of `evaluate`; False leaves it out.
+        """
+        return losses.score(dataset, self, self._classifies, regularization)
+
+    def scoreExamples(self, dataset: Any, lossCol: str = "loss", regularization: bool = False) -> Any:
+        """The DataFrame with the loss of each row: what Keras gives for a batch of this row alone.
+
+        Rows with null or NaN are refused, left out, or get null, as `handleInvalid` says.
+
+        Args:
+            dataset: with the features and label columns (and `weightCol`, if set).
+            lossCol: the new column, a double.
+            regularization: adds to each row what the regularizers of the weights add to the loss.
+        Raises:
+            ValueError: for a model whose loss is no mean over rows: with a `compute_loss` or `test_step` of its own,
+                or with activity regularizers.
+        """
+        return losses.score_examples(dataset, self, self._classifies, lossCol, regularization)
 
 
 class KerasModel(_FittedModel, _TensorOutputs):
@@ -278,8 +329,26 @@ class KerasRegressionModel(_FittedModel, params.PredictionParams):
         columns.check_new_column(dataset, "predictionCol", prediction)
         scalar = outputs[0].shape in ((), (1,))
         number = "double" if scalar else _sql_type(outputs[0]._replace(dtype="float64"))
-        applied, struct = self._applied(dataset, inputs, forward.RegressionHead(scalar), f"prediction {number}")
-        return applied.select("*", F.col(f"`{struct}`.prediction").alias(prediction)).drop(struct)
+        applied, results, whole = self._applied(dataset, inputs, forward.RegressionHead(scalar), {"prediction": number})
+        return applied.select("*", results["prediction"].alias(prediction)).drop(whole)
+
+    def evaluateRegression(self, dataset: Any) -> RegressionEvaluation:
+        """A report on this model's predictions: squared, absolute and largest errors, bias, R², explained variance and
+        correlation of each output.
+
+        The model is applied once; Spark sums over its predictions.
+
+        Args:
+            dataset: with the features and label columns (and `weightCol`, if set).
+        Raises:
+            ValueError: where `predictionCol` is "", or the DataFrame has no rows.
+        """
+        return RegressionEvaluation.of(
+            self.transform(dataset),
+            labelCol=self.getLabelCol(),
+            predictionCol=self.getPredictionCol(),
+            weightCol=tensors.set_value(self, "weightCol"),
+        )
 
 
 class KerasClassificationModel(_FittedModel, params.PredictionParams, params.ClassificationParams):
@@ -288,6 +357,8 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
     `rawPrediction` is what the model gives: logits if its loss has `from_logits=True`, else the probabilities. A model
     with one sigmoid output gives vectors for two classes.
     """
+
+    _classifies = True
 
     def __init__(self, model: Any = None):
         super().__init__()
@@ -324,16 +395,44 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
         classes = max(2, outputs[0].shape[-1])
         thresholds = tensors.set_value(self, "thresholds")
         converters.check_thresholds(thresholds, classes)
-        head = forward.ClassificationHead(self._logits(), tuple(thresholds) if thresholds else None)
-        types = "rawPrediction array<double>, probability array<double>, prediction double"
-        applied, struct = self._applied(dataset, inputs, head, types)
+        logits = self._logits()
+        # Without logits the raw prediction is the probability, and travels once.
+        source = {name: "probability" if name == "rawPrediction" and not logits else name for name in named}
+        types = {name: "double" if name == "prediction" else "array<double>" for name in dict.fromkeys(source.values())}
+        head = forward.ClassificationHead(tuple(types), logits, tuple(thresholds) if thresholds else None)
+        applied, results, whole = self._applied(dataset, inputs, head, types)
         made = []
         for name, column in named.items():
-            value = F.col(f"`{struct}`.{name}")
+            value = results[source[name]]
             if name != "prediction":
                 value = F.when(value.isNotNull(), array_to_vector(value))
             made.append(value.alias(column, metadata=self._attributes(name, column, classes)))
-        return applied.select("*", *made).drop(struct)
+        return applied.select("*", *made).drop(whole)
+
+    def evaluateClassification(
+        self, dataset: Any, curves: bool | None = None, bins: int = 10
+    ) -> ClassificationEvaluation:
+        """A report on this model's predictions: accuracy, precision, recall, F1, top k, MCC, confusion matrix, figures
+        of each class, ROC and precision-recall curves with their exact areas, calibration.
+
+        The model is applied once; Spark counts its predictions, and the driver receives the counts.
+
+        Args:
+            dataset: with the features and label columns (and `weightCol`, if set).
+            curves: whether to compute the curves of the classes; default: for at most 32 of them.
+            bins: of probabilities, for the calibration.
+        Raises:
+            ValueError: where `predictionCol` or `probabilityCol` is "", or the DataFrame has no rows.
+        """
+        names = {name: self.getOrDefault(name) for name in ("labelCol", "predictionCol", "probabilityCol")}
+        return ClassificationEvaluation.of(
+            self.transform(dataset),
+            **names,
+            weightCol=tensors.set_value(self, "weightCol"),
+            classes=self.labels if len(self.labels) == self.numClasses else None,
+            curves=curves,
+            bins=bins,
+        )
 
     def _logits(self) -> bool:
         return signature.from_logits(signature.only_loss_of(self._driver_model(compile=True)))

@@ -48,7 +48,7 @@ class KerasWriter(MLWriter):
         params = {p.name: value for p, value in instance._paramMap.items() if p.name not in _OBJECT_PARAMS}
         extra: dict[str, Any] = {}
         if instance.hasParam("modelFn") and instance.isSet("modelFn"):
-            extra["modelFn"] = _import_name(instance.getModelFn())
+            extra["modelFn"] = import_name("modelFn", instance.getModelFn())
         if instance.hasParam("callbacks") and instance.isSet("callbacks") and instance.getCallbacks():
             names = [type(callback).__name__ for callback in instance.getCallbacks()]
             warnings.warn(
@@ -91,7 +91,7 @@ class KerasReader(MLReader):
         DefaultParamsReader.getAndSetParams(instance, metadata)
         extra = metadata.get("keras", {})
         if "modelFn" in extra:
-            instance._set(modelFn=_imported(extra["modelFn"]))
+            instance._set(modelFn=imported(extra["modelFn"]))
         data = cluster.read_file(self.sparkSession, f"{path}/{MODEL_FILE}")
         if data is not None:
             instance._set(model=KerasArchive(data, trusted=not self._safe_mode, description="saved Keras model"))
@@ -103,18 +103,19 @@ class KerasReader(MLReader):
         return instance
 
 
-def _import_name(function: Any) -> str:
+def import_name(param: str, function: Any) -> str:
     """A function's name as it can be imported again, because a saved estimator holds no code."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-    if module in (None, "__main__") or "<" in name:
+    if module in (None, "__main__") or "<" in name or not name:
         raise ValueError(
-            f"Param `modelFn` cannot be saved. Received: {function!r}, which cannot be imported by name. Expected: a "
-            "function of a module that is on the path where the estimator will be loaded; or set `model` instead."
+            f"Param `{param}` cannot be saved. Received: {function!r}, which cannot be imported by name. Expected: a "
+            "function of a module that is on the path where the estimator will be loaded"
+            f"{'; or set `model` instead' if param == 'modelFn' else ''}."
         )
     return f"{module}:{name}"
 
 
-def _imported(name: str) -> Any:
+def imported(name: str) -> Any:
     module, _, path = name.partition(":")
     found = importlib.import_module(module)
     for part in path.split("."):

@@ -35,27 +35,36 @@ class Program:
     """
 
     def __init__(self, function: Callable[..., Any], xla: bool):
-        import tensorflow as tf
-
-        self._flatten = tf.nest.flatten
-        self._function = tf.function(function, jit_compile=xla, autograph=False)
+        self._function, self._xla = function, xla
         self._compiled: dict[Any, tuple[Callable[..., Any], list[Any]]] = {}
 
     def __call__(self, *arguments: Any) -> list[np.ndarray]:
-        arguments = tensors(arguments)
-        flat = self._flatten(arguments)
-        shapes = tuple((tensor.dtype, *tensor.shape) for tensor in flat)
+        flat = _converted(keras.tree.flatten(arguments))
+        shapes = tuple([(tensor.dtype, tensor.shape) for tensor in flat])
         if shapes not in self._compiled:
-            program = self._function.get_concrete_function(*arguments)
-            self._compiled[shapes] = program.inference_fn.call_flat, list(program.captured_inputs)
+            self._compiled[shapes] = self._compile(arguments, flat)
         call, captured = self._compiled[shapes]
         return [output.numpy() for output in call(*flat, *captured)]
 
+    def _compile(self, arguments: Any, flat: list[Any]) -> tuple[Callable[..., Any], list[Any]]:
+        import tensorflow as tf
+
+        def function(*flat: Any) -> Any:
+            return self._function(*keras.tree.pack_sequence_as(arguments, flat))
+
+        program = tf.function(function, jit_compile=self._xla, autograph=False).get_concrete_function(*flat)
+        return program.inference_fn.call_flat, list(program.captured_inputs)
+
 
 def tensors(arrays: Any) -> Any:
-    """Nested numpy arrays as a kernel of this backend takes them; it converts those that are not."""
+    """Nested numpy arrays as a kernel of this backend takes them."""
     if keras.backend.backend() != "tensorflow":
         return arrays
+    return keras.tree.pack_sequence_as(arrays, _converted(keras.tree.flatten(arrays)))
+
+
+def _converted(arrays: list[Any]) -> list[Any]:
+    """TensorFlow's tensors; those that are not."""
     import tensorflow as tf
 
-    return tf.nest.map_structure(lambda array: array if tf.is_tensor(array) else tf.constant(array), arrays)
+    return [tf.constant(array) if isinstance(array, np.ndarray) else array for array in arrays]

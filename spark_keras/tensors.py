@@ -241,24 +241,28 @@ def settle_label(
     return columns.fit_shape(label, output.shape, found)
 
 
-def shard_dataset(dataset: Any, stage: Any, spec: ShardColumns, workers: int, hold_out_all: bool = False) -> Any:
+def selected(dataset: Any, spec: ShardColumns, *others: Any) -> Any:
+    """The columns that workers read: one for each tensor under its internal name, and others."""
+    tensors = [columns.expression(dataset, tensor).alias(name) for name, tensor in spec.tensors.items()]
+    return dataset.select(*tensors, *others)
+
+
+def shard_dataset(dataset: Any, stage: Any, spec: ShardColumns, workers: int) -> Any:
     """The columns that travel, one partition for each worker.
 
     Each row carries a hash of its content, by which the worker sorts: the shuffle hands rows over in any order.
     Spark's round-robin `repartition` sorts before it deals, so that shards depend on the rows alone, too.
     """
-    validation = []
-    if hold_out_all:
-        validation = [F.lit(True).alias("v")]
-    elif set_value(stage, "validationIndicatorCol"):
-        validation = [columns.reference(stage.getValidationIndicatorCol()).alias("v")]
-    tensors = [columns.expression(dataset, tensor).alias(name) for name, tensor in spec.tensors.items()]
-    selected = dataset.select(*tensors, *validation)
-    names = list(spec.tensors)
-    selected = selected.withColumn("h", F.xxhash64(*names))
-    if spec.validation and not validation:
-        share = stage.getOrDefault("validationSplit")
-        # Another hash than the one that sorts, so that the rows held out are spread over the order.
-        draw = F.pmod(F.xxhash64(F.lit(f"validation {stage.getSeed()}"), *names), F.lit(2**31))
-        selected = selected.withColumn("v", draw < F.lit(int(share * 2**31)))
-    return selected.repartition(workers)
+    held_out = [held_out_rows(dataset, stage, spec).alias("v")] if spec.validation else []
+    rows = selected(dataset, spec, *held_out)
+    return rows.withColumn("h", F.xxhash64(*spec.tensors)).repartition(workers)
+
+
+def held_out_rows(dataset: Any, stage: Any, spec: ShardColumns) -> Any:
+    """A boolean column of the DataFrame: the rows that a fit validates on."""
+    if set_value(stage, "validationIndicatorCol"):
+        return columns.reference(stage.getValidationIndicatorCol())
+    tensors = [columns.expression(dataset, tensor) for tensor in spec.tensors.values()]
+    # Another hash than the one that sorts, so that the rows held out are spread over the order.
+    draw = F.pmod(F.xxhash64(F.lit(f"validation {stage.getSeed()}"), *tensors), F.lit(2**31))
+    return draw < F.lit(int(stage.getOrDefault("validationSplit") * 2**31))

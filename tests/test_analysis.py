@@ -57,6 +57,7 @@ def iris_analysis(iris):
     return DataFrameAnalyzer(correlationCols=list(IRIS)[:4]).fit(iris)
 
 
+@pytest.mark.compat
 def test_analysis_of_iris_is_the_published_one(iris_analysis):
     for name, (low, high, mean, stdev, variance, at_min, at_max, counts) in IRIS.items():
         column = iris_analysis[name]
@@ -301,9 +302,9 @@ def test_frequent_strings_among_many_are_found_with_exact_counts(spark):
     assert column.distinct == pytest.approx(19_382, rel=0.15)
 
 
-@pytest.mark.parametrize("bins", [1, 7])
-def test_histogram_is_that_of_numpy_at_its_edges(spark, bins):
+def test_histogram_is_that_of_numpy_at_its_edges(spark):
     """Multiples of 0.1 lie on edges, or a rounding error beside them."""
+    bins = 7
     tenths = np.arange(-30, 41) * 0.1
     huge = np.array([-1e300, 1e300, 0.0])
     columns = {"tenths": tenths, "same": np.full(5, 0.3), "huge": huge, "tiny": np.array([0.0, 5e-324, 1e-323])}
@@ -359,15 +360,12 @@ def test_no_rows_and_one_row(spark):
 
 
 def test_rows_that_change_between_the_passes_are_an_error(spark):
-    drawn = iter(range(100))
-
     def other_rows(batches):
         import time
 
         for batch in batches:
-            yield batch + float(time.time())
+            yield batch + time.time()
 
-    assert next(drawn) == 0
     df = spark.range(3).selectExpr("double(id) AS x").mapInPandas(other_rows, "x double")
     with pytest.raises(ValueError, match="not the same in both passes.*'x'.*Expected: .*cache it"):
         DataFrameAnalyzer().fit(df)

@@ -81,6 +81,39 @@ def test_two_outputs(run_example):
 
 
 @pytest.mark.slow
+def test_early_stopping(run_example):
+    printed = run_example("early_stopping", "--epochs", "30")
+    assert re.search(r"stopped after \d+ epochs, (patience|overfitted|maxEpochs): ", printed)
+    kept = [float(score) for score in re.findall(r"epoch +\d+: ([\d.]+)  <- kept", printed)]
+    assert kept == [min(float(score) for score in re.findall(r"epoch +\d+: ([\d.]+)", printed))]
+    assert "cost: best" in printed
+    assert figure(printed, "Right about") > 0.9
+
+
+@pytest.mark.slow
+def test_evaluation_report(run_example, tmp_path):
+    printed = run_example("evaluation_report", "--rows", "8000", "--epochs", "2", "--report", str(tmp_path / "r.html"))
+    # Chance is a third; the most frequent class has less than a half.
+    assert figure(printed, r"accuracy ") > 0.5
+    assert figure(printed, "'top_2':") == pytest.approx(figure(printed, "top 2 by the report:"), abs=1e-4)
+    assert figure(printed, "share of the loss:") > 0
+    assert "arr_delay" in printed
+    page = (tmp_path / "r.html").read_text()
+    assert "<svg" in page and "Confusion matrix" in page
+
+
+@pytest.mark.slow
+def test_training_report(run_example, tmp_path):
+    page = tmp_path / "report.html"
+    printed = run_example("training_report", "--rows", "2000", "--epochs", "3", "--report", str(page))
+    rows = [int(trained) for trained in re.findall(r"^[01] +(\d+) ", printed, re.MULTILINE)]
+    assert len(rows) == 2 and 0.75 * 6000 < sum(rows) < 0.85 * 6000
+    assert figure(printed, "Slowest round: number") >= 1
+    assert figure(printed, "TensorBoard has") >= 1
+    assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.slow
 def test_grid_search(run_example):
     printed = run_example("grid_search", "--epochs", "5")
     points = re.findall(r"'units': (\[.*?\]), 'learning_rate': ([\d.e-]+)}: validation AUC ([\d.]+)", printed)
@@ -90,6 +123,27 @@ def test_grid_search(run_example):
     units = max(points, key=lambda point: float(point[2]))[0]
     assert figure(printed, "best network has") == {"[4]": 129, "[32, 16]": 1537}[units]
     assert figure(printed, "AUC on unseen tumours:") > 0.95
+
+
+@pytest.mark.slow
+def test_iris_analysis(run_example, tmp_path):
+    printed = run_example("iris_analysis", "--page", str(tmp_path / "iris.html"))
+    # Figures of scikit-learn's copy.
+    assert figure(printed, "mean") == pytest.approx(3.758)
+    assert figure(printed, "±") == pytest.approx(1.7653)
+    assert "{'setosa': 50, 'versicolor': 50, 'virginica': 50}" in printed
+    assert (tmp_path / "iris.html").read_text(encoding="utf-8").count("<svg") == 5
+
+
+@pytest.mark.slow
+def test_drift_check(run_example):
+    printed = run_example("drift_check", "--rows", "30000")
+    assert "flights of June are like those of spring." in printed
+    assert "Column 'origin', categories. Received:" in printed and "such as 'HPN'" in printed
+    found = re.findall(r"^- (\w+): (\w+)$", printed, re.MULTILINE)
+    assert {("origin", "categories"), ("hour", "nulls"), ("distance", "distribution")} <= set(found)
+    assert "air_time" not in dict(found)
+    assert "With onDrift='warn': 1 warning" in printed
 
 
 @pytest.mark.slow
@@ -129,27 +183,6 @@ def test_blocks(run_example):
     assert re.search(r"\| +2\| 100\|", printed)
 
 
-@pytest.mark.slow
-def test_iris_analysis(run_example, tmp_path):
-    printed = run_example("iris_analysis", "--page", str(tmp_path / "iris.html"))
-    # Figures of scikit-learn's copy.
-    assert figure(printed, "mean") == pytest.approx(3.758)
-    assert figure(printed, "±") == pytest.approx(1.7653)
-    assert "{'setosa': 50, 'versicolor': 50, 'virginica': 50}" in printed
-    assert (tmp_path / "iris.html").read_text(encoding="utf-8").count("<svg") == 5
-
-
-@pytest.mark.slow
-def test_drift_check(run_example):
-    printed = run_example("drift_check", "--rows", "30000")
-    assert "flights of June are like those of spring." in printed
-    assert "Column 'origin', categories. Received:" in printed and "such as 'HPN'" in printed
-    found = re.findall(r"^- (\w+): (\w+)$", printed, re.MULTILINE)
-    assert {("origin", "categories"), ("hour", "nulls"), ("distance", "distribution")} <= set(found)
-    assert "air_time" not in dict(found)
-    assert "With onDrift='warn': 1 warning" in printed
-
-
 @pytest.fixture
 def environment(monkeypatch):
     """The environment for a process of its own; the project is imported from this checkout."""
@@ -161,6 +194,20 @@ def environment(monkeypatch):
     monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
     monkeypatch.delenv("PYSPARK_GATEWAY_SECRET", raising=False)
     return os.environ
+
+
+@pytest.mark.slow
+def test_resume_after_crash(environment, tmp_path):
+    command = [sys.executable, str(EXAMPLES / "resume_after_crash.py"), "--epochs", "4"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-4000:]
+    undisturbed, rest = done.stdout.split("killed in the middle:")
+    killed, resumed = rest.split("started again:")
+    assert undisturbed.count("epoch ") == 4
+    assert killed.count("epoch ") == 2 and "killed" in killed and "weights:" not in killed
+    # What was trained before is not trained again.
+    assert 1 <= resumed.count("epoch ") <= 3
+    assert "the weights are the same, bit by bit: True" in resumed
 
 
 @pytest.mark.slow

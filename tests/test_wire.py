@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zmq
 
-from spark_keras.training import wire
+from spark_keras.training import messages, wire
 from spark_keras.training.shared_memory import SharedMemory
 
 
@@ -41,9 +41,9 @@ def test_messages_arrive_with_their_arrays_in_both_directions(server):
     line.send({"type": "join"})
     peer, header, buffers = received(server)
     memory = SharedMemory.open(server.endpoint.folder, line.memory_name) if line.memory_name else None
-    assert header["type"] == "join" and wire.arrays_of(header, buffers) == []
+    assert header["type"] == "join" and messages.arrays_of(header, buffers) == []
     for number in range(3):
-        server.send(peer, wire.encode({"type": "train", "number": number}, [*ARRAYS, np.full(2, number)], memory))
+        server.send(peer, messages.encode({"type": "train", "number": number}, [*ARRAYS, np.full(2, number)], memory))
         assert line.wait(5000)
         header, arrays = line.receive()
         assert header["number"] == number
@@ -51,7 +51,7 @@ def test_messages_arrive_with_their_arrays_in_both_directions(server):
         line.send({"type": "done", "rows": number}, arrays[::-1])
         _, header, buffers = received(server)
         assert header["rows"] == number and bool(buffers) == (not server.size)
-        same(wire.arrays_of(header, buffers, memory), [*ARRAYS, np.full(2, number)][::-1])
+        same(messages.arrays_of(header, buffers, memory), [*ARRAYS, np.full(2, number)][::-1])
     line.close()
 
 
@@ -67,7 +67,7 @@ def test_what_does_not_fit_into_the_shared_memory_goes_through_the_socket():
     line.send({"type": "payload"}, [np.arange(10_000.0)])
     _, header, buffers = received(server)
     assert not header["shared"]
-    same(wire.arrays_of(header, buffers), [np.arange(10_000.0)])
+    same(messages.arrays_of(header, buffers), [np.arange(10_000.0)])
     line.close()
     server.close()
 
@@ -102,6 +102,19 @@ def test_only_this_user_can_enter_the_folder_and_nothing_of_it_stays():
     assert not os.path.exists(folder)
 
 
+def test_the_folder_of_a_driver_that_was_killed_is_removed_and_no_other():
+    living = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    killed = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    folder = killed.endpoint.folder
+    killed._listener.close()  # as the system does it
+    killed.endpoint = killed.endpoint._replace(folder=None)
+    killed.close()
+    assert os.path.exists(folder)
+    wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True).close()
+    assert not os.path.exists(folder) and os.path.exists(living.endpoint.unix_socket)
+    living.close()
+
+
 def test_a_worker_that_has_gone_disturbs_nobody():
     server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     gone, there = wire.connect(server.endpoint, 0), wire.connect(server.endpoint, 0)
@@ -110,7 +123,7 @@ def test_a_worker_that_has_gone_disturbs_nobody():
     assert header["name"] == "gone"
     gone.close()
     for _ in range(3):
-        server.send(peer, wire.encode({"type": "train"}, [np.zeros(100_000)]))
+        server.send(peer, messages.encode({"type": "train"}, [np.zeros(100_000)]))
     there.send({"type": "join", "name": "there"})
     assert received(server)[1]["name"] == "there"
     there.close()
@@ -119,7 +132,7 @@ def test_a_worker_that_has_gone_disturbs_nobody():
 
 @pytest.mark.parametrize("keys", ["none", "own"])
 def test_a_client_without_the_keys_of_the_fit_does_not_get_through(keys):
-    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True, local=False)
     stranger = wire.Endpoint(server.endpoint.address)
     if keys == "own":
         other, _ = zmq.curve_keypair()
@@ -143,11 +156,11 @@ def test_a_fixed_port_is_used_and_a_taken_one_is_named():
 
 
 def test_a_message_that_does_not_hold_what_it_announces_is_refused():
-    header, *buffers = wire.encode({"type": "done"}, [np.arange(4.0)])
+    header, *buffers = messages.encode({"type": "done"}, [np.arange(4.0)])
     header = json.loads(header)
     with pytest.raises(ValueError, match="announces 1 arrays"):
-        wire.arrays_of(header, [])
+        messages.arrays_of(header, [])
     with pytest.raises(ValueError, match="announces 4 numbers and brings 2"):
-        wire.arrays_of(header, [bytes(buffers[0])[:16]])
+        messages.arrays_of(header, [bytes(buffers[0])[:16]])
     with pytest.raises(ValueError, match="shared memory, and there is none"):
-        wire.arrays_of({**header, "shared": True}, [])
+        messages.arrays_of({**header, "shared": True}, [])

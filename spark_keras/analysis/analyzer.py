@@ -13,11 +13,11 @@ from spark_keras import columns as dataframe_columns
 from spark_keras.analysis import measures, passes, statistics
 from spark_keras.analysis.figures import ColumnAnalysis
 from spark_keras.analysis.model import Correlations, DataFrameAnalysis
-from spark_keras.analysis.params import AnalysisParams, DriftParams
+from spark_keras.analysis.params import AnalysisStageParams
 
 
 class DataFrameAnalyzer(
-    Estimator[DataFrameAnalysis], AnalysisParams, DriftParams, DefaultParamsReadable, DefaultParamsWritable
+    Estimator[DataFrameAnalysis], AnalysisStageParams, DefaultParamsReadable, DefaultParamsWritable
 ):
     """Looks at the columns of a DataFrame: counts, moments, quantiles, histograms, frequencies, lengths, shapes.
 
@@ -31,7 +31,8 @@ class DataFrameAnalyzer(
         quantiles: probabilities of the quantiles, default 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99.
         relativeError: greatest error of a quantile's rank, as a share of the values, default 0.0001.
         maxDistinct: up to so many distinct strings are counted one by one, default 1000.
-        elementStatistics: whether each position of arrays is analysed, default False.
+        elementStatistics: whether each position of arrays is analysed, default False; one more pass finds their
+            lengths, where ML attributes do not tell them.
         correlationCols: numeric columns whose Pearson correlations are computed; default none.
         onDrift: what the fitted stage does with rows that differ: "error" (default), "warn" or "ignore".
         maxDistance: greatest distance between distributions, default 0.1.
@@ -67,19 +68,7 @@ class DataFrameAnalyzer(
         maxUnseen: float = 0.0,
     ):
         super().__init__()
-        self._setDefault(
-            bins=10,
-            quantiles=[0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99],
-            relativeError=0.0001,
-            maxDistinct=1000,
-            elementStatistics=False,
-            correlationCols=[],
-            onDrift="error",
-            maxDistance=0.1,
-            maxOutOfRange=0.01,
-            maxNullIncrease=0.05,
-            maxUnseen=0.0,
-        )
+        self._defaults()
         self._set(**self._input_kwargs)
 
     def _fit(self, dataset: Any) -> DataFrameAnalysis:

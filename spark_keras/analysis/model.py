@@ -19,7 +19,7 @@ from pyspark.ml.util import (
 from spark_keras.analysis import drift, figures
 from spark_keras.analysis.drift import Drift, DriftError, DriftWarning, Tolerances
 from spark_keras.analysis.figures import ColumnAnalysis
-from spark_keras.analysis.params import AnalysisParams, DriftParams
+from spark_keras.analysis.params import AnalysisStageParams
 
 
 class Correlations(NamedTuple):
@@ -40,7 +40,7 @@ class Correlations(NamedTuple):
         return pd.DataFrame(list(self.values), index=list(self.columns), columns=list(self.columns))
 
 
-class DataFrameAnalysis(Model, AnalysisParams, DriftParams, MLWritable, MLReadable):
+class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
     """What a `DataFrameAnalyzer` found in the columns; as a stage it checks later rows.
 
     `analysis["column"]` is a `ColumnAnalysis`, `analysis["address.city"]` a field of a struct. `transform` gives its
@@ -50,7 +50,7 @@ class DataFrameAnalysis(Model, AnalysisParams, DriftParams, MLWritable, MLReadab
 
     def __init__(self, columns: Sequence[ColumnAnalysis] = (), correlations: Correlations | None = None):
         super().__init__()
-        self._setDefault(onDrift="error", maxDistance=0.1, maxOutOfRange=0.01, maxNullIncrease=0.05, maxUnseen=0.0)
+        self._defaults()
         self._columns = {column.name: column for column in columns}
         self._correlations = correlations
         self._fitted_plan: int | None = None

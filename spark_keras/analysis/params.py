@@ -215,3 +215,22 @@ class DriftParams(Params):
     def setMaxUnseen(self, value: float) -> Any:
         """Sets `maxUnseen`."""
         return self._set(maxUnseen=value)
+
+
+class AnalysisStageParams(AnalysisParams, DriftParams):
+    """What analyzer and analysis share."""
+
+    def _defaults(self) -> None:
+        self._setDefault(
+            bins=10,
+            quantiles=[0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99],
+            relativeError=0.0001,
+            maxDistinct=1000,
+            elementStatistics=False,
+            correlationCols=[],
+            onDrift="error",
+            maxDistance=0.1,
+            maxOutOfRange=0.01,
+            maxNullIncrease=0.05,
+            maxUnseen=0.0,
+        )

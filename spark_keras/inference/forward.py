@@ -28,7 +28,8 @@ class ForwardTask(NamedTuple):
         output_layer: name of an inner layer whose activations are wanted, or None for the model's own outputs.
         batch_size: rows in one forward pass.
         invalid: "error", "skip" or "keep".
-        head: turns the model's outputs, each (rows, …), into the fields of the result.
+        head: turns the model's outputs, each (rows, …), into the fields of the result. A single field is the result
+            itself; several make a struct, which takes Spark about as long as everything else on the way.
     """
 
     settings: executor.ProcessSettings
@@ -68,10 +69,12 @@ class ClassificationHead(NamedTuple):
     """Raw prediction, probability and class.
 
     Args:
+        wanted: which of "rawPrediction", "probability" and "prediction" to give.
         logits: whether the model gives logits (its loss has from_logits=True) instead of probabilities.
         thresholds: as in pyspark.ml: the class with the largest probability / threshold is predicted.
     """
 
+    wanted: tuple[str, ...]
     logits: bool
     thresholds: tuple[float, ...] | None
 
@@ -87,7 +90,8 @@ class ClassificationHead(NamedTuple):
             with np.errstate(divide="ignore", invalid="ignore"):
                 ranked = np.nan_to_num(probability / np.asarray(self.thresholds), nan=-np.inf, posinf=np.inf)
         prediction = np.argmax(ranked, axis=1).astype("float64")
-        return {"rawPrediction": raw, "probability": probability, "prediction": prediction}
+        fields = {"rawPrediction": raw, "probability": probability, "prediction": prediction}
+        return {name: fields[name] for name in self.wanted}
 
     def _binary(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         positive = 1.0 / (1.0 + np.exp(-score)) if self.logits else score
@@ -103,8 +107,8 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 # --- the forward pass ----------------------------------------------------------------------------------------------
 
 
-def predict(task: ForwardTask, batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.StructArray]:
-    """One struct for each row; a row with null or NaN gives a null struct unless `invalid` is "error"."""
+def predict(task: ForwardTask, batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.Array]:
+    """One result for each row; a row with null or NaN gives null unless `invalid` is "error"."""
     executor.prepare(task.settings)
     model = _models_of_process.get(_key(task), lambda: CompiledModel(task))
     for given in batches:
@@ -123,7 +127,10 @@ def predict(task: ForwardTask, batches: Iterator[Sequence[pa.Array]]) -> Iterato
         arrays = batch if complete else [array.filter(pa.array(usable)) for array in batch]
         inputs = [columns.to_numpy(array, tensor) for array, tensor in zip(arrays, task.inputs)]
         fields = {name: columns.to_arrow(values) for name, values in task.head(model(inputs)).items()}
-        result = pa.StructArray.from_arrays(list(fields.values()), list(fields))
+        if len(fields) == 1:
+            (result,) = fields.values()
+        else:
+            result = pa.StructArray.from_arrays(list(fields.values()), list(fields))
         if not complete:
             # A null index takes a null.
             index = np.cumsum(usable) - 1

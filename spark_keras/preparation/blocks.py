@@ -244,8 +244,8 @@ def _applied(df: Any, task: BlockTask) -> Any:
     """The DataFrame with a column for each output."""
     wire = _wire(df, task.inputs)
     wire_types = [field.dataType.simpleString() for field in df.select(*wire).schema]
-    returned = ", ".join(f"f{i} {sql_type(output)}" for i, output in enumerate(task.outputs))
-    function = arrow_function(functools.partial(block_program.map_blocks, task), returned, wire_types)
+    fields = ",".join(f"f{i}:{sql_type(output)}" for i, output in enumerate(task.outputs))
+    function = arrow_function(functools.partial(block_program.map_blocks, task), f"struct<{fields}>", wire_types)
     # Else Spark would push a filter on an output below the projection and run the function twice.
     struct = "\0blocks"
     applied = df.withColumn(struct, function.asNondeterministic()(*wire))

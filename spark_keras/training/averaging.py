@@ -54,7 +54,7 @@ def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: Sta
         else:
             for first in range(0, stop - start, CHUNK):
                 chunks = [part[first : first + CHUNK] for part in parts]
-                values[start + first : start + first + len(chunks[0])] = _mean(chunks, weights)
+                _mean(chunks, weights, out=values[start + first : start + first + len(chunks[0])])
     if len(updates) > 1:
         for _, variance, (means, variances, squares) in pooled:
             means, variances, squares = (each / sum(weights) for each in (means, variances, squares))
@@ -62,14 +62,20 @@ def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: Sta
     return State(values, np.max([state.integers for state, _ in updates], axis=0))
 
 
-def _mean(chunks: Sequence[np.ndarray], weights: Sequence[int]) -> np.ndarray:
+def _mean(chunks: Sequence[np.ndarray], weights: Sequence[int], out: np.ndarray) -> None:
+    if weights == [1, 1]:
+        # Several times faster, and the same: halving is exact, so the sum is rounded once, as a float64 mean would be.
+        half = out.dtype.type(0.5)
+        np.multiply(chunks[0], half, out=out)
+        out += chunks[1] * half
+        return
     total = chunks[0].astype("float64")
     if weights[0] != 1:
         total *= weights[0]
     for chunk, weight in zip(chunks[1:], weights[1:]):
         total += chunk if weight == 1 else np.multiply(chunk, weight, dtype="float64")
     total /= sum(weights)
-    return total
+    out[:] = total
 
 
 def _add(total: np.ndarray, part: np.ndarray, weight: int, where: slice, start: int, power: int = 1) -> None:

@@ -8,23 +8,28 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import keras
 
 from spark_keras import cluster, columns, params, tensors
 from spark_keras.archive import KerasArchive, seeded
+from spark_keras.evaluation import summable
 from spark_keras.executor import ProcessSettings
+from spark_keras.fault_tolerance import HasFaultTolerance
 from spark_keras.persistence import KerasReadable, KerasWritable
-from spark_keras.training import kernel, loop, shard_file, wire
+from spark_keras.training import checkpoint, kernel, loop, shard_file, wire
 from spark_keras.training import plan as plans
 from spark_keras.training import state as states
+from spark_keras.training.attempts import Limits
+from spark_keras.training.checkpoint import Checkpoints
 from spark_keras.training.progress import Progress
 from spark_keras.training.shard import ShardColumns, zeros
 from spark_keras.training.summary import KerasTrainingSummary
+from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.worker import WorkerTask, default_max_memory
-from spark_keras.training.workers import ResidentWorkers, ShardInfo
+from spark_keras.training.workers import ResidentWorkers
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +42,29 @@ class _Prepared(NamedTuple):
     task: WorkerTask
 
 
+class Watcher(Protocol):
+    """A Keras callback that ends a fit: the last of its callbacks, asked between rounds, too.
+
+    Attributes:
+        validate_every: epochs from one validation to the next.
+    """
+
+    validate_every: int
+
+    def begins(self, model: keras.Model, held_out: Any, current: Callable[[], Any]) -> None:
+        """Before a job starts, with the built model, the rows that it is validated on (None: on none), and what makes
+        a fitted model of it as it is at the moment."""
+
+    def stop(self) -> bool:
+        """Whether the epoch ends after this round, and training with it; called often."""
+
+
 class Trained(
     params.HasModel,
     params.HasModelFn,
     params.HasInputs,
     params.HasTraining,
+    HasFaultTolerance,
     params.FeaturesParams,
     params.LabelParams,
     params.ValidationParams,
@@ -70,6 +93,11 @@ class Trained(
             averagingFrequency=10,
             optimizerState="average",
             callbacks=[],
+            maxFailures=4,
+            workerTimeout=600.0,
+            joinTimeout=600.0,
+            nonFinite="error",
+            checkpointInterval=1,
             # pyspark's own default is a hash that differs from process to process.
             seed=0,
             verbose=1,
@@ -84,10 +112,11 @@ class Trained(
         spec, outputs = tensors.training_columns(dataset, self, model, self._classifies)
         self._check_outputs(outputs)
         states.build(model, spec.sample())
+        summable.refuse_not_summable(model, spec, outputs)
         task = WorkerTask(
             endpoint=wire.Endpoint(""),  # known when the fit's own socket is open
             settings=ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects()),
-            architecture=states.architecture(model),
+            architecture=states.architecture(model, spec.names_in_structures),
             safe_mode=not trusted,
             columns=spec,
             batch_size=self.getBatchSize(),
@@ -99,17 +128,23 @@ class Trained(
         )
         return _Prepared(model, outputs, task)
 
-    def _fit(self, dataset: Any) -> Any:
+    def _fit(self, dataset: Any, watcher: Watcher | None = None) -> Any:
         prepared = self._prepared(dataset)
         model, outputs, task = prepared
+        if watcher is not None:
+            held_out = None
+            if task.columns.validation:
+                held_out = dataset.where(tensors.held_out_rows(dataset, self, task.columns))
+            watcher.begins(model, held_out, lambda: self._fitted(dataset, model, None, outputs))
         count, spec, frequency = task.workers, task.columns, self.getAveragingFrequency()
         rows = tensors.shard_dataset(dataset, self, spec, count)
         description = f"{type(self).__name__} fit: {count} workers"
         started = time.perf_counter()
         with (
+            self._checkpoints(dataset.sparkSession, prepared, watcher) as checkpoints,
             cluster.admit(dataset.sparkSession, count),
             _exclusive(self.getCallbacks()) as callbacks,
-            ResidentWorkers(rows, task, count, _stack_limit(frequency), description) as workers,
+            ResidentWorkers(rows, task, count, _stack_limit(frequency), description, self._limits()) as workers,
         ):
             shards = workers.infos
             self._check_rows(shards, spec.validation)
@@ -121,12 +156,18 @@ class Trained(
                 batch_size=self.getBatchSize(),
                 frequency=None if frequency == "epoch" else int(frequency),
                 optimizer_state=self.getOptimizerState(),
+                validate_every=1 if watcher is None else watcher.validate_every,
+                non_finite=self.getNonFinite(),
             )
-            plan = self._plan(prepared, _counted_rows(shards), workers)
+            resumed = checkpoints and checkpoints.resume([shard.digest for shard in shards])
+            plan = self._plan(prepared, _counted_rows(shards), workers, resumed and resumed.kernel)
             workers.kernel = plan.kernel
             progress = Progress(self.getVerbose(), schedule.epochs, sum(schedule.rows))
             with contextlib.closing(progress):
-                outcome = loop.train(model, workers, schedule, callbacks, progress)
+                if watcher is not None:
+                    callbacks = [*callbacks, watcher]
+                stop = None if watcher is None else watcher.stop
+                outcome = loop.train(model, workers, schedule, callbacks, progress, checkpoints, stop)
         seconds |= outcome.seconds | {"total": time.perf_counter() - started}
         summary = KerasTrainingSummary(
             history=outcome.history,
@@ -137,13 +178,36 @@ class Trained(
             rows=list(schedule.rows),
             validationRows=[shard.validation_rows for shard in shards],
             skippedRows=_skipped(shards),
+            nonFiniteUpdates=outcome.non_finite,
             rounds=outcome.rounds,
             kernel=outcome.kernel,
             seconds=seconds,
             shardStorage=[shard.storage for shard in shards],
             plan={"planned": dataclasses.asdict(plan), "measured": outcome.measured},
+            stateBytes=_state_bytes(model),
+            timeline=outcome.timeline.described([shard.seconds for shard in shards]),
         )
         return self._fitted(dataset, model, summary, outputs)
+
+    @contextlib.contextmanager
+    def _checkpoints(self, spark: Any, prepared: _Prepared, watcher: Watcher | None) -> Iterator[Checkpoints | None]:
+        """The folder of checkpoints, read; or None."""
+        folder = tensors.set_value(self, "checkpointDir")
+        if folder is None:
+            yield None
+            return
+        model, task = prepared.model, prepared.task
+        decisive = ["epochs", "batchSize", "shuffle", "seed", "averagingFrequency", "optimizerState", "jitCompile"]
+        settings = {name: self.getOrDefault(name) for name in [*decisive, "validationSplit", "nonFinite"]}
+        settings |= {"numWorkers": task.workers, "threads": task.settings.threads, "floatx": task.settings.floatx}
+        settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
+        state = states.read(model, states.layout_of(model))
+        callbacks = [*self.getCallbacks(), *([watcher] if watcher else [])]
+        identity = checkpoint.identity(model, state, callbacks, settings)
+        with checkpoint.exclusive(folder):
+            checkpoints = Checkpoints(spark, folder, self.getCheckpointInterval(), identity)
+            checkpoints.open()
+            yield checkpoints
 
     # --- the model ---
 
@@ -169,7 +233,7 @@ class Trained(
             )
         return model, trusted
 
-    def _fitted(self, dataset: Any, model: keras.Model, summary: KerasTrainingSummary, outputs: Any) -> Any:
+    def _fitted(self, dataset: Any, model: keras.Model, summary: KerasTrainingSummary | None, outputs: Any) -> Any:
         fitted = self._make_model(dataset, KerasArchive.of(model), outputs)
         # batchSize means a minibatch here and a forward pass there.
         own = {self.getParam("batchSize"), self.getParam("model")}
@@ -207,11 +271,18 @@ class Trained(
         prepared = self._prepared(dataset)
         return self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit()))
 
-    def _plan(self, prepared: _Prepared, rows: plans.Rows | None, workers: ResidentWorkers | None = None) -> plans.Plan:
-        """The plan of a fit; of one that has begun if there are workers."""
+    def _plan(
+        self,
+        prepared: _Prepared,
+        rows: plans.Rows | None,
+        workers: ResidentWorkers | None = None,
+        kept_kernel: str | None = None,
+    ) -> plans.Plan:
+        """The plan of a fit; of one that has begun if there are workers; `kept_kernel` is that of its checkpoint."""
         model, task = prepared.model, prepared.task
         minibatches = None if rows is None else self.getEpochs() * -(-rows.largest // task.batch_size)
-        chosen = self._kernel(model, minibatches, workers)
+        kept = kept_kernel and kernel.Choice(kept_kernel, "the checkpoint")
+        chosen = kept or self._kernel(model, minibatches, workers)
         row_bytes = _row_bytes(task.columns)
         limit = task.max_shard_memory or default_max_memory(task)
         memory = "a quarter of a worker's memory, where executors are as this machine"
@@ -249,6 +320,9 @@ class Trained(
                 "to take what there is, or give the session more cores."
             )
         return wanted
+
+    def _limits(self) -> Limits:
+        return Limits(self.getMaxFailures(), self.getWorkerTimeout(), self.getJoinTimeout())
 
     def _kernel(self, model: keras.Model, minibatches: int | None, workers: ResidentWorkers | None) -> kernel.Choice:
         measured = self.getJitCompile() == "measure"
@@ -288,6 +362,11 @@ class Trained(
                 f"validationIndicatorCol={tensors.set_value(self, 'validationIndicatorCol')!r}, "
                 f"{sum(shard.rows for shard in shards)} rows.{left_out} Expected: at least one row to validate on."
             )
+
+
+def _state_bytes(model: keras.Model) -> int:
+    state = states.read(model, states.layout_of(model))
+    return state.values.nbytes + state.integers.nbytes
 
 
 def _row_bytes(spec: ShardColumns) -> int:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import statistics
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from spark_keras.training import callback_state
 from spark_keras.training import state as states
 from spark_keras.training.averaging import start_state, weighted_mean
+from spark_keras.training.checkpoint import Checkpoints, Position, Snapshot
 from spark_keras.training.progress import Progress
 from spark_keras.training.state import State
+from spark_keras.training.timeline import Timeline
 from spark_keras.training.workers import Update, Workers
 
 
@@ -28,6 +31,8 @@ class Schedule(NamedTuple):
         batch_size: rows per minibatch and worker.
         frequency: minibatches between two averagings; None for a whole epoch.
         optimizer_state: "average", "local" or "reset".
+        non_finite: "error" or "skip".
+        validate_every: epochs from one validation to the next; the last epoch has one, too.
     """
 
     epochs: int
@@ -36,11 +41,17 @@ class Schedule(NamedTuple):
     batch_size: int
     frequency: int | None
     optimizer_state: str
+    non_finite: str = "error"
+    validate_every: int = 1
 
     @property
     def minibatches(self) -> int:
         """Minibatches per epoch of the largest shard."""
         return -(-max(self.rows) // self.batch_size)
+
+    def validates(self, epoch: int) -> bool:
+        """Whether an epoch (from 0 on) ends with a validation."""
+        return self.validation and ((epoch + 1) % self.validate_every == 0 or epoch + 1 == self.epochs)
 
     def rounds(self) -> Iterator[tuple[int, int]]:
         """(start, stop) of each round of an epoch, in minibatches. Every shard's last, short one is in one of them."""
@@ -55,6 +66,7 @@ class Outcome(NamedTuple):
     Args:
         measured: of the last epoch, which has no compiling unless it is the only one: median "stepMilliseconds" (a
             minibatch on the slowest worker) and "roundMilliseconds", and "epochSeconds" of all rounds.
+        non_finite: updates left out, for each worker.
     """
 
     history: dict[str, list[float]]
@@ -63,6 +75,8 @@ class Outcome(NamedTuple):
     kernel: str
     seconds: dict[str, float]
     measured: dict[str, float]
+    non_finite: list[int]
+    timeline: Timeline
 
 
 class _Clock:
@@ -75,7 +89,7 @@ class _Clock:
     def lap(self, phase: str) -> float:
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
-        self.seconds[phase] += seconds
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
         return seconds
 
 
@@ -85,60 +99,96 @@ def train(
     schedule: Schedule,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Trains the driver's model: at each epoch's end, and when this returns, it holds the averaged state.
 
+    Goes on from the last of the checkpoints, if there is one.
+
     Keras callbacks run on the driver. `on_train_batch_end` runs after each round, as Keras itself does when
     `steps_per_execution` is above 1.
+
+    Args:
+        stop: asked after each round; when it says so, the epoch ends there, and training with it.
     """
     _warn_of_hooks_that_never_run(callbacks)
-    driver = _Driver(model, workers, schedule, callbacks, progress)
+    driver = _Driver(model, workers, schedule, callbacks, progress, stop)
     history = keras.callbacks.History()
     handlers = keras.callbacks.CallbackList(
         [*callbacks, history], model=model, epochs=schedule.epochs, verbose=0, steps=len(list(schedule.rounds()))
     )
     model.stop_training = False
     driver.run_callback(handlers.on_train_begin)
-    epoch = -1
-    for epoch in range(schedule.epochs):
-        driver.run_callback(handlers.on_epoch_begin, epoch)
+    keeper = _Keeper(driver, checkpoints, [*callbacks, history])
+    here = keeper.restore() or Position(0, 0)
+    driver.timeline.begin(driver.state)
+    results: dict[str, Any] = {}
+    while not here.finished:
+        epoch = here.epoch
+        if here.minibatch == 0:
+            driver.run_callback(handlers.on_epoch_begin, epoch)
         progress.epoch_begins(epoch)
-        results = driver.train_epoch(epoch, handlers)
-        seconds = driver.clock.lap("train")
-        if schedule.validation:
+        trained = driver.clock.seconds["train"]
+        results = driver.train_epoch(epoch, handlers, here.minibatch, keeper.keep)
+        driver.clock.lap("train")
+        if schedule.validates(epoch):
             results |= driver.evaluate()
-            driver.clock.lap("evaluate")
-        progress.epoch_ends(epoch, results, seconds)
+            driver.timeline.driver("evaluating", driver.clock.lap("evaluate"))
+        progress.epoch_ends(epoch, results, driver.clock.seconds["train"] - trained)
+        # Callbacks find it among the numbers that Keras gives them.
+        handlers.params["rows_per_second"] = driver.timeline.epoch(epoch, driver.state)
         driver.run_callback(handlers.on_epoch_end, epoch, dict(results))
-        if model.stop_training:
-            break
-    driver.run_callback(handlers.on_train_end, dict(results) if epoch >= 0 else None)
+        here = Position(epoch + 1, 0, finished=epoch + 1 == schedule.epochs or model.stop_training)
+        keeper.keep(here)
+    results = results or {name: values[-1] for name, values in history.history.items()}
+    driver.run_callback(handlers.on_train_end, dict(results))
     states.write(model, driver.layout, driver.state)
     # Keras sorts the names; results have the loss first, as the model gives them.
     names = [*results, *(name for name in history.history if name not in results)]
     in_order = {name: history.history[name] for name in names if name in history.history}
-    return Outcome(in_order, epoch + 1, driver.rounds, driver.kernel, driver.clock.seconds, driver.measured())
+    return Outcome(
+        history=in_order,
+        epochs=here.epoch,
+        rounds=driver.rounds,
+        kernel=driver.kernel,
+        seconds=driver.clock.seconds,
+        measured=driver.measured(),
+        non_finite=driver.non_finite,
+        timeline=driver.timeline,
+    )
 
 
 class _Driver:
     """The averaged state, and the steps of the story that read or change it."""
 
     def __init__(
-        self, model: keras.Model, workers: Workers, schedule: Schedule, callbacks: Sequence[Any], progress: Progress
+        self,
+        model: keras.Model,
+        workers: Workers,
+        schedule: Schedule,
+        callbacks: Sequence[Any],
+        progress: Progress,
+        stop: Callable[[], bool] | None,
     ):
         self.model, self.workers, self.schedule, self.progress = model, workers, schedule, progress
         self.layout = states.layout_of(model)
         self.state = states.read(model, self.layout)
+        self.timeline = Timeline(len(schedule.rows), self.layout)
         # A state is as large as the model: kept only where rounds go back to it.
         self.fresh = self.state if schedule.optimizer_state == "reset" else None
         self.own: dict[int, State] = {}
+        self.non_finite = [0] * len(schedule.rows)
         self.clock = _Clock()
         self.rounds = 0
         self.kernel = "none"
+        self.metrics: np.ndarray = np.zeros(0)
         # Seconds of each of an epoch's rounds, and of a minibatch on its slowest worker.
         self.round_seconds: list[float] = []
         self.step_seconds: list[float] = []
-        self.callbacks = callbacks
+        self.callbacks, self.stop = callbacks, stop
+        # Keras' own answer to the question goes before ours.
+        self.stops_on_nan = any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in callbacks)
         self.batch_hooks = any(_overrides_batch_hooks(callback) for callback in callbacks)
 
     def run_callback(self, hook: Any, *arguments: Any) -> None:
@@ -150,37 +200,64 @@ class _Driver:
         with self.workers.yielding_slots():
             hook(*arguments)
         self.state = states.read(self.model, self.layout)
-        self.clock.lap("callbacks")
+        self.timeline.driver("callbacks", self.clock.lap("callbacks"))
 
-    def train_epoch(self, epoch: int, handlers: Any) -> dict[str, float]:
-        metrics: Any = 0.0
-        results: dict[str, float] = {}
+    def train_epoch(
+        self, epoch: int, handlers: Any, begin: int, after_round: Callable[[Position], None]
+    ) -> dict[str, float]:
+        """Trains an epoch from minibatch `begin` on."""
         shown = time.monotonic()
         self.round_seconds, self.step_seconds = [], []
+        if begin == 0:
+            self.metrics = np.zeros_like(states.read_metrics(self.model))
         for start, stop in self.schedule.rounds():
+            if start < begin:
+                continue
             if self.batch_hooks:
                 self.run_callback(handlers.on_train_batch_begin, start)
             began = time.perf_counter()
-            updates = _Totals(self.workers.train(epoch, start, stop, self._state_for))
-            self.state = weighted_mean(list(self._with_own_states(updates)), self.layout, self.state)
+            updates = _Totals(self._finite(self.workers.train(epoch, start, stop, self._state_for), epoch, start, stop))
+            answered = list(self._with_own_states(updates))
+            waited = time.perf_counter() - began
+            self.state = weighted_mean(answered, self.layout, self.state)
             self.round_seconds.append(time.perf_counter() - began)
+            self.timeline.round(epoch, self.round_seconds[-1], waited)
+            self._note_workers(updates)
             self.step_seconds.append(updates.seconds / (stop - start))
             self.rounds += 1
-            metrics = metrics + updates.metrics
+            if updates.rows:
+                self.metrics = self.metrics + updates.metrics
             self.kernel = updates.kernel or self.kernel
             self.progress.round_ends(updates.rows)
+            self.clock.lap("train")
             if self.batch_hooks:
-                results = states.metric_results(self.model, metrics)
-                self.run_callback(handlers.on_train_batch_end, stop - 1, dict(results))
-                if self.model.stop_training:
-                    return results
+                self.run_callback(handlers.on_train_batch_end, stop - 1, self._results())
+            if self.stop is not None and self.stop():
+                self.model.stop_training = True
+            if self.model.stop_training:
+                break
+            if stop < self.schedule.minibatches:
+                after_round(Position(epoch, stop))
             if time.monotonic() - shown > 0.5:
                 shown = time.monotonic()
-                self.progress.show(states.metric_results(self.model, metrics))
-        return states.metric_results(self.model, metrics)
+                self.progress.show(self._results())
+        return self._results()
+
+    def _results(self) -> dict[str, float]:
+        """Of the epoch so far; NaN where all updates were left out."""
+        results = states.metric_results(self.model, self.metrics)
+        return results if self.metrics.any() else dict.fromkeys(results, float("nan"))
+
+    def _note_workers(self, updates: _Totals) -> None:
+        for shard, rows, phases in updates.told:
+            self.timeline.worker(shard, rows, phases)
 
     def evaluate(self) -> dict[str, float]:
-        results = states.metric_results(self.model, total_metrics(self.workers.evaluate(self.state)))
+        updates = _Totals(self.workers.evaluate(self.state))
+        for _ in updates:
+            pass
+        self._note_workers(updates)
+        results = states.metric_results(self.model, updates.metrics)
         return {f"val_{name}": value for name, value in results.items()}
 
     def measured(self) -> dict[str, float]:
@@ -195,6 +272,21 @@ class _Driver:
     def _state_for(self, shard: int) -> State:
         return start_state(self.state, self.own.get(shard), self.fresh, self.layout, self.schedule.optimizer_state)
 
+    def _finite(self, updates: Iterator[Update], epoch: int, start: int, stop: int) -> Iterator[Update]:
+        """Leaves out and counts updates that became NaN or infinite; or refuses them."""
+        for update in updates:
+            if update.non_finite is not None and not self.stops_on_nan:
+                if self.schedule.non_finite == "error":
+                    raise FloatingPointError(
+                        f"Worker {update.shard} made {update.non_finite!r} NaN or infinite in round {self.rounds + 1} "
+                        f"(epoch {epoch + 1}, minibatches {start} to {stop - 1}). Expected: finite numbers. Lower the "
+                        "learning rate, clip gradients (clipnorm of the optimizer), or look for extreme values in the "
+                        'columns; nonFinite="skip" leaves such updates out and counts them.'
+                    )
+                self.non_finite[update.shard] += 1
+                update = update._replace(state=None, metrics=None, rows=0)
+            yield update
+
     def _with_own_states(self, updates: _Totals) -> Iterator[tuple[State, int]]:
         for update in updates:
             state = update.state
@@ -203,6 +295,45 @@ class _Driver:
                 state = State(np.array(state.values[:]), np.array(state.integers))
                 self.own[update.shard] = state
             yield state, update.rows
+
+
+class _Keeper:
+    """Writes the fit into checkpoints, and puts it back into what the last one tells."""
+
+    def __init__(self, driver: _Driver, checkpoints: Checkpoints | None, callbacks: Sequence[Any]):
+        self._driver, self._checkpoints, self._callbacks = driver, checkpoints, callbacks
+        self._begun = callback_state.baseline(callbacks)
+
+    def keep(self, position: Position) -> None:
+        if self._checkpoints is None or not self._checkpoints.due(position):
+            return
+        driver = self._driver
+        arrays: callback_state.Arrays = {}
+        self._checkpoints.write(
+            Snapshot(
+                position=position,
+                state=driver.state,
+                own=driver.own,
+                metrics=driver.metrics,
+                rounds=driver.rounds,
+                non_finite=driver.non_finite,
+                kernel=driver.workers.kernel,
+                ran=driver.kernel,
+                callbacks=callback_state.read(self._callbacks, self._begun, arrays),
+                arrays=arrays,
+            )
+        )
+        driver.timeline.driver("checkpoints", driver.clock.lap("checkpoint"))
+
+    def restore(self) -> Position | None:
+        snapshot = self._checkpoints and self._checkpoints.snapshot
+        if snapshot is None:
+            return None
+        driver = self._driver
+        driver.state, driver.own, driver.metrics = snapshot.state, snapshot.own, snapshot.metrics
+        driver.rounds, driver.non_finite, driver.kernel = snapshot.rounds, snapshot.non_finite, snapshot.ran
+        callback_state.write(self._callbacks, snapshot.callbacks, snapshot.arrays)
+        return snapshot.position
 
 
 class _Totals:
@@ -214,6 +345,8 @@ class _Totals:
         self.rows = 0
         self.seconds = 0.0
         self.kernel: str | None = None
+        # (shard, rows trained, seconds by phase)
+        self.told: list[tuple[int, int, Sequence[float]]] = []
 
     def __iter__(self) -> Iterator[Update]:
         for update in self._updates:
@@ -221,17 +354,10 @@ class _Totals:
                 self.metrics = update.metrics if self.rows == 0 else self.metrics + update.metrics
             self.rows += update.rows
             self.seconds = max(self.seconds, update.seconds)
+            self.told.append((update.shard, update.rows if update.state is not None else 0, update.phases))
             # A worker without rows in this round compiled nothing.
             self.kernel = update.kernel if update.rows else self.kernel
             yield update
-
-
-def total_metrics(updates: Iterator[Update]) -> np.ndarray:
-    """Metric states summed over the workers: those of one process over all rows."""
-    totals = _Totals(updates)
-    for _ in totals:
-        pass
-    return totals.metrics
 
 
 def _overrides_batch_hooks(callback: keras.callbacks.Callback) -> bool:

@@ -27,11 +27,13 @@ class Minibatches:
     def __init__(self, rows: Rows, task: Any, shard: int, prepare: Callable[[dict[str, np.ndarray]], Any]):
         self._rows, self._task, self._shard, self._prepare = rows, task, shard, prepare
         self._order: tuple[int, EpochOrder | None] = (-1, None)
-        self._ready: dict[tuple[int, Span], Future[Stack]] = {}
+        self._ready: dict[tuple[int, Span], Stack | Future[Stack]] = {}
         # What follows the stack that was used last.
         self._coming: Iterator[tuple[int, Span]] = iter(())
-        # One thread, which alone reads the rows.
-        self._thread = ThreadPoolExecutor(1, "minibatches") if task.prefetch else None
+        # One thread, which alone reads the rows. A worker with one core has none for it unless the thread waits for a
+        # disk; there the worker itself prepares what comes next, while it would only wait for the driver.
+        apart = task.prefetch and (rows.storage == "file" or task.settings.threads > 1)
+        self._thread = ThreadPoolExecutor(1, "minibatches") if apart else None
 
     def of_round(self, epoch: int, start: int, stop: int, frequency: int) -> Iterator[Stack]:
         """Minibatches `start` to `stop` of an epoch.
@@ -53,7 +55,7 @@ class Minibatches:
 
     def look_ahead(self, frequency: int) -> None:
         """Prepares what comes next; called when the driver has its answer and the worker would only wait."""
-        if self._thread is None or self._rows.count == 0:
+        if self._rows.count == 0:
             return
         while len(self._ready) < self._task.prefetch:
             epoch, span = next(self._coming)

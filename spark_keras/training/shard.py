@@ -43,6 +43,13 @@ class ShardColumns(NamedTuple):
         named |= {f"y{i}": tensor for i, tensor in enumerate(self.labels)}
         return named | ({"w": self.weight} if self.weight else {})
 
+    @property
+    def names_in_structures(self) -> set[str]:
+        """Names by which several tensors are told apart when they are packed or meet their losses."""
+        several = [group for group in (self.features, self.labels) if len(group) > 1]
+        named = [each for each in (self.feature_structure, self.label_structure) if isinstance(each, dict)]
+        return {tensor.name for group in several for tensor in group} | {name for each in named for name in each}
+
     def pack(self, arrays: dict[str, np.ndarray]) -> tuple[Any, ...]:
         """(x, y) or (x, y, sample_weight), nested as the model takes them."""
         import keras
@@ -107,11 +114,13 @@ class Shard(NamedTuple):
         training: rows to train on.
         validation: rows to evaluate on.
         skipped: rows left out, by column: {"column 'age' (featuresCol)": 3}.
+        digest: of the rows' content, whatever their order.
     """
 
     training: Rows
     validation: Rows
     skipped: dict[str, int]
+    digest: str
 
     @property
     def storage(self) -> str:
@@ -134,7 +143,8 @@ def load(batches: Iterable[pa.RecordBatch], spec: ShardColumns, max_memory: int 
         max_memory: rows of more bytes go to a file, which changes nothing but where they are.
     """
     skipped: dict[str, int] = {}
-    chunks = _chunks(batches, spec, skipped)
+    digest = _Digest()
+    chunks = digest.of(_chunks(batches, spec, skipped))
     held: list[dict[str, np.ndarray]] = []
     size = 0
     for chunk in chunks:
@@ -142,14 +152,14 @@ def load(batches: Iterable[pa.RecordBatch], spec: ShardColumns, max_memory: int 
         size += sum(chunk[name].nbytes for name in spec.tensors)
         if size > max_memory:
             training, validation = shard_file.sort_into_files(itertools.chain(_drained(held), chunks))
-            return Shard(training, validation, skipped)
+            return Shard(training, validation, skipped, str(digest))
     if not held:
         empty = {name: zeros(tensor, 0) for name, tensor in spec.tensors.items()}
-        return Shard(MemoryRows(empty), MemoryRows(empty), skipped)
+        return Shard(MemoryRows(empty), MemoryRows(empty), skipped, str(digest))
     whole = {name: np.concatenate([chunk.pop(name) for chunk in held]) for name in list(held[0])}
     order = np.argsort(whole.pop("hash"), kind="stable")
     held_out = whole.pop("validation", np.zeros(len(order), bool))[order]
-    return Shard(_take(whole, order[~held_out]), _take(whole, order[held_out]), skipped)
+    return Shard(_take(whole, order[~held_out]), _take(whole, order[held_out]), skipped, str(digest))
 
 
 def _chunks(
@@ -157,21 +167,7 @@ def _chunks(
 ) -> Iterator[dict[str, np.ndarray]]:
     """The tensors of each batch, with "hash" and, where rows are held out, "validation"; counts what is skipped."""
     for batch in batches:
-        keep = np.ones(batch.num_rows, bool)
-        for name, tensor in spec.tensors.items():
-            usable = columns.usable_rows(batch.column(name))
-            missing = int(np.count_nonzero(keep & ~usable))
-            if missing and not spec.skip_invalid:
-                raise columns.InvalidData(
-                    f"Null or NaN in {tensor.label}. Received: {missing} such rows in a batch of {batch.num_rows}. "
-                    'Expected: complete rows, or handleInvalid="skip" to leave such rows out and count them.'
-                )
-            if missing:
-                skipped[tensor.label] = skipped.get(tensor.label, 0) + missing
-            keep &= usable
-        if not keep.all():
-            batch = batch.filter(pa.array(keep))
-        arrays = {name: columns.to_numpy(batch.column(name), tensor) for name, tensor in spec.tensors.items()}
+        batch, arrays = tensors_of(batch, spec, skipped)
         arrays["hash"] = batch.column("h").to_numpy(zero_copy_only=False)
         if spec.validation:
             if batch.column("v").null_count:
@@ -180,6 +176,45 @@ def _chunks(
                 )
             arrays["validation"] = batch.column("v").to_numpy(zero_copy_only=False).astype(bool)
         yield arrays
+
+
+def tensors_of(
+    batch: pa.RecordBatch, spec: ShardColumns, skipped: dict[str, int]
+) -> tuple[pa.RecordBatch, dict[str, np.ndarray]]:
+    """The batch's complete rows, and their tensors; refuses the others, or leaves them out and counts them."""
+    keep = np.ones(batch.num_rows, bool)
+    for name, tensor in spec.tensors.items():
+        usable = columns.usable_rows(batch.column(name))
+        missing = int(np.count_nonzero(keep & ~usable))
+        if missing and not spec.skip_invalid:
+            raise columns.InvalidData(
+                f"Null or NaN in {tensor.label}. Received: {missing} such rows in a batch of {batch.num_rows}. "
+                'Expected: complete rows, or handleInvalid="skip" to leave such rows out and count them.'
+            )
+        if missing:
+            skipped[tensor.label] = skipped.get(tensor.label, 0) + missing
+        keep &= usable
+    if not keep.all():
+        batch = batch.filter(pa.array(keep))
+    return batch, {name: columns.to_numpy(batch.column(name), tensor) for name, tensor in spec.tensors.items()}
+
+
+class _Digest:
+    """Sums of the rows' hashes and of their squares, modulo 2**64: the same for the same rows in any order."""
+
+    def __init__(self) -> None:
+        self._sums = np.zeros((2, 2), "uint64")
+
+    def of(self, chunks: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+        for chunk in chunks:
+            hashes = chunk["hash"].view("uint64")
+            held_out = chunk.get("validation", np.zeros(len(hashes), bool))
+            for sums, part in zip(self._sums, (hashes[~held_out], hashes[held_out])):
+                sums += np.array([part.sum(dtype="uint64"), np.square(part).sum(dtype="uint64")])
+            yield chunk
+
+    def __str__(self) -> str:
+        return self._sums.tobytes().hex()
 
 
 def _drained(held: list[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 import platform
+import shutil
+import socket
 import tempfile
 import uuid
 from typing import Any
@@ -13,6 +15,9 @@ import numpy as np
 
 # Of the arrays in a half; a cache line.
 _ALIGNMENT = 64
+
+_PREFIX = "spark_keras_"
+SOCKET = "socket"
 
 
 def machine() -> str:
@@ -28,7 +33,29 @@ def private_folder() -> str:
     """A new folder that only this user can enter, in memory where the system has such a place."""
     memory = "/dev/shm"
     in_memory = os.path.isdir(memory) and os.access(memory, os.W_OK | os.X_OK)
-    return tempfile.mkdtemp(prefix="spark_keras_", dir=memory if in_memory else None)
+    parent = memory if in_memory else tempfile.gettempdir()
+    _remove_abandoned(parent)
+    return tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
+
+
+def _remove_abandoned(parent: str) -> None:
+    """Removes the folders of drivers that were killed: nobody listens at the sockets in them."""
+    for folder in os.scandir(parent):
+        path = os.path.join(folder.path, SOCKET)
+        if folder.name.startswith(_PREFIX) and os.path.exists(path) and not _listens(path):
+            shutil.rmtree(folder.path, ignore_errors=True)
+
+
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # a driver that is stopped accepts nobody, and is there all the same
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True
+    return True
 
 
 class SharedMemory:

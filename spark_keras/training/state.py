@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+
+from spark_keras.training import automatic_names
 
 
 class State(NamedTuple):
@@ -99,11 +102,23 @@ def read(model: keras.Model, layout: Layout) -> State:
     integers = np.empty(layout.sizes[1], "int64")
     for entry, variable in zip(layout.entries, variables(model)):
         vector = integers if entry.integer else values
-        vector[entry.start : entry.stop] = _numpy(variable.value).reshape(-1)
+        vector[entry.start : entry.stop] = to_numpy(variable.value).reshape(-1)
     return State(values, integers)
 
 
-def _numpy(value: Any) -> np.ndarray:
+def non_finite_variable(layout: Layout, before: State, after: State) -> str | None:
+    """Path of the first variable in which a number was finite before and is not any more; None: there is none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Quicker than asking each number, and nearly always the answer. Not a dot product: BLAS would use every core.
+        if np.isfinite(np.sum(after.values)):
+            return None
+    spoiled = np.flatnonzero(~np.isfinite(after.values) & np.isfinite(before.values))
+    if not len(spoiled):
+        return None
+    return next(e.path for e in layout.entries if not e.integer and e.start <= spoiled[0] < e.stop)
+
+
+def to_numpy(value: Any) -> np.ndarray:
     if keras.backend.backend() == "tensorflow" and hasattr(value, "numpy"):
         return value.numpy()  # Keras' own way warns with numpy 2.4
     return np.asarray(keras.ops.convert_to_numpy(value))
@@ -124,7 +139,7 @@ def weights_have_changed(model: keras.Model) -> None:
 
 def derived_from_weights(model: keras.Model) -> list[np.ndarray]:
     """What those layers compute with."""
-    return [_numpy(value) for layer in normalizations(model) for value in (layer.mean, layer.variance)]
+    return [to_numpy(value) for layer in normalizations(model) for value in (layer.mean, layer.variance)]
 
 
 def normalizations(model: keras.Model) -> list[keras.layers.Normalization]:
@@ -133,7 +148,7 @@ def normalizations(model: keras.Model) -> list[keras.layers.Normalization]:
 
 def read_metrics(model: keras.Model) -> np.ndarray:
     """The states of all metrics, the loss included, as one float64 vector."""
-    parts = [_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
+    parts = [to_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
     return np.concatenate(parts).astype("float64") if parts else np.empty(0)
 
 
@@ -150,15 +165,13 @@ def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
             f"The workers' metrics have {len(states)} numbers, the driver's {start}: "
             "the model creates metrics in train_step that it does not create when it is built."
         )
-    results = model.get_metrics_result()
-    model.reset_metrics()
     flat = {}
-    for name, value in results.items():
-        if isinstance(value, dict):
-            flat.update(value)
-        else:
-            flat[name] = value
-    return {name: float(value) if np.ndim(value) == 0 else _numpy(value).tolist() for name, value in flat.items()}
+    for name, value in model.get_metrics_result().items():
+        flat.update(value if isinstance(value, dict) else {name: value})
+    # Before the reset, because a result may be a variable itself.
+    arrays = {name: to_numpy(getattr(value, "value", value)) for name, value in flat.items()}
+    model.reset_metrics()
+    return {name: float(array) if array.ndim == 0 else array.tolist() for name, array in arrays.items()}
 
 
 def seed_variables(model: keras.Model) -> list[Any]:
@@ -167,15 +180,19 @@ def seed_variables(model: keras.Model) -> list[Any]:
     return [variable for variable in model.non_trainable_variables if id(variable) not in weights]
 
 
-def architecture(model: keras.Model) -> str:
-    """A compiled model's structure as JSON, without its weights: what the closure carries to the workers."""
+def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
+    """A compiled model's structure as JSON, without its weights: what the closure carries to the workers.
+
+    Args:
+        kept: names of layers that stay as they are; others that Keras has made are numbered anew.
+    """
     for layer in model._flatten_layers():
         if hasattr(layer, "save_assets") and not layer.get_config().get("vocabulary"):
             raise ValueError(
                 f"Layer {layer.name!r} ({type(layer).__name__}) keeps a vocabulary outside its weights, and only "
                 "weights travel to the workers. Apply it before training, with StringIndexer or the layer itself."
             )
-    return json.dumps(keras.saving.serialize_keras_object(model))
+    return json.dumps(automatic_names.settled(keras.saving.serialize_keras_object(model), kept))
 
 
 def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sample: Any) -> keras.Model:

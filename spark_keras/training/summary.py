@@ -6,6 +6,8 @@ import dataclasses
 import json
 from typing import Any
 
+from spark_keras.training import report
+
 
 @dataclasses.dataclass(frozen=True)
 class KerasTrainingSummary:
@@ -24,12 +26,16 @@ class KerasTrainingSummary:
         rounds: averagings in the whole fit.
         kernel: how rounds were compiled: "xla" or "graph" on TensorFlow, "scan" or "jit" on JAX, or "steps".
         seconds: wall-clock time by phase: "start" (job, rows, imports, model), "train", "evaluate", "callbacks",
-            "total".
+            "checkpoint" where some were written, "total".
         shardStorage: where each worker kept its rows, "memory" or "file"; empty for a fit that did not tell.
         plan: what was expected beside what it took; empty for a fit that did not tell. "planned" has the fields of
             the plan that `explainPlan` prints, "measured" the same three figures: "stepMilliseconds" (a minibatch on
             the slowest worker), "roundMilliseconds" (both medians of the last epoch's rounds) and "epochSeconds" (all
             rounds of the last epoch).
+        nonFiniteUpdates: updates left out because of NaN or infinite numbers (`nonFinite`), for each worker; empty for
+            a fit that did not tell.
+        stateBytes: bytes of the state that travels to each worker and back in each round.
+        timeline: what happened when, as `toPandas` gives it in a table; empty for a fit that did not tell.
     """
 
     history: dict[str, list[float]]
@@ -45,6 +51,10 @@ class KerasTrainingSummary:
     seconds: dict[str, float]
     shardStorage: list[str] = dataclasses.field(default_factory=list)
     plan: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    nonFiniteUpdates: list[int] = dataclasses.field(default_factory=list)
+
+    stateBytes: int = 0
+    timeline: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def totalIterations(self) -> int:
@@ -55,6 +65,37 @@ class KerasTrainingSummary:
     def objectiveHistory(self) -> list[float]:
         """Training loss per epoch, under the name that Spark ML's summaries use."""
         return self.history.get("loss", [])
+
+    def toPandas(self) -> Any:
+        """Where the time went: a row for each worker and record, and one for the driver (worker −1).
+
+        A record is a round; in long fits, several consecutive ones of an epoch or of some.
+
+        Returns:
+            Columns "epoch" and "round" (of the record's first round, from 1 on), "rounds", "began" and "seconds" (since
+            the first round began), "worker", "rows", "rowsPerSecond", "bytes" (sent and received), and seconds by
+            phase: of workers "waiting" (for the driver and other workers), "wire", "loading", "compiling", "computing",
+            "evaluating"; of the driver "waiting" (for workers), "averaging", "evaluating", "callbacks", "checkpoints".
+        """
+        return report.table(self)
+
+    def plot(self) -> Any:
+        """Learning curves, where the time of each worker went, and rows/s, as one matplotlib figure."""
+        return report.plot(self)
+
+    def toHTML(self, path: str | None = None, title: str = "Training") -> str:
+        """One self-contained page, which needs no network; returned, and written to `path` on this machine.
+
+        Learning curves, a timeline with a lane for each worker, histograms of the phases, the slowest rounds, the
+        magnitudes of each layer's parameters and updates, and the plan.
+        """
+        from spark_keras.training.page import render
+
+        text = render(self, title)
+        if path is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        return text
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -67,6 +108,7 @@ class KerasTrainingSummary:
     def __str__(self) -> str:
         last = ", ".join(f"{name} {_figure(values[-1])}" for name, values in self.history.items() if values)
         skipped = f", {sum(self.skippedRows.values())} rows skipped" if self.skippedRows else ""
+        skipped += f", {sum(self.nonFiniteUpdates)} non-finite updates left out" if any(self.nonFiniteUpdates) else ""
         return (
             f"{self.epochs} epochs of {sum(self.rows):,} rows on {_workers(self.numWorkers)} in "
             f"{self.seconds['total']:.1f} s ({self.rounds} rounds, kernel {self.kernel}{skipped}): {last}"

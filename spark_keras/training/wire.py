@@ -1,4 +1,4 @@
-"""Messages between driver and workers: a JSON header and raw number buffers. Never pickle.
+"""Connections between driver and workers.
 
 Workers on other machines come over ZeroMQ, encrypted. Those on the driver's own machine come through a folder that no
 other user can enter: a Unix socket for the headers, shared memory for the numbers. That is several times faster, which
@@ -7,21 +7,32 @@ counts where a round takes milliseconds.
 
 from __future__ import annotations
 
-import contextlib
-import json
+import hmac
+import itertools
+import logging
 import os
+import secrets
+import select
 import shutil
 import socket
+import struct
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Client, Connection
 from typing import Any, NamedTuple
 
 import numpy as np
 import zmq
 
-from spark_keras.training import shared_memory
+from spark_keras.training import messages, shared_memory
 from spark_keras.training.shared_memory import SharedMemory
 
-Arrays = list[np.ndarray] | tuple[np.ndarray, ...]
+logger = logging.getLogger(__name__)
+
+# For the rest of a message that has begun: a stopped process must not stop the other one, too.
+MESSAGE_SECONDS = 60
+
+# A connection that has gone without a word, as with a machine's power, is noticed within so many milliseconds.
+HEARTBEAT_MILLISECONDS = 60_000
 
 
 class Endpoint(NamedTuple):
@@ -33,6 +44,8 @@ class Endpoint(NamedTuple):
     Args:
         folder: of the Unix socket and, for a moment each, the files of shared memory; None: TCP for everybody.
         machine: on which that folder is.
+        fit: a secret of the fit, which begins each connection: without encryption, a worker of an earlier fit may come
+            to a port that is this fit's now.
     """
 
     address: str
@@ -41,10 +54,11 @@ class Endpoint(NamedTuple):
     client_secret: bytes | None = None
     folder: str | None = None
     machine: str | None = None
+    fit: str = ""
 
     @property
     def unix_socket(self) -> str:
-        return os.path.join(self.folder, "socket")
+        return os.path.join(self.folder, shared_memory.SOCKET)
 
     @property
     def is_local(self) -> bool:
@@ -79,9 +93,13 @@ class Server:
         self._listener: socket.socket | None = None
         self._connections: dict[int, Connection] = {}
         self._ready: list[Any] = []
+        # Messages received from each peer; None: nothing more is heard from it.
+        self._received: dict[Any, int | None] = {}
+        fit = secrets.token_hex(16)
+        self._fit = repr(fit).encode()
         self.endpoint = Endpoint("")
         try:
-            self.endpoint = self._listen_for_others(bind_host, host, ports, encrypted)
+            self.endpoint = self._listen_for_others(bind_host, host, ports, encrypted)._replace(fit=fit)
             if local and hasattr(socket, "AF_UNIX"):
                 self._listen_here()
         except BaseException:
@@ -90,6 +108,12 @@ class Server:
 
     def _listen_for_others(self, bind_host: str, host: str, ports: range, encrypted: bool) -> Endpoint:
         keys: tuple[bytes, ...] = ()
+        self._socket.setsockopt(zmq.MAXMSGSIZE, messages.BUFFER_BYTES)
+        self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MILLISECONDS // 4)
+        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_MILLISECONDS)
+        # A message to a worker that has gone is an error, by which it is known to have gone.
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.SNDTIMEO, 1000 * MESSAGE_SECONDS)
         if ":" in bind_host:
             self._socket.setsockopt(zmq.IPV6, 1)
             bind_host = f"[{bind_host}]"
@@ -113,8 +137,11 @@ class Server:
     def _listen_here(self) -> None:
         self.endpoint = self.endpoint._replace(folder=shared_memory.private_folder(), machine=shared_memory.machine())
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(self.endpoint.unix_socket)
+        # It gets its name when it listens, for by that other drivers know that somebody is there.
+        unnamed = f"{self.endpoint.unix_socket}.new"
+        self._listener.bind(unnamed)
         self._listener.listen(128)
+        os.rename(unnamed, self.endpoint.unix_socket)
         self._poller.register(self._listener.fileno(), zmq.POLLIN)
 
     def wait(self, milliseconds: int) -> bool:
@@ -130,29 +157,91 @@ class Server:
         """
         source = self._ready.pop(0)
         if source is self._socket:
-            sender, *frames = self._socket.recv_multipart(copy=False)
-            return bytes(sender.buffer), *_opened(frames)
+            peer, *frames = self._socket.recv_multipart(copy=False)
+            return self._checked(bytes(peer.buffer), lambda: messages.opened(self._unsealed(frames)))
         connection = self._connections.get(source)
         if connection is None:
-            connection = Connection(self._listener.accept()[0].detach())
+            accepted = self._listener.accept()[0]
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                accepted.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", MESSAGE_SECONDS, 0))
+            connection = Connection(accepted.detach())
             self._connections[connection.fileno()] = connection
             self._poller.register(connection.fileno(), zmq.POLLIN)
             return None
         try:
-            return connection, *_read(connection)
+            return self._checked(connection, lambda: _read(connection))
         except (EOFError, OSError):
-            # Spark, not the socket, announces the death of a worker.
-            self._poller.unregister(source)
-            del self._connections[source]
-            connection.close()
+            self.drop(connection)
             return None
+
+    def _checked(self, peer: Peer, receive: Callable[[], tuple[dict[str, Any], list[Any]]]) -> Any:
+        number = self._received.get(peer, 0)
+        try:
+            header, buffers = receive()
+            if number is None:
+                return None
+            if number == 0 and not hmac.compare_digest(repr(header.get("fit")).encode(), self._fit):
+                raise messages.Garbled("It is from a worker of another fit.")
+            if header.get("number") != number:
+                raise messages.Garbled(f"It has number {header.get('number')!r} instead of {number}.")
+        except messages.Garbled as error:
+            self.refuse(peer, error)
+            return None
+        self._received[peer] = number + 1
+        return peer, header, buffers
+
+    def _unsealed(self, frames: list[zmq.Frame]) -> list[Any]:
+        buffers = [frame.buffer for frame in frames]
+        return buffers if self.endpoint.server_key else messages.verified(buffers)
+
+    def refuse(self, peer: Peer, error: Exception) -> None:
+        """Says why a peer is dropped."""
+        logger.warning("A message was refused, and its sender is not heard any more: %s", error)
+        self.drop(peer)
+
+    def drop(self, peer: Peer) -> None:
+        """Hears no more of a peer. A worker that is still there finds its connection closed, or is ignored."""
+        if isinstance(peer, bytes):
+            self._received[peer] = None
+        elif not peer.closed:
+            self._poller.unregister(peer.fileno())
+            del self._connections[peer.fileno()]
+            self._received.pop(peer, None)
+            peer.close()
+
+    def alive(self, peer: Peer) -> bool:
+        """Whether a peer's process is there, busy or not, as far as its connection tells."""
+        if not isinstance(peer, bytes):
+            return not peer.closed  # `receive` closes it when all that it said has been read
+        return self._received.get(peer, 0) is not None and self._sent(
+            peer, messages.encode({"type": "ping"}), zmq.NOBLOCK
+        )
 
     def send(self, peer: Peer, frames: list[Any]) -> None:
         if isinstance(peer, bytes):
-            self._socket.send_multipart([peer, *frames], copy=False)
-        else:
-            with contextlib.suppress(OSError):  # it has gone; Spark will say so
+            self._sent(peer, frames)
+        elif not peer.closed:
+            try:
                 _write(peer, frames)
+            except ConnectionError:
+                pass  # it has gone; its last words may still be there to be read
+            except OSError:  # it does not read, and half a message is on its way
+                self.drop(peer)
+
+    def _sent(self, peer: bytes, frames: list[Any], flags: int = 0) -> bool:
+        """False: it has gone."""
+        try:
+            self._socket.send_multipart([peer, *self._sealed(frames)], flags, copy=False)
+        except zmq.Again:
+            pass  # it does not read; time will tell
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
+
+    def _sealed(self, frames: list[Any]) -> list[Any]:
+        return frames if self.endpoint.server_key else messages.with_checksum(frames)
 
     def close(self) -> None:
         for connection in self._connections.values():
@@ -208,29 +297,45 @@ class RemoteLine:
     memory = memory_name = None
 
     def __init__(self, endpoint: Endpoint):
+        self._stamps = _stamps(endpoint)
+        self._encrypted = endpoint.server_key is not None
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 5000)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, messages.BUFFER_BYTES)
+        self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MILLISECONDS // 4)
+        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_MILLISECONDS)
         if endpoint.server_key is not None:
             self._socket.curve_serverkey = endpoint.server_key
             self._socket.curve_publickey, self._socket.curve_secretkey = endpoint.client_public, endpoint.client_secret
         if "[" in endpoint.address:
             self._socket.setsockopt(zmq.IPV6, 1)
+        self._lost = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._socket.connect(endpoint.address)
 
     def wait(self, milliseconds: int) -> bool:
-        """Whether a message is there, or comes within this time."""
-        return bool(self._socket.poll(milliseconds))
+        """Whether a message is there, or comes within this time.
 
-    def send(self, header: dict[str, Any], arrays: Arrays = ()) -> None:
-        self._socket.send_multipart(encode(header, arrays), copy=False)
+        Raises ConnectionError where the connection was lost: a new one would be another worker's to the driver.
+        """
+        there = bool(self._socket.poll(milliseconds))
+        if not there and self._lost.poll(0):
+            raise ConnectionError("The connection to the driver was lost.")
+        return there
+
+    def send(self, header: dict[str, Any], arrays: messages.Arrays = ()) -> None:
+        frames = messages.encode({**header, **next(self._stamps)}, arrays)
+        self._socket.send_multipart(frames if self._encrypted else messages.with_checksum(frames), copy=False)
 
     def receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
-        header, buffers = _opened(self._socket.recv_multipart(copy=False))
-        return header, arrays_of(header, buffers)
+        buffers = [frame.buffer for frame in self._socket.recv_multipart(copy=False)]
+        header, buffers = messages.opened(buffers if self._encrypted else messages.verified(buffers))
+        return header, messages.arrays_of(header, buffers)
 
     def close(self, linger: int | None = None) -> None:
         """Ends it; messages on their way get so many milliseconds (None: five seconds)."""
+        self._socket.disable_monitor()
+        self._lost.close(linger=0)
         self._socket.close(linger=linger)
         self._context.term()
 
@@ -245,17 +350,21 @@ class LocalLine:
 
     def __init__(self, endpoint: Endpoint, memory_name: str | None, memory: SharedMemory | None):
         self.memory_name, self.memory = memory_name, memory
+        self._stamps = _stamps(endpoint)
         self._connection = Client(endpoint.unix_socket, "AF_UNIX")
+        # The connection's own `poll` makes one of these for each call.
+        self._poll = select.poll()
+        self._poll.register(self._connection, select.POLLIN)
 
     def wait(self, milliseconds: int) -> bool:
-        return self._connection.poll(milliseconds / 1000)
+        return bool(self._poll.poll(milliseconds))
 
-    def send(self, header: dict[str, Any], arrays: Arrays = ()) -> None:
-        _write(self._connection, encode(header, arrays, self.memory))
+    def send(self, header: dict[str, Any], arrays: messages.Arrays = ()) -> None:
+        _write(self._connection, messages.encode({**header, **next(self._stamps)}, arrays, self.memory))
 
     def receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         header, buffers = _read(self._connection)
-        return header, arrays_of(header, buffers, self.memory)
+        return header, messages.arrays_of(header, buffers, self.memory)
 
     def close(self) -> None:
         self._connection.close()
@@ -264,7 +373,11 @@ class LocalLine:
 Line = RemoteLine | LocalLine
 
 
-# --- messages ------------------------------------------------------------------------------------------------------
+def _stamps(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
+    """What tells the driver that a worker's messages belong to its fit, and that none is missing or comes again."""
+    yield {"number": 0, "fit": endpoint.fit}
+    for number in itertools.count(1):
+        yield {"number": number}
 
 
 def _write(connection: Connection, frames: list[Any]) -> None:
@@ -273,40 +386,6 @@ def _write(connection: Connection, frames: list[Any]) -> None:
 
 
 def _read(connection: Connection) -> tuple[dict[str, Any], list[Any]]:
-    header = json.loads(connection.recv_bytes())
-    return header, [connection.recv_bytes() for _ in range(_buffers_of(header))]
-
-
-def _opened(frames: list[zmq.Frame]) -> tuple[dict[str, Any], list[Any]]:
-    return json.loads(bytes(frames[0].buffer)), [frame.buffer for frame in frames[1:]]
-
-
-def _buffers_of(header: dict[str, Any]) -> int:
-    return 0 if header["shared"] else len(header["arrays"])
-
-
-def encode(header: dict[str, Any], arrays: Arrays = (), memory: SharedMemory | None = None) -> list[Any]:
-    """Frames of a message: its header, and the buffers of one-dimensional arrays without a copy, unless they fit into
-    the shared memory."""
-    shared = bool(arrays) and memory is not None and memory.put(arrays)
-    described = {**header, "arrays": [[str(array.dtype), len(array)] for array in arrays], "shared": shared}
-    frames = [] if shared else [memoryview(np.ascontiguousarray(array)).cast("B") for array in arrays]
-    return [json.dumps(described).encode(), *frames]
-
-
-def arrays_of(header: dict[str, Any], buffers: list[Any], memory: SharedMemory | None = None) -> list[np.ndarray]:
-    """The arrays of a message: read-only views of the received buffers, or views of the shared memory."""
-    described = header["arrays"]
-    if len(buffers) != _buffers_of(header):
-        raise ValueError(f"A message with {len(buffers)} buffers announces {len(described)} arrays.")
-    if header["shared"] and memory is None:
-        raise ValueError("A message announces arrays in shared memory, and there is none.")
-    if header["shared"]:
-        return memory.get(described)
-    arrays = []
-    for buffer, (dtype, length) in zip(buffers, described):
-        array = np.frombuffer(buffer, dtype=dtype)
-        if len(array) != length:
-            raise ValueError(f"A message announces {length} numbers and brings {len(array)}.")
-        arrays.append(array)
-    return arrays
+    header = messages.header_of(connection.recv_bytes(messages.HEADER_BYTES))
+    sizes = [] if header["shared"] else [messages.DTYPES[dtype] * length for dtype, length in header["arrays"]]
+    return header, [connection.recv_bytes(size) for size in sizes]

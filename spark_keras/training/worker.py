@@ -6,7 +6,9 @@ Free of Keras at import time; see `spark_keras.executor`.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import platform
 import threading
 import time
 import traceback
@@ -18,9 +20,12 @@ import pyarrow as pa
 
 from spark_keras import executor
 from spark_keras.columns import InvalidData
+from spark_keras.training import messages, shared_memory, wire
 from spark_keras.training import shard as shards
-from spark_keras.training import shared_memory, wire
 from spark_keras.training.minibatches import Minibatches
+from spark_keras.training.phases import Phases
+
+logger = logging.getLogger(__name__)
 
 
 class WorkerTask(NamedTuple):
@@ -36,6 +41,7 @@ class WorkerTask(NamedTuple):
         shuffle: whether each epoch has an order of its own.
         seed: of the fit.
         workers: of the fit.
+        submission: how often the fit's job was submitted before.
         max_shard_memory: shards of more bytes live in a file; None leaves it to the machine's memory.
         prefetch: stacks of minibatches prepared ahead; 0: none.
         inline_bytes: states up to this size travel with the message; larger ones in pieces, which each side asks for.
@@ -52,6 +58,7 @@ class WorkerTask(NamedTuple):
     shuffle: bool
     seed: int
     workers: int
+    submission: int = 0
     max_shard_memory: int | None = None
     prefetch: int = 2
     inline_bytes: int = 2**20
@@ -60,6 +67,15 @@ class WorkerTask(NamedTuple):
 
 
 RESULT_SCHEMA = "shard int, rounds long"
+
+# Between two signs of life of a worker that has much to do.
+SIGN_SECONDS = 1.0
+
+# Characters of an error that travel; JSON may write a character as twelve.
+TEXT = 40_000
+
+# What Spark, the network, a disk or a crowded machine may do to a worker, and not to the next one.
+TRANSIENT = (OSError, EOFError, MemoryError)
 
 # Of a kernel, when jitCompile="measure" asks for the fastest.
 MEASURED_CALLS = 6
@@ -71,14 +87,19 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
 
     spark_task = TaskContext.get()
     shard_index = spark_task.partitionId()
+    identity = {"shard": shard_index, "attempt": spark_task.taskAttemptId(), "submission": task.submission}
+    process = {"host": platform.node(), "pid": os.getpid()}
     warning = executor.prepare(task.settings)
     # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
     importing = threading.Thread(target=__import__, args=("keras",), daemon=True)
     importing.start()
     line = shard = None
+    greeting = wire.connect(task.endpoint, 0)
     try:
+        greeting.send({"type": "start", **identity, **process})
+        signs = _Signs(greeting, {"type": "loading"})
         started = time.perf_counter()
-        shard = shards.load(batches, task.columns, task.max_shard_memory or default_max_memory(task))
+        shard = shards.load(signs.among(batches), task.columns, task.max_shard_memory or default_max_memory(task))
         loaded = time.perf_counter()
         importing.join()
         replica = _replicas_of_process.get(_replica_key(task), lambda: Replica(task))
@@ -88,40 +109,64 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         built = time.perf_counter()
         join = {
             "type": "join",
-            "shard": shard_index,
-            "attempt": spark_task.taskAttemptId(),
+            **identity,
             "rows": shard.training.count,
             "validation_rows": shard.validation.count,
             "skipped": shard.skipped,
             "storage": shard.storage,
             "bytes": shard.bytes,
+            "digest": shard.digest,
             "seconds": {"load": loaded - started, "build": built - loaded},
             "warning": warning,
             "memory": line.memory_name,
         }
         line.send(join)
+        logger.info("Worker %d: %d rows in %s", shard_index, shard.training.count, shard.storage)
         with contextlib.closing(Minibatches(shard.training, task, shard_index, _prepare(task))) as minibatches:
             rounds = _answer(line, replica, task, shard, minibatches)
         yield pa.RecordBatch.from_pydict(
             {"shard": pa.array([shard_index], pa.int32()), "rounds": pa.array([rounds], pa.int64())}
         )
     except BaseException as error:
-        failure = {
-            "type": "error",
-            "shard": shard_index,
-            "invalid_data": isinstance(error, InvalidData),
-            "message": str(error),
-            "traceback": traceback.format_exc(),
-        }
         if not isinstance(error, GeneratorExit):
-            line = line or wire.connect(task.endpoint, 0)
-            line.send(failure)
+            logger.error("Worker %d: %s: %s", shard_index, type(error).__name__, error)
+            # Without a connection, there is nobody to tell.
+            with contextlib.suppress(OSError):
+                (line or greeting).send({"type": "error", **identity, **_described(error)})
         raise
     finally:
         if shard is not None:
             shard.close()
         if line is not None:
             line.close()
+        greeting.close()
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    return {
+        "invalid_data": isinstance(error, InvalidData),
+        "transient": isinstance(error, TRANSIENT),
+        "message": str(error)[:TEXT],
+        "traceback": traceback.format_exc()[-TEXT:],
+    }
+
+
+class _Signs:
+    """Tells the driver now and then that a worker gets on."""
+
+    def __init__(self, line: wire.Line, sign: dict[str, Any]):
+        self._line, self._sign, self._last = line, sign, time.monotonic()
+
+    def give(self) -> None:
+        now = time.monotonic()
+        if now - self._last > SIGN_SECONDS:
+            self._last = now
+            self._line.send(self._sign)
+
+    def among(self, items: Iterator[Any]) -> Iterator[Any]:
+        for item in items:
+            self.give()
+            yield item
 
 
 def default_max_memory(task: WorkerTask) -> int:
@@ -142,6 +187,13 @@ class Replica:
         self.message_bytes = _message_bytes(self.model, self.layout)
         self._make = lambda name: kernel.make(name, self.model, self.layout)
         self._kernels: dict[str, Any] = {}
+        self._called: set[Any] = set()
+
+    def is_new(self, *program: Any) -> bool:
+        """Whether a program was never called, so that it will be compiled."""
+        known = program in self._called
+        self._called.add(program)
+        return not known
 
     def call(self, kernel: str, method: str, *arguments: Any) -> tuple[Any, str, str | None]:
         """Runs a kernel; one that cannot be compiled gives way to a simpler one.
@@ -199,43 +251,62 @@ def _answer(line: wire.Line, replica: Replica, task: WorkerTask, shard: shards.S
     """Answers requests until the driver says stop; returns the number of rounds."""
     from spark_keras.training.state import State
 
-    parent = os.getppid()
     rounds = 0
     held = np.empty(0, "float32")
+    phases = Phases()
     while True:
-        # Spark's daemon, this process's parent, ends with the executor: then nobody will ever write again.
-        while not line.wait(5000):
-            if os.getppid() != parent:
-                raise RuntimeError("The executor has ended.")
-        header, arrays = line.receive()
+        header, arrays = _next(line)
+        phases.lap("waiting")
         kind = header["type"]
         if kind == "stop":
             return rounds
         if kind == "fetch":
             start = header["start"]
             line.send({"type": "payload", "ticket": header["ticket"], "start": start}, [held[start : header["stop"]]])
+            phases.lap("wire")
             continue
         started = time.perf_counter()
         state = State(*arrays) if "pull" not in header else _pull(line, header, arrays[0], task.piece)
+        phases.lap("wire")
+        if state is None:
+            return rounds
+        signs = _Signs(line, {"type": "progress", "ticket": header["ticket"]})
         if kind == "train":
             rounds += 1
-            answer, arrays = _train(replica, task, minibatches, header, state)
+            answer, arrays = _train(replica, task, minibatches, header, state, signs, phases)
         elif kind == "measure":
             answer, arrays = _measure(replica, minibatches, header, state), []
         else:
-            answer, arrays = _evaluate(replica, task, shard, header, state)
+            answer, arrays = _evaluate(replica, task, shard, header, state, signs)
+            phases.lap("evaluating")
         answer |= {"type": "done", "ticket": header["ticket"], "seconds": time.perf_counter() - started}
+        answer["phases"] = phases.taken()
         shared = line.memory is not None and line.memory.fits(arrays)
         if len(arrays) == 3 and not shared and arrays[0].nbytes > task.inline_bytes:
             held, *arrays = arrays
             answer["held"] = len(held)
         line.send(answer, arrays)
+        phases.lap("wire")
         if kind == "train":
             minibatches.look_ahead(header["frequency"])
+            phases.lap("loading")
+
+
+def _next(line: wire.Line) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """What the driver says next."""
+    parent = os.getppid()
+    while True:
+        # Spark's daemon, this process's parent, ends with the executor: then nobody will ever write again.
+        while not line.wait(5000):
+            if os.getppid() != parent:
+                raise RuntimeError("The executor has ended.")
+        header, arrays = line.receive()
+        if header["type"] != "ping":  # by which the driver only finds out whether somebody is there
+            return header, arrays
 
 
 def _pull(line: wire.Line, header: dict[str, Any], integers: np.ndarray, piece: int) -> Any:
-    """Receives a large state, one piece after the other.
+    """Receives a large state, one piece after the other; None, if the driver says stop meanwhile.
 
     Over a network the next one is on its way while one is copied. Shared memory has room for one.
     """
@@ -254,28 +325,41 @@ def _pull(line: wire.Line, header: dict[str, Any], integers: np.ndarray, piece: 
     for start in starts[:ahead]:
         ask(start)
     for index, start in enumerate(starts):
-        _, (part,) = line.receive()
-        values[start : start + len(part)] = part
+        said, arrays = _next(line)
+        if said["type"] == "stop":
+            return None
+        stop = min(start + piece, size)
+        if said["type"] != "piece" or said["ticket"] != header["ticket"] or said["start"] != start:
+            raise messages.Garbled(f"The driver sent {said['type']!r} instead of numbers {start} to {stop} of a state.")
+        values[start:stop] = arrays[0]
         if index + ahead < len(starts):
             ask(starts[index + ahead])
     return State(values, integers)
 
 
 def _train(
-    replica: Replica, task: WorkerTask, minibatches: Minibatches, header: Any, state: Any
+    replica: Replica, task: WorkerTask, minibatches: Minibatches, header: Any, state: Any, signs: _Signs, phases: Phases
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     from spark_keras.training import kernel
+    from spark_keras.training.state import non_finite_variable
 
-    metrics, rows, name, warnings = 0.0, 0, None, []
+    start, metrics, rows, name, warnings = state, 0.0, 0, None, []
     for stack in minibatches.of_round(header["epoch"], header["start"], header["stop"], header["frequency"]):
+        phases.lap("loading")
         seeds = minibatches.seeds(header["epoch"], stack.start, replica.seeds)
         wanted = kernel.for_few_steps(header["kernel"]) if stack.short else header["kernel"]
+        # Each size of stack is a program of its own.
+        new = replica.is_new(wanted, stack.rows if stack.short else task.batch_size, header["frequency"])
         result, ran, warning = replica.call(wanted, "train", state, seeds, stack.batches, stack.steps)
+        phases.lap("compiling" if new else "computing")
         state, metric_states = result
         name = ran if name is None or not stack.short else name
         metrics, rows = metrics + metric_states, rows + stack.rows
         warnings += [warning] if warning else []
+        signs.give()
     answer = {"rows": rows, "kernel": name, "warning": " ".join(warnings) or None}
+    answer["non_finite"] = non_finite_variable(replica.layout, start, state)
+    phases.lap("computing")
     return answer, [*state, metrics] if rows else []
 
 
@@ -297,7 +381,7 @@ def _measure(replica: Replica, minibatches: Minibatches, header: Any, state: Any
 
 
 def _evaluate(
-    replica: Replica, task: WorkerTask, shard: shards.Shard, header: Any, state: Any
+    replica: Replica, task: WorkerTask, shard: shards.Shard, header: Any, state: Any, signs: _Signs
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     from spark_keras.training import kernel
 
@@ -311,5 +395,6 @@ def _evaluate(
         )
         metrics = metrics + metric_states
         warnings += [warning] if warning else []
+        signs.give()
     answer = {"rows": rows.count, "warning": " ".join(warnings) or None}
     return answer, [metrics] if rows.count else []

@@ -1,4 +1,4 @@
-"""Resident workers, as the driver sees them: start, ask, replace a dead one, give up the slots for a while, stop.
+"""Resident workers, as the training loop sees them: requests and answers.
 
 The training loop knows only `Workers`; how a round reaches the rows is settled here.
 """
@@ -7,44 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
-import sys
-import threading
-import uuid
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from spark_keras import cluster
-from spark_keras.training import wire
-from spark_keras.training import worker as worker_side
-from spark_keras.training.shared_memory import SharedMemory
+from spark_keras.training import messages, phases
+from spark_keras.training.attempts import Attempt, Limits
 from spark_keras.training.state import State
+from spark_keras.training.supervision import SupervisedJob
+from spark_keras.training.worker import WorkerTask
 
-logger = logging.getLogger(__name__)
-
-
-class WorkerError(RuntimeError):
-    """An exception on a worker, with the worker's own traceback."""
-
-
-class ShardInfo(NamedTuple):
-    """What a worker tells of its shard when it joins."""
-
-    rows: int
-    validation_rows: int
-    skipped: dict[str, int]
-    storage: str
-    bytes: int
-    seconds: dict[str, float]
+_METRICS = np.dtype("float64").str
 
 
 class Update(NamedTuple):
     """A worker's answer: the state after the round (None for an evaluation or no rows), metric states, rows.
 
-    The state is the worker's own memory, or still with the worker: valid until the next request.
+    The state is the worker's own memory, or still with the worker: valid until the next request. Where a variable has
+    become NaN or infinite, `non_finite` is its name.
     """
 
     shard: int
@@ -53,10 +34,18 @@ class Update(NamedTuple):
     rows: int
     kernel: str | None
     seconds: float
+    non_finite: str | None = None
+    phases: Sequence[float] = ()
 
 
 class Workers(Protocol):
-    """The seam between the training loop and the way in which rounds reach the rows."""
+    """The seam between the training loop and the way in which rounds reach the rows.
+
+    Attributes:
+        kernel: how rounds are compiled.
+    """
+
+    kernel: str
 
     def train(self, epoch: int, start: int, stop: int, states: Callable[[int], State]) -> Iterator[Update]:
         """Trains minibatches `start` to `stop` of an epoch; yields the updates in shard order."""
@@ -69,14 +58,6 @@ class Workers(Protocol):
 
     def yielding_slots(self) -> contextlib.AbstractContextManager[None]:
         """Inside, a Spark job that finds no free slot gets the workers'."""
-
-
-class Member(NamedTuple):
-    """The worker of a shard: its address, Spark's number of its attempt, the memory that it shares with the driver."""
-
-    peer: wire.Peer
-    attempt: int
-    memory: SharedMemory | None
 
 
 class HeldValues:
@@ -93,63 +74,34 @@ class HeldValues:
         return self._fetch(start, stop)
 
 
-class ResidentWorkers:
+class ResidentWorkers(SupervisedJob):
     """One Spark job for the whole fit: a task for each shard, all of them talking to the driver.
 
     Args:
         dataset: the columns that `task.columns` names, with one partition per worker.
         task: for the closure; its endpoint is filled in here.
+        count: of workers.
         frequency: minibatches between two averagings.
+        description: of the job, for Spark's UI and the log.
+        limits: after which the fit fails.
 
     Attributes:
         kernel: how rounds are compiled; set when the number of rows is known.
     """
 
-    # As Spark's own spark.task.maxFailures.
-    MAX_FAILURES = 4
-    STOP_SECONDS = 10.0
-
-    def __init__(self, dataset: Any, task: worker_side.WorkerTask, count: int, frequency: int, description: str):
-        self._dataset, self._task, self._count = dataset, task, count
+    def __init__(
+        self, dataset: Any, task: WorkerTask, count: int, frequency: int, description: str, limits: Limits | None = None
+    ):
+        super().__init__(dataset, task, count, description, limits or Limits())
         self._frequency = frequency
-        self._description = description
-        self._spark = dataset.sparkSession
-        self._name = uuid.uuid4().hex[:12]
-        self._members: dict[int, Member] = {}
-        self._infos: dict[int, ShardInfo] = {}
         self._pending: dict[int, tuple[dict[str, Any], State]] = {}
         self._answers: dict[int, tuple[dict[str, Any], list[np.ndarray]]] = {}
         # Pieces of held states, by shard and start; None: asked for.
         self._pieces: dict[tuple[int, int], np.ndarray | None] = {}
         self._ticket = 0
-        self._failures = 0
-        self._warned: set[str] = set()
-        self._suspended = False
-        self._job: cluster.Job | None = None
         self.kernel = "graph"
 
-    def __enter__(self) -> ResidentWorkers:
-        with contextlib.ExitStack() as stack:
-            bind, host, ports = cluster.listening_address(self._spark)
-            stack.enter_context(cluster.fit_group(self._name))
-            self._server = wire.Server(bind, host, ports, cluster.encrypted(self._spark))
-            stack.callback(self._server.close)
-            stack.push(self._leave)
-            self._submit()
-            self._wait_for(lambda: len(self._members) == self._count)
-            self._on_exit = stack.pop_all()
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._on_exit.__exit__(*exception)
-
-    @property
-    def infos(self) -> list[ShardInfo]:
-        """One for each shard."""
-        return [self._infos[shard] for shard in range(self._count)]
-
     # --- requests ---
-
     def train(self, epoch: int, start: int, stop: int, states: Callable[[int], State]) -> Iterator[Update]:
         header = {"type": "train", "epoch": epoch, "start": start, "stop": stop, "frequency": self._frequency}
         yield from self._updates(header, states, range(self._count))
@@ -174,6 +126,8 @@ class ResidentWorkers:
                 answer["rows"],
                 answer.get("kernel"),
                 answer["seconds"],
+                answer.get("non_finite"),
+                phases.checked(answer.get("phases")),
             )
 
     def _ask(self, header: dict[str, Any], states: Callable[[int], State], shards: Any) -> Iterator[Any]:
@@ -181,6 +135,7 @@ class ResidentWorkers:
         self._ticket += 1
         header = {**header, "ticket": self._ticket, "kernel": self.kernel}
         self._answers, self._pieces = {}, {}
+        self._asked = self._waited
         self._pending = {shard: (header, states(shard)) for shard in shards}
         for shard in shards:
             self._send_request(shard)
@@ -201,8 +156,8 @@ class ResidentWorkers:
 
     def _send_request(self, shard: int) -> None:
         header, state = self._pending[shard]
-        member = self._members.get(shard)
-        shared = member is not None and member.memory is not None and member.memory.fits(state)
+        worker = self._attempts.active.get(shard)
+        shared = worker is not None and worker.memory is not None and worker.memory.fits(state)
         if shared or state.values.nbytes <= self._task.inline_bytes:
             self._send(shard, header, state)
         else:
@@ -219,7 +174,7 @@ class ResidentWorkers:
             self._wait_for(lambda: shard in self._answers)
             self._request_piece(shard, start, stop)
             self._wait_for(lambda: self._pieces.get((shard, start)) is not None or shard not in self._answers)
-        if stop < size and self._members[shard].memory is None:
+        if stop < size and self._attempts.memory(shard) is None:
             self._request_piece(shard, stop, min(2 * stop - start, size))
         return self._pieces.pop((shard, start))
 
@@ -228,141 +183,63 @@ class ResidentWorkers:
             self._pieces[shard, start] = None
             self._send(shard, {"type": "fetch", "ticket": self._ticket, "start": start, "stop": stop})
 
-    # --- messages ---
+    # --- answers ---
 
-    def _send(self, shard: int, header: dict[str, Any], arrays: Any = ()) -> None:
-        if shard in self._members:
-            member = self._members[shard]
-            frames = wire.encode(header, arrays, member.memory)
-            self._server.send(member.peer, frames)
-
-    def _wait_for(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            if self._server.wait(50):
-                self._receive()
-            elif self._job is not None and not self._job.running:
-                self._job_has_ended()
-
-    def _receive(self) -> None:
-        message = self._server.receive()
-        if message is None:
+    def _answered(self, worker: Attempt, header: dict[str, Any], buffers: list[Any]) -> None:
+        kind, shard = header["type"], worker.shard
+        if header["ticket"] != self._ticket or shard not in self._pending:
             return
-        peer, header, buffers = message
-        kind = header["type"]
-        if kind == "error":
-            self._raise(header)
-        if kind == "join":
-            self._join(peer, header)
-            return
-        shard = next((shard for shard, member in self._members.items() if member.peer == peer), None)
-        if shard is None or header["ticket"] != self._ticket or shard not in self._pending:
-            return  # late message of a worker that was replaced
-        arrays = wire.arrays_of(header, buffers, self._members[shard].memory)
         if kind == "done":
+            arrays = messages.arrays_of(header, buffers, worker.memory)
+            self._check_answer(shard, header, arrays)
             self._answers[shard] = (header, arrays)
-        elif kind == "payload":
-            self._pieces[shard, header["start"]] = arrays[0]
+            del self._attempts.failures[shard]
+        elif kind == "payload" and (shard, header["start"]) in self._pieces:
+            (piece,) = messages.arrays_of(header, buffers, worker.memory)
+            self._pieces[shard, header["start"]] = piece
         elif kind == "pull":
-            values = self._pending[shard][1].values[header["start"] : header["stop"]]
-            self._send(shard, {"type": "piece"}, [values])
+            start, values = header["start"], self._pending[shard][1].values
+            piece = {"type": "piece", "ticket": self._ticket, "start": start}
+            self._send(shard, piece, [values[start : header["stop"]]])
 
-    def _join(self, peer: wire.Peer, header: dict[str, Any]) -> None:
-        shard, attempt = header["shard"], header["attempt"]
-        if shard in self._members and self._members[shard].attempt > attempt:
-            return
-        if shard in self._members:
-            logger.warning("%s: worker %d was replaced by attempt %d", self._description, shard, attempt)
-        name = header["memory"]
-        memory = SharedMemory.open(self._server.endpoint.folder, name) if name else None
-        self._members[shard] = Member(peer, attempt, memory)
-        self._infos[shard] = ShardInfo(**{name: header[name] for name in ShardInfo._fields})
-        logger.info("%s: shard %d of %d bytes in %s", self._description, shard, header["bytes"], header["storage"])
-        self._warn(header.get("warning"))
-        if shard in self._pending:
+    def _check_answer(self, shard: int, answer: dict[str, Any], arrays: list[np.ndarray]) -> None:
+        """An answer that is no state of this model, or of more rows than there are, would spoil the mean."""
+        request, state = self._pending[shard]
+        info = self._infos[shard]
+        expected: list[list[Any]] = [[]]
+        if request["type"] == "train" and answer["rows"]:
+            whole = [_kind(state.values), _kind(state.integers), _METRICS]
+            expected = [whole[1:]] if answer.get("held") == len(state.values) else [whole]
+        elif request["type"] == "evaluate" and answer["rows"]:
+            expected = [[_METRICS]]
+        got = [_kind(array) for array in arrays[:-1]] + [array.dtype.str for array in arrays[-1:]]
+        if got not in expected or answer["rows"] > max(info.rows, info.validation_rows):
+            raise messages.Garbled(f"It answers {request['type']!r} with {answer['rows']} rows and {got}.")
+
+    def _ready(self, shard: int) -> None:
+        if shard in self._pending and shard in self._attempts.active:
             # The replacement repeats the round from the same state, to the same bits.
             self._answers.pop(shard, None)
             self._pieces = {key: piece for key, piece in self._pieces.items() if key[0] != shard}
+            self._attempts.active[shard].heard = self._waited
             self._send_request(shard)
 
-    def _raise(self, header: dict[str, Any]) -> None:
-        if header["invalid_data"]:
-            raise ValueError(header["message"])
-        raise WorkerError(
-            f"{self._description}: worker {header['shard']} failed. Its traceback:\n\n{header['traceback']}"
+    def _owes(self, shard: int) -> bool:
+        """Whether the driver waits for something from this shard's worker."""
+        if shard not in self._pending:
+            return False
+        return shard not in self._answers or any(
+            piece is None for (of, _), piece in self._pieces.items() if of == shard
         )
 
-    def _warn(self, message: str | None) -> None:
-        if message and message not in self._warned:
-            self._warned.add(message)
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+    def _doing(self, shard: int) -> str:
+        if shard not in self._pending:
+            return "before the first round" if self._ticket == 0 else "between two rounds"
+        request = self._pending[shard][0]
+        if request["type"] != "train":
+            return f"in {request['type']}"
+        return f"training minibatches {request['start']} to {request['stop'] - 1} of epoch {request['epoch'] + 1}"
 
-    # --- the job ---
 
-    def _submit(self) -> None:
-        self._members.clear()
-        task = self._task._replace(endpoint=self._server.endpoint)
-        result = self._dataset.mapInArrow(functools.partial(worker_side.run, task), worker_side.RESULT_SCHEMA)
-        self._job = cluster.Job(self._spark, self._name, self._description, result.collect)
-
-    def _job_has_ended(self) -> None:
-        """Spark announces a death as the job's exception, where it does not retry the task itself (`local[N]`)."""
-        while self._server.wait(500):
-            self._receive()  # a worker's own error says more than the job's
-        error = self._job.error
-        if error is None and not self._members:
-            # Spark leaves out a shuffle without rows, and then there is no partition to start a worker for.
-            raise ValueError("The DataFrame has no rows. Expected: at least one.")
-        if error is None:
-            raise WorkerError(f"{self._description}: the Spark job ended before the fit did.")
-        if "ModuleNotFoundError" in str(error):
-            raise WorkerError(
-                f"{self._description}: the executors' Python lacks a module: {error}\n"
-                f"The driver runs {sys.executable}. Expected: the same packages on the executors. Set PYSPARK_PYTHON "
-                "to an interpreter that has them, before the Spark session starts."
-            ) from error
-        crashed = "Python worker exited unexpectedly" in str(error) or "PYTHON_WORKER_EXITED" in str(error)
-        self._failures += 1
-        if not crashed or self._failures >= self.MAX_FAILURES:
-            raise WorkerError(f"{self._description}: the Spark job failed: {error}") from error
-        logger.warning("%s: a worker died; the job is submitted again", self._description)
-        self._submit()
-
-    def _leave(self, *exception: Any) -> None:
-        """Ends the tasks: at once by message when they wait for one, else by cancelling the job."""
-        if self._job is None:
-            return
-        self._stop()
-        self._job.join(1.0 if any(exception) else self.STOP_SECONDS)
-        if self._job.running:
-            self._job.cancel()
-            self._job.join(self.STOP_SECONDS)
-
-    def _stop(self) -> None:
-        for shard in list(self._members):
-            self._send(shard, {"type": "stop"})
-
-    @contextlib.contextmanager
-    def yielding_slots(self) -> Iterator[None]:
-        done = threading.Event()
-        watch = threading.Thread(target=self._watch_for_waiting_jobs, args=(done,), daemon=True)
-        watch.start()
-        try:
-            yield
-        finally:
-            done.set()
-            watch.join()
-            if self._suspended:
-                self._suspended = False
-                self._submit()
-                self._wait_for(lambda: len(self._members) == self._count)
-
-    def _watch_for_waiting_jobs(self, done: threading.Event) -> None:
-        # The fit's own thread is busy with callbacks and does not touch the socket meanwhile.
-        while not done.wait(0.5):
-            if not self._suspended and cluster.jobs_waiting_for_slots(self._spark):
-                logger.info("%s: the workers give up their slots for another job", self._description)
-                self._suspended = True
-                self._stop()
-                self._job.join(self.STOP_SECONDS)
-                if self._job.running:
-                    self._job.cancel()
+def _kind(array: np.ndarray) -> list[Any]:
+    return [array.dtype.str, len(array)]

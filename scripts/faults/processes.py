@@ -1,0 +1,135 @@
+"""Processes of a Spark application, as the system knows them, and their ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import psutil
+
+
+class Log(logging.Handler):
+    """Which process works on which shard, as the fit's own log tells."""
+
+    STARTS = re.compile(r"worker (\d+) starts as process (\d+) on")
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.workers: dict[int, int] = {}
+        logger = logging.getLogger("spark_keras")
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        started = self.STARTS.search(record.getMessage())
+        if started:
+            self.workers[int(started[1])] = int(started[2])
+
+
+def executors() -> list[psutil.Process]:
+    """The JVMs of the executors of a local-cluster."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "CoarseGrainedExecutorBackend" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+class Killer(keras.callbacks.Callback):
+    """Kills worker processes, and executors where there are any, while a fit goes on; it rests between fits.
+
+    The callback notes the rounds, by which the time of a recovery is known.
+
+    Args:
+        log: knows the processes.
+        draw: decides when and whom.
+        kills: how many in a fit, whose last epoch waits for them.
+        every: seconds between two kills; None: a random time, half of them soon after a random round and the others
+            soon after the last kill, while the replacement starts, imports and loads.
+        executor_share: of the kills hit an executor, with all that is in it.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        draw: random.Random,
+        kills: int,
+        every: float | None = None,
+        executor_share: float = 0.0,
+        epochs: int = 4,
+    ):
+        super().__init__()
+        self.log, self.draw, self.kills, self.every = log, draw, kills, every
+        self.executor_share, self.last_epoch = executor_share, epochs - 1
+        self.done: list[dict[str, Any]] = []
+        self.rounds: list[float] = []
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Killer:
+        self.log.workers.clear()
+        self._thread = threading.Thread(target=self._kill_all, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.rounds.append(time.monotonic())
+        time.sleep(0.02)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if epoch == self.last_epoch and self.every is None:
+            while len(self.done) < self.kills and not self._over.is_set():
+                time.sleep(0.05)
+
+    def recoveries(self) -> list[float]:
+        """Seconds from each kill to the end of the second round after it: the first may have been all but over."""
+        after = ([end for end in self.rounds if end > kill["time"]] for kill in self.done)
+        return [ends[1] - kill["time"] for kill, ends in zip(self.done, after) if len(ends) > 1]
+
+    def _kill_all(self) -> None:
+        while len(self.done) < self.kills and not self._over.wait(self._pause()):
+            self._kill()
+
+    def _pause(self) -> float:
+        if self.every is not None:
+            return self.every
+        if self.draw.random() < 0.5:
+            return self.draw.uniform(0.0, 8.0)
+        before, wanted = len(self.rounds), self.draw.randint(1, 10)
+        deadline = time.monotonic() + 30
+        while len(self.rounds) < before + wanted and time.monotonic() < deadline and not self._over.wait(0.01):
+            pass
+        return self.draw.uniform(0.0, 0.5)
+
+    def _kill(self) -> None:
+        jvms = executors()
+        victims: Callable[[], list[int]] = lambda: list(self.log.workers.values())  # noqa: E731
+        kind = "worker"
+        if jvms and self.draw.random() < self.executor_share:
+            kind, victims = "executor", lambda: [process.pid for process in jvms]
+        pids = victims()
+        if not pids:
+            return
+        pid = self.draw.choice(pids)
+        with contextlib.suppress(psutil.Error):
+            victim = psutil.Process(pid)
+            victim.kill()
+            self.done.append({"time": time.monotonic(), "kind": kind, "during": "training" if self.rounds else "start"})
+
+
+def wait_for_end(processes: list[psutil.Process], seconds: float = 30.0) -> list[int]:
+    """Process ids that are still there after that time."""
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return [process.pid for process in alive if process.status() != psutil.STATUS_ZOMBIE]

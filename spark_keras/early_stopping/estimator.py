@@ -1,0 +1,245 @@
+"""EarlyStopping, an Estimator around an estimator, and its model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from pyspark import keyword_only
+from pyspark.ml import Estimator, Model
+
+from spark_keras import cluster, tensors
+from spark_keras.archive import KerasArchive
+from spark_keras.early_stopping.conditions import (
+    Condition,
+    MaxSeconds,
+    NonFiniteScore,
+    TargetScore,
+    WorstScore,
+)
+from spark_keras.early_stopping.params import EarlyStoppingParams
+from spark_keras.early_stopping.persistence import NestedReadable, NestedWritable
+from spark_keras.early_stopping.result import EarlyStoppingResult
+from spark_keras.early_stopping.scores import EvaluatorScore, FunctionScore, MonitorScore
+from spark_keras.early_stopping.stopper import Stopper
+from spark_keras.training import state as states
+
+
+class EarlyStopping(Estimator, EarlyStoppingParams, NestedWritable, NestedReadable):
+    """Trains with a Keras estimator until a condition says stop, and returns the best model.
+
+    After each `evaluateEvery` epochs the model gets a score. The model with the best one is kept, and conditions are
+    asked whether to stop: the first that says so ends the training. Epochs are numbered from 1.
+
+    Args:
+        estimator: a KerasClassifier, KerasRegressor or KerasEstimator.
+        monitor: a result of the training. Default "val_loss", which needs validation rows.
+        mode: "auto" (default): the direction that Keras infers; "min"; "max".
+        evaluator: a Spark evaluator instead of `monitor`; it scores the rows that the estimator validates on.
+        scoreFunction: a function of the fitted model of the moment instead of `monitor`. It may start Spark jobs: the
+            workers give up their slots meanwhile, which costs seconds.
+        evaluateEvery: epochs from one score to the next. Default 1. Validation is left out in between.
+        patience: epochs without improvement, as in Keras. Not set: does not stop for that.
+        minDelta: a score that is better by less is no improvement. Default 0.
+        baseline: as in Keras: only a score better than this one starts patience anew.
+        startFromEpoch: as in Keras: so many epochs are not looked at. Default 0.
+        maxEpochs: epochs at most. Default: the estimator's `epochs`.
+        maxSeconds: seconds of training at most, counted from its first round; looked at between rounds. The epoch that
+            is cut short is scored, too.
+        targetScore: stops at a score as good as this one.
+        worstScore: stops at a score worse than this one.
+        stopOnNonFinite: stops at a score that is NaN or infinite. Default True; else such an epoch is passed over.
+        conditions: further conditions; see `spark_keras.early_stopping.Condition`.
+        keepLast: whether the model has the last one beside the best. Default False.
+        modelDir: a folder for the best model of the moment, `best.keras`, on any file system that Spark reaches.
+            Default: it is kept in the driver's memory.
+        onError: "raise" (default), or "keepBest": a training that fails returns its best model so far.
+
+    Raises:
+        ValueError: before a job starts, where nothing could stop the training but the estimator's `epochs`, on an
+            unknown monitor, on a direction that Keras cannot infer, and whatever the estimator refuses.
+
+    Example:
+        >>> stopping = EarlyStopping(estimator=classifier, monitor="val_accuracy", patience=3)
+        >>> fitted = stopping.fit(df)
+        >>> fitted.result.bestEpoch, fitted.result.reason
+        (7, 'patience')
+    """
+
+    @keyword_only
+    def __init__(
+        self,
+        *,
+        estimator: Any = None,
+        monitor: str = "val_loss",
+        mode: str = "auto",
+        evaluator: Any = None,
+        scoreFunction: Callable[[Any], float] | None = None,
+        evaluateEvery: int = 1,
+        patience: int | None = None,
+        minDelta: float = 0.0,
+        baseline: float | None = None,
+        startFromEpoch: int = 0,
+        maxEpochs: int | None = None,
+        maxSeconds: float | None = None,
+        targetScore: float | None = None,
+        worstScore: float | None = None,
+        stopOnNonFinite: bool = True,
+        conditions: list[Condition] | None = None,
+        keepLast: bool = False,
+        modelDir: str | None = None,
+        onError: str = "raise",
+    ):
+        super().__init__()
+        self._setDefault(
+            monitor="val_loss",
+            mode="auto",
+            evaluateEvery=1,
+            minDelta=0.0,
+            startFromEpoch=0,
+            stopOnNonFinite=True,
+            conditions=[],
+            keepLast=False,
+            onError="raise",
+        )
+        self._set(**self._input_kwargs)
+
+    def copy(self, extra: Any = None) -> EarlyStopping:
+        """A copy with extra Params; those of the estimator reach the estimator, as in CrossValidator."""
+        that = super().copy(extra)
+        return that._set(estimator=self.getEstimator().copy(extra)) if self.isSet("estimator") else that
+
+    def _fit(self, dataset: Any) -> EarlyStoppingModel:
+        if not self.isSet("estimator"):
+            raise ValueError("Param `estimator` is not set. Expected: a Keras estimator.")
+        spark = cluster.session_of(dataset)
+        estimator = self.getEstimator().copy()
+        if self.isSet("maxEpochs"):
+            estimator.setEpochs(self.getMaxEpochs())
+        stopper = self._stopper(spark, estimator)
+        try:
+            best = estimator._fit(dataset, stopper)
+        except Exception as error:
+            stopped = self.getStopOnNonFinite() and isinstance(error, FloatingPointError)
+            best = stopper.best_after(error) if stopped or self.getOnError() == "keepBest" else None
+            if best is None:
+                raise
+            warnings.warn(
+                f"The training failed, and its best model so far is returned: {stopper.result()}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        result = stopper.result()
+        if result.bestEpoch is None:
+            warnings.warn(
+                f"No epoch had a finite score, so the last model is returned: {result}", RuntimeWarning, stacklevel=2
+            )
+        fitted = EarlyStoppingModel(best, stopper.last, result)
+        return fitted._resetUid(self.uid)
+
+    def _stopper(self, spark: Any, estimator: Any) -> Stopper:
+        conditions = [
+            *([NonFiniteScore()] if self.getStopOnNonFinite() else []),
+            *([TargetScore(self.getTargetScore())] if self.isSet("targetScore") else []),
+            *([WorstScore(self.getWorstScore())] if self.isSet("worstScore") else []),
+            *([MaxSeconds(self.getMaxSeconds())] if self.isSet("maxSeconds") else []),
+            *self.getConditions(),
+        ]
+        patience = tensors.set_value(self, "patience")
+        asked = ("patience", "maxEpochs", "targetScore", "worstScore", "maxSeconds")
+        if not self.getConditions() and not any(self.isSet(name) for name in asked):
+            raise ValueError(
+                "Nothing says when to stop. Received: no condition. Expected: `patience` (Keras' default is 0), "
+                "`maxSeconds`, `targetScore`, `worstScore` or `conditions`; or `maxEpochs`, to keep the best of so "
+                "many epochs."
+            )
+        return Stopper(
+            self._score(estimator),
+            conditions,
+            _FileStore(spark, self.getModelDir(), estimator) if self.isSet("modelDir") else None,
+            keep_last=self.getKeepLast(),
+            every=self.getEvaluateEvery(),
+            patience=patience,
+            min_delta=self.getMinDelta(),
+            baseline=tensors.set_value(self, "baseline"),
+            start_from_epoch=self.getStartFromEpoch(),
+        )
+
+    def _score(self, estimator: Any) -> Any:
+        given = [name for name in ("monitor", "evaluator", "scoreFunction") if self.isSet(name)]
+        if len(given) > 1:
+            raise ValueError(f"Params {given} exclude each other. Expected: one of them says what the score is.")
+        if self.isSet("evaluator"):
+            return EvaluatorScore(self.getEvaluator())
+        if self.isSet("scoreFunction"):
+            return FunctionScore(self.getScoreFunction(), self.getMode())
+        return MonitorScore(self.getMonitor(), self.getMode(), bool(estimator.getCallbacks()))
+
+
+class _FileStore:
+    """One model in a file, on any file system that Spark reaches; written from the driver, without a Spark job."""
+
+    def __init__(self, spark: Any, folder: str, estimator: Any):
+        self._spark, self._path, self._estimator = spark, f"{folder}/best.keras", estimator
+
+    def save(self, model: Any) -> None:
+        cluster.write_file(self._spark, self._path, KerasArchive.of(model).data)
+
+    def restore(self, model: Any) -> None:
+        data = cluster.read_file(self._spark, self._path)
+        if data is None:
+            raise FileNotFoundError(f"The best model is gone. Expected: {self._path}, which this training has written.")
+        # Written by this process.
+        kept = KerasArchive(data, trusted=True).load(self._estimator.getCustomObjects())
+        layout = states.layout_of(model)
+        states.write(model, layout, states.read(kept, layout))
+
+
+class EarlyStoppingModel(Model, NestedWritable, NestedReadable):
+    """The best model of a training that was stopped, and how it was stopped.
+
+    Args:
+        bestModel: the fitted model with the best score; `transform` applies it.
+        lastModel: the fitted model of the end, where `keepLast` was set; else None.
+        result: reason and details of the stop, scores, best epoch.
+    """
+
+    def __init__(self, bestModel: Any = None, lastModel: Any = None, result: EarlyStoppingResult | None = None):
+        super().__init__()
+        self.bestModel, self.lastModel = bestModel, lastModel
+        self._result = result
+
+    @property
+    def result(self) -> EarlyStoppingResult:
+        """Why and when the training stopped."""
+        if self._result is None:
+            raise RuntimeError("No result available: this model was not fitted.")
+        return self._result
+
+    @property
+    def hasSummary(self) -> bool:
+        """Whether a training summary is present; there is none after a training that failed."""
+        return self.bestModel.hasSummary
+
+    @property
+    def summary(self) -> Any:
+        """The summary of the whole training."""
+        return self.bestModel.summary
+
+    def toKeras(self) -> Any:
+        """The best Keras model."""
+        return self.bestModel.toKeras()
+
+    def evaluate(self, dataset: Any, metrics: Any = None) -> dict[str, Any]:
+        """The best model's loss and metrics over all rows."""
+        return self.bestModel.evaluate(dataset, metrics)
+
+    def _transform(self, dataset: Any) -> Any:
+        return self.bestModel.transform(dataset)
+
+    def copy(self, extra: Any = None) -> EarlyStoppingModel:
+        """A copy with extra Params, which reach the best and the last model."""
+        last = None if self.lastModel is None else self.lastModel.copy(extra)
+        that = EarlyStoppingModel(self.bestModel.copy(extra), last, self._result)
+        return that._resetUid(self.uid)

@@ -1,0 +1,100 @@
+"""Readers and writers of EarlyStopping and its model: Spark's layout, with nested stages in folders of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLReader, MLWritable, MLWriter
+
+from spark_keras import cluster
+from spark_keras.early_stopping import conditions
+from spark_keras.early_stopping.result import EarlyStoppingResult
+from spark_keras.persistence import KerasReader, import_name, imported
+
+# Params whose values are Python objects; stages among them have folders of their own.
+_OBJECTS = {"estimator", "evaluator", "scoreFunction", "conditions"}
+_STAGES = ("estimator", "evaluator", "bestModel", "lastModel")
+_RESULT_FILE = "result.json"
+
+
+class NestedWritable(MLWritable):
+    """A stage with stages in it that is saved through Spark."""
+
+    def write(self) -> NestedWriter:
+        """The stage's writer: `stage.write().overwrite().save(path)`."""
+        return NestedWriter(self)
+
+
+class NestedReadable(MLReadable):
+    """A stage with stages in it that is loaded through Spark."""
+
+    @classmethod
+    def read(cls) -> NestedReader:
+        """The stage's reader: `Stage.read().load(path)`, or `Stage.read().safeMode(False).load(path)`."""
+        return NestedReader(cls)
+
+
+class NestedWriter(MLWriter):
+    """Writes `path/metadata`, the nested stages each in a folder of its own, and a model's `path/result.json`."""
+
+    def __init__(self, instance: Any):
+        super().__init__()
+        self._instance = instance
+
+    def saveImpl(self, path: str) -> None:
+        instance = self._instance
+        values = {param.name: value for param, value in instance._paramMap.items()}
+        extra: dict[str, Any] = {}
+        if values.get("scoreFunction") is not None:
+            extra["scoreFunction"] = import_name("scoreFunction", values["scoreFunction"])
+        if values.get("conditions"):
+            extra["conditions"] = [conditions.to_json(condition) for condition in values["conditions"]]
+        stages = {name: values.get(name) or getattr(instance, name, None) for name in _STAGES}
+        extra["stages"] = [name for name in _STAGES if isinstance(stages[name], MLWritable)]
+        plain = {name: value for name, value in values.items() if name not in _OBJECTS}
+        DefaultParamsWriter.saveMetadata(instance, path, self.sc, extraMetadata={"keras": extra}, paramMap=plain)
+        for name in extra["stages"]:
+            stages[name].write().save(f"{path}/{name}")
+        result = getattr(instance, "_result", None)
+        if result is not None:
+            cluster.write_file(self.sparkSession, f"{path}/{_RESULT_FILE}", result.to_json().encode())
+
+
+class NestedReader(MLReader):
+    """Reads what `NestedWriter` wrote."""
+
+    def __init__(self, cls: Any):
+        super().__init__()
+        self._cls = cls
+        self._safe_mode = True
+
+    def safeMode(self, value: bool) -> NestedReader:
+        """Whether Keras refuses archives that hold code, such as `Lambda` layers (default True)."""
+        self._safe_mode = value
+        return self
+
+    def load(self, path: str) -> Any:
+        metadata = DefaultParamsReader.loadMetadata(path, self.sc)
+        expected = f"{self._cls.__module__}.{self._cls.__name__}"
+        if metadata["class"] != expected:
+            raise ValueError(f"{path} holds another stage. Received: {metadata['class']}. Expected: {expected}.")
+        extra = metadata["keras"]
+        stages = {name: self._stage(f"{path}/{name}") for name in extra["stages"]}
+        models = {name: stage for name, stage in stages.items() if name.endswith("Model")}
+        instance = self._cls(**models)
+        instance._resetUid(metadata["uid"])
+        DefaultParamsReader.getAndSetParams(instance, metadata)
+        instance._set(**{name: stage for name, stage in stages.items() if name not in models})
+        if "scoreFunction" in extra:
+            instance._set(scoreFunction=imported(extra["scoreFunction"]))
+        if "conditions" in extra:
+            instance._set(conditions=[conditions.from_json(saved) for saved in extra["conditions"]])
+        result = cluster.read_file(self.sparkSession, f"{path}/{_RESULT_FILE}")
+        if result is not None:
+            instance._result = EarlyStoppingResult.from_json(result.decode())
+        return instance
+
+    def _stage(self, path: str) -> Any:
+        name = DefaultParamsReader.loadMetadata(path, self.sc)["class"].replace("org.apache.spark", "pyspark")
+        reader = imported(":".join(name.rsplit(".", 1))).read()
+        return (reader.safeMode(self._safe_mode) if isinstance(reader, KerasReader) else reader).load(path)

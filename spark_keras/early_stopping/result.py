@@ -1,0 +1,54 @@
+"""What early stopping tells of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlyStoppingResult:
+    """Why and when a training stopped; kept with the saved model. Epochs are numbered from 1.
+
+    Args:
+        reason: "patience", "maxEpochs", "maxSeconds", "targetScore", "worstScore", "nonFiniteScore", a condition's own
+            name, "callback" (a Keras callback set `stop_training`) or "error".
+        details: a sentence.
+        monitor: what the scores are: a metric's name, an evaluator's metric or a function's name.
+        scores: score of each evaluated epoch.
+        bestEpoch: None where no finite score was found.
+        bestScore: None where no finite score was found.
+        totalEpochs: epochs that were trained; one that was cut short counts.
+        seconds: of training, evaluations included.
+    """
+
+    reason: str
+    details: str
+    monitor: str
+    scores: dict[int, float]
+    bestEpoch: int | None
+    bestScore: float | None
+    totalEpochs: int
+    seconds: float
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> EarlyStoppingResult:
+        fields: dict[str, Any] = json.loads(text)
+        # JSON has no numbers as names.
+        return cls(**{**fields, "scores": {int(epoch): score for epoch, score in fields["scores"].items()}})
+
+    def toPandas(self) -> Any:
+        """A row for each evaluated epoch: "score", and whether it is the "best"."""
+        import pandas
+
+        table = pandas.DataFrame({"score": pandas.Series(self.scores, dtype="float64")})
+        table.index.name = "epoch"
+        return table.assign(best=table.index == self.bestEpoch)
+
+    def __str__(self) -> str:
+        best = "no finite score" if self.bestEpoch is None else f"best {self.bestScore:.6g} in epoch {self.bestEpoch}"
+        return f"stopped after {self.totalEpochs} epochs, {self.reason}: {self.details}; {self.monitor}: {best}"

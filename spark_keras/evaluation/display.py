@@ -1,0 +1,62 @@
+"""How reports show themselves: tables as text and HTML, figures as SVG."""
+
+from __future__ import annotations
+
+import html
+import importlib
+import io
+from collections.abc import Sequence
+from typing import Any
+
+
+def required(module: str, package: str, what: str) -> Any:
+    """A module of a package that is needed for reports alone."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f'{what} needs {package}: pip install "spark-keras[reports]".') from error
+
+
+def figure(columns: int, height: float = 4.0) -> tuple[Any, Any]:
+    """A matplotlib figure of its own, outside pyplot's list of open ones, and its axes side by side."""
+    new = required("matplotlib.figure", "matplotlib", "plot()").Figure(
+        figsize=(4.2 * columns, height), layout="constrained"
+    )
+    return new, new.subplots(1, columns, squeeze=False)[0]
+
+
+def svg(drawn: Any) -> str:
+    """A figure as an SVG element that can stand in a page."""
+    written = io.StringIO()
+    drawn.savefig(written, format="svg", metadata={"Date": None})
+    text = written.getvalue()
+    return text[text.index("<svg") :]
+
+
+def number(value: Any) -> str:
+    """A figure for people: counts as they are, others with four digits."""
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) != 1 else f"{value:.4f}"
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table in a fixed-width font; the first column to the left, the others to the right."""
+    cells = [list(head), *([number(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if not index else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths))
+        )
+        for row in cells
+    )
+
+
+def html_table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
+    def row(cells: Sequence[Any], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(number(cell))}</{tag}>" for cell in cells) + "</tr>"
+
+    body = "".join(row(cells, "td") for cells in rows)
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    return f"<table>{title}<thead>{row(head, 'th')}</thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,64 @@
+"""The loss of single rows, and of all rows of a DataFrame together."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+from pyspark.sql import functions as F
+
+from spark_keras import cluster, columns
+from spark_keras.arrow_function import arrow_function
+from spark_keras.evaluation import row_losses
+from spark_keras.evaluation.metrics import evaluate, labelled_task
+from spark_keras.training import state as states
+
+
+def score(dataset: Any, stage: Any, classifier: bool, regularization: bool) -> float:
+    """The mean loss over all rows, as compiled; or without what regularizers add to it."""
+    if regularization:
+        return evaluate(dataset, stage, classifier)["loss"]
+    name = f"_{stage.uid}_loss"
+    scored = score_examples(dataset, stage, classifier, name, regularization=False)
+    mean = scored.agg(F.avg(columns.reference(name))).first()[0]
+    if mean is None:
+        raise ValueError("The DataFrame has no rows to score. Expected: at least one.")
+    return mean
+
+
+def score_examples(dataset: Any, stage: Any, classifier: bool, column: str, regularization: bool) -> Any:
+    """The DataFrame with a column of each row's loss."""
+    cluster.session_of(dataset)
+    columns.check_new_column(dataset, "lossCol", column)
+    archive, objects = stage._archive(), stage.getCustomObjects()
+    model = archive.load(objects)
+    task, _ = labelled_task(dataset, stage, model, archive, objects, classifier)
+    states.build(model, task.columns.sample())
+    _check(model)
+    penalty = penalty_of(model) if regularization else 0.0
+    expressions = [columns.expression(dataset, tensor) for tensor in task.columns.tensors.values()]
+    wire_types = [field.dataType.simpleString() for field in dataset.select(*expressions).schema]
+    invalid = stage.getHandleInvalid()
+    losses = functools.partial(row_losses.of_batches, task, penalty, invalid)
+    scored = dataset.withColumn(column, arrow_function(losses, "double", wire_types).asNondeterministic()(*expressions))
+    return scored.where(columns.reference(column).isNotNull()) if invalid == "skip" else scored
+
+
+def penalty_of(model: keras.Model) -> float:
+    """What the regularizers of the weights add to the loss."""
+    return float(sum(float(states.to_numpy(loss)) for loss in model.losses))
+
+
+def _check(model: keras.Model) -> None:
+    if type(model).compute_loss is not keras.Model.compute_loss or type(model).test_step is not keras.Model.test_step:
+        raise ValueError(
+            f"{type(model).__name__} has a compute_loss or test_step of its own, which need not be a mean over rows. "
+            "Expected: a model whose loss was given to compile()."
+        )
+    active = [layer.name for layer in model._flatten_layers() if getattr(layer, "activity_regularizer", None)]
+    if active:
+        raise ValueError(
+            f"Layers {active} have an activity regularizer, whose term depends on all rows of a batch. "
+            "Expected: regularizers of weights only; evaluate(df) gives the loss with all its terms."
+        )

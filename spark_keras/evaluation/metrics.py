@@ -1,0 +1,109 @@
+"""A model's loss and metrics over all rows of a DataFrame, as one process would compute them."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from spark_keras import cluster, tensors
+from spark_keras.archive import KerasArchive
+from spark_keras.evaluation import summable
+from spark_keras.evaluation.rows import LabelledTask, evaluate_partition
+from spark_keras.executor import ProcessSettings
+from spark_keras.training import state as states
+
+_RESULT_SCHEMA = "rows long, states array<double>"
+
+
+def evaluate(dataset: Any, stage: Any, classifier: bool, metrics: Any = None) -> dict[str, Any]:
+    """Loss, compiled metrics and the others asked for, in one pass over the DataFrame's partitions.
+
+    Every partition gives the states of its metrics (such as a sum and a count), which are added up: a mean of results
+    would weigh small partitions as much as large ones, and has no meaning for an AUC.
+
+    Args:
+        stage: a fitted model, whose Params name the columns.
+        classifier: whether labels are class indices whatever the loss.
+        metrics: as for `keras.Model.compile`, beside the compiled ones.
+    """
+    spark = cluster.session_of(dataset)
+    objects = {**stage.getCustomObjects(), **_own_code(metrics)}
+    archive = with_metrics(stage._archive(), objects, metrics) if metrics else stage._archive()
+    model = archive.load(objects)
+    task, outputs = labelled_task(dataset, stage, model, archive, objects, classifier)
+    states.build(model, task.columns.sample())
+    rows = tensors.selected(dataset, task.columns)
+    apart = summable.not_summable(model, task.columns, outputs)
+    if apart:
+        warnings.warn(
+            f"The states of the metrics {sorted(apart)} are not known to add up over partitions, so all rows are "
+            "evaluated in one task.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        rows = rows.repartition(1)
+    with cluster.described(spark, f"{type(stage).__name__} evaluate"):
+        found = rows.mapInArrow(functools.partial(evaluate_partition, task), _RESULT_SCHEMA).collect()
+    if not sum(row.rows for row in found):
+        raise ValueError("The DataFrame has no rows to evaluate. Expected: at least one.")
+    return states.metric_results(model, np.sum([row.states for row in found if row.rows], axis=0))
+
+
+def labelled_task(
+    dataset: Any, stage: Any, model: keras.Model, archive: KerasArchive, objects: dict[str, Any], classifier: bool
+) -> tuple[LabelledTask, Any]:
+    """What executors need to evaluate a model on a DataFrame, checked; and the model's outputs."""
+    spark = dataset.sparkSession
+    if not model.compiled:
+        raise ValueError(
+            f"The model {model.name!r} is not compiled, so it has no loss and no metrics. "
+            "Expected: a model after model.compile(optimizer=…, loss=…)."
+        )
+    spec, outputs = tensors.training_columns(dataset, stage, model, classifier)
+    task = LabelledTask(
+        settings=ProcessSettings.of_driver(cluster.task_cpus(spark), objects),
+        archive=stage._travelling(spark, archive),
+        digest=archive.digest,
+        safe_mode=not archive.trusted,
+        columns=spec._replace(validation=False),
+        batch_size=stage.getBatchSize(),
+    )
+    return task, outputs
+
+
+def with_metrics(archive: KerasArchive, objects: dict[str, Any], metrics: Any) -> KerasArchive:
+    """The model, compiled with more metrics than it was."""
+    model = archive.load(objects)
+    with keras.saving.custom_object_scope(objects):
+        config = keras.saving.deserialize_keras_object(model.get_compile_config())
+    names = list(getattr(model, "output_names", None) or [])
+    compiled = config.get("metrics") or []
+    if len(names) < 2:
+        together: Any = [*keras.tree.flatten(compiled), *keras.tree.flatten(metrics)]
+    elif isinstance(metrics, dict) and set(metrics) <= set(names):
+        compiled = compiled if isinstance(compiled, dict) else dict(zip(names, compiled))
+        parts = {name: (compiled.get(name), metrics.get(name)) for name in names}
+        together = {
+            name: [each for each in keras.tree.flatten(part) if each is not None] for name, part in parts.items()
+        }
+    else:
+        raise ValueError(
+            f"Invalid value for `metrics`. Received: {metrics!r}. Expected: a dict by output, such as "
+            f"{ {name: ['mse'] for name in names} }, because the model has several outputs."
+        )
+    model.compile(**{**config, "optimizer": model.optimizer, "metrics": together})
+    return KerasArchive(KerasArchive.of(model).data, trusted=archive.trusted)
+
+
+def _own_code(metrics: Any) -> dict[str, Any]:
+    """Metrics that executors cannot import with Keras."""
+    own = {}
+    for metric in keras.tree.flatten(metrics):
+        code = type(metric) if isinstance(metric, keras.metrics.Metric) else metric
+        if callable(code) and not code.__module__.startswith("keras."):
+            own[code.__name__] = code
+    return own

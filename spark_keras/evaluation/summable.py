@@ -1,0 +1,105 @@
+"""Which metrics' states add up: the state over all rows is the sum of the states over parts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from spark_keras.signature import Tensor
+from spark_keras.training import state as states
+from spark_keras.training.shard import ShardColumns
+
+# Rows in each of the two parts that are compared.
+_ROWS = 16
+
+
+def not_summable(model: keras.Model, spec: ShardColumns, outputs: Sequence[Tensor]) -> set[str]:
+    """Names of the metrics of a built model whose states do not add up, or are not known to.
+
+    Keras' own metrics all count and add. One of the user's is tried on made-up rows: its state over two parts must be
+    the sum of its states over each.
+    """
+    return _doubtful(model) - _tried(model, spec, outputs, adds_up=True)
+
+
+def refuse_not_summable(model: keras.Model, spec: ShardColumns, outputs: Sequence[Tensor]) -> None:
+    """Raises `ValueError` where a fit would add up states that do not add up."""
+    wrong = _doubtful(model) & _tried(model, spec, outputs, adds_up=False)
+    if wrong:
+        raise ValueError(
+            f"Metrics whose states do not add up over workers. Received: a model compiled with {sorted(wrong)}. "
+            "Expected: metrics whose update_state() only adds to variables that start at 0. Leave the others out of "
+            "compile(), and evaluate them with the fitted model's evaluate(df, metrics=[…])."
+        )
+
+
+def _doubtful(model: keras.Model) -> set[str]:
+    return {metric.name for metric in leaves(model) if not _of_keras(metric)}
+
+
+def leaves(model: keras.Model) -> list[keras.metrics.Metric]:
+    """The metrics themselves, without the containers that Keras puts compiled ones into."""
+    found = []
+    for metric in model.metrics:
+        inner = getattr(metric, "metrics", None)
+        found.extend([metric] if inner is None else inner)
+    return found
+
+
+def _of_keras(metric: keras.metrics.Metric) -> bool:
+    """Whether Keras' own code updates the metric; a class of the user's may only change what is counted."""
+    return type(metric).update_state.__module__.startswith("keras.")
+
+
+def _tried(model: keras.Model, spec: ShardColumns, outputs: Sequence[Tensor], adds_up: bool) -> set[str]:
+    """Metrics that were found to add up, or not to; one that cannot be tried is neither."""
+    compiled = next((metric for metric in model.metrics if getattr(metric, "metrics", None)), None)
+    doubtful = [metric for metric in getattr(compiled, "metrics", []) if not _of_keras(metric)]
+    if not doubtful:
+        return set()
+    parts = [_made_up_rows(spec, outputs, seed) for seed in (1, 2)]
+    found: list[list[np.ndarray]] = []
+    try:
+        for rows in (parts[:1], parts[1:], parts):
+            compiled.reset_state()
+            for metric in doubtful:
+                # As the workers start them.
+                for variable in metric.variables:
+                    variable.assign(np.zeros(variable.shape))
+            for y, prediction in rows:
+                compiled.update_state(y, prediction, np.ones(_ROWS, "float32"))
+            found.append([_state(metric) for metric in doubtful])
+    except Exception:  # the user's code, given rows that it was not made for
+        return set()
+    finally:
+        model.reset_metrics()
+    agree = [np.allclose(one + other, both, rtol=1e-4, atol=1e-6) for one, other, both in zip(*found)]
+    return {metric.name for metric, same in zip(doubtful, agree) if same == adds_up}
+
+
+def _state(metric: keras.metrics.Metric) -> np.ndarray:
+    parts = [states.to_numpy(variable.value).reshape(-1) for variable in metric.variables]
+    return np.concatenate(parts).astype("float64") if parts else np.zeros(0)
+
+
+def _made_up_rows(spec: ShardColumns, outputs: Sequence[Tensor], seed: int) -> tuple[Any, Any]:
+    """Labels, and predictions that could be probabilities."""
+    random = np.random.default_rng(seed)
+    labels, predictions = [], []
+    for label, output in zip(spec.labels, outputs):
+        shape = tuple(dim or 1 for dim in output.shape)
+        scores = random.uniform(0.1, 1.0, (_ROWS, *shape)).astype("float32")
+        predictions.append(scores / scores.sum(axis=-1, keepdims=True) if shape and shape[-1] > 1 else scores)
+        values = random.uniform(0.0, 1.0, (_ROWS, *label.shape))
+        if label.classes:
+            values = random.integers(0, label.classes, (_ROWS, *label.shape))
+        made = np.eye(label.classes)[values] if label.one_hot else values
+        labels.append(made.astype("float32" if label.one_hot else label.dtype))
+
+    def pack(tensors: list[Any]) -> Any:
+        return tensors[0] if len(tensors) == 1 else keras.tree.pack_sequence_as(spec.label_structure, tensors)
+
+    return pack(labels), pack(predictions)

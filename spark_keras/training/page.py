@@ -1,0 +1,159 @@
+"""A training summary as one page that opens offline."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from spark_keras.pages import lines
+from spark_keras.pages.render import render as render_page
+from spark_keras.training.report import require_timeline
+
+_BINS = 12
+
+# As WorkerThroughput names its results.
+_THROUGHPUT = re.compile(r"worker_\d+_(rows_per_second)")
+
+# Blocks in a lane of the timeline, and layers, that are drawn.
+_BLOCKS = 250
+_LAYERS = 16
+
+
+def render(summary: Any, title: str) -> str:
+    """The page as text."""
+    timeline = require_timeline(summary)
+    records = timeline["records"]
+    return render_page(
+        "training.html",
+        title=title,
+        tiles=_tiles(summary),
+        learning=_learning(summary.history),
+        timeline=_lanes(timeline),
+        merged=max([record["rounds"] for record in records] or [1]) * max(1, -(-len(records) // _BLOCKS)),
+        phases=_phases(timeline),
+        slowest=timeline["slowest"],
+        **_magnitudes(timeline["magnitudes"]),
+        plan=_plan(summary.plan),
+    )
+
+
+def _tiles(summary: Any) -> list[tuple[str, Any]]:
+    trained = sum(record_rows for record in summary.timeline["records"] for record_rows in record["rows"])
+    moved = 2 * summary.stateBytes * summary.rounds * summary.numWorkers
+    return [
+        ("epochs", summary.epochs),
+        ("rows per epoch", sum(summary.rows)),
+        ("workers", summary.numWorkers),
+        ("rounds", summary.rounds),
+        ("kernel", summary.kernel),
+        ("seconds", round(summary.seconds["total"], 1)),
+        ("rows/s", round(trained / max(summary.seconds["train"], 1e-9))),
+        ("megabytes of states", round(moved / 1e6, 1)),
+    ]
+
+
+def _learning(history: dict[str, list[Any]]) -> list[Any]:
+    """A chart for each result, with that of the validation in it; the workers' throughput is one result."""
+    groups: dict[str, list[str]] = {}
+    for name in history:
+        worker = _THROUGHPUT.fullmatch(name)
+        groups.setdefault(worker[1] if worker else name.removeprefix("val_"), []).append(name)
+    charts = []
+    for group, names in groups.items():
+        series = {
+            name: [(epoch + 1.0, value) for epoch, value in enumerate(history[name]) if isinstance(value, float)]
+            for name in names
+        }
+        if any(series.values()):
+            charts.append(lines.curves(series, f"{group} by epoch", "epoch"))
+    return charts
+
+
+def _lanes(timeline: dict[str, Any]) -> Any:
+    """Workers' seconds follow each other without a gap, from the loading of their rows on."""
+    records = _coarse(timeline["records"])
+    driver_phases, phases = timeline["driverPhases"], timeline["phases"]
+    workers = []
+    for worker, start in enumerate(timeline["start"]):
+        spent = [record["workers"][worker] for record in records]
+        # The first answer came when the first round ended.
+        begin = records[0]["began"] + records[0]["seconds"] - sum(spent[0]) if records else 0.0
+        begin -= start.get("load", 0.0) + start.get("build", 0.0)
+        first = [("loading rows", start.get("load", 0.0)), ("building", start.get("build", 0.0))]
+        workers.append((f"worker {worker}", begin, [first, *[list(zip(phases, seconds)) for seconds in spent]]))
+    origin = min([begin for _, begin, _ in workers] + [0.0])
+    driver = [(r["began"] - origin, list(zip(driver_phases, r["driver"]))) for r in records]
+    rows = [("driver", driver)]
+    for name, begin, blocks in workers:
+        totals = [sum(seconds for _, seconds in block) for block in blocks]
+        begins = begin - origin + np.concatenate([[0.0], np.cumsum(totals)[:-1]])
+        rows.append((name, list(zip(begins.tolist(), blocks))))
+    names = list(dict.fromkeys(["loading rows", "building", *phases, *driver_phases]))
+    end = max([begin + sum(s for _, s in spent) for _, blocks in rows for begin, spent in blocks] or [0.0])
+    return lines.lanes(rows, names, end, "Timeline of driver and workers")
+
+
+def _coarse(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """So few records that a page can draw them."""
+    each = -(-len(records) // _BLOCKS)
+    coarse = []
+    for first in range(0, len(records), max(each, 1)):
+        parts = records[first : first + each]
+        end = parts[-1]["began"] + parts[-1]["seconds"]
+        summed = {name: np.sum([part[name] for part in parts], axis=0).tolist() for name in ("driver", "workers")}
+        coarse.append({**parts[0], **summed, "seconds": end - parts[0]["began"]})
+    return coarse
+
+
+def _phases(timeline: dict[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for index, name in enumerate(timeline["phases"]):
+        each = [
+            1e3 * seconds[index] / record["rounds"] for record in timeline["records"] for seconds in record["workers"]
+        ]
+        spent = [value for value in each if value > 0]
+        if not spent:
+            continue
+        counts, edges = np.histogram(spent, _BINS)
+        labels = [f"{low:.3g} to {high:.3g} ms" for low, high in zip(edges, edges[1:])]
+        ends = (f"{edges[0]:.3g} ms", f"{edges[-1]:.3g} ms")
+        found.append({"name": name, "counts": counts.tolist(), "labels": labels, "ends": ends})
+    return found
+
+
+def _magnitudes(told: dict[str, Any]) -> dict[str, Any]:
+    layers, epochs = told["layers"][:_LAYERS], told["epochs"]
+    short = [layer.rpartition("/")[2] or layer for layer in layers]
+    names = short if len(set(short)) == len(short) else layers
+    parameters: dict[str, list[Any]] = {name: [] for name in names}
+    ratios: dict[str, list[Any]] = {name: [] for name in names}
+    for epoch, sizes, changes in zip(epochs, told["parameters"], told["updates"]):
+        for name, size, change in zip(names, sizes, changes):
+            parameters[name].append((float(epoch), size))
+            if change is not None and size:
+                ratios[name].append((float(epoch), change / size))
+    return {
+        "parameters": lines.curves(parameters, "Parameters by epoch", "epoch", logarithmic=True),
+        "ratios": lines.curves(ratios, "Updates by epoch, as a share of the parameters", "epoch", logarithmic=True),
+    }
+
+
+def _plan(plan: dict[str, Any]) -> list[dict[str, str]]:
+    planned, measured = plan.get("planned", {}), plan.get("measured", {})
+    reasons = planned.get("reasons", {})
+    return [
+        {
+            "name": name,
+            "planned": _shown(value),
+            "measured": _shown(measured[name]) if name in measured else "",
+            "reason": reasons.get(name, ""),
+        }
+        for name, value in planned.items()
+        if name != "reasons"
+    ]
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)

@@ -1,0 +1,70 @@
+"""A training summary as a table and as figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spark_keras.evaluation import display
+
+# The driver among the workers.
+DRIVER = -1
+
+
+def require_timeline(summary: Any) -> dict[str, Any]:
+    if not summary.timeline:
+        raise ValueError("This fit has not told what happened when: its summary was saved by an older version.")
+    return summary.timeline
+
+
+def table(summary: Any) -> Any:
+    """One row for each record and worker, and one for the driver."""
+    pandas = display.required("pandas", "pandas", "toPandas()")
+    timeline = require_timeline(summary)
+    rows = []
+    for record in timeline["records"]:
+        shared = {name: record[name] for name in ("epoch", "round", "rounds", "began", "seconds")}
+        rows.append({**shared, "worker": DRIVER, **dict(zip(timeline["driverPhases"], record["driver"]))})
+        for worker, (trained, seconds) in enumerate(zip(record["rows"], record["workers"])):
+            rate = trained / max(record["driver"][0] + record["driver"][1], 1e-9)
+            moved = {"rows": trained, "rowsPerSecond": rate, "bytes": 2 * summary.stateBytes * record["rounds"]}
+            rows.append({**shared, "worker": worker, **moved, **dict(zip(timeline["phases"], seconds))})
+    return pandas.DataFrame(rows)
+
+
+def phase_seconds(summary: Any) -> list[dict[str, float]]:
+    """Seconds of each worker by phase, over the whole fit, its start included."""
+    timeline = require_timeline(summary)
+    totals = []
+    for worker, start in enumerate(timeline["start"]):
+        seconds = {"loading rows": start.get("load", 0.0), "building": start.get("build", 0.0)}
+        for index, phase in enumerate(timeline["phases"]):
+            seconds[phase] = sum(record["workers"][worker][index] for record in timeline["records"])
+        totals.append(seconds)
+    return totals
+
+
+def plot(summary: Any) -> Any:
+    """Learning curves, time by phase of each worker, rows/s: one matplotlib figure."""
+    require_timeline(summary)
+    new, (curves, times, rates) = display.figure(3)
+    for name, values in summary.history.items():
+        if values and isinstance(values[-1], float):
+            curves.plot(range(1, len(values) + 1), values, label=name, linestyle="--" if "val_" in name else "-")
+    curves.set(title="Learning curves", xlabel="epoch")
+    curves.legend(fontsize="small")
+
+    totals = phase_seconds(summary)
+    left = [0.0] * len(totals)
+    for phase in totals[0]:
+        width = [worker[phase] for worker in totals]
+        times.barh(range(len(totals)), width, left=left, label=phase)
+        left = [a + b for a, b in zip(left, width)]
+    times.set(title="Where the time went", xlabel="seconds", ylabel="worker", yticks=range(len(totals)))
+    times.legend(fontsize="small")
+
+    frame = table(summary)
+    for worker, own in frame[frame.worker >= 0].groupby("worker"):
+        rates.plot(own.began + own.seconds, own.rowsPerSecond, label=f"worker {worker}")
+    rates.set(title="Rows per second", xlabel="seconds", ylim=(0, None))
+    rates.legend(fontsize="small")
+    return new

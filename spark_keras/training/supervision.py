@@ -1,0 +1,399 @@
+"""The Spark job of a fit and its tasks: start, replace what dies or hangs, give up the slots for a while, end.
+
+Spark announces a death: by a new attempt that joins, or by the job's exception on `local[N]`. A connection only tells
+that a process is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import re
+import sys
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from spark_keras import cluster
+from spark_keras.training import messages, wire, worker
+from spark_keras.training.attempts import Attempt, Attempts, Limits
+from spark_keras.training.shared_memory import SharedMemory
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerError(RuntimeError):
+    """An exception on a worker, with the worker's own traceback."""
+
+
+class ShardInfo(NamedTuple):
+    """What a worker tells of its shard when it joins."""
+
+    rows: int
+    validation_rows: int
+    skipped: dict[str, int]
+    storage: str
+    bytes: int
+    digest: str
+    seconds: dict[str, float]
+
+
+class SupervisedJob:
+    """One Spark job with a task for each shard; it has a worker for each of them while it is entered.
+
+    What is asked of the workers is a matter of the subclass.
+    """
+
+    STOP_SECONDS = 10.0
+    # Between two looks at the workers, and at those that a message is needed for.
+    LOOK_SECONDS = 0.1
+    PROBE_SECONDS = 5.0
+    # A slot is needed for a shard that has no worker, and another shard has two.
+    SLOT_SECONDS = 3.0
+    # A worker with something to do says nothing: then the log tells, and again after a while.
+    STALL_SECONDS = 30.0
+    STALL_AGAIN_SECONDS = 60.0
+
+    def __init__(self, dataset: Any, task: worker.WorkerTask, count: int, description: str, limits: Limits):
+        self._dataset, self._task, self._count, self._limits = dataset, task, count, limits
+        self._description = description
+        self._spark = dataset.sparkSession
+        self._name = uuid.uuid4().hex[:12]
+        self._attempts = Attempts(count)
+        self._infos: dict[int, ShardInfo] = {}
+        self._submissions = 0
+        # Seconds spent waiting for workers. What keeps the driver itself from looking is not their fault.
+        self._waited = 0.0
+        self._looked = time.monotonic()
+        self._probed = self._asked = self._complete = self._inquired = 0.0
+        self._activity = (0, 0, 0)
+        self._stalled: dict[int, float] = {}
+        self._warned: set[str] = set()
+        self._suspended = False
+        self._job: cluster.Job | None = None
+
+    def __enter__(self) -> Any:
+        with contextlib.ExitStack() as stack:
+            bind, host, ports = cluster.listening_address(self._spark)
+            stack.enter_context(cluster.fit_group(self._name))
+            self._server = wire.Server(bind, host, ports, cluster.encrypted(self._spark))
+            stack.callback(self._server.close)
+            stack.push(self._leave)
+            self._submit()
+            self._wait_for(lambda: len(self._attempts.active) == self._count)
+            self._on_exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._on_exit.__exit__(*exception)
+
+    @property
+    def infos(self) -> list[ShardInfo]:
+        """One for each shard."""
+        return [self._infos[shard] for shard in range(self._count)]
+
+    # --- what the subclass knows ---
+
+    def _answered(self, attempt: Attempt, header: dict[str, Any], buffers: list[Any]) -> None:
+        """The worker of a shard said something."""
+
+    def _ready(self, shard: int) -> None:
+        """A shard has a worker that knows nothing of what was asked before."""
+
+    def _owes(self, shard: int) -> bool:
+        """Whether something is awaited from a shard's worker."""
+        return False
+
+    def _doing(self, shard: int) -> str:
+        """What a shard's worker is doing, for people."""
+        return "at work"
+
+    # --- messages ---
+
+    def _send(self, shard: int, header: dict[str, Any], arrays: Any = ()) -> None:
+        if shard in self._attempts.active:
+            attempt = self._attempts.active[shard]
+            self._server.send(attempt.peer, messages.encode(header, arrays, attempt.memory))
+
+    def _wait_for(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            if self._server.wait(50):
+                self._receive()
+            now = time.monotonic()
+            if now - self._looked > self.LOOK_SECONDS:
+                self._waited += min(now - self._looked, 1.0)
+                self._looked = now
+                self._look_after_workers()
+
+    def _receive(self) -> None:
+        message = self._server.receive()
+        if message is None:
+            return
+        peer, header, buffers = message
+        try:
+            messages.check_fields(header)
+            self._handle(peer, header, buffers)
+        except messages.Garbled as error:
+            self._server.refuse(peer, error)
+            sender = self._attempts.by_peer(peer)
+            if sender is not None:
+                self._give_up(sender, f"sent what no worker sends: {error}")
+
+    def _handle(self, peer: wire.Peer, header: dict[str, Any], buffers: list[Any]) -> None:
+        kind = header["type"]
+        if kind in ("start", "join", "error"):
+            if header["submission"] != self._submissions or header["shard"] >= self._count:
+                return  # a task of a job that was given up
+            {"start": self._start, "join": self._join, "error": self._fail}[kind](peer, header)
+            return
+        sender = self._attempts.by_peer(peer)
+        if sender is None:
+            return  # late message of a worker that was replaced
+        sender.heard = self._waited
+        if kind != "loading" and self._attempts.active.get(sender.shard) is sender:
+            self._answered(sender, header, buffers)
+
+    def _start(self, peer: wire.Peer, header: dict[str, Any]) -> None:
+        where = f"process {header['pid']} on {header['host']}"
+        logger.info("%s: worker %d starts as %s", self._description, header["shard"], where)
+        attempt = self._attempts.find(header["shard"], header["attempt"]) or self._begin(peer, header)
+        if attempt is not None:
+            attempt.where = where
+
+    def _begin(self, peer: wire.Peer, header: dict[str, Any]) -> Attempt | None:
+        if header["attempt"] in self._attempts.ended:
+            return None
+        attempt = Attempt(header["shard"], header["attempt"], peer, heard=self._waited)
+        self._complete = self._waited
+        if self._attempts.started(attempt):
+            logger.warning("%s: worker %d died and starts again", self._description, attempt.shard)
+            self._count_failure(attempt.shard, "its process died")
+        return attempt
+
+    def _join(self, peer: wire.Peer, header: dict[str, Any]) -> None:
+        # Over a network, what a task said first may come second.
+        attempt = self._attempts.find(header["shard"], header["attempt"]) or self._begin(peer, header)
+        if attempt is None:
+            return
+        shard, name = attempt.shard, header["memory"]
+        try:
+            attempt.memory = SharedMemory.open(self._server.endpoint.folder, name) if name else None
+        except (OSError, ValueError) as error:
+            raise messages.Garbled(f"It names a shared memory that cannot be opened: {error}") from error
+        attempt.peer, attempt.joined, attempt.heard = peer, True, self._waited
+        info = ShardInfo(**{name: header[name] for name in ShardInfo._fields})
+        if shard in self._infos and self._infos[shard].digest != info.digest:
+            raise WorkerError(
+                f"{self._description}: worker {shard} found other rows when they were loaded again. Received: "
+                f"{info.rows} and {info.validation_rows} rows to train and validate on, before "
+                f"{self._infos[shard].rows} and {self._infos[shard].validation_rows}, or others of them. Expected: a "
+                "DataFrame that gives the same rows each time. Write it to a file or a table before the fit, and read "
+                "that, where its query draws random numbers or depends on an order that Spark does not keep."
+            )
+        self._infos[shard] = info
+        logger.info("%s: shard %d of %d bytes in %s", self._description, shard, header["bytes"], header["storage"])
+        self._warn(header.get("warning"))
+        if shard in self._attempts.active:
+            logger.info("%s: a duplicate of worker %d stands by", self._description, shard)
+            return
+        self._attempts.active[shard] = attempt
+        self._ready(shard)
+
+    # --- failures ---
+
+    def _look_after_workers(self) -> None:
+        """Called again and again while the driver waits."""
+        if self._job is not None and not self._job.running:
+            self._job_has_ended()
+        # Last words are read before it is asked whether anybody is there.
+        probing = self._waited - self._probed > self.PROBE_SECONDS and not self._server.wait(0)
+        if probing:
+            self._probed = self._waited
+        for attempt in self._attempts:
+            if (probing or not isinstance(attempt.peer, bytes)) and not self._server.alive(attempt.peer):
+                self._forget(attempt, died=True)
+        for attempt in self._attempts:
+            self._check_silence(attempt)
+        self._check_slots()
+
+    def _check_silence(self, attempt: Attempt) -> None:
+        limit, doing = self._limits.join_seconds, "importing Keras and loading its rows"
+        since = attempt.heard
+        if attempt.joined:
+            if attempt is not self._attempts.active.get(attempt.shard) or not self._owes(attempt.shard):
+                return
+            limit, doing = self._limits.worker_seconds, self._doing(attempt.shard)
+            since = max(since, self._asked)
+        silent = self._waited - since
+        if silent > limit:
+            self._give_up(attempt, f"gave no sign of life for {silent:.0f} s while {doing}")
+        elif silent > self.STALL_SECONDS and self._waited > self._stalled.get(attempt.number, 0.0):
+            self._stalled[attempt.number] = self._waited + self.STALL_AGAIN_SECONDS
+            began = time.strftime("%H:%M:%S", time.localtime(time.time() - silent))
+            logger.warning(
+                "%s: worker %d (%s) has been silent since %s (%.0f s) while %s",
+                *(self._description, attempt.shard, attempt.where, began, silent, doing),
+            )
+
+    def _check_slots(self) -> None:
+        missing = self._attempts.missing()
+        if not missing:
+            self._complete = self._waited
+            return
+        without = self._waited - self._complete
+        superfluous = self._attempts.superfluous()
+        if superfluous is not None and without > self.SLOT_SECONDS:
+            logger.warning("%s: a duplicate of worker %d gives up its slot", self._description, superfluous.shard)
+            self._complete = self._waited
+            self._forget(superfluous, died=False)
+            cluster.end_task(self._spark, superfluous.number, "its slot is needed")
+        if self._waited - self._inquired > 1.0:
+            self._inquired, before = self._waited, self._activity
+            self._activity = self._job.activity()
+            waiting, running, ended = self._activity
+            # Before the workers, Spark plans and computes their rows, which may take its time.
+            if not waiting or ended != before[2] or running > self._count - len(missing):
+                self._complete = self._waited
+        if self._waited - self._complete > self._limits.join_seconds:
+            raise WorkerError(self._no_slot(missing))
+
+    def _no_slot(self, missing: list[int]) -> str:
+        return (
+            f"{self._description}: no slot came free within {self._limits.join_seconds:g} s for {len(missing)} of "
+            f"{self._count} workers ({', '.join(map(str, missing))}), {self._doing(missing[0])}. Received: "
+            f"numWorkers={self._count}. Expected: as many free slots (cores / spark.task.cpus). End what holds the "
+            "slots, set fewer numWorkers, or raise Param `joinTimeout` where executors take longer to come."
+        )
+
+    def _give_up(self, attempt: Attempt, reason: str) -> None:
+        """Ends a worker that is there, and of no use."""
+        told = f"{self._description}: worker {attempt.shard} ({attempt.where})"
+        logger.warning("%s %s; it is replaced", told, reason)
+        self._server.drop(attempt.peer)
+        self._forget(attempt, died=False)
+        self._count_failure(attempt.shard, f"it {reason}")
+        cluster.end_task(self._spark, attempt.number, reason)
+
+    def _forget(self, attempt: Attempt, died: bool) -> None:
+        shard = attempt.shard
+        stood_by = self._attempts.active.get(shard, attempt) is not attempt
+        replacement = self._attempts.removed(attempt, died)
+        if died:
+            logger.info("%s: worker %d is gone", self._description, shard)
+        if died and not stood_by and self._attempts.of(shard):
+            # Else it counts when Spark starts another one, for Spark also ends tasks that others have brought down.
+            self._count_failure(shard, "its process died")
+        if replacement is not None:
+            self._ready(shard)
+
+    def _count_failure(self, shard: int, reason: str) -> None:
+        self._attempts.failures[shard] += 1
+        failures = self._attempts.failures[shard]
+        if failures >= self._limits.failures:
+            said = self._attempts.said.get(shard)
+            raise WorkerError(
+                f"{self._description}: worker {shard} failed {failures} times in a row, the last time because "
+                f"{reason}, {self._doing(shard)}. Param `maxFailures` allows {self._limits.failures - 1}. "
+                + (f"Its last traceback:\n\n{said}" if said else "It left no traceback, as when it is killed.")
+            )
+
+    def _fail(self, peer: wire.Peer, header: dict[str, Any]) -> None:
+        """A worker's own account of its failure."""
+        shard = header["shard"]
+        attempt = self._attempts.find(shard, header["attempt"]) or self._begin(peer, header)
+        if attempt is None or (shard in self._attempts.active and self._attempts.active[shard] is not attempt):
+            return  # one that was given up, or a duplicate
+        self._attempts.said[shard] = header["traceback"]
+        if header["invalid_data"]:
+            raise ValueError(header["message"])
+        if not header["transient"]:
+            raise WorkerError(
+                f"{self._description}: worker {shard} failed {self._doing(shard)}. Its traceback:\n\n"
+                f"{header['traceback']}"
+            )
+        logger.warning("%s: worker %d failed: %s", self._description, shard, header["message"])
+
+    def _warn(self, message: str | None) -> None:
+        if message and message not in self._warned:
+            self._warned.add(message)
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+    # --- the job ---
+
+    def _submit(self) -> None:
+        self._attempts.clear()
+        self._submissions += 1
+        self._complete = self._waited
+        task = self._task._replace(endpoint=self._server.endpoint, submission=self._submissions)
+        result = self._dataset.mapInArrow(functools.partial(worker.run, task), worker.RESULT_SCHEMA)
+        self._job = cluster.Job(self._spark, self._name, self._description, result.collect)
+
+    def _job_has_ended(self) -> None:
+        """Spark announces a death as the job's exception, where it does not retry the task itself (`local[N]`)."""
+        while self._server.wait(500):
+            self._receive()  # a worker's own error says more than the job's
+        error = self._job.error
+        if error is None and not self._infos:
+            # Spark leaves out a shuffle without rows, and then there is no partition to start a worker for.
+            raise ValueError("The DataFrame has no rows. Expected: at least one.")
+        if error is None:
+            raise WorkerError(f"{self._description}: the Spark job ended before the fit did.")
+        if "ModuleNotFoundError" in str(error):
+            raise WorkerError(
+                f"{self._description}: the executors' Python lacks a module: {error}\n"
+                f"The driver runs {sys.executable}. Expected: the same packages on the executors. Set PYSPARK_PYTHON "
+                "to an interpreter that has them, before the Spark session starts."
+            ) from error
+        failed = re.search(r"Task (\d+) in stage", str(error))
+        shard = int(failed[1]) % self._count if failed else 0
+        crashed = cluster.is_death(error)
+        if not crashed and shard not in self._attempts.said:
+            raise WorkerError(f"{self._description}: the Spark job failed: {error}") from error
+        logger.warning("%s: worker %d died; the job is submitted again", self._description, shard)
+        self._count_failure(shard, "its process died" if crashed else "it failed")
+        self._submit()
+
+    def _leave(self, *exception: Any) -> None:
+        """Ends the tasks: at once by message when they wait for one, else by cancelling the job."""
+        if self._job is None:
+            return
+        self._stop()
+        self._job.join(1.0 if any(exception) else self.STOP_SECONDS)
+        if self._job.running:
+            self._job.cancel()
+            self._job.join(self.STOP_SECONDS)
+
+    def _stop(self) -> None:
+        for attempt in self._attempts:
+            if attempt.joined:
+                self._server.send(attempt.peer, messages.encode({"type": "stop"}))
+
+    @contextlib.contextmanager
+    def yielding_slots(self) -> Iterator[None]:
+        done = threading.Event()
+        watch = threading.Thread(target=self._watch_for_waiting_jobs, args=(done,), daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watch.join()
+            if self._suspended:
+                self._suspended = False
+                self._submit()
+                self._wait_for(lambda: len(self._attempts.active) == self._count)
+
+    def _watch_for_waiting_jobs(self, done: threading.Event) -> None:
+        # The fit's own thread is busy with callbacks and does not touch the socket meanwhile.
+        while not done.wait(0.5):
+            if not self._suspended and cluster.jobs_waiting_for_slots(self._spark):
+                logger.info("%s: the workers give up their slots for another job", self._description)
+                self._suspended = True
+                self._stop()
+                self._job.join(self.STOP_SECONDS)
+                if self._job.running:
+                    self._job.cancel()

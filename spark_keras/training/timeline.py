@@ -1,0 +1,196 @@
+"""What happened when in a fit: collected round by round, of a size that does not grow with the fit."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from spark_keras.training.phases import PHASES
+from spark_keras.training.state import Layout, State
+
+# What the driver does. Its "waiting" is for the workers.
+DRIVER_PHASES = ("waiting", "averaging", "evaluating", "callbacks", "checkpoints")
+
+# Numbers of all records together, and how many of the slowest rounds and of the epochs' magnitudes are kept.
+_NUMBERS = 60_000
+_SLOWEST = 10
+_MAGNITUDES = 200
+
+
+class Timeline:
+    """Records of consecutive rounds. When there are too many, each two that follow each other become one.
+
+    A record: {"epoch", "round" (of its first round, from 1 on), "rounds", "began" (seconds since the fit's first
+    round), "seconds", "driver" (by phase), "rows" (by worker), "workers" (by worker, then by phase)}.
+
+    Args:
+        workers: their number.
+        layout: of the states.
+    """
+
+    def __init__(self, workers: int, layout: Layout):
+        self._workers = workers
+        self._limit = max(16, _NUMBERS // (workers * (len(PHASES) + 1) + len(DRIVER_PHASES)))
+        self._records: list[dict[str, Any]] = []
+        # Rounds in a record; the last one may have fewer.
+        self._stride = 1
+        self._slowest: list[tuple[float, int, int]] = []
+        self._rounds = 0
+        self._origin = time.perf_counter()
+        self._epoch_rows, self._epoch_seconds = np.zeros(workers), 0.0
+        self._magnitudes = _Magnitudes(layout)
+
+    # --- what happens ---
+
+    def begin(self, state: State) -> None:
+        """Training begins now, with this state."""
+        self._origin = time.perf_counter()
+        self._magnitudes.begin(state)
+
+    def round(self, epoch: int, seconds: float, waited: float) -> None:
+        """A round ended now that began `seconds` ago, of which the driver has waited for `waited`."""
+        self._rounds += 1
+        self._epoch_seconds += seconds
+        slow = (seconds, self._rounds, epoch + 1)
+        if len(self._slowest) < _SLOWEST:
+            heapq.heappush(self._slowest, slow)
+        elif slow > self._slowest[0]:
+            heapq.heapreplace(self._slowest, slow)
+        record = self._records[-1] if self._records else None
+        if record is None or record["rounds"] >= self._stride or record["epoch"] != epoch + 1:
+            began = time.perf_counter() - self._origin - seconds
+            record = self._new(epoch, began)
+            self._records.append(record)
+            if len(self._records) > self._limit:
+                self._stride *= 2
+                self._records = [_together(self._records[i : i + 2]) for i in range(0, len(self._records), 2)]
+                record = self._records[-1]
+        record["rounds"] += 1
+        record["seconds"] = time.perf_counter() - self._origin - record["began"]
+        self.driver("waiting", waited)
+        self.driver("averaging", seconds - waited)
+
+    def worker(self, shard: int, rows: int, phases: Sequence[float]) -> None:
+        """What a worker told with its last answer, in the newest record."""
+        if self._records:
+            record = self._records[-1]
+            record["rows"][shard] += rows
+            self._epoch_rows[shard] += rows
+            record["workers"][shard] += phases
+
+    def driver(self, phase: str, seconds: float) -> None:
+        """What the driver did beside."""
+        if self._records:
+            self._records[-1]["driver"][DRIVER_PHASES.index(phase)] += seconds
+
+    def epoch(self, epoch: int, state: State) -> list[float]:
+        """An epoch ended with this state; returns each worker's rows/s in it, over the time of its rounds."""
+        self._magnitudes.add(epoch + 1, state)
+        rates = self._epoch_rows / max(self._epoch_seconds, 1e-9)
+        self._epoch_rows, self._epoch_seconds = np.zeros(self._workers), 0.0
+        return rates.tolist()
+
+    def _new(self, epoch: int, began: float) -> dict[str, Any]:
+        return {
+            "epoch": epoch + 1,
+            "round": self._rounds,
+            "rounds": 0,
+            "began": began,
+            "seconds": 0.0,
+            "driver": np.zeros(len(DRIVER_PHASES)),
+            "rows": np.zeros(self._workers, "int64"),
+            "workers": np.zeros((self._workers, len(PHASES))),
+        }
+
+    # --- what is told ---
+
+    def described(self, joined: Iterable[dict[str, float]]) -> dict[str, Any]:
+        """As JSON can hold it.
+
+        Args:
+            joined: what each worker told when it joined: seconds to "load" its rows and to "build" its model.
+        """
+        return {
+            "phases": list(PHASES),
+            "driverPhases": list(DRIVER_PHASES),
+            "start": [dict(seconds) for seconds in joined],
+            "records": [_plain(record) for record in self._records],
+            "slowest": [
+                {"seconds": round(seconds, 6), "round": number, "epoch": epoch}
+                for seconds, number, epoch in sorted(self._slowest, reverse=True)
+            ],
+            "magnitudes": self._magnitudes.described(),
+        }
+
+
+def _together(records: list[dict[str, Any]]) -> dict[str, Any]:
+    first, last = records[0], records[-1]
+    if first is last:
+        return first
+    merged = {**first, "seconds": last["began"] + last["seconds"] - first["began"]}
+    for name in ("rounds", "driver", "rows", "workers"):
+        merged[name] = first[name] + last[name]
+    return merged
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **record,
+        "began": round(record["began"], 6),
+        "seconds": round(record["seconds"], 6),
+        "driver": np.round(record["driver"], 6).tolist(),
+        "rows": record["rows"].tolist(),
+        "workers": np.round(record["workers"], 6).tolist(),
+    }
+
+
+class _Magnitudes:
+    """Root mean squares of each layer's parameters, and of what an epoch has added to them."""
+
+    def __init__(self, layout: Layout):
+        layers: dict[str, list[slice]] = {}
+        for entry in layout.entries:
+            if not entry.integer and entry.stop <= layout.weight_sizes[0]:
+                layers.setdefault(entry.path.rpartition("/")[0] or entry.path, []).append(
+                    slice(entry.start, entry.stop)
+                )
+        self._layers = layers
+        self._before: np.ndarray | None = None
+        self._epochs: list[int] = []
+        self._parameters: list[list[float]] = []
+        self._updates: list[list[float | None]] = []
+
+    def begin(self, state: State) -> None:
+        self._before = state.values
+
+    def add(self, epoch: int, state: State) -> None:
+        values = state.values
+        self._epochs.append(epoch)
+        self._parameters.append([_root_mean_square([values[s] for s in parts]) for parts in self._layers.values()])
+        self._updates.append(
+            [None] * len(self._layers)
+            if self._before is None
+            else [_root_mean_square([values[s] - self._before[s] for s in parts]) for parts in self._layers.values()]
+        )
+        self._before = values
+        if len(self._epochs) > _MAGNITUDES:
+            # Each second one, the last one in any case.
+            for series in (self._epochs, self._parameters, self._updates):
+                series[:] = series[len(series) % 2 == 0 :: 2]
+
+    def described(self) -> dict[str, Any]:
+        return {
+            "layers": list(self._layers),
+            "epochs": self._epochs,
+            "parameters": self._parameters,
+            "updates": self._updates,
+        }
+
+
+def _root_mean_square(parts: list[np.ndarray]) -> float:
+    total = sum(float(np.dot(part, part)) for part in parts)
+    return float(np.sqrt(total / max(1, sum(len(part) for part in parts))))

@@ -1,0 +1,141 @@
+"""Workers without Spark: they speak the protocol over real connections, and do as a test says.
+
+The driver's side is the real one. What it asks of Spark (a job, the end of a task) is noted instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+
+from spark_keras import cluster
+from spark_keras.executor import ProcessSettings
+from spark_keras.training import wire
+from spark_keras.training.attempts import Limits
+from spark_keras.training.shard import ShardColumns
+from spark_keras.training.state import State
+from spark_keras.training.worker import WorkerTask
+from spark_keras.training.workers import ResidentWorkers
+
+ROWS = 10
+
+
+def state(value=0.0, size=4):
+    return State(np.full(size, value, "float32"), np.array([7], "int64"))
+
+
+class Actor:
+    """A worker of one shard; its methods are what a worker says."""
+
+    def __init__(self, task, shard, attempt, size=1000, greet=True):
+        self.shard, self.identity = shard, {"shard": shard, "attempt": attempt, "submission": task.submission}
+        self.greeting, self.line = wire.connect(task.endpoint, 0), wire.connect(task.endpoint, size)
+        self._lines = [self.greeting, self.line]
+        if greet:
+            self.greeting.send({"type": "start", **self.identity, "host": "here", "pid": 1})
+
+    def join(self, digest="the rows", **changed):
+        said = {"rows": ROWS, "validation_rows": ROWS, "skipped": {}, "storage": "memory", "bytes": 8, "digest": digest}
+        said |= {"seconds": {}, "warning": None, "memory": self.line.memory_name}
+        self.line.send({"type": "join", **self.identity, **said, **changed})
+        return self
+
+    def fail(self, transient=True):
+        text = {"message": "no space", "traceback": "Traceback: no space", "invalid_data": False}
+        self.line.send({"type": "error", **self.identity, "transient": transient, **text})
+
+    def request(self):
+        while True:
+            assert self.line.wait(5000), "the driver asks nothing"
+            header, arrays = self.line.receive()
+            if header["type"] != "ping":
+                return header, arrays
+
+    def answer(self, rows=1, **changed):
+        """Trains as simply as can be: adds the number of rows to each number."""
+        header, arrays = self.request()
+        assert header["type"] == "train", header
+        values, integers = (np.array(array) for array in arrays)
+        self.done(header, [values + rows, integers + 1, np.array([1.0])], rows=rows, **changed)
+
+    def done(self, header, arrays, rows=1, **changed):
+        self.line.send({"type": "done", "ticket": header["ticket"], "rows": rows, "seconds": 0.0, **changed}, arrays)
+
+    def die(self):
+        while self._lines:
+            self._lines.pop().close()
+
+
+class Job:
+    """What a test makes of Spark's job."""
+
+    def __init__(self, spark, name, description, action):
+        self.error, self.running, self.tasks = None, True, (1, 0, 0)
+
+    def activity(self):
+        return self.tasks
+
+    def join(self, seconds):
+        pass
+
+    def cancel(self):
+        self.running = False
+
+
+class Stage:
+    """A fit of some shards, whose workers the test plays; `script(stage)` runs whenever the driver would wait long."""
+
+    def __init__(self, monkeypatch, shards=2, local=True, **limits):
+        self.ended, self.tasks, self.actors = [], [], {}
+        self._numbers = itertools.count(100)
+        monkeypatch.setattr(cluster, "listening_address", lambda spark: ("127.0.0.1", "127.0.0.1", range(0)))
+        monkeypatch.setattr(cluster, "encrypted", lambda spark: True)
+        monkeypatch.setattr(cluster, "end_task", lambda spark, number, reason: self.ended.append(number))
+        monkeypatch.setattr(cluster, "Job", Job)
+        server = wire.Server
+        monkeypatch.setattr(wire, "Server", lambda *arguments: server(*arguments, local=local))
+        dataset = SimpleNamespace(sparkSession=None, mapInArrow=self._map)
+        columns = ShardColumns((), (), None, None, None, False, False)
+        settings = ProcessSettings(1, "none", "float32", ())
+        task = WorkerTask(wire.Endpoint(""), settings, "", True, columns, 1, True, 0, 2)
+        self.workers = ResidentWorkers(dataset, task, shards, 10, "a fit", Limits(**limits))
+        # Seconds of a test are short.
+        self.workers.LOOK_SECONDS, self.workers.PROBE_SECONDS, self.workers.SLOT_SECONDS = 0.01, 0.05, 0.2
+
+    def _map(self, run, schema):
+        self.tasks.append(run.args[0])
+        return SimpleNamespace(collect=lambda: [])
+
+    def actor(self, shard, **arguments):
+        """Spark starts a task for a shard."""
+        actor = Actor(self.tasks[-1], shard, next(self._numbers), **arguments)
+        self.actors.setdefault(shard, []).append(actor)
+        return actor
+
+    def until(self, condition):
+        """The driver waits, until a condition holds."""
+        deadline = self.workers._waited + 5
+        self.workers._wait_for(lambda: condition() or self.workers._waited > deadline)
+        assert condition()
+
+    @contextlib.contextmanager
+    def playing(self):
+        """The fit has begun, and each shard has a worker."""
+        with contextlib.ExitStack() as stack:
+            enter = self.workers._wait_for
+
+            def joined(condition):
+                for shard in range(self.workers._count):
+                    self.actor(shard).join()
+                self.workers._wait_for = enter
+                enter(condition)
+
+            self.workers._wait_for = joined
+            stack.enter_context(self.workers)
+            yield self
+            for actor in itertools.chain(*self.actors.values()):
+                actor.die()
+            self.workers._job.running = False
