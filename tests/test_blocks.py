@@ -16,7 +16,7 @@ IDS = np.arange(10)
 
 @pytest.fixture(scope="module")
 def frame():
-    """Ten rows in fourteen partitions: numbers, arrays of one length, of several, vectors, nulls."""
+    """Ten rows in five partitions, of which two are empty: numbers, arrays, vectors, nulls."""
     from conftest import LOCAL, session_for
 
     frame = session_for(LOCAL).range(10).selectExpr(
@@ -31,7 +31,7 @@ def frame():
         "id % 3 AS key",
         "'text' AS `a.text`",
     )  # fmt: skip
-    return frame.withColumn("vector", array_to_vector("pair")).repartition(14).cache()
+    return frame.withColumn("vector", array_to_vector("pair")).repartition(5, "key").cache()
 
 
 def columns(df, *names):

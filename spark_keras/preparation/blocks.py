@@ -1,56 +1,33 @@
 """Functions over blocks of rows: numpy or `keras.ops` functions over columns, through Arrow.
 
 A block is a batch of Arrow rows (`spark.sql.execution.arrow.maxRecordsPerBatch`, 10 000 by default). Shapes and types
-of what a function gives are found on the driver before any job: it is called with `keras.KerasTensor`s or, where it
-does not take these, as functions of numpy do not, with small arrays of ones.
+of what a function gives are found on the driver, before any job.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from spark_keras import columns, executor
 from spark_keras.arrow_function import arrow_function
-from spark_keras.columns import TensorColumn, check_column, column_depth
+from spark_keras.columns import TensorColumn
 from spark_keras.preparation import block_program
-from spark_keras.preparation.block_program import BlockTask, Output
-
-_DTYPES: dict[type[T.DataType], str] = {
-    T.BooleanType: "bool",
-    T.ByteType: "int8",
-    T.ShortType: "int16",
-    T.IntegerType: "int32",
-    T.LongType: "int64",
-    T.FloatType: "float32",
-    T.DoubleType: "float64",
-}
-_NUMPY = (np.ndarray, np.generic, int, float, bool)
-_SQL_TYPES = {
-    "bool": "boolean",
-    "int8": "tinyint",
-    "int16": "smallint",
-    "int32": "int",
-    "int64": "bigint",
-    "float32": "float",
-    "float64": "double",
-}
-# Types that Spark does not have, and what holds their values.
-_WIDER = {
-    "float16": "float32",
-    "bfloat16": "float32",
-    "uint8": "int16",
-    "uint16": "int32",
-    "uint32": "int64",
-    "uint64": "int64",
-}
+from spark_keras.preparation.block_program import BlockTask
+from spark_keras.preparation.block_signature import (
+    check_new,
+    check_rule,
+    inputs_of,
+    names_of,
+    outputs_of,
+    shape_metadata,
+    sql_type,
+)
 
 
 def mapBlocks(
@@ -143,10 +120,10 @@ def reduceBlocks(
     Example:
         >>> reduceBlocks(df, lambda x: keras.ops.sum(x, axis=0))
     """
-    _check_rule("reduceBlocks", nulls, ("error", "skip"))
-    tensors = _inputs("reduceBlocks", df, _names(fn, inputs), shapes)
+    check_rule("reduceBlocks", nulls, ("error", "skip"))
+    tensors = inputs_of("reduceBlocks", df, names_of(fn, inputs), shapes)
     names = [tensor.name for tensor in tensors]
-    found, uses_keras = _call("reduceBlocks", fn, tensors, names, by_row=False)
+    found, uses_keras = outputs_of("reduceBlocks", fn, tensors, names, by_row=False)
     for output, tensor in zip(found, tensors):
         if len(output.shape) != len(tensor.shape) or any(
             None not in (a, b) and a != b for a, b in zip(output.shape, tensor.shape)
@@ -158,7 +135,7 @@ def reduceBlocks(
             )
     task = _task("reduceBlocks", df, fn, tensors, found, uses_keras, False, nulls)
     selected = df.select(*[e.alias(f"c{i}") for i, e in enumerate(_wire(df, tensors))])
-    returned = ", ".join(f"`{output.name}` {_sql_type(output)}" for output in found)
+    returned = ", ".join(f"`{output.name}` {sql_type(output)}" for output in found)
 
     def reduce(batches: Iterator[Any]) -> Iterator[Any]:
         return block_program.reduce_blocks(task, batches)
@@ -198,13 +175,13 @@ def aggregate(
     Example:
         >>> aggregate(df.groupBy("key"), lambda x: {"median": np.median(x)})
     """
-    _check_rule("aggregate", nulls, ("error", "null"))
-    names = _names(fn, inputs)
+    check_rule("aggregate", nulls, ("error", "null"))
+    names = names_of(fn, inputs)
     # One value of each column, for its type: the only public way from a grouped DataFrame to its schema.
     probe = grouped.agg(*[F.first(columns.reference(name)).alias(f"c{i}") for i, name in enumerate(names)])
     keys = probe.columns[: len(probe.columns) - len(names)]
     types = probe.select(*[F.col(f"c{i}").alias(name) for i, name in enumerate(names)])
-    tensors = _inputs("aggregate", types, names, shapes)
+    tensors = inputs_of("aggregate", types, names, shapes)
     parts = [e.alias(f"c{i}") for i, e in enumerate(_wire(types, tensors)[:-1])]
     # Structs, because nulls alone would be left out of a list.
     collected = grouped.agg(F.collect_list(F.struct(*parts)).alias("\0rows"))
@@ -213,66 +190,14 @@ def aggregate(
         *map(columns.reference, keys), *[rows.getField(f"c{i}").alias(f"\0{name}") for i, name in enumerate(names)]
     )
     several = tuple(t._replace(columns=(f"\0{t.name}",), shape=(None, *t.shape), depth=t.depth + 1) for t in tensors)
-    found, uses_keras = _call("aggregate", fn, several, outputs, by_row=True)
-    _check_new("aggregate", found, keys)
+    found, uses_keras = outputs_of("aggregate", fn, several, outputs, by_row=True)
+    check_new("aggregate", found, keys)
     task = _task("aggregate", probe, fn, several, found, uses_keras, True, nulls)
     applied = _applied(lists, task)
     return applied.drop(*[f"\0{name}" for name in names])
 
 
-# --- what goes in ----------------------------------------------------------------------------------------------------
-
-
-def _check_rule(step: str, rule: str, rules: Sequence[str]) -> None:
-    if rule not in rules:
-        raise ValueError(
-            f"Invalid value for Param `nulls` of {step}. Received: {rule!r}. Expected: one of {list(rules)}."
-        )
-
-
-def _names(fn: Callable[..., Any], inputs: Sequence[str] | None) -> list[str]:
-    if inputs is not None:
-        return [inputs] if isinstance(inputs, str) else list(inputs)
-    try:
-        parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"The function does not tell its parameters. Received: {fn!r}. Expected: Param `inputs`, the names of "
-            "columns."
-        ) from error
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]
-
-
-def _inputs(step: str, df: Any, names: Sequence[str], shapes: Any) -> tuple[TensorColumn, ...]:
-    if not names:
-        raise ValueError(
-            f"No inputs for {step}. Received: (). Expected: a function with parameters, or Param `inputs`."
-        )
-    given = dict(shapes or {})
-    unknown = sorted(set(given) - set(names))
-    if unknown:
-        raise ValueError(
-            f"Unknown columns in Param `shapes` of {step}. Received: {unknown}. Expected: among {list(names)}."
-        )
-    return tuple(_input(df, name, given.get(name)) for name in names)
-
-
-def _input(df: Any, name: str, shape: Sequence[int | None] | None) -> TensorColumn:
-    kind = check_column(df, "inputs", name)
-    depth, element = column_depth(kind, "inputs", name)
-    if type(element) not in _DTYPES:
-        raise ValueError(
-            f"Column {name!r} cannot become a tensor. Received type: {kind.simpleString()}. "
-            "Expected: a number that numpy has too; cast it to double."
-        )
-    known = tuple(shape) if shape is not None else columns.metadata_shape(df, name, depth) or (None,) * depth
-    if len(known) != depth:
-        raise ValueError(
-            f"Wrong shape of column {name!r} in Param `shapes`. Received: {known}. "
-            f"Expected: {depth} dimensions, as the column is {kind.simpleString()}."
-        )
-    return TensorColumn(name, "inputs", (name,), known, _DTYPES[type(element)], depth)
+# --- the job ---------------------------------------------------------------------------------------------------------
 
 
 def _wire(df: Any, tensors: Sequence[TensorColumn]) -> list[Column]:
@@ -297,128 +222,6 @@ def _no_null(value: Column, depth: int) -> Column:
     return F.coalesce(F.forall(value, lambda part: _no_null(part, depth - 1)), F.lit(False))
 
 
-# --- what comes out --------------------------------------------------------------------------------------------------
-
-
-def _call(
-    step: str, fn: Callable[..., Any], tensors: Sequence[TensorColumn], outputs: Any, by_row: bool
-) -> tuple[tuple[Output, ...], bool]:
-    """(what the function gives for one row, or for a reduction, whether it uses Keras), without data."""
-    reduces = step == "reduceBlocks"
-    tried = _tried(fn, tensors, by_row)
-    if not isinstance(tried, Exception) and all(isinstance(value, _NUMPY) for value in _flat(tried[0])):
-        first, second = (_named(step, result, outputs) for result in tried)
-        found = []
-        for (name, a), (_, b) in zip(first, second):
-            shape = tuple(n if n == m else None for n, m in zip(np.shape(a), np.shape(b)))
-            found.append((name, shape, str(np.asarray(a).dtype)))
-        uses_keras = False
-    else:
-        symbolic = _symbolic(fn, tensors, by_row)
-        if isinstance(symbolic, Exception):
-            received = ", ".join(f"{t.name} {_block_shape(t, by_row)} {t.dtype}" for t in tensors)
-            said = tried if isinstance(tried, Exception) else "it gives no arrays of numpy"
-            raise ValueError(
-                f"The function of {step} cannot be called with its inputs. Received: {received}. Called with arrays of "
-                f"ones: {said}. Called with Keras tensors: {symbolic}. Expected: a function of numpy or keras.ops; "
-                "where it must know lengths that are None here, they can be told in Param `shapes`."
-            ) from symbolic
-        import keras
-
-        found = [
-            (name, tuple(value.shape), keras.backend.standardize_dtype(value.dtype))
-            for name, value in _named(step, symbolic, outputs)
-        ]
-        uses_keras = True
-    return tuple(_output(step, *item, drop_rows=not by_row and not reduces) for item in found), uses_keras
-
-
-def _output(step: str, name: str, shape: tuple[int | None, ...], dtype: str, drop_rows: bool) -> Output:
-    if drop_rows:
-        if shape[:1] != (None,):
-            raise ValueError(
-                f"Wrong output {name!r} of the function of {step}. Received: shape {shape}. "
-                "Expected: (rows, …), one for each row of the block; reduceBlocks reduces rows."
-            )
-        shape = shape[1:]
-    dtype = _WIDER.get(dtype, dtype)
-    if dtype not in _SQL_TYPES:
-        raise ValueError(
-            f"Wrong output {name!r} of the function of {step}. Received: {dtype}. Expected: one of {list(_SQL_TYPES)}."
-        )
-    return Output(name, shape, dtype)
-
-
-def _block_shape(tensor: TensorColumn, by_row: bool) -> tuple[int | None, ...]:
-    return tensor.shape if by_row else (None, *tensor.shape)
-
-
-def _tried(fn: Callable[..., Any], tensors: Sequence[TensorColumn], by_row: bool) -> Any:
-    """The function's results for ones, twice with other numbers in place of the unknown lengths; or its exception."""
-    results = []
-    for length in (2, 3):
-        shapes = [tuple(length if n is None else n for n in _block_shape(t, by_row)) for t in tensors]
-        try:
-            results.append(fn(*[np.ones(shape, t.dtype)[()] for shape, t in zip(shapes, tensors)]))
-        except Exception as error:  # told to the user if the symbolic call fails, too
-            return error
-    return results
-
-
-def _symbolic(fn: Callable[..., Any], tensors: Sequence[TensorColumn], by_row: bool) -> Any:
-    import keras
-
-    arguments = [keras.KerasTensor(_block_shape(t, by_row), dtype=t.dtype, name=t.name) for t in tensors]
-    try:
-        result = fn(*arguments)
-    except Exception as error:  # told to the user by `_call`
-        return error
-    wrong = [value for value in _flat(result) if not isinstance(value, keras.KerasTensor)]
-    return TypeError(f"it gives {wrong[0]!r}, which is no tensor") if wrong else result
-
-
-def _flat(result: Any) -> list[Any]:
-    if isinstance(result, dict):
-        return list(result.values())
-    return list(result) if isinstance(result, (tuple, list)) else [result]
-
-
-def _named(step: str, result: Any, outputs: Any) -> list[tuple[str, Any]]:
-    if outputs is None:
-        if not isinstance(result, dict) or not result:
-            raise ValueError(
-                f"Outputs of the function of {step} have no names. Received: {type(result).__name__}. "
-                "Expected: a dict by name, or Param `outputs`."
-            )
-        return list(result.items())
-    names = [outputs] if isinstance(outputs, str) else list(outputs)
-    try:
-        return list(zip(names, block_program.named_outputs(step, result, names)))
-    except columns.InvalidData as error:
-        raise ValueError(str(error)) from None
-
-
-def _check_new(step: str, outputs: Sequence[Output], present: Sequence[str]) -> None:
-    clash = [output.name for output in outputs if output.name in present]
-    if clash:
-        raise ValueError(
-            f"Output columns of {step} are already present. Received: {clash}. "
-            f"Expected: names that are not among {list(present)}."
-        )
-
-
-def _shape_of(output: Output) -> dict[str, Any]:
-    """Metadata that tell estimators the shape."""
-    return columns.with_shape({}, [-1 if length is None else length for length in output.shape]) if output.shape else {}
-
-
-def _sql_type(output: Output) -> str:
-    return "array<" * len(output.shape) + _SQL_TYPES[output.dtype] + ">" * len(output.shape)
-
-
-# --- the job ---------------------------------------------------------------------------------------------------------
-
-
 def _task(
     step: str, df: Any, fn: Any, tensors: Any, outputs: Any, uses_keras: bool, by_row: bool, nulls: str
 ) -> BlockTask:
@@ -430,10 +233,10 @@ def _task(
 
 
 def _mapped(step: str, df: Any, fn: Any, outputs: Any, inputs: Any, shapes: Any, nulls: str, by_row: bool) -> Any:
-    _check_rule(step, nulls, ("error", "null"))
-    tensors = _inputs(step, df, _names(fn, inputs), shapes)
-    found, uses_keras = _call(step, fn, tensors, outputs, by_row)
-    _check_new(step, found, df.columns)
+    check_rule(step, nulls, ("error", "null"))
+    tensors = inputs_of(step, df, names_of(fn, inputs), shapes)
+    found, uses_keras = outputs_of(step, fn, tensors, outputs, by_row)
+    check_new(step, found, df.columns)
     return _applied(df, _task(step, df, fn, tensors, found, uses_keras, by_row, nulls))
 
 
@@ -441,13 +244,22 @@ def _applied(df: Any, task: BlockTask) -> Any:
     """The DataFrame with a column for each output."""
     wire = _wire(df, task.inputs)
     wire_types = [field.dataType.simpleString() for field in df.select(*wire).schema]
-    fields = ",".join(f"f{i}:{_sql_type(output)}" for i, output in enumerate(task.outputs))
+    fields = ",".join(f"f{i}:{sql_type(output)}" for i, output in enumerate(task.outputs))
     function = arrow_function(functools.partial(block_program.map_blocks, task), f"struct<{fields}>", wire_types)
     # Else Spark would push a filter on an output below the projection and run the function twice.
     struct = "\0blocks"
     applied = df.withColumn(struct, function.asNondeterministic()(*wire))
     made = []
     for i, output in enumerate(task.outputs):
-        value, shape = columns.reference(struct).getField(f"f{i}"), _shape_of(output)
+        value, shape = columns.reference(struct).getField(f"f{i}"), shape_metadata(output)
+        if not hasattr(F, "arrow_udf") and output.dtype in ("float32", "float64"):
+            # On their way through pandas NaN became nulls; the function itself gives none.
+            value = F.when(wire[-1], _nan_for_null(value, len(output.shape)))
         made.append(value.alias(output.name, metadata=shape) if shape else value.alias(output.name))
     return applied.select(*map(columns.reference, df.columns), *made)
+
+
+def _nan_for_null(value: Column, depth: int) -> Column:
+    if depth == 0:
+        return F.coalesce(value, F.lit(float("nan")).cast("float"))
+    return F.transform(value, lambda part: _nan_for_null(part, depth - 1))
