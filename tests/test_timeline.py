@@ -81,7 +81,7 @@ def fitted():
     df = labelled_frame(random.normal(size=(200, 4)), random.normal(size=200))
     logs = []
     log = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, values: logs.append(dict(values)), on_train_batch_end=lambda batch, values: None
+        on_epoch_end=lambda epoch, values: logs.append(dict(values)), on_train_batch_end=lambda batch, logs: None
     )
     estimator = KerasRegressor(
         model=model(),
