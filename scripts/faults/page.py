@@ -28,12 +28,13 @@ def _row(name: str, part: dict[str, Any]) -> str:
             f"{part['cancelled']} of {part['fits']} fits interrupted; each ended within {part['maxEndSeconds']} s"
         )
     elif "resumedAt" in part:
-        disturbed = f"driver killed {part['kills']} times, a checkpoint every {_interval(part['interval'])}"
+        kills = f"{part['kills']} kill{'s'[: part['kills'] > 1]} of the driver"
+        disturbed = f"{kills}, a checkpoint every {_interval(part['interval'])}"
     elif "every" in part:
         disturbed = f"a kill every {part['every']:g} s for {part['seconds'] / 60:.0f} min: {part['kills']}"
     else:
         start = f"{part['atStart']} before the first round"
-        disturbed = f"{part['kills']} kills ({part['executors']} of executors; {start})"
+        disturbed = f"{part['kills']} kill{'s'[: part['kills'] > 1]} ({part['executors']} of executors; {start})"
     recovery = ""
     if part.get("medianSeconds") is not None:
         recovery = f"{part['medianSeconds']} s ({part['maxSeconds']} s)"

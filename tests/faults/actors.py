@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -86,7 +87,7 @@ class Job:
 
 
 class Stage:
-    """A fit of some shards, whose workers the test plays; `script(stage)` runs whenever the driver would wait long."""
+    """A fit of some shards, whose workers the test plays."""
 
     def __init__(self, monkeypatch, shards=2, local=True, **limits):
         self.ended, self.tasks, self.actors = [], [], {}
@@ -114,6 +115,13 @@ class Stage:
         actor = Actor(self.tasks[-1], shard, next(self._numbers), **arguments)
         self.actors.setdefault(shard, []).append(actor)
         return actor
+
+    def wait_for_an_end(self):
+        """Until the driver has ended a task."""
+        deadline = time.monotonic() + 10
+        while not self.ended:
+            assert time.monotonic() < deadline, "the driver ends no task"
+            time.sleep(0.01)
 
     def until(self, condition):
         """The driver waits, until a condition holds."""

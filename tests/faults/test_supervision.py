@@ -76,8 +76,7 @@ def test_a_silent_worker_is_reported_ended_and_replaced(monkeypatch, local, capl
         stage.actors[0][0].answer()
         silent = stage.actors[1][0]
         silent.request()
-        while not stage.ended:
-            pass
+        stage.wait_for_an_end()
         assert stage.ended == [silent.identity["attempt"]]
         stage.actor(1).join().answer()
         assert_trained(result())
@@ -121,8 +120,7 @@ def test_a_duplicate_gives_its_slot_to_a_shard_without_a_worker(monkeypatch):
         duplicate = stage.actor(0).join()
         result = train(stage)
         stage.actors[1][0].die()
-        while not stage.ended:
-            pass
+        stage.wait_for_an_end()
         # The older one is of the stage that Spark has left.
         assert stage.ended == [stage.actors[0][0].identity["attempt"]]
         duplicate.answer()
@@ -150,8 +148,7 @@ def test_a_worker_that_answers_nonsense_is_replaced(monkeypatch, nonsense):
         stage.actors[0][0].answer()
         header, _ = stage.actors[1][0].request()
         NONSENSE[nonsense](stage.actors[1][0], header)
-        while not stage.ended:
-            pass
+        stage.wait_for_an_end()
         stage.actor(1).join().answer()
         assert_trained(result())
 
