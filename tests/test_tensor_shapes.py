@@ -19,7 +19,7 @@ def df():
         F.col("id").cast("int").alias("number"),
         F.array(*[F.array(*[F.col("id").cast("float") + j for j in range(3)])] * 2).alias("image"),
         F.when(F.col("id") != 2, F.array(*[F.lit(float(i)) for i in range(6)])).alias("flat"),
-        F.sequence(F.lit(0), F.col("id")).alias("ragged"),
+        F.sequence(F.lit(0), F.col("id").cast("int")).alias("ragged"),
         F.lit("text").alias("text"),
     )
     return frame.withColumn("vector", array_to_vector(F.array(F.lit(1.0), F.lit(2.0))))

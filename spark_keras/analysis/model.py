@@ -263,6 +263,7 @@ def _typed(record: dict[str, Any]) -> dict[str, Any]:
         typed["stdev"] = record["stdev"].total_seconds()
     if record["quantiles"] is not None:
         typed["quantiles"] = {probability: text(value) for probability, value in record["quantiles"].items()}
-    if record["tensorShape"] is not None:
-        typed["tensorShape"] = list(record["tensorShape"])
+    for name in ("tensorShape", "mostFrequent"):
+        if record[name] is not None:
+            typed[name] = list(record[name])
     return typed
