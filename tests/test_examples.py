@@ -171,9 +171,10 @@ def test_join_and_reduce(run_example):
 
 @pytest.mark.slow
 def test_flights_sequences(run_example):
-    printed = run_example("flights_sequences", "--planes", "300", "--epochs", "1")
-    assert "features: array of float (5, 4)" in printed
-    assert figure(printed, "aircraft that the network has not seen:") > 0.6
+    printed = run_example("flights_sequences", "--planes", "300", "--epochs", "2")
+    assert "features: array of float (5, 5)" in printed
+    # Guessing is 0.5; few aircraft and few epochs do not tell much more.
+    assert figure(printed, "aircraft that the network has not seen:") > 0.57
 
 
 @pytest.mark.slow
