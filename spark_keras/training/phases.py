@@ -9,6 +9,9 @@ from typing import Any
 # What a worker does, in the order in which its answers tell it.
 PHASES = ("waiting", "wire", "loading", "compiling", "computing", "evaluating")
 
+# Seconds by phase where nothing is known.
+NOTHING = (0.0,) * len(PHASES)
+
 
 class Phases:
     """A stopwatch whose every second belongs to a phase."""
@@ -34,4 +37,4 @@ def checked(told: Any) -> Sequence[float]:
     """What a worker told, or zeros where it told nothing that can be understood."""
     if isinstance(told, list) and len(told) == len(PHASES) and all(isinstance(each, (int, float)) for each in told):
         return told
-    return (0.0,) * len(PHASES)
+    return NOTHING

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from spark_keras.training import messages, phases
+from spark_keras.training import messages
 from spark_keras.training.attempts import Attempt, Limits
+from spark_keras.training.phases import NOTHING, checked
 from spark_keras.training.state import State
 from spark_keras.training.supervision import SupervisedJob
 from spark_keras.training.worker import WorkerTask
@@ -25,7 +26,7 @@ class Update(NamedTuple):
     """A worker's answer: the state after the round (None for an evaluation or no rows), metric states, rows.
 
     The state is the worker's own memory, or still with the worker: valid until the next request. Where a variable has
-    become NaN or infinite, `non_finite` is its name.
+    become NaN or infinite, `non_finite` is its name. `phases` are the worker's seconds by phase.
     """
 
     shard: int
@@ -35,7 +36,7 @@ class Update(NamedTuple):
     kernel: str | None
     seconds: float
     non_finite: str | None = None
-    phases: Sequence[float] = ()
+    phases: Sequence[float] = NOTHING
 
 
 class Workers(Protocol):
@@ -127,7 +128,7 @@ class ResidentWorkers(SupervisedJob):
                 answer.get("kernel"),
                 answer["seconds"],
                 answer.get("non_finite"),
-                phases.checked(answer.get("phases")),
+                checked(answer.get("phases")),
             )
 
     def _ask(self, header: dict[str, Any], states: Callable[[int], State], shards: Any) -> Iterator[Any]:

@@ -20,6 +20,7 @@ from spark_keras.executor import ProcessSettings
 from spark_keras.training import checkpoint, loop, wire, worker
 from spark_keras.training import state as states
 from spark_keras.training.minibatches import Minibatches
+from spark_keras.training.phases import Phases
 from spark_keras.training.progress import Progress
 from spark_keras.training.shard import MemoryRows, ShardColumns
 from spark_keras.training.state import State
@@ -70,7 +71,9 @@ class InProcess:
         header = {"epoch": epoch, "start": start, "stop": stop, "frequency": 2, "kernel": "graph"}
         nothing = SimpleNamespace(give=lambda: None)
         for shard, minibatches in enumerate(self.shards):
-            answer, arrays = worker._train(self.replica, self.task, minibatches, header, states(shard), nothing)
+            answer, arrays = worker._train(
+                self.replica, self.task, minibatches, header, states(shard), nothing, Phases()
+            )
             state = State(*arrays[:2]) if arrays else None
             yield Update(shard, state, arrays[-1] if arrays else None, answer["rows"], answer["kernel"], 0.0)
 
