@@ -44,6 +44,10 @@ def slots_can_grow(spark: Any) -> bool:
     return spark.sparkContext.getConf().get("spark.dynamicAllocation.enabled", "false").lower() == "true"
 
 
+def stopped(spark: Any) -> bool:
+    return spark.sparkContext._jsc is None
+
+
 def task_cpus(spark: Any) -> int:
     return int(spark.sparkContext.getConf().get("spark.task.cpus", "1"))
 

@@ -337,6 +337,8 @@ class SupervisedJob:
         while self._server.wait(500):
             self._receive()  # a worker's own error says more than the job's
         error = self._job.error
+        if cluster.stopped(self._spark):
+            raise WorkerError(f"{self._description}: the Spark session was stopped meanwhile.") from error
         if error is None and not self._infos:
             # Spark leaves out a shuffle without rows, and then there is no partition to start a worker for.
             raise ValueError("The DataFrame has no rows. Expected: at least one.")
