@@ -41,7 +41,8 @@ class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
         cpusPerWorker: CPU threads of a worker. Default: `spark.task.cpus`.
         maxShardMemory: bytes of rows that a worker keeps in memory, such as "2g"; larger shards live in a file on the
             executor's local disk. Default: a quarter of the worker's share of the memory.
-        prefetch: stacks of minibatches that a worker prepares ahead in a background thread; 0: none. Default 2.
+        prefetch: stacks of minibatches that a worker prepares ahead; 0: none. Default 2. Where it has
+            more than one core, or its rows are in a file, a background thread does, else it does so while it waits.
         jitCompile: whether XLA compiles the rounds. "auto" (default) decides by layers and length of the fit; True;
             False; "measure" takes what is fastest on a worker now.
         averagingFrequency: minibatches between two averagings, or "epoch". Default 10.
@@ -156,7 +157,8 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
         cpusPerWorker: CPU threads of a worker. Default: `spark.task.cpus`.
         maxShardMemory: bytes of rows that a worker keeps in memory, such as "2g"; larger shards live in a file on the
             executor's local disk. Default: a quarter of the worker's share of the memory.
-        prefetch: stacks of minibatches that a worker prepares ahead in a background thread; 0: none. Default 2.
+        prefetch: stacks of minibatches that a worker prepares ahead; 0: none. Default 2. Where it has
+            more than one core, or its rows are in a file, a background thread does, else it does so while it waits.
         jitCompile: whether XLA compiles the rounds. "auto" (default) decides by layers and length of the fit; True;
             False; "measure" takes what is fastest on a worker now.
         averagingFrequency: minibatches between two averagings, or "epoch". Default 10.
@@ -274,7 +276,8 @@ class KerasRegressor(Trained, Estimator):
         cpusPerWorker: CPU threads of a worker. Default: `spark.task.cpus`.
         maxShardMemory: bytes of rows that a worker keeps in memory, such as "2g"; larger shards live in a file on the
             executor's local disk. Default: a quarter of the worker's share of the memory.
-        prefetch: stacks of minibatches that a worker prepares ahead in a background thread; 0: none. Default 2.
+        prefetch: stacks of minibatches that a worker prepares ahead; 0: none. Default 2. Where it has
+            more than one core, or its rows are in a file, a background thread does, else it does so while it waits.
         jitCompile: whether XLA compiles the rounds. "auto" (default) decides by layers and length of the fit; True;
             False; "measure" takes what is fastest on a worker now.
         averagingFrequency: minibatches between two averagings, or "epoch". Default 10.

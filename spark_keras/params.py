@@ -233,7 +233,7 @@ class HasTraining(Params):
     prefetch: Param[int] = Param(
         Params._dummy(),
         "prefetch",
-        "stacks of minibatches that a worker prepares ahead in a background thread; 0: none",
+        "stacks of minibatches that a worker prepares ahead, while it waits or in a background thread; 0: none",
         converters.integer("prefetch", 0),
     )  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""The minibatches of a worker's rounds, prepared ahead in a background thread."""
+"""The minibatches of a worker's rounds, prepared ahead."""
 
 from __future__ import annotations
 
