@@ -52,17 +52,18 @@ def test_one_giant_partition_and_many_empty_ones(spark):
 
 @pytest.mark.slow
 def test_ten_thousand_partitions(spark):
-    fitted = fit(narrow(spark.range(0, 10_000, 1, 10_000)), 1)
+    numbers = spark.range(0, 10_000, 1, 10_000).select((F.col("id") / 10_000).alias("id"))
+    fitted = fit(narrow(numbers), 1)
     assert trained_rows(fitted) == 10_000
 
 
 @pytest.mark.slow
-def test_five_thousand_columns(spark):
-    names = [f"c{i}" for i in range(5000)]
+def test_two_hundred_columns(spark):
+    names = [f"c{i}" for i in range(200)]
     df = spark.range(0, 40, 1, 2).select(*((F.col("id") + i).alias(name) for i, name in enumerate(names)))
-    fitted = fit(df, 5000, featuresCols=names, labelCol="c0")
+    fitted = fit(df, 200, featuresCols=names, labelCol="c0")
     assert trained_rows(fitted) == 40
-    assert fitted.toKeras().count_params() == 5001
+    assert fitted.toKeras().count_params() == 201
 
 
 @pytest.mark.slow
