@@ -237,6 +237,8 @@ VALUES = {
     "averagingFrequency": "epoch",
     "batchSize": 7,
     "callbacks": [keras.callbacks.TerminateOnNaN()],
+    "checkpointDir": "folder",
+    "checkpointInterval": "30s",
     "cpusPerWorker": 2,
     "customObjects": {"Layer": keras.layers.Layer},
     "epochs": 3,
@@ -245,12 +247,15 @@ VALUES = {
     "handleInvalid": "skip",
     "inputCols": {"x": "a"},
     "jitCompile": True,
+    "joinTimeout": 20.0,
     "labelCol": "l",
     "labelCols": ["l", "m"],
+    "maxFailures": 2,
     "maxShardMemory": 2**30,
     "model": KerasArchive(b"archive"),
     "modelFn": linear,
     "modelParams": {"units": 3},
+    "nonFinite": "skip",
     "numWorkers": 2,
     "optimizerState": "reset",
     "outputCols": ["o"],
@@ -266,6 +271,7 @@ VALUES = {
     "validationSplit": 0.1,
     "verbose": 2,
     "weightCol": "w",
+    "workerTimeout": 30.0,
 }
 
 
