@@ -5,8 +5,6 @@ Free of Keras at import time; see `spark_keras.executor`.
 
 from __future__ import annotations
 
-import itertools
-import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -62,36 +60,27 @@ def _load(task: LabelledTask) -> Any:
     return model
 
 
-def minibatches(task: LabelledTask, batches: Iterator[pa.RecordBatch], counts: dict[str, int]) -> Iterator[Any]:
-    """(x, y) or (x, y, sample_weight) of at most `batch_size` rows, as `Model.evaluate` takes them.
+def evaluate_partition(task: LabelledTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """One row: how many rows the partition has, and the states of its metrics as one array."""
+    import keras
 
-    Args:
-        counts: "rows" and, by column, the rows that were left out are added up here.
-    """
+    from spark_keras.training import state
+
+    model = model_of(task)
+    # "rows" and, by column, the rows that were left out.
+    counts: dict[str, int] = {"rows": 0}
+    total: Any = 0.0
     for batch in batches:
         _, arrays = shards.tensors_of(batch, task.columns, counts)
         rows = len(next(iter(arrays.values())))
-        counts["rows"] = counts.get("rows", 0) + rows
-        for start in range(0, rows, task.batch_size):
-            yield task.columns.pack({name: a[start : start + task.batch_size] for name, a in arrays.items()})
-
-
-def evaluate_partition(task: LabelledTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """One row: how many rows the partition has, and the states of its metrics as one array."""
-    from spark_keras.training import state
-
-    counts: dict[str, int] = {"rows": 0}
-    model = model_of(task)
-    rows = minibatches(task, batches, counts)
-    first = next(rows, None)
-    result: list[float] = []
-    if first is not None:
-        # Keras' own loop, so that whatever the model overrides is called; it knows generators, not iterators.
-        with warnings.catch_warnings():
-            # Keras warns of each generator that ends.
-            warnings.filterwarnings("ignore", "Your input ran out of data", UserWarning)
-            model.evaluate((each for each in itertools.chain([first], rows)), verbose=0)
-        result = state.read_metrics(model).tolist()
+        if rows:
+            # Keras' own loop, so that whatever the model overrides is called; it begins with metrics at zero. Fed by a
+            # generator, it would count the losses of several outputs once too often.
+            x, y, weight = keras.utils.unpack_x_y_sample_weight(task.columns.pack(arrays))
+            model.evaluate(x, y, sample_weight=weight, batch_size=task.batch_size, verbose=0)
+            total = total + state.read_metrics(model)
+            counts["rows"] += rows
+    result = total.tolist() if counts["rows"] else []
     yield pa.RecordBatch.from_pydict(
         {"rows": pa.array([counts["rows"]], pa.int64()), "states": pa.array([result], pa.list_(pa.float64()))}
     )
