@@ -69,18 +69,22 @@ def evaluate_partition(task: LabelledTask, batches: Iterator[pa.RecordBatch]) ->
     model = model_of(task)
     # "rows" and, by column, the rows that were left out.
     counts: dict[str, int] = {"rows": 0}
-    total: Any = 0.0
-    for batch in batches:
-        _, arrays = shards.tensors_of(batch, task.columns, counts)
-        rows = len(next(iter(arrays.values())))
-        if rows:
-            # Keras' own loop, so that whatever the model overrides is called; it begins with metrics at zero. Fed by a
-            # generator, it would count the losses of several outputs once too often.
-            x, y, weight = keras.utils.unpack_x_y_sample_weight(task.columns.pack(arrays))
-            model.evaluate(x, y, sample_weight=weight, batch_size=task.batch_size, verbose=0)
-            total = total + state.read_metrics(model)
-            counts["rows"] += rows
-    result = total.tolist() if counts["rows"] else []
+    model.reset_metrics()
+    # Keras begins each evaluation with metrics at zero; these go on from batch to batch.
+    vars(model)["reset_metrics"] = lambda: None
+    try:
+        for batch in batches:
+            _, arrays = shards.tensors_of(batch, task.columns, counts)
+            rows = len(next(iter(arrays.values())))
+            if rows:
+                # Keras' own loop, so that whatever the model overrides is called. Fed by a generator, it would count
+                # the losses of several outputs once too often.
+                x, y, weight = keras.utils.unpack_x_y_sample_weight(task.columns.pack(arrays))
+                model.evaluate(x, y, sample_weight=weight, batch_size=task.batch_size, verbose=0)
+                counts["rows"] += rows
+    finally:
+        del vars(model)["reset_metrics"]
+    result = state.read_metrics(model).tolist() if counts["rows"] else []
     yield pa.RecordBatch.from_pydict(
         {"rows": pa.array([counts["rows"]], pa.int64()), "states": pa.array([result], pa.list_(pa.float64()))}
     )
