@@ -81,11 +81,15 @@ class KerasReader(MLReader):
         self._safe_mode = value
         return self
 
-    def load(self, path: str) -> Any:
+    def _metadata(self, path: str) -> dict[str, Any]:
         metadata = DefaultParamsReader.loadMetadata(path, self.sc)
         expected = f"{self._cls.__module__}.{self._cls.__name__}"
         if metadata["class"] != expected:
             raise ValueError(f"{path} holds another stage. Received: {metadata['class']}. Expected: {expected}.")
+        return metadata
+
+    def load(self, path: str) -> Any:
+        metadata = self._metadata(path)
         instance = self._cls()
         instance._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(instance, metadata)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLReader, MLWritable, MLWriter
+from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLWritable, MLWriter
 
 from spark_keras import cluster
 from spark_keras.early_stopping import conditions
@@ -60,24 +60,11 @@ class NestedWriter(MLWriter):
             cluster.write_file(self.sparkSession, f"{path}/{_RESULT_FILE}", result.to_json().encode())
 
 
-class NestedReader(MLReader):
-    """Reads what `NestedWriter` wrote."""
-
-    def __init__(self, cls: Any):
-        super().__init__()
-        self._cls = cls
-        self._safe_mode = True
-
-    def safeMode(self, value: bool) -> NestedReader:
-        """Whether Keras refuses archives that hold code, such as `Lambda` layers (default True)."""
-        self._safe_mode = value
-        return self
+class NestedReader(KerasReader):
+    """Reads what `NestedWriter` wrote; the safe mode is that of the nested stages."""
 
     def load(self, path: str) -> Any:
-        metadata = DefaultParamsReader.loadMetadata(path, self.sc)
-        expected = f"{self._cls.__module__}.{self._cls.__name__}"
-        if metadata["class"] != expected:
-            raise ValueError(f"{path} holds another stage. Received: {metadata['class']}. Expected: {expected}.")
+        metadata = self._metadata(path)
         extra = metadata["keras"]
         stages = {name: self._stage(f"{path}/{name}") for name in extra["stages"]}
         models = {name: stage for name, stage in stages.items() if name.endswith("Model")}

@@ -16,7 +16,8 @@ from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 
-_ORDERED = (
+# What rows can be grouped and ordered by.
+ORDERED = (
     kinds.NumberField,
     kinds.StringField,
     kinds.CategoricalField,
@@ -49,10 +50,10 @@ _FUNCTIONS: dict[str, tuple[tuple[type[Field], ...], Callable[[Any, str], Field]
     "stdev": ((kinds.NumberField,), _double, F.stddev_samp),
     "variance": ((kinds.NumberField,), _double, F.var_samp),
     "range": ((kinds.NumberField,), _sum, lambda value: F.try_subtract(F.max(value), F.min(value))),
-    "min": (_ORDERED, _same, F.min),
-    "max": (_ORDERED, _same, F.max),
+    "min": (ORDERED, _same, F.min),
+    "max": (ORDERED, _same, F.max),
     "count": ((), _count, F.count),
-    "countDistinct": (_ORDERED, _count, F.count_distinct),
+    "countDistinct": (ORDERED, _count, F.count_distinct),
     "first": ((), _same, F.min_by),
     "last": ((), _same, F.max_by),
 }
@@ -83,7 +84,7 @@ class Reduction:
         if self.where is not None:
             self.where.check(schema, step)
         if self.by is not None:
-            schema.require(step, [self.by], *_ORDERED)
+            schema.require(step, [self.by], *ORDERED)
         found = None
         if self.name is not None:
             (found,) = schema.require(f"{step}, {self.function}", [self.name], *types)

@@ -184,7 +184,7 @@ class Trained(
             seconds=seconds,
             shardStorage=[shard.storage for shard in shards],
             plan={"planned": dataclasses.asdict(plan), "measured": outcome.measured},
-            stateBytes=_state_bytes(model),
+            stateBytes=plan.stateBytes,
             timeline=outcome.timeline.described([shard.seconds for shard in shards]),
         )
         return self._fitted(dataset, model, summary, outputs)
@@ -362,11 +362,6 @@ class Trained(
                 f"validationIndicatorCol={tensors.set_value(self, 'validationIndicatorCol')!r}, "
                 f"{sum(shard.rows for shard in shards)} rows.{left_out} Expected: at least one row to validate on."
             )
-
-
-def _state_bytes(model: keras.Model) -> int:
-    state = states.read(model, states.layout_of(model))
-    return state.values.nbytes + state.integers.nbytes
 
 
 def _row_bytes(spec: ShardColumns) -> int:

@@ -103,6 +103,7 @@ class ResidentWorkers(SupervisedJob):
         self.kernel = "graph"
 
     # --- requests ---
+
     def train(self, epoch: int, start: int, stop: int, states: Callable[[int], State]) -> Iterator[Update]:
         header = {"type": "train", "epoch": epoch, "start": start, "stop": stop, "frequency": self._frequency}
         yield from self._updates(header, states, range(self._count))

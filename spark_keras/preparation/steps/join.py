@@ -11,10 +11,10 @@ from pyspark.sql import functions as F
 
 from spark_keras.columns import reference
 from spark_keras.preparation.fields import all_of
+from spark_keras.preparation.reductions import ORDERED
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step, choose, mapping_field
-from spark_keras.preparation.steps.reduce import ORDERED
 
 _HOW = ("inner", "left", "right", "full")
 _VALIDATE = ("1:1", "1:m", "m:1", "m:m")

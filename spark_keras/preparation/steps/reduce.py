@@ -12,20 +12,10 @@ from pyspark.sql import functions as F
 from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.fields import Field
-from spark_keras.preparation.reductions import Reduction
+from spark_keras.preparation.reductions import ORDERED, Reduction
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step, choose, each, mapping_field
-
-# What rows can be grouped and ordered by.
-ORDERED = (
-    kinds.NumberField,
-    kinds.StringField,
-    kinds.CategoricalField,
-    kinds.BooleanField,
-    kinds.TimeField,
-    kinds.DateField,
-)
 
 
 class ReduceSteps:

@@ -19,10 +19,11 @@ from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField, SequenceField
 from spark_keras.preparation.fields import Field
+from spark_keras.preparation.reductions import ORDERED
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step
-from spark_keras.preparation.steps.reduce import ORDERED, several
+from spark_keras.preparation.steps.reduce import several
 from spark_keras.preparation.steps.time import microseconds
 
 _SLICES = "_spark_keras_slices"
