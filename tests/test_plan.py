@@ -31,7 +31,7 @@ def regressor(**params):
 
 
 def frame(spark, rows=ROWS):
-    return spark.range(rows).selectExpr("id / 200 AS a", "id / 100 AS b", "id % 2 AS c", "id / 50 AS label")
+    return spark.range(rows).selectExpr(f"id / {rows} AS a", f"2 * id / {rows} AS b", "id % 2 AS c", f"4 * id / {rows} AS label")
 
 
 # --- the model -----------------------------------------------------------------------------------------------------
