@@ -60,11 +60,16 @@ class TensorColumn(NamedTuple):
 # --- on the driver -------------------------------------------------------------------------------------------------
 
 
+def quoted(column: str) -> str:
+    """A column's name as SQL takes it, whatever dots and backticks are part of it."""
+    return "`" + column.replace("`", "``") + "`"
+
+
 def reference(column: str) -> Any:
     """A column of any name; dots and backticks are part of it."""
     from pyspark.sql import functions as F
 
-    return F.col("`" + column.replace("`", "``") + "`")
+    return F.col(quoted(column))
 
 
 def check_column(dataset: Any, param: str, column: str) -> Any:
@@ -149,21 +154,21 @@ def expression(dataset: Any, tensor: TensorColumn) -> Any:
     from pyspark.sql import functions as F
     from pyspark.sql.types import BooleanType, IntegralType
 
-    parts = []
+    schema = dataset.schema
+    casts = []
     for column in tensor.columns:
-        data_type = dataset.schema[column].dataType
+        data_type = schema[column].dataType
         _, element = column_depth(data_type, tensor.param, column)
         if np.issubdtype(tensor.dtype, np.floating):
             wire = "double" if tensor.dtype == "float64" else "float"
         else:
             wire = "bigint" if isinstance(element, (IntegralType, BooleanType)) else "double"
-        source = reference(column)
         if isinstance(data_type, VectorUDT):
-            parts.append(vector_to_array(source, "float32" if wire == "float" else "float64"))
-        else:
-            depth = tensor.depth if len(tensor.columns) == 1 else 0
-            parts.append(source.cast("array<" * depth + wire + ">" * depth))
-    return parts[0] if len(parts) == 1 else F.array(*parts)
+            return vector_to_array(reference(column), "float32" if wire == "float" else "float64")
+        depth = tensor.depth if len(tensor.columns) == 1 else 0
+        casts.append(f"CAST({quoted(column)} AS {'array<' * depth}{wire}{'>' * depth})")
+    # As text, because thousands of columns would be many thousands of calls into the JVM.
+    return F.expr(casts[0] if len(casts) == 1 else f"array({', '.join(casts)})")
 
 
 def first_row_shapes(dataset: Any, tensors: Sequence[TensorColumn]) -> list[tuple[int, ...] | None]:

@@ -31,7 +31,8 @@ def regressor(**params):
 
 
 def frame(spark, rows=ROWS):
-    return spark.range(rows).selectExpr(f"id / {rows} AS a", f"2 * id / {rows} AS b", "id % 2 AS c", f"4 * id / {rows} AS label")
+    part = f"id / {rows}"
+    return spark.range(rows).selectExpr(f"{part} AS a", f"2 * {part} AS b", "id % 2 AS c", f"4 * {part} AS label")
 
 
 # --- the model -----------------------------------------------------------------------------------------------------

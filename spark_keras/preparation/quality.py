@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_keras.columns import reference
+from spark_keras.columns import quoted, reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.schema import Schema
@@ -146,8 +146,7 @@ def _of_text(field: Field, dataType: T.DataType) -> bool:
 def _invalid(field: Field, dataType: T.DataType) -> Column:
     value = there = reference(field.name)
     if _of_text(field, dataType):
-        quoted = "`" + field.name.replace("`", "``") + "`"
-        value = F.expr(f"try_cast({quoted} AS {field.sparkType.simpleString()})")
+        value = F.expr(f"try_cast({quoted(field.name)} AS {field.sparkType.simpleString()})")
         return there.isNotNull() & ~F.coalesce(field.valid(value) & value.isNotNull(), F.lit(False))
     return there.isNotNull() & ~F.coalesce(field.valid(value), F.lit(False))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyspark.sql import types as T
 
-from spark_keras.columns import reference
+from spark_keras.columns import quoted, reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS, ArrayField, OtherField
 from spark_keras.preparation.fields import Field
@@ -269,9 +269,9 @@ class Schema:
 
     def toDDL(self) -> str:
         """The columns' names and Spark types, as in CREATE TABLE. Ranges, states and so on are not part of it."""
-        quoted = [(field.name.replace("`", "``"), field) for field in self.fields]
         return ", ".join(
-            f"`{name}` {f.sparkType.simpleString()}{'' if f.nullable else ' NOT NULL'}" for name, f in quoted
+            f"{quoted(field.name)} {field.sparkType.simpleString()}{'' if field.nullable else ' NOT NULL'}"
+            for field in self.fields
         )
 
     @staticmethod

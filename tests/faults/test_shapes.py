@@ -58,12 +58,15 @@ def test_ten_thousand_partitions(spark):
 
 
 @pytest.mark.slow
-def test_two_hundred_columns(spark):
-    names = [f"c{i}" for i in range(200)]
-    df = spark.range(0, 40, 1, 2).select(*((F.col("id") + i).alias(name) for i, name in enumerate(names)))
-    fitted = fit(df, 200, featuresCols=names, labelCol="c0")
+def test_five_thousand_columns(spark):
+    names = [f"c{i}" for i in range(5_000)]
+    df = spark.range(0, 40, 1, 2).selectExpr(*(f"(id + {i}) / 5000 AS {name}" for i, name in enumerate(names)))
+    fitted = fit(df, 5_000, featuresCols=names, labelCol="c0", batchSize=20)
     assert trained_rows(fitted) == 40
-    assert fitted.toKeras().count_params() == 201
+    # One step with all rows, from weights of zero: each weight is the rate times twice the mean of feature times label.
+    table = (np.arange(40)[:, None] + np.arange(5_000)) / 5_000
+    expected = 1e-6 * 2 * (table * table[:, :1]).mean(axis=0)
+    np.testing.assert_allclose(fitted.toKeras().get_weights()[0].ravel(), expected, rtol=1e-4)
 
 
 @pytest.mark.slow
