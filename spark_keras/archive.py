@@ -12,6 +12,7 @@ import tempfile
 import threading
 import warnings
 import weakref
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,8 @@ _SEEDING = threading.Lock()
 
 # Archives of more bytes live in a file: an estimator and its model each hold one through the whole fit.
 MEMORY_BYTES = 64 * 2**20
+
+_PREFIX = "spark_keras_"
 
 
 class KerasArchive:
@@ -71,7 +74,9 @@ class KerasArchive:
                 with warnings.catch_warnings():
                     # That a model is not built yet is fine: the columns tell its shapes when it is fitted.
                     warnings.filterwarnings("ignore", ".*has not yet been built", UserWarning)
-                    model.save(path)
+                    # Keras writes a folder to disk, and makes a `.keras` file in memory, as large as the model.
+                    model.save(f"{path}.folder", zipped=False)
+                _pack(f"{path}.folder", path)
                 size = f"{model.count_params():,} parameters" if model.built else "not built yet"
                 return cls(path, trusted=True, description=f"{type(model).__name__} '{model.name}', {size}")
         if isinstance(model, (bytes, bytearray)):
@@ -104,9 +109,21 @@ class KerasArchive:
             _write(path, self.data)
             yield path
 
+    @contextlib.contextmanager
+    def _for_keras(self) -> Iterator[str]:
+        """A path to load from: of a large archive a folder with what is in it, because Keras unpacks in memory."""
+        with self.file() as path:
+            if self.size <= MEMORY_BYTES or not zipfile.is_zipfile(path):
+                yield path
+                return
+            with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
+                with zipfile.ZipFile(path) as archive:
+                    archive.extractall(folder)
+                yield folder
+
     def load(self, custom_objects: dict[str, Any] | None = None, compile: bool = True) -> keras.Model:
         """Returns a new Keras model; raises `ValueError` naming `customObjects` where a class is unknown."""
-        with self.file() as path:
+        with self._for_keras() as path:
             try:
                 with warnings.catch_warnings():
                     # One or two variables are those of an optimizer that was never used: there is nothing to skip.
@@ -144,14 +161,21 @@ class KerasArchive:
 
 @contextlib.contextmanager
 def _new_path() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="spark_keras_") as folder:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
         yield os.path.join(folder, "model.keras")
 
 
 def _own_file(owner: object) -> str:
-    folder = tempfile.mkdtemp(prefix="spark_keras_")
+    folder = tempfile.mkdtemp(prefix=_PREFIX)
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     return os.path.join(folder, "model.keras")
+
+
+def _pack(folder: str, path: str) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for root, _, names in os.walk(folder):
+            for name in sorted(names):
+                archive.write(os.path.join(root, name), os.path.relpath(os.path.join(root, name), folder))
 
 
 def _read(path: str) -> bytes:

@@ -118,8 +118,8 @@ SECTIONS = {
     "large_model": Section(
         "A large model",
         """
-        One round of VGG16, SGD, one row for each worker. Memory is the driver's peak above what it held before the fit,
-        the model included, in sizes of the model's state.
+        One round of VGG16, SGD, one row for each worker. `modelFn` makes the model. Memory is the driver's peak above
+        what it held before the fit, less the state of the model itself, in sizes of that state.
         """,
     ),
     "file_shards": Section(

@@ -12,6 +12,10 @@ import numpy as np
 from spark_keras.training import automatic_names
 
 
+# Variables of more bytes are written in pieces.
+LARGE_BYTES = 32 * 2**20
+
+
 class State(NamedTuple):
     """The whole training state of a Keras model: weights first, then the optimizer's variables.
 
@@ -127,8 +131,23 @@ def to_numpy(value: Any) -> np.ndarray:
 def write(model: keras.Model, layout: Layout, state: State) -> None:
     for entry, variable in zip(layout.entries, variables(model)):
         vector = state.integers if entry.integer else state.values
-        variable.assign(vector[entry.start : entry.stop].reshape(entry.shape).astype(entry.dtype))
+        _assign(variable, vector[entry.start : entry.stop].reshape(entry.shape), entry.dtype)
     weights_have_changed(model)
+
+
+def _assign(variable: Any, values: np.ndarray, dtype: str) -> None:
+    if keras.backend.backend() != "tensorflow" or values.nbytes <= LARGE_BYTES or values.ndim == 0:
+        # A copy, because JAX may keep what it is given.
+        variable.assign(values.astype(dtype))
+        return
+    import tensorflow as tf
+
+    # TensorFlow makes two copies of what it assigns. By this operation, because a variable's own slices read it first.
+    rows = max(1, len(values) * LARGE_BYTES // values.nbytes)
+    for start in range(0, len(values), rows):
+        piece = values[start : start + rows].astype(dtype)
+        where = {"begin": [start], "end": [start + len(piece)], "strides": [1]}
+        tf.raw_ops.ResourceStridedSliceAssign(ref=variable.value.handle, **where, value=piece)
 
 
 def weights_have_changed(model: keras.Model) -> None:

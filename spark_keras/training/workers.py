@@ -178,6 +178,9 @@ class ResidentWorkers(SupervisedJob):
             self._wait_for(lambda: self._pieces.get((shard, start)) is not None or shard not in self._answers)
         if stop < size and self._attempts.memory(shard) is None:
             self._request_piece(shard, stop, min(2 * stop - start, size))
+        if stop == size:
+            # The worker is not needed any more, and neither is the state from which a replacement would begin.
+            del self._pending[shard]
         return self._pieces.pop((shard, start))
 
     def _request_piece(self, shard: int, start: int, stop: int) -> None:

@@ -25,14 +25,20 @@ from spark_keras import KerasClassifier
 def one_round(folder: str, workers: int, side: int) -> dict[str, Any]:
     """One round of VGG16 with a row for each worker, in a process that has done nothing before.
 
+    `modelFn` makes the model, so that there is no other one in the process than the one that is trained.
+
     Args:
         side: of the images; 224 gives the 138 357 544 parameters of the paper.
     Returns:
-        the driver's peak memory above what it holds before the fit, model included, in sizes of the model's state.
+        the driver's peak memory, in sizes of the model's state: above what it held before the fit, less the state of
+        the model itself.
     """
-    keras.utils.set_random_seed(0)
-    model = keras.applications.VGG16(weights=None, input_shape=(side, side, 3))
-    model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+
+    def network() -> keras.Model:
+        model = keras.applications.VGG16(weights=None, input_shape=(side, side, 3))
+        model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+        return model
+
     spark = session(workers)
     x = np.random.default_rng(0).random((workers, side * side * 3), "float32")
     features = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), x.shape[1]).cast(pa.list_(pa.float32()))
@@ -46,16 +52,17 @@ def one_round(folder: str, workers: int, side: int) -> dict[str, Any]:
     (process / "clear_refs").write_text("5")  # the peak starts anew from here
     started = time.perf_counter()
     classifier = KerasClassifier(
-        model=model, epochs=1, batchSize=1, averagingFrequency=1, numWorkers=workers, verbose=0
+        modelFn=network, epochs=1, batchSize=1, averagingFrequency=1, numWorkers=workers, verbose=0
     )
-    summary = classifier.fit(df).summary
-    state = 4 * model.count_params()
+    fitted = classifier.fit(df)
+    peak = _status(process, "VmHWM")
+    summary, parameters = fitted.summary, fitted.toKeras().count_params()
     return {
-        "parameters": model.count_params(),
+        "parameters": parameters,
         "rounds": summary.rounds,
         "seconds": time.perf_counter() - started,
         "loss": summary.history["loss"][-1],
-        "states": (_status(process, "VmHWM") - before) / state,
+        "states": (peak - before) / (4 * parameters) - 1,
     }
 
 
