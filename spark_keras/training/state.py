@@ -11,7 +11,6 @@ import numpy as np
 
 from spark_keras.training import automatic_names
 
-
 # Variables of more bytes are written in pieces.
 LARGE_BYTES = 32 * 2**20
 
