@@ -55,6 +55,7 @@ four_slots = pytest.mark.parametrize("spark", [FOUR_SLOTS], indirect=True)
 every_session = pytest.mark.parametrize("spark", [LOCAL, CLUSTER], indirect=True)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     def session(item):
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
@@ -64,5 +65,7 @@ def pytest_collection_modifyitems(items):
     order = [LOCAL, FOUR_SLOTS, CLUSTER]
     items.sort(key=lambda item: order.index(session(item)))
     for item in items:
+        # What one process gets where several run the tests.
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}, {session(item)}"))
         if session(item) != LOCAL:
             item.add_marker(pytest.mark.slow)
