@@ -19,6 +19,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from spark_keras import temporary
+
 # Python's own random state is what Keras draws default initializer seeds from, and it belongs to the
 # whole process, so only one thread at a time may borrow it.
 _SEEDING = threading.Lock()
@@ -26,8 +28,6 @@ _SEEDING = threading.Lock()
 
 # Archives of more bytes live in a file: an estimator and its model each hold one through the whole fit.
 MEMORY_BYTES = 64 * 2**20
-
-_PREFIX = "spark_keras_"
 
 
 class KerasArchive:
@@ -116,7 +116,7 @@ class KerasArchive:
             if self.size <= MEMORY_BYTES or not zipfile.is_zipfile(path):
                 yield path
                 return
-            with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
+            with temporary.folder() as folder:
                 with zipfile.ZipFile(path) as archive:
                     archive.extractall(folder)
                 yield folder
@@ -161,13 +161,13 @@ class KerasArchive:
 
 @contextlib.contextmanager
 def _new_path() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
+    with temporary.folder() as folder:
         yield os.path.join(folder, "model.keras")
 
 
 def _own_file(owner: object) -> str:
-    folder = tempfile.mkdtemp(prefix=_PREFIX)
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=temporary.PREFIX)
+    weakref.finalize(owner, temporary.remove, folder)
     return os.path.join(folder, "model.keras")
 
 

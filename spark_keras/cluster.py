@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from spark_keras import temporary
 
 _JOB_GROUP_PREFIX = "spark_keras-"
 
@@ -284,7 +285,7 @@ def broadcast(spark: Any, value: Any) -> Any:
 def write_file(spark: Any, path: str, data: bytes) -> None:
     """Writes a file to any file system that Spark reaches."""
     file_system, target = _hadoop_path(spark, path)
-    with tempfile.TemporaryDirectory(prefix="spark_keras_") as folder:
+    with temporary.folder() as folder:
         local = os.path.join(folder, "file")
         with open(local, "wb") as file:
             file.write(data)
@@ -297,7 +298,7 @@ def read_file(spark: Any, path: str) -> bytes | None:
     file_system, source = _hadoop_path(spark, path)
     if not file_system.exists(source):
         return None
-    with tempfile.TemporaryDirectory(prefix="spark_keras_") as folder:
+    with temporary.folder() as folder:
         local = os.path.join(folder, "file")
         local_path = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(f"file://{local}")
         file_system.copyToLocalFile(False, source, local_path, True)

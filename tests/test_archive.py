@@ -6,12 +6,13 @@ import copy
 import gc
 import os
 import pickle
+import shutil
 
 import keras
 import numpy as np
 import pytest
 
-from spark_keras import archive
+from spark_keras import archive, temporary
 from spark_keras.archive import KerasArchive
 
 
@@ -48,3 +49,17 @@ def test_the_file_of_a_large_archive_is_gone_with_it(model, monkeypatch):
     del kept
     gc.collect()
     assert not os.path.exists(os.path.dirname(path))
+
+
+def test_an_interrupt_leaves_no_folder_behind(monkeypatch):
+    remove, interrupts = shutil.rmtree, iter([True])
+
+    def interrupted(*arguments, **named):
+        if next(interrupts, False):
+            raise KeyboardInterrupt
+        remove(*arguments, **named)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), temporary.folder() as folder:
+        assert os.path.isdir(folder)
+    assert not os.path.exists(folder)

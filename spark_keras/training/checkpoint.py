@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import threading
 import time
 import zipfile
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from spark_keras import cluster
+from spark_keras import cluster, temporary
 from spark_keras.converters import interval_seconds
 from spark_keras.training import callback_state
 from spark_keras.training.state import State, architecture
@@ -151,7 +150,7 @@ class Checkpoints:
         described |= {"format": FORMAT, "identity": self._identity, "rows": self._rows}
         arrays["described"] = np.frombuffer(json.dumps(described).encode(), "uint8")
         self._number += 1
-        with tempfile.TemporaryDirectory(prefix="spark_keras_") as folder:
+        with temporary.folder() as folder:
             local = os.path.join(folder, "checkpoint.npz")
             np.savez(local, **arrays)
             name = f"checkpoint-{self._number:08d}-{_digest(local)}.npz"
@@ -164,7 +163,7 @@ class Checkpoints:
             cluster.delete_file(self._spark, f"{self._folder}/{leftover}")
 
     def _read(self, name: str) -> tuple[dict[str, Any], callback_state.Arrays]:
-        with tempfile.TemporaryDirectory(prefix="spark_keras_") as folder:
+        with temporary.folder() as folder:
             local = os.path.join(folder, "checkpoint.npz")
             cluster.fetch_file(self._spark, f"{self._folder}/{name}", local)
             if _digest(local) != _FILE.fullmatch(name)[2]:

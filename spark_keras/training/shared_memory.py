@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from spark_keras.temporary import PREFIX
+
 # Of the arrays in a half; a cache line.
 _ALIGNMENT = 64
 
-_PREFIX = "spark_keras_"
 SOCKET = "socket"
 
 
@@ -35,14 +36,14 @@ def private_folder() -> str:
     in_memory = os.path.isdir(memory) and os.access(memory, os.W_OK | os.X_OK)
     parent = memory if in_memory else tempfile.gettempdir()
     _remove_abandoned(parent)
-    return tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
+    return tempfile.mkdtemp(prefix=PREFIX, dir=parent)
 
 
 def _remove_abandoned(parent: str) -> None:
     """Removes the folders of drivers that were killed: nobody listens at the sockets in them."""
     for folder in os.scandir(parent):
         path = os.path.join(folder.path, SOCKET)
-        if folder.name.startswith(_PREFIX) and os.path.exists(path) and not _listens(path):
+        if folder.name.startswith(PREFIX) and os.path.exists(path) and not _listens(path):
             shutil.rmtree(folder.path, ignore_errors=True)
 
 

@@ -13,7 +13,6 @@ import logging
 import os
 import secrets
 import select
-import shutil
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import zmq
 
+from spark_keras import temporary
 from spark_keras.training import messages, shared_memory
 from spark_keras.training.shared_memory import SharedMemory
 
@@ -254,7 +254,7 @@ class Server:
         self._socket.close(linger=1000)
         self._context.term()
         if self.endpoint.folder:
-            shutil.rmtree(self.endpoint.folder, ignore_errors=True)
+            temporary.remove(self.endpoint.folder)
 
 
 def _bind(server: zmq.Socket, bind_host: str, ports: range) -> int:
