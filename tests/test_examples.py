@@ -174,7 +174,7 @@ def test_flights_sequences(run_example):
     printed = run_example("flights_sequences", "--epochs", "3")
     assert "features: array of float (3, 6)" in printed
     simple, network = figure(printed, "the later the next:"), figure(printed, "the network:")
-    assert 0.64 < simple < 0.69 and network > max(0.71, simple + 0.04)
+    assert 0.66 < simple < 0.71 and network > simple + 0.03
 
 
 @pytest.mark.slow
