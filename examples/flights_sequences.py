@@ -85,11 +85,13 @@ def network():
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--planes", type=int, default=0, help="aircraft to take; default all 4043")
     parser.add_argument("--master", default="local[2]")
     arguments = parser.parse_args(argv)
-    spark = SparkSession.builder.master(arguments.master).appName("flights sequences").getOrCreate()
+    builder = SparkSession.builder.master(arguments.master).appName("flights sequences")
+    # So few rows need no 200 partitions, which is the default.
+    spark = builder.config("spark.sql.shuffle.partitions", 8).getOrCreate()
 
     with tempfile.TemporaryDirectory() as folder:
         flights = flights_of(spark, arguments.planes, folder)
