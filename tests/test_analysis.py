@@ -414,9 +414,20 @@ def test_bad_params_are_told(iris):
         assert message in str(raised.value)
     with pytest.raises(ValueError, match="Unknown column in Param `inputCols`. Received: 'missing'"):
         DataFrameAnalyzer(inputCols=["missing"]).fit(iris)
+    for repeated in (DataFrameAnalyzer(inputCols=["species", "species"]).fit, DataFrameAnalyzer().fit):
+        with pytest.raises(ValueError, match="Received: 'species', twice. Expected: distinct names"):
+            repeated(iris.select("species", "species"))
+    with pytest.raises(ValueError, match="No analysis in the JSON"):
+        DataFrameAnalysis.fromJSON("{}")
     text = iris.withColumn("text", F.lit("x"))
     with pytest.raises(ValueError, match="'text' in Param `correlationCols` has no correlations"):
         DataFrameAnalyzer(correlationCols=["text", "species"]).fit(text)
+
+
+def test_another_stage_is_no_analysis(spark, tmp_path):
+    DataFrameAnalyzer().save(str(tmp_path / "stage"))
+    with pytest.raises(ValueError, match="another stage. Received: DataFrameAnalyzer. Expected: a DataFrameAnalysis"):
+        DataFrameAnalysis.load(str(tmp_path / "stage"))
 
 
 def test_unknown_column_of_an_analysis_names_those_there_are(iris_analysis):
