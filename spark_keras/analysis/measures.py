@@ -60,13 +60,12 @@ def fields_of(dataset: Any, names: Sequence[str]) -> list[Field]:
             Field(name, columns.reference(name), dataset.schema[name].dataType, dataset.schema[name].metadata)
         )
     ]
-    repeated = {name for name in names if names.count(name) > 1}
     seen: set[str] = set()
     for field in found:
         if field.name in seen:
             raise ValueError(
                 f"Two columns would have the same name in the analysis. Received: {field.name!r}, "
-                f"{'twice' if field.name in repeated else 'both as a column and as a field of a struct'}. "
+                f"{'twice' if names.count(field.name) > 1 else 'both as a column and as a field of a struct'}. "
                 "Expected: distinct names; rename one of them."
             )
         seen.add(field.name)
