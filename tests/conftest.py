@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -36,6 +37,22 @@ def session_for(master: str):
     )
     spark.sparkContext.setLogLevel("OFF")
     return spark
+
+
+def run_apart(*tests: str, **environment: str) -> None:
+    """Runs tests in a process of their own, with these variables; none of them may fail or be skipped."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK_GATEWAY")}
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)],
+        cwd=ROOT,
+        env=inherited | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    last = run.stdout.strip().splitlines()[-1]
+    assert run.returncode == 0 and "skipped" not in last, run.stdout[-8000:]
 
 
 @pytest.fixture

@@ -139,6 +139,29 @@ def test_quantiles_of_the_flights_are_values_of_the_right_rank(flights, flights_
             assert first - slack <= rank <= last + slack
 
 
+def test_quantiles_follow_the_rule_that_is_asked_for(spark):
+    few, more = [0.0, 5.0, 3.0, -1.0], np.random.default_rng(1).normal(size=40)
+    rows = [(float(b), a) for a, b in zip([*few, *[None] * 36], more)]
+    # Two days, whose middle is no day.
+    days = "date_add(date'2024-02-28', cast(few > 1 as int)) AS day"
+    df = spark.createDataFrame(rows, "more double, few double").selectExpr("few", "more", days)
+
+    probabilities = [0.0, 0.05, 0.25, 0.33, 0.5, 0.75, 0.95, 1.0]
+    value, midpoint = (
+        DataFrameAnalyzer(quantiles=probabilities, quantileRule=rule).fit(df) for rule in ("value", "midpoint")
+    )
+    quartiles = [0.25, 0.5, 0.75, 1.0]
+    assert [value["few"].quantiles[p] for p in quartiles] == [-1.0, 0.0, 3.0, 5.0]
+    assert [midpoint["few"].quantiles[p] for p in quartiles] == [-0.5, 1.5, 4.0, 5.0]
+    for analysis, method in ((value, "inverted_cdf"), (midpoint, "averaged_inverted_cdf")):
+        expected = np.quantile(more, probabilities, method=method)
+        assert list(analysis["more"].quantiles.values()) == pytest.approx(expected, rel=1e-15)
+        assert analysis["day"].quantiles[0.5] == datetime.date(2024, 2, 28)
+    assert (midpoint["few"].min, midpoint["few"].max) == (-1.0, 5.0)
+    again = DataFrameAnalysis.fromJSON(midpoint.toJSON())
+    assert again["few"] == midpoint["few"]
+
+
 def test_strings_of_the_flights_are_counted(flights, flights_analysis):
     for name in ("carrier", "origin", "dest"):
         counted = flights[name].value_counts()
@@ -391,9 +414,20 @@ def test_bad_params_are_told(iris):
         assert message in str(raised.value)
     with pytest.raises(ValueError, match="Unknown column in Param `inputCols`. Received: 'missing'"):
         DataFrameAnalyzer(inputCols=["missing"]).fit(iris)
+    for repeated in (DataFrameAnalyzer(inputCols=["species", "species"]).fit, DataFrameAnalyzer().fit):
+        with pytest.raises(ValueError, match="Received: 'species', twice. Expected: distinct names"):
+            repeated(iris.select("species", "species"))
+    with pytest.raises(ValueError, match="No analysis in the JSON"):
+        DataFrameAnalysis.fromJSON("{}")
     text = iris.withColumn("text", F.lit("x"))
     with pytest.raises(ValueError, match="'text' in Param `correlationCols` has no correlations"):
         DataFrameAnalyzer(correlationCols=["text", "species"]).fit(text)
+
+
+def test_another_stage_is_no_analysis(spark, tmp_path):
+    DataFrameAnalyzer().save(str(tmp_path / "stage"))
+    with pytest.raises(ValueError, match="another stage. Received: DataFrameAnalyzer. Expected: a DataFrameAnalysis"):
+        DataFrameAnalysis.load(str(tmp_path / "stage"))
 
 
 def test_unknown_column_of_an_analysis_names_those_there_are(iris_analysis):

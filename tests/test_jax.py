@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
-from conftest import ROOT
+from conftest import run_apart
 
 
 def run_on_jax(*tests):
-    """Runs tests with KERAS_BACKEND=jax; none of them may fail or be skipped."""
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)],
-        cwd=ROOT,
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    last = run.stdout.strip().splitlines()[-1]
-    assert run.returncode == 0 and "skipped" not in last, run.stdout[-8000:]
+    run_apart(*tests, KERAS_BACKEND="jax")
 
 
 def test_rounds_on_jax_equal_plain_keras():

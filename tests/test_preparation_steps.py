@@ -223,6 +223,9 @@ CONDITIONS = [
     (col("x") > 1, {1, 4, 5}, {2, 6}),
     (col("y").between(0, 8), {2, 4, 6}, {1, 5}),
     (col("flag") == True, {1, 4, 6}, {2, 5}),  # noqa: E712
+    (~col("flag"), {2, 5}, {1, 4, 6}),
+    (col("flag") & col("flag") & (col("n") > 0), {1, 6}, {2, 4, 5}),
+    ((col("n") < 0) | col("flag"), {1, 2, 4, 6}, {5}),
     ((col("n") > 0) & (col("y") > 0), {1, 6}, {2, 4, 5}),
     ((col("n") < 0) | (col("y") < 0), {2, 5}, {1, 4, 6}),
     (~(col("n") > 0), {2, 4}, {1, 5, 6}),
@@ -247,6 +250,7 @@ def test_the_verb_says_which_rows_go(frame):
     condition = col("n") > 0
     assert column(start().keepWhere(condition), frame, "id") == [1, 5, 6]
     assert column(start().removeWhere(condition), frame, "id") == [2, 3, 4]
+    assert column(start().keepWhere(col("flag")), frame, "id") == [1, 4, 6]
     # Unknown is no, also when it is negated.
     assert column(start().keepWhere(~condition), frame, "id") == [2, 4]
     assert column(start().removeWhere(~condition), frame, "id") == [1, 3, 5, 6]

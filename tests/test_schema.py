@@ -174,6 +174,22 @@ def test_quality_counts_valid_invalid_and_missing_values(spark):
     assert "country  categorical {USA, CAN}" in repr(quality)
 
 
+def test_quality_takes_two_passes_however_many_columns_are_invalid(spark):
+    seen = spark.sparkContext.accumulator(0)
+
+    def watched(batches):
+        for batch in batches:
+            seen.add(len(batch))
+            yield batch
+
+    names = [f"c{i}" for i in range(40)]
+    source = spark.range(30, numPartitions=2).mapInPandas(watched, "id long")
+    quality = DataQuality.of(source.selectExpr(*[f"id AS {name}" for name in names]), Schema().long(*names, maximum=4))
+    assert seen.value == 2 * 30
+    # As strings, in their order.
+    assert {(c.valid, c.invalid, c.examples) for c in quality.columns} == {(5, 25, ("10", "11", "12", "13", "14"))}
+
+
 def test_missing_values_are_fine_only_where_a_column_may_lack_them(spark):
     df = spark.createDataFrame([(None,), (1.0,)], "x double")
     assert DataQuality.of(df, Schema().double("x")).ok

@@ -246,6 +246,7 @@ REFUSED = [
     (lambda: START.keepWhere(col("amount") == None), "never true. Expected: col\\('amount'\\).isNull"),  # noqa: E711
     (lambda: START.keepWhere(col("amount") > col("label")), "Column 'label' does not fit step keepWhere"),
     (lambda: START.keepWhere(col("country") < "USA"), "Received: `<` on categorical"),
+    (lambda: START.keepWhere(col("items")), "Received: True. Expected: a number, as the column is integer"),
     (lambda: START.keepWhere(col("items").isNaN()), "Column 'items' does not fit step keepWhere. Received: integer"),
     (lambda: START.keepWhere(col("time").matches("(")), "Invalid pattern in col\\('time'\\).matches. Received: '\\('"),
     (lambda: START.removeWhere(col("items").isIn()), "isIn without values in step removeWhere"),
@@ -287,6 +288,7 @@ def test_a_step_that_cannot_follow_is_refused_when_it_is_added(make, message):
     [
         (lambda: START.keepWhere(F.lit(True)), "A Column of pyspark can be neither checked without data nor saved"),
         (lambda: START.keepWhere(0 < col("amount") < 1), "`&`, `\\|` and `~` instead of"),
+        (lambda: START.keepWhere(col("amount") and col("items") > 1), "`&`, `\\|` and `~` instead of"),
         (lambda: START.groupBy("label").agg(x="sum"), "Expected: reductions by the names of their columns"),
         (lambda: START.groupBy("label").agg(), "Expected: reductions by the names of their columns"),
         (lambda: START.rename("time"), "Invalid value for step rename"),

@@ -29,6 +29,8 @@ class DataFrameAnalyzer(
         inputCols: columns to look at; not set: all.
         bins: bins of a histogram, default 10.
         quantiles: probabilities of the quantiles, default 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99.
+        quantileRule: "value" (default): a quantile is a value of the column, as `percentile_approx` gives it;
+            "midpoint": the mean of two neighbouring values where the probability falls between them.
         relativeError: greatest error of a quantile's rank, as a share of the values, default 0.0001.
         maxDistinct: up to so many distinct strings are counted one by one, default 1000.
         elementStatistics: whether each position of arrays is analysed, default False; one more pass finds their
@@ -57,6 +59,7 @@ class DataFrameAnalyzer(
         inputCols: list[str] | None = None,
         bins: int = 10,
         quantiles: Sequence[float] = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99),
+        quantileRule: str = "value",
         relativeError: float = 0.0001,
         maxDistinct: int = 1000,
         elementStatistics: bool = False,
@@ -90,7 +93,9 @@ class DataFrameAnalyzer(
         element_counts = _element_counts(dataset, fields) if self.getElementStatistics() else {}
         streams, categories = measures.measures_of(fields, element_counts)
         probabilities = sorted(set(self.getQuantiles()))
-        sketches = passes.sketches(dataset, streams, categories, probabilities, self.getRelativeError())
+        rule = statistics.QUANTILE_RULES[self.getQuantileRule()]
+        asked = [each for probability in probabilities for each in rule(probability)]
+        sketches = passes.sketches(dataset, streams, categories, asked, self.getRelativeError())
         ranges = [passes.Range(each.low, each.high, each.quantiles.get(0.5)) for each in sketches[: len(streams)]]
         strings = [
             category.expression
@@ -101,7 +106,7 @@ class DataFrameAnalyzer(
         counts = passes.counts(dataset, streams, ranges, self.getBins(), strings)
         _check_same_rows(streams, fields, counts)
         figures = [
-            statistics.statistics(counted, range_, sketch, probabilities)
+            statistics.statistics(counted, range_, sketch, probabilities, rule)
             for counted, range_, sketch in zip(counts, ranges, sketches)
         ]
         return statistics.columns(

@@ -51,8 +51,13 @@ class Statistics:
         countAtMin: values that are equal to `min`.
         countAtMax: values that are equal to `max`.
         distinct: number of distinct values, by Spark's `approx_count_distinct` (relative standard deviation 5 %).
-        quantiles: {probability: value}, by Spark's `percentile_approx`: always a value of the column, whose rank is off
-            by at most `relativeError` times the number of values; nothing is interpolated.
+        quantiles: {probability: value}. By default as Spark's `percentile_approx` gives them: the least value of the
+            column that so large a share of the values does not exceed; nothing is interpolated. With
+            quantileRule="midpoint" and n values, where probability * n is a whole number k, the mean of the k-th and
+            the next value instead (definition 2 of Hyndman and Fan, "Sample quantiles in statistical packages", 1996;
+            `averaged_inverted_cdf` in numpy), and of dates the day before the middle: 0, 5, 3 and -1 have the
+            quartiles -0.5, 1.5 and 4, where the default tells -1, 0 and 3. Ranks are off by at most `relativeError`
+            times the number of values.
         histogram: over [min, max].
     """
 

@@ -64,8 +64,9 @@ def fields_of(dataset: Any, names: Sequence[str]) -> list[Field]:
     for field in found:
         if field.name in seen:
             raise ValueError(
-                f"Two columns would have the same name in the analysis. Received: {field.name!r}, both as a column and "
-                "as a field of a struct. Expected: distinct names; rename one of them."
+                f"Two columns would have the same name in the analysis. Received: {field.name!r}, "
+                f"{'twice' if names.count(field.name) > 1 else 'both as a column and as a field of a struct'}. "
+                "Expected: distinct names; rename one of them."
             )
         seen.add(field.name)
     return found

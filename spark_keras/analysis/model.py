@@ -155,6 +155,8 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
 
     def _load(self, text: str) -> None:
         values = json.loads(text)
+        if not isinstance(values, dict) or "columns" not in values:
+            raise ValueError("No analysis in the JSON. Expected: what DataFrameAnalysis.toJSON gives.")
         columns = [figures.from_dict(ColumnAnalysis, each) for each in values["columns"]]
         self._columns = {column.name: column for column in columns}
         if "correlations" in values:
@@ -203,6 +205,10 @@ class _AnalysisWriter(DefaultParamsWriter):
 class _AnalysisReader(DefaultParamsReader):
     def load(self, path: str) -> DataFrameAnalysis:
         analysis = super().load(path)
+        if not isinstance(analysis, DataFrameAnalysis):
+            raise ValueError(
+                f"{path} holds another stage. Received: {type(analysis).__name__}. Expected: a DataFrameAnalysis."
+            )
         analysis._load(self.sparkSession.read.text(f"{path}/analysis").first().value)
         return analysis
 

@@ -58,6 +58,14 @@ class AnalysisParams(HasInputCols):
         Params._dummy(), "quantiles", "probabilities of the quantiles, in [0, 1]", _quantiles
     )  # type: ignore[arg-type]
 
+    quantileRule: Param[str] = Param(
+        Params._dummy(),
+        "quantileRule",
+        'what a quantile is: "value", always a value of the column; or "midpoint", halfway between two neighbouring '
+        "values where the probability falls between them, as the usual median does",
+        converters.one_of("quantileRule", "value", "midpoint"),
+    )  # type: ignore[arg-type]
+
     relativeError: Param[float] = Param(
         Params._dummy(),
         "relativeError",
@@ -102,6 +110,14 @@ class AnalysisParams(HasInputCols):
     def setQuantiles(self, value: list[float]) -> Any:
         """Sets `quantiles`."""
         return self._set(quantiles=value)
+
+    def getQuantileRule(self) -> str:
+        """Value of `quantileRule` or its default."""
+        return self.getOrDefault(self.quantileRule)
+
+    def setQuantileRule(self, value: str) -> Any:
+        """Sets `quantileRule`."""
+        return self._set(quantileRule=value)
 
     def getRelativeError(self) -> float:
         """Value of `relativeError` or its default."""
@@ -224,6 +240,7 @@ class AnalysisStageParams(AnalysisParams, DriftParams):
         self._setDefault(
             bins=10,
             quantiles=[0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99],
+            quantileRule="value",
             relativeError=0.0001,
             maxDistinct=1000,
             elementStatistics=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from spark_keras.analysis.figures import ColumnAnalysis, Histogram, Statistics, as_times
@@ -20,9 +20,24 @@ from spark_keras.analysis.measures import (
 )
 from spark_keras.analysis.passes import Counts, Range, Sketch
 
+# Far below `relativeError`, and above what rounding does to a probability times a number of values.
+_BESIDE = 1e-9
 
-def statistics(counts: Counts, range_: Range, sketch: Sketch, probabilities: Sequence[float]) -> Statistics:
-    """The figures of one measure."""
+# For each rule, the probabilities of the values whose mean a quantile is.
+QUANTILE_RULES: dict[str, Callable[[float], tuple[float, ...]]] = {
+    "value": lambda probability: (probability,),
+    "midpoint": lambda probability: (max(probability - _BESIDE, 0.0), min(probability + _BESIDE, 1.0)),
+}
+
+
+def statistics(
+    counts: Counts,
+    range_: Range,
+    sketch: Sketch,
+    probabilities: Sequence[float],
+    rule: Callable[[float], tuple[float, ...]],
+) -> Statistics:
+    """The figures of one measure; `rule` is one of `QUANTILE_RULES`."""
     finite = counts.finite
     found: dict[str, Any] = {
         "count": finite + counts.nan + counts.infinite,
@@ -48,13 +63,18 @@ def statistics(counts: Counts, range_: Range, sketch: Sketch, probabilities: Seq
             "countAtMin": counts.at_low,
             "countAtMax": counts.at_high,
             "skewness": m3 / m2**1.5 if m2 > 0 and not constant else None,
-            "quantiles": {float(probability): sketch.quantiles[probability] for probability in probabilities},
+            "quantiles": {float(each): _mean([sketch.quantiles[p] for p in rule(each)]) for each in probabilities},
             "histogram": histogram(counts, range_),
         }
         if finite > 1:
             found["variance"] = 0.0 if constant else m2 * finite / (finite - 1) / range_.scale / range_.scale
             found["stdev"] = math.sqrt(found["variance"])
     return Statistics(**found)
+
+
+def _mean(values: Sequence[float]) -> float:
+    # Each one divided, because the sum of two doubles may be too large for a double.
+    return values[0] if len(set(values)) == 1 else sum(value / len(values) for value in values)
 
 
 def histogram(counts: Counts, range_: Range) -> Histogram | None:

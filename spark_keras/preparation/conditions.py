@@ -62,6 +62,11 @@ class Condition:
 
 
 def checked_condition(step: str, condition: Any) -> Condition:
+    """The condition; a column alone stands for that it is true."""
+    from spark_keras.preparation.expressions import ColumnExpression
+
+    if isinstance(condition, ColumnExpression):
+        return Compare(condition.name, "==", True)
     if isinstance(condition, Condition):
         return condition
     hint = (

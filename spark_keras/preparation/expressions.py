@@ -13,6 +13,7 @@ from spark_keras.preparation.conditions import (
     IsNaN,
     IsNull,
     Matches,
+    checked_condition,
 )
 from spark_keras.preparation.reductions import Reduction
 
@@ -38,7 +39,7 @@ def operand(value: Any) -> Any:
 
 
 class ColumnExpression:
-    """A column by its name; the methods make conditions and reductions."""
+    """A column by its name; the methods make conditions and reductions. A boolean column is a condition itself."""
 
     # Compares to conditions, so it is no key of a dict.
     __hash__ = None
@@ -68,6 +69,18 @@ class ColumnExpression:
 
     def __ge__(self, other: Any) -> Condition:
         return Compare(self.name, ">=", operand(other))
+
+    def __and__(self, other: Any) -> Condition:
+        return checked_condition("&", self) & other
+
+    def __or__(self, other: Any) -> Condition:
+        return checked_condition("|", self) | other
+
+    def __invert__(self) -> Condition:
+        return ~checked_condition("~", self)
+
+    def __bool__(self) -> bool:
+        return bool(checked_condition("and", self))
 
     def isIn(self, *values: Any) -> Condition:
         """The value is one of these (given one by one, or as one list)."""

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -152,21 +152,23 @@ def _invalid(field: Field, dataType: T.DataType) -> Column:
 
 
 def _examples(dataset: DataFrame, checks: dict[str, Column], count: int) -> dict[str, tuple[str, ...]]:
-    """Some invalid values of each of these columns, in one job."""
-    parts = None
-    for index, (name, invalid) in enumerate(checks.items()):
-        text = _text(reference(name), dataset.schema[name].dataType).alias("value")
-        some = (
-            dataset.where(invalid).select(F.lit(index).alias("column"), text).distinct().orderBy("value").limit(count)
-        )
-        parts = some if parts is None else parts.unionByName(some)
-    found: dict[str, tuple[str, ...]] = {}
-    names = list(checks)
-    for row in parts.collect() if parts is not None else []:
-        name = names[row["column"]]
-        found[name] = (*found.get(name, ()), row["value"])
+    """Some invalid values of each of these columns, in one pass."""
+    if not checks:
+        return {}
+    texts = [
+        F.when(invalid, F.struct(F.lit(index).alias("column"), _text(dataset, name).alias("value")))
+        for index, (name, invalid) in enumerate(checks.items())
+    ]
+    different = (
+        dataset.select(F.explode(F.array(*texts)).alias("bad")).where("bad IS NOT NULL").select("bad.*").distinct()
+    )
+    place = F.row_number().over(Window.partitionBy("column").orderBy("value"))
+    found: dict[str, list[str]] = {name: [] for name in checks}
+    for row in different.select("*", place.alias("place")).where(F.col("place") <= count).collect():
+        found[list(checks)[row["column"]]].append(row["value"])
     return {name: tuple(sorted(values)) for name, values in found.items()}
 
 
-def _text(value: Column, dataType: T.DataType) -> Column:
-    return F.hex(value) if isinstance(dataType, T.BinaryType) else value.cast("string")
+def _text(dataset: DataFrame, name: str) -> Column:
+    value = reference(name)
+    return F.hex(value) if isinstance(dataset.schema[name].dataType, T.BinaryType) else value.cast("string")

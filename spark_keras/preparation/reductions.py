@@ -76,7 +76,7 @@ class Reduction:
         if self.function not in _FUNCTIONS:
             raise ValueError(f"Unknown reduction. Received: {self.function!r}. Expected: one of {list(_FUNCTIONS)}.")
         if self.where is not None:
-            checked_condition(f"{self.function}(where=…)", self.where)
+            object.__setattr__(self, "where", checked_condition(f"{self.function}(where=…)", self.where))
 
     def field(self, schema: Schema, step: str, output: str) -> Field:
         """The column that comes out; raises a `ValueError` where the reduction does not fit the schema."""

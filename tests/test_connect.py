@@ -1,0 +1,12 @@
+"""Spark Connect, in a process of its own."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import run_apart
+
+
+@pytest.mark.slow
+def test_analysis_and_preparation_work_on_spark_connect():
+    # JAX, because it is imported in a fraction of the time.
+    run_apart("connect_checks.py", KERAS_BACKEND="jax")
