@@ -18,12 +18,12 @@ from spark_keras import KerasRegressor
 pytestmark = pytest.mark.filterwarnings("ignore:MlflowCallback.on_test_end will not run:RuntimeWarning")
 
 
-@pytest.fixture(params=["sqlite", "file"])
-def store(request, spark, tmp_path, monkeypatch):
+@pytest.fixture
+def store(kind, spark, tmp_path, monkeypatch):
     """Where MLflow keeps runs: a database, or files, for which it wants to be asked."""
     before = mlflow.get_tracking_uri()
     monkeypatch.chdir(tmp_path)
-    if request.param == "file":
+    if kind == "file":
         monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
         mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
     else:
@@ -33,7 +33,10 @@ def store(request, spark, tmp_path, monkeypatch):
     mlflow.set_tracking_uri(before)
 
 
-def test_fit_is_logged_and_its_pipeline_and_network_are_loaded_again(store):
+@pytest.mark.parametrize(
+    "kind, callback", [("sqlite", mlflow.keras.MlflowCallback), ("file", mlflow.tensorflow.MlflowCallback)]
+)
+def test_fit_is_logged_and_its_pipeline_and_network_are_loaded_again(store, callback):
     random = np.random.default_rng(0)
     x = random.normal(size=(60, 3))
     df = labelled_frame(x, x.sum(axis=1)).withColumn("features", array_to_vector("features"))
@@ -46,7 +49,7 @@ def test_fit_is_logged_and_its_pipeline_and_network_are_loaded_again(store):
         batchSize=10,
         numWorkers=1,
         validationSplit=0.2,
-        callbacks=[mlflow.keras.MlflowCallback()],
+        callbacks=[callback()],
         verbose=0,
     )
     folders = {"dfs_tmpdir": str(store / "dfs"), "pip_requirements": ["spark-keras"]}
@@ -68,7 +71,3 @@ def test_fit_is_logged_and_its_pipeline_and_network_are_loaded_again(store):
     assert predictions(mlflow.spark.load_model(pipeline.model_uri, dfs_tmpdir=str(store / "read"))) == expected
     alone = mlflow.keras.load_model(network.model_uri).predict(x / x.std(axis=0, ddof=1), verbose=0).ravel()
     np.testing.assert_allclose(alone, [expected[number] for number in range(60)], atol=1e-5)
-
-
-def test_callbacks_of_both_flavours_are_the_same():
-    assert mlflow.tensorflow.MlflowCallback is mlflow.keras.MlflowCallback

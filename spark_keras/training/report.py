@@ -40,28 +40,21 @@ def table(summary: Any) -> Any:
     """One row for each record and worker, and one for the driver; first those of the workers' start."""
     pandas = display.required("pandas", "pandas", "toPandas()")
     timeline = require_timeline(summary)
+    phases = dict.fromkeys([*START_PHASES, *timeline["phases"]], 0.0)
     rows = []
     for worker, start in enumerate(timeline["start"]):
         spent = start_seconds(start)
-        when = {
-            "epoch": 0,
-            "round": 0,
-            "rounds": 0,
-            "began": start_of(timeline, worker),
-            "seconds": sum(spent.values()),
-        }
-        rows.append(
-            {**when, "worker": worker, "rows": 0, "bytes": 0, **dict.fromkeys(timeline["phases"], 0.0), **spent}
-        )
+        when = {"epoch": 0, "round": 0, "began": start_of(timeline, worker), "seconds": sum(spent.values())}
+        rows.append({**when, "worker": worker, "rounds": 0, "rows": 0, "bytes": 0, **phases, **spent})
     for record in timeline["records"]:
         shared = {name: record[name] for name in ("epoch", "round", "rounds", "began", "seconds")}
         rows.append({**shared, "worker": DRIVER, **dict(zip(timeline["driverPhases"], record["driver"]))})
         for worker, (trained, seconds) in enumerate(zip(record["rows"], record["workers"])):
             rate = trained / max(record["driver"][0] + record["driver"][1], 1e-9)
             moved = {"rows": trained, "rowsPerSecond": rate, "bytes": 2 * summary.stateBytes * record["rounds"]}
-            spent = dict.fromkeys(START_PHASES, 0.0) | dict(zip(timeline["phases"], seconds))
-            rows.append({**shared, "worker": worker, **moved, **spent})
-    return pandas.DataFrame(rows)
+            rows.append({**shared, "worker": worker, **moved, **phases, **dict(zip(timeline["phases"], seconds))})
+    columns = ["epoch", "round", "rounds", "began", "seconds", "worker", "rows", "rowsPerSecond", "bytes"]
+    return pandas.DataFrame(rows, columns=list(dict.fromkeys([*columns, *phases, *timeline["driverPhases"]])))
 
 
 def phase_seconds(summary: Any) -> list[dict[str, float]]:
