@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Picture: the example that writes the page, its arguments before the page's path, width and height in pixels.
 PAGES = {
     "analysis": ("iris_analysis.py", ["--page"], 1280, 860),
-    "evaluation": ("evaluation_report.py", ["--rows", "60000", "--report"], 1280, 620),
+    "evaluation": ("evaluation_report.py", ["--rows", "30000", "--report"], 1280, 620),
     "training-report": ("training_report.py", ["--report"], 1280, 1720),
 }
 COLOURS = 128
@@ -33,7 +33,9 @@ def take(name: str, folder: Path) -> Path:
     subprocess.run(command, check=True, cwd=folder, env={**os.environ, "PYTHONPATH": path})
     browser = [os.environ.get("CHROMIUM", "chromium"), "--headless", "--no-sandbox", "--disable-gpu"]
     options = ["--hide-scrollbars", f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{height}"]
-    subprocess.run([*browser, *options, f"--screenshot={raw}", page.as_uri()], check=True, timeout=120)
+    subprocess.run(
+        [*browser, *options, f"--screenshot={raw}", page.as_uri()], check=True, timeout=120, capture_output=True
+    )
     # Pages have few colours, so that a palette makes a small file.
     Image.open(raw).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
     return picture
