@@ -21,7 +21,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:MlflowCallback.on_test_end will 
 @pytest.fixture
 def store(kind, spark, tmp_path, monkeypatch):
     """Where MLflow keeps runs: a database, or files, for which it wants to be asked."""
-    before = mlflow.get_tracking_uri()
     monkeypatch.chdir(tmp_path)
     if kind == "file":
         monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -30,7 +29,7 @@ def store(kind, spark, tmp_path, monkeypatch):
         mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
     mlflow.set_experiment("tests")
     yield tmp_path
-    mlflow.set_tracking_uri(before)
+    mlflow.set_tracking_uri(None)
 
 
 @pytest.mark.parametrize(

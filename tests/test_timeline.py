@@ -70,9 +70,7 @@ def test_import_is_a_phase_of_its_own_beside_the_loading_of_rows(tmp_path, monke
     monkeypatch.syspath_prepend(tmp_path)
     importing = Import("slow_to_import")
     importing.join()
-    again = Import("slow_to_import")
-    again.join()
-    assert again.seconds < 0.05 <= importing.seconds < 5
+    assert importing.seconds >= 0.05
 
     kept, state = timeline()
     kept.begin(state)
@@ -92,7 +90,7 @@ def test_import_is_a_phase_of_its_own_beside_the_loading_of_rows(tmp_path, monke
     own = table[table.worker == 0]
     assert own[["loading", "importing", "building"]].sum().tolist() == [1.25, 2, 0.5]
     page = summary.toHTML()
-    assert "importing: 2" in page or "importing 2" in page
+    assert "worker 0, importing: 2 s" in page and "seconds of the longest import" in page
     bars = summary.plot().axes[1].containers
     assert [[bar.get_width() for bar in bar_of] for bar_of in bars if bar_of.get_label() == "importing"] == [[2.0, 0.0]]
 
@@ -159,7 +157,7 @@ def test_table_has_every_row_and_the_time_of_every_phase(spark, fitted):
     assert (start.importing >= 0).all() and (start.began + start.seconds < summary.seconds["train"]).all()
     for told in summary.timeline["start"]:
         # The import began with the loading of the rows.
-        assert told["import"] <= told["load"] + told["awaitImport"] + 0.5
+        assert 0 < told["import"] <= told["load"] + told["awaitImport"]
     # A worker has never more seconds than the fit.
     assert (workers.groupby("worker")[list(PHASES)].sum().sum(axis=1) < summary.seconds["total"]).all()
     assert workers.computing.sum() > 0 and workers.evaluating.sum() > 0

@@ -89,6 +89,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     identity = {"shard": shard_index, "attempt": spark_task.taskAttemptId(), "submission": task.submission}
     process = {"host": platform.node(), "pid": os.getpid()}
     warning = executor.prepare(task.settings)
+    started = time.perf_counter()
     # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
     importing = executor.Import("keras")
     line = shard = None
@@ -96,7 +97,6 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     try:
         greeting.send({"type": "start", **identity, **process})
         signs = _Signs(greeting, {"type": "loading"})
-        started = time.perf_counter()
         shard = shards.load(signs.among(batches), task.columns, task.max_shard_memory or default_max_memory(task))
         loaded = time.perf_counter()
         importing.join()
