@@ -60,7 +60,7 @@ def test_fit_is_logged_and_its_pipeline_and_network_are_loaded_again(store, call
     history = fitted.stages[-1].summary.history
     for name in ("loss", "val_loss"):
         points = mlflow.MlflowClient().get_metric_history(run.info.run_id, name)
-        # A store of files has the last point twice: once more, with the model that was logged.
+        # A store of files has one point twice: once more, for the model that was logged.
         assert {point.step: point.value for point in points} == pytest.approx(dict(enumerate(history[name])))
     settings = mlflow.get_run(run.info.run_id).data.params
     rates = [float(value) for name, value in settings.items() if name.endswith("_learning_rate")]
