@@ -13,8 +13,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
-
 ROOT = Path(__file__).resolve().parent.parent
 # Picture: the example that writes the page, its arguments before the page's path, width and height in pixels.
 PAGES = {
@@ -22,22 +20,19 @@ PAGES = {
     "evaluation": ("evaluation_report.py", ["--rows", "30000", "--report"], 1280, 620),
     "training-report": ("training_report.py", ["--report"], 1280, 1720),
 }
-COLOURS = 128
 
 
 def take(name: str, folder: Path) -> Path:
     example, arguments, width, height = PAGES[name]
-    page, raw, picture = folder / f"{name}.html", folder / f"{name}.png", ROOT / "docs" / f"{name}.png"
+    page, picture = folder / f"{name}.html", ROOT / "docs" / f"{name}.png"
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, str(ROOT / "examples" / example), *arguments, str(page)]
     subprocess.run(command, check=True, cwd=folder, env={**os.environ, "PYTHONPATH": path})
     browser = [os.environ.get("CHROMIUM", "chromium"), "--headless", "--no-sandbox", "--disable-gpu"]
     options = ["--hide-scrollbars", f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{height}"]
     subprocess.run(
-        [*browser, *options, f"--screenshot={raw}", page.as_uri()], check=True, timeout=120, capture_output=True
+        [*browser, *options, f"--screenshot={picture}", page.as_uri()], check=True, timeout=120, capture_output=True
     )
-    # Pages have few colours, so that a palette makes a small file.
-    Image.open(raw).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
     return picture
 
 
