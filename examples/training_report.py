@@ -62,7 +62,7 @@ def main(argv=None):
 
         table = summary.toPandas()
         workers = table[table.worker >= 0].groupby("worker")
-        phases = ["waiting", "wire", "loading", "compiling", "computing", "evaluating"]
+        phases = ["loading", "importing", "building", "waiting", "wire", "compiling", "computing", "evaluating"]
         print(workers[["rows", *phases]].sum().round(3).astype({"rows": int}).to_string())
         slowest = summary.timeline["slowest"][0]
         print(f"Slowest round: number {slowest['round']}, {1000 * slowest['seconds']:.1f} ms")

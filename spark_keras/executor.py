@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
@@ -120,6 +121,21 @@ def _let_the_driver_in() -> None:
     on the same machine. A third of a short round's time is lost otherwise to waiting for a core."""
     if hasattr(os, "SCHED_BATCH"):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+class Import(threading.Thread):
+    """Imports a module while the process does something else, and tells how many seconds that took."""
+
+    def __init__(self, module: str):
+        super().__init__(daemon=True)
+        self._module = module
+        self.seconds = 0.0
+        self.start()
+
+    def run(self) -> None:
+        started = time.perf_counter()
+        __import__(self._module)
+        self.seconds = time.perf_counter() - started
 
 
 def enter_keras(settings: ProcessSettings) -> dict[str, Any]:

@@ -58,9 +58,18 @@ def test_memory_grows_from_the_fifth_fit_on():
     assert found["fits_in_a_row", "workers", "growth"] is False
 
 
+def test_collecting_the_report_is_judged_by_its_share_of_the_training():
+    cost = {"driver": 20.0, "worker": 10.0, "round": 2000.0}
+    works = {"timeline": work(every_10=[{**cost, "share": 1.5}], every_50=[{**cost, "share": 2.5}])}
+    found = verdicts(works)
+    assert found["timeline", "every 10", "training"] is True
+    assert found["timeline", "every 50", "training"] is False
+    assert "| 2,000 (2,000–2,000) | 20.0 (20.0–20.0) | 10.0 (10.0–10.0) | 1.50 (1.50–1.50) |" in page.write(works)
+
+
 def test_page_says_what_is_reached_and_what_is_not():
     text = page.write({"mlp": work(fit=runs(100), every_10=runs(1000), every_50=runs(100))})
-    assert "1 of 23 targets are reached, 1 are not, 21 are not measured." in text
+    assert "1 of 25 targets are reached, 1 are not, 23 are not measured." in text
     assert "| ≥ 10× | 10.00× | reached |" in text
     assert "| ≥ 22× | 1.00× | **not reached** |" in text
 

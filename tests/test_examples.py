@@ -114,6 +114,20 @@ def test_training_report(run_example, tmp_path):
 
 
 @pytest.mark.slow
+def test_mlflow_tracking(run_example, tmp_path):
+    import mlflow
+
+    printed = run_example("mlflow_tracking", "--epochs", "6", "--store", str(tmp_path))
+    assert "among them epochs 6" in printed and "val_accuracy has 6 points." in printed
+    # A third is chance.
+    assert figure(printed, "loaded again, is right about") > 0.8
+    assert "The network alone gives the same probabilities: True" in printed
+    runs = mlflow.search_runs(experiment_names=["wines"], output_format="list")
+    pages = [mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/training.html") for run in runs]
+    assert len(pages) == 1 and pages[0].startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.slow
 def test_grid_search(run_example):
     printed = run_example("grid_search", "--epochs", "5")
     points = re.findall(r"'units': (\[.*?\]), 'learning_rate': ([\d.e-]+)}: validation AUC ([\d.]+)", printed)

@@ -12,6 +12,7 @@ from browser import opened
 from conftest import labelled_frame
 
 from spark_keras import KerasRegressor, KerasTrainingSummary, WorkerThroughput
+from spark_keras.executor import Import
 from spark_keras.training import state as states
 from spark_keras.training.phases import PHASES, Phases, checked
 from spark_keras.training.timeline import Timeline
@@ -64,6 +65,53 @@ def test_records_of_a_long_fit_are_merged_and_lose_nothing():
     assert len(described["magnitudes"]["epochs"]) == 50
 
 
+def test_import_is_a_phase_of_its_own_beside_the_loading_of_rows(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(0.05)")
+    monkeypatch.syspath_prepend(tmp_path)
+    importing = Import("slow_to_import")
+    importing.join()
+    assert importing.seconds >= 0.05
+
+    kept, state = timeline()
+    kept.begin(state)
+    kept.round(0, 0.01, 0.005)
+    kept.worker(0, 10, (0, 0, 0.25, 0, 0, 0))
+    started = [{"load": 1.0, "awaitImport": 2.0, "build": 0.5, "import": 3.0}, {"load": 4.0, "import": 3.0}]
+    summary = summary_of(kept.described(started))
+    table = summary.toPandas()
+    start = table[table["round"] == 0].set_index("worker")
+    assert start[["loading", "importing", "building"]].to_numpy().tolist() == [[1, 2, 0.5], [4, 0, 0]]
+    assert start.seconds.tolist() == [3.5, 4.0]
+    # The first answer came when the round ended, and nothing is between.
+    end = kept.described([])["records"][0]
+    assert start.began.tolist() == pytest.approx(
+        [end["began"] + end["seconds"] - 3.75, end["began"] + end["seconds"] - 4]
+    )
+    own = table[table.worker == 0]
+    assert own[["loading", "importing", "building"]].sum().tolist() == [1.25, 2, 0.5]
+    page = summary.toHTML()
+    assert "worker 0, importing: 2 s" in page and "seconds of the longest import" in page
+    bars = summary.plot().axes[1].containers
+    assert [[bar.get_width() for bar in bar_of] for bar_of in bars if bar_of.get_label() == "importing"] == [[2.0, 0.0]]
+
+
+def summary_of(described):
+    return KerasTrainingSummary(
+        history={"loss": [1.0]},
+        epochs=1,
+        numWorkers=2,
+        averagingFrequency=1,
+        batchSize=10,
+        rows=[10, 0],
+        validationRows=[0, 0],
+        skippedRows={},
+        rounds=1,
+        kernel="xla",
+        seconds={"start": 4.0, "train": 0.01, "total": 4.01},
+        timeline=described,
+    )
+
+
 def test_magnitudes_are_root_mean_squares_of_each_layer():
     kept, state = timeline()
     kept.begin(state)
@@ -104,6 +152,12 @@ def test_table_has_every_row_and_the_time_of_every_phase(spark, fitted):
     assert workers.groupby("worker").rows.sum().tolist() == [3 * rows for rows in summary.rows]
     assert table[table.worker == 0].rounds.sum() == summary.rounds
     assert (workers[list(PHASES)].to_numpy() >= 0).all()
+    start = workers[workers["round"] == 0]
+    assert start.worker.tolist() == [0, 1] and (start.loading > 0).all() and (start.building > 0).all()
+    assert (start.importing >= 0).all() and (start.began + start.seconds < summary.seconds["train"]).all()
+    for told in summary.timeline["start"]:
+        # The import began with the loading of the rows.
+        assert 0 < told["import"] <= told["load"] + told["awaitImport"]
     # A worker has never more seconds than the fit.
     assert (workers.groupby("worker")[list(PHASES)].sum().sum(axis=1) < summary.seconds["total"]).all()
     assert workers.computing.sum() > 0 and workers.evaluating.sum() > 0

@@ -13,7 +13,7 @@ from benchmarks.asking import Contender
 Run = dict[str, Any]
 
 # spark_keras stays out of the peers' way.
-OWN = {"analyzer", "estimator", "kernel_alone", "flights", "large"}
+OWN = {"analyzer", "estimator", "kernel_alone", "flights", "large", "timeline"}
 
 OPTIONS = [
     {},

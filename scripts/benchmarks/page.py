@@ -118,6 +118,14 @@ def _frequency(result: Result) -> list[str]:
     return lines
 
 
+def _timeline(result: Result) -> list[str]:
+    lines = _head(["", "round, µs", "of it the driver's notes, µs", "a worker's notes, µs", "share of the training, %"])
+    for contender, runs in result["runs"].items():
+        figures = {"round": ",.0f", "driver": ".1f", "worker": ".1f", "share": ".2f"}
+        lines.append(_row([CONTENDERS[contender], *(_spread(runs, *each) for each in figures.items())]))
+    return lines
+
+
 def _large_model(result: Result) -> list[str]:
     lines = _head(["workers", "parameters", "rounds", "driver's peak, in states", "seconds of the fit", "loss"])
     for workers, (run,) in result["runs"].items():
@@ -136,6 +144,7 @@ def _file_shards(result: Result) -> list[str]:
 OWN_TABLES = {
     "fits_in_a_row": _fits_in_a_row,
     "frequency": _frequency,
+    "timeline": _timeline,
     "large_model": _large_model,
     "file_shards": _file_shards,
 }

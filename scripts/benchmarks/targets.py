@@ -31,6 +31,7 @@ RATIOS = [
 ]
 OVERHEAD_MILLISECONDS = 1.0
 GROWTH_PERCENT = 5.0
+COLLECTING_PERCENT = 2.0
 # What the first fits bring into memory stays there; growth counts from this fit on.
 SETTLED_FITS = 5
 
@@ -93,4 +94,9 @@ def outcomes(works: Works) -> list[Outcome]:
         measured = None if found is None else f"{found:+.1f} %"
         reached = None if found is None else found <= GROWTH_PERCENT
         lines.append(Outcome("fits_in_a_row", who, "growth", f"≤ {GROWTH_PERCENT:g} %", measured, reached))
+    for contender in ("every 10", "every 50"):
+        found = median(works, "timeline", contender, "share")
+        measured = None if found is None else f"{found:.2f} %"
+        reached = None if found is None else found <= COLLECTING_PERCENT
+        lines.append(Outcome("timeline", contender, "training", f"≤ {COLLECTING_PERCENT:g} %", measured, reached))
     return lines

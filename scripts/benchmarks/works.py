@@ -190,6 +190,24 @@ def frequency(bench: Bench) -> Result:
     return {"settings": {"rows": rows, "epochs": epochs, "batch": 64, "repeats": bench.repeats}, "runs": runs}
 
 
+def timeline(bench: Bench) -> Result:
+    """What it costs to collect where the time goes."""
+    rows = 200_000
+    fit = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp", "epochs": 2, "batch": 32}
+    collected = bench.contender("timeline")
+    collected.ask("cost", frequency=10, **{**fit, "data": bench.data("mlp", bench.rows(2000))})
+    runs = bench.take_turns(
+        {
+            f"every {frequency}": lambda turn, frequency=frequency: collected.ask(
+                "cost", frequency=frequency, seed=turn, **fit
+            )
+            for frequency in (10, 50)
+        }
+    )
+    bench.stop("timeline")
+    return {"settings": _settings(bench, fit, rows), "runs": runs}
+
+
 def large_model(bench: Bench) -> Result:
     """A round of VGG16: each number of workers in processes of its own."""
     runs = {}
@@ -247,5 +265,6 @@ WORKS = {
     "analysis": analysis,
     "fits_in_a_row": fits_in_a_row,
     "frequency": frequency,
+    "timeline": timeline,
 }
 LARGE = {"large_model": large_model, "file_shards": file_shards}

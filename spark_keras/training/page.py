@@ -9,7 +9,7 @@ import numpy as np
 
 from spark_keras.pages import lines
 from spark_keras.pages.render import render as render_page
-from spark_keras.training.report import require_timeline
+from spark_keras.training.report import START_PHASES, require_timeline, start_of, start_seconds
 
 _BINS = 12
 
@@ -40,6 +40,7 @@ def render(summary: Any, title: str) -> str:
 
 
 def _tiles(summary: Any) -> list[tuple[str, Any]]:
+    imports = [start["import"] for start in summary.timeline["start"] if "import" in start]
     trained = sum(record_rows for record in summary.timeline["records"] for record_rows in record["rows"])
     moved = 2 * summary.stateBytes * summary.rounds * summary.numWorkers
     return [
@@ -49,6 +50,7 @@ def _tiles(summary: Any) -> list[tuple[str, Any]]:
         ("rounds", summary.rounds),
         ("kernel", summary.kernel),
         ("seconds", round(summary.seconds["total"], 1)),
+        *([("seconds of the longest import", round(max(imports), 1))] if imports else []),
         ("rows/s", round(trained / max(summary.seconds["train"], 1e-9))),
         ("megabytes of states", round(moved / 1e6, 1)),
     ]
@@ -77,12 +79,9 @@ def _lanes(timeline: dict[str, Any]) -> Any:
     driver_phases, phases = timeline["driverPhases"], timeline["phases"]
     workers = []
     for worker, start in enumerate(timeline["start"]):
-        spent = [record["workers"][worker] for record in records]
-        # The first answer came when the first round ended.
-        begin = records[0]["began"] + records[0]["seconds"] - sum(spent[0]) if records else 0.0
-        begin -= start.get("load", 0.0) + start.get("build", 0.0)
-        first = [("loading rows", start.get("load", 0.0)), ("building", start.get("build", 0.0))]
-        workers.append((f"worker {worker}", begin, [first, *[list(zip(phases, seconds)) for seconds in spent]]))
+        spent = [list(zip(phases, record["workers"][worker])) for record in records]
+        first = list(start_seconds(start).items())
+        workers.append((f"worker {worker}", start_of(timeline, worker), [first, *spent]))
     origin = min([begin for _, begin, _ in workers] + [0.0])
     driver = [(r["began"] - origin, list(zip(driver_phases, r["driver"]))) for r in records]
     rows = [("driver", driver)]
@@ -90,7 +89,7 @@ def _lanes(timeline: dict[str, Any]) -> Any:
         totals = [sum(seconds for _, seconds in block) for block in blocks]
         begins = begin - origin + np.concatenate([[0.0], np.cumsum(totals)[:-1]])
         rows.append((name, list(zip(begins.tolist(), blocks))))
-    names = list(dict.fromkeys(["loading rows", "building", *phases, *driver_phases]))
+    names = list(dict.fromkeys([*START_PHASES, *phases, *driver_phases]))
     end = max([begin + sum(s for _, s in spent) for _, blocks in rows for begin, spent in blocks] or [0.0])
     return lines.lanes(rows, names, end, "Timeline of driver and workers")
 

@@ -9,6 +9,9 @@ from spark_keras.evaluation import display
 # The driver among the workers.
 DRIVER = -1
 
+# What a worker does before its first round, and how it tells it. A summary of an older version has no imports.
+START_PHASES = {"loading": "load", "importing": "awaitImport", "building": "build"}
+
 
 def require_timeline(summary: Any) -> dict[str, Any]:
     if not summary.timeline:
@@ -16,19 +19,42 @@ def require_timeline(summary: Any) -> dict[str, Any]:
     return summary.timeline
 
 
+def start_seconds(start: dict[str, float]) -> dict[str, float]:
+    """Seconds of a worker before its first round, by phase."""
+    return {phase: start.get(told, 0.0) for phase, told in START_PHASES.items()}
+
+
+def start_of(timeline: dict[str, Any], worker: int) -> float:
+    """When a worker began to load its rows, in seconds since the first round began.
+
+    Its seconds follow each other without a gap, and its first answer came when the first round ended.
+    """
+    spent = sum(start_seconds(timeline["start"][worker]).values())
+    if not timeline["records"]:
+        return -spent
+    first = timeline["records"][0]
+    return first["began"] + first["seconds"] - sum(first["workers"][worker]) - spent
+
+
 def table(summary: Any) -> Any:
-    """One row for each record and worker, and one for the driver."""
+    """One row for each record and worker, and one for the driver; first those of the workers' start."""
     pandas = display.required("pandas", "pandas", "toPandas()")
     timeline = require_timeline(summary)
+    phases = dict.fromkeys([*START_PHASES, *timeline["phases"]], 0.0)
     rows = []
+    for worker, start in enumerate(timeline["start"]):
+        spent = start_seconds(start)
+        when = {"epoch": 0, "round": 0, "began": start_of(timeline, worker), "seconds": sum(spent.values())}
+        rows.append({**when, "worker": worker, "rounds": 0, "rows": 0, "bytes": 0, **phases, **spent})
     for record in timeline["records"]:
         shared = {name: record[name] for name in ("epoch", "round", "rounds", "began", "seconds")}
         rows.append({**shared, "worker": DRIVER, **dict(zip(timeline["driverPhases"], record["driver"]))})
         for worker, (trained, seconds) in enumerate(zip(record["rows"], record["workers"])):
             rate = trained / max(record["driver"][0] + record["driver"][1], 1e-9)
             moved = {"rows": trained, "rowsPerSecond": rate, "bytes": 2 * summary.stateBytes * record["rounds"]}
-            rows.append({**shared, "worker": worker, **moved, **dict(zip(timeline["phases"], seconds))})
-    return pandas.DataFrame(rows)
+            rows.append({**shared, "worker": worker, **moved, **phases, **dict(zip(timeline["phases"], seconds))})
+    columns = ["epoch", "round", "rounds", "began", "seconds", "worker", "rows", "rowsPerSecond", "bytes"]
+    return pandas.DataFrame(rows, columns=list(dict.fromkeys([*columns, *phases, *timeline["driverPhases"]])))
 
 
 def phase_seconds(summary: Any) -> list[dict[str, float]]:
@@ -36,9 +62,10 @@ def phase_seconds(summary: Any) -> list[dict[str, float]]:
     timeline = require_timeline(summary)
     totals = []
     for worker, start in enumerate(timeline["start"]):
-        seconds = {"loading rows": start.get("load", 0.0), "building": start.get("build", 0.0)}
+        seconds = start_seconds(start)
         for index, phase in enumerate(timeline["phases"]):
-            seconds[phase] = sum(record["workers"][worker][index] for record in timeline["records"])
+            spent = sum(record["workers"][worker][index] for record in timeline["records"])
+            seconds[phase] = seconds.get(phase, 0.0) + spent
         totals.append(seconds)
     return totals
 
@@ -63,7 +90,7 @@ def plot(summary: Any) -> Any:
     times.legend(fontsize="small")
 
     frame = table(summary)
-    for worker, own in frame[frame.worker >= 0].groupby("worker"):
+    for worker, own in frame[(frame.worker >= 0) & (frame.rounds > 0)].groupby("worker"):
         rates.plot(own.began + own.seconds, own.rowsPerSecond, label=f"worker {worker}")
     rates.set(title="Rows per second", xlabel="seconds", ylim=(0, None))
     rates.legend(fontsize="small")

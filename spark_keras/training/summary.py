@@ -69,13 +69,16 @@ class KerasTrainingSummary:
     def toPandas(self) -> Any:
         """Where the time went: a row for each worker and record, and one for the driver (worker −1).
 
+        Each worker's first row, of round 0, is what it did before the first round.
+
         A record is a round; in long fits, several consecutive ones of an epoch or of some.
 
         Returns:
             Columns "epoch" and "round" (of the record's first round, from 1 on), "rounds", "began" and "seconds" (since
             the first round began), "worker", "rows", "rowsPerSecond", "bytes" (sent and received), and seconds by
-            phase: of workers "waiting" (for the driver and other workers), "wire", "loading", "compiling", "computing",
-            "evaluating"; of the driver "waiting" (for workers), "averaging", "evaluating", "callbacks", "checkpoints".
+            phase: of workers "loading", "importing" (Keras, after the rows were loaded), "building", "waiting" (for the
+            driver and other workers), "wire", "compiling", "computing", "evaluating"; of the driver "waiting" (for
+            workers), "averaging", "evaluating", "callbacks", "checkpoints".
         """
         return report.table(self)
 

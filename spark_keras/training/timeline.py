@@ -115,7 +115,8 @@ class Timeline:
         """As JSON can hold it.
 
         Args:
-            joined: what each worker told when it joined: seconds to "load" its rows and to "build" its model.
+            joined: what each worker told when it joined: seconds to "load" its rows, to "awaitImport" of Keras when
+                they were loaded, and to "build" its model; and of the whole "import", which began with the loading.
         """
         return {
             "phases": list(PHASES),

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import platform
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -90,18 +89,18 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     identity = {"shard": shard_index, "attempt": spark_task.taskAttemptId(), "submission": task.submission}
     process = {"host": platform.node(), "pid": os.getpid()}
     warning = executor.prepare(task.settings)
+    started = time.perf_counter()
     # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
-    importing = threading.Thread(target=__import__, args=("keras",), daemon=True)
-    importing.start()
+    importing = executor.Import("keras")
     line = shard = None
     greeting = wire.connect(task.endpoint, 0)
     try:
         greeting.send({"type": "start", **identity, **process})
         signs = _Signs(greeting, {"type": "loading"})
-        started = time.perf_counter()
         shard = shards.load(signs.among(batches), task.columns, task.max_shard_memory or default_max_memory(task))
         loaded = time.perf_counter()
         importing.join()
+        imported = time.perf_counter()
         replica = _replicas_of_process.get(_replica_key(task), lambda: Replica(task))
         # A large state's pieces are shared, one at a time.
         whole = replica.message_bytes <= task.shared_bytes
@@ -116,7 +115,12 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             "storage": shard.storage,
             "bytes": shard.bytes,
             "digest": shard.digest,
-            "seconds": {"load": loaded - started, "build": built - loaded},
+            "seconds": {
+                "load": loaded - started,
+                "awaitImport": imported - loaded,
+                "build": built - imported,
+                "import": importing.seconds,
+            },
             "warning": warning,
             "memory": line.memory_name,
         }
