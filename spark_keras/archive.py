@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import math
 import os
 import random
 import shutil
@@ -74,9 +75,12 @@ class KerasArchive:
                 with warnings.catch_warnings():
                     # That a model is not built yet is fine: the columns tell its shapes when it is fitted.
                     warnings.filterwarnings("ignore", ".*has not yet been built", UserWarning)
-                    # Keras writes a folder to disk, and makes a `.keras` file in memory, as large as the model.
-                    model.save(f"{path}.folder", zipped=False)
-                _pack(f"{path}.folder", path)
+                    if _bytes_of(model) <= MEMORY_BYTES:
+                        model.save(path)
+                    else:
+                        # Keras writes a folder to disk, but makes a `.keras` file in memory, as large as the model.
+                        model.save(f"{path}.folder", zipped=False)
+                        _pack(f"{path}.folder", path)
                 size = f"{model.count_params():,} parameters" if model.built else "not built yet"
                 return cls(path, trusted=True, description=f"{type(model).__name__} '{model.name}', {size}")
         if isinstance(model, (bytes, bytearray)):
@@ -169,6 +173,10 @@ def _own_file(owner: object) -> str:
     folder = tempfile.mkdtemp(prefix=temporary.PREFIX)
     weakref.finalize(owner, temporary.remove, folder)
     return os.path.join(folder, "model.keras")
+
+
+def _bytes_of(model: keras.Model) -> int:
+    return sum(math.prod(weight.shape) * np.dtype("float32").itemsize for weight in model.weights)
 
 
 def _pack(folder: str, path: str) -> None:

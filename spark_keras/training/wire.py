@@ -15,6 +15,7 @@ import secrets
 import select
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Client, Connection
 from typing import Any, NamedTuple
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 # For the rest of a message that has begun: a stopped process must not stop the other one, too.
 MESSAGE_SECONDS = 60
+
+# For ZeroMQ to end what is left of its connections.
+END_SECONDS = 10
 
 # A connection that has gone without a word, as with a machine's power, is noticed within so many milliseconds.
 HEARTBEAT_MILLISECONDS = 60_000
@@ -252,9 +256,22 @@ class Server:
         if self._listener is not None:
             self._listener.close()
         self._socket.close(linger=1000)
-        self._context.term()
+        _end(self._context)
         if self.endpoint.folder:
             temporary.remove(self.endpoint.folder)
+
+
+def _end(context: zmq.Context) -> None:
+    """Frees what the closed sockets of a context have left.
+
+    In a thread of its own, because libzmq has been seen to wait for ever where a handshake was never finished
+    (https://github.com/zeromq/libzmq/issues/2733); a fit does not.
+    """
+    ending = threading.Thread(target=context.term, name="spark_keras end of connections", daemon=True)
+    ending.start()
+    ending.join(END_SECONDS)
+    if ending.is_alive():
+        logger.warning("ZeroMQ does not end the connections of a fit within %d s; they are left to it.", END_SECONDS)
 
 
 def _bind(server: zmq.Socket, bind_host: str, ports: range) -> int:
@@ -340,7 +357,7 @@ class RemoteLine:
         self._socket.disable_monitor()
         self._lost.close(linger=0)
         self._socket.close(linger=linger)
-        self._context.term()
+        _end(self._context)
 
 
 class LocalLine:
