@@ -21,12 +21,9 @@ ANY_FREQUENCY = "test_training.py::test_one_worker_equals_plain_keras_at_any_fre
 def test_fit_and_transform_on_jax_give_what_they_give_on_tensorflow():
     run_on_jax(
         f"{ANY_FREQUENCY}-1-local[2]]",
-        f"{ANY_FREQUENCY}-3-local[2]]",
         f"{ANY_FREQUENCY}-epoch-local[2]]",
-        "test_training.py::test_two_workers_averaging_each_minibatch_equal_one_with_twice_the_batch[local[2]]",
         "test_training.py::test_convolutional_net_on_two_workers_equals_one_with_twice_the_batch",
         "test_training.py::test_metrics_over_two_workers_are_those_of_one_process[local[2]]",
         "test_workers.py::test_killed_worker_changes_no_bit[local[2]]",
         "test_transform.py::test_transform_equals_predict",
-        "test_persistence.py::test_fitted_classifier_comes_back_with_predictions_params_summary_and_uid",
     )
