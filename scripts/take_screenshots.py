@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Picture: the example that writes the page, its arguments before the page's path, width and height in pixels.
 PAGES = {
     "analysis": ("iris_analysis.py", ["--page"], 1280, 860),
-    "evaluation": ("evaluation_report.py", ["--rows", "30000", "--report"], 1280, 620),
+    "evaluation": ("evaluation_report.py", ["--rows", "30000", "--report"], 1640, 900),
     "training-report": ("training_report.py", ["--report"], 1280, 1720),
 }
 

@@ -167,10 +167,19 @@ class _Signs:
             self._last = now
             self._line.send(self._sign)
 
-    def among(self, items: Iterator[Any]) -> Iterator[Any]:
-        for item in items:
+    def among(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        batches = iter(batches)
+        while (batch := self._next(batches)) is not None:
             self.give()
-            yield item
+            yield batch
+
+    @staticmethod
+    def _next(batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+        try:
+            return next(batches, None)
+        except Exception as error:
+            # Nothing is computed here: the executor has died, or lost what the rows come from.
+            raise ConnectionError(f"The rows of the worker broke off: {error}") from error
 
 
 def default_max_memory(task: WorkerTask) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from actors import ROWS, Stage, state
 
+from spark_keras.training import worker
 from spark_keras.training.supervision import WorkerError
 
 both_ways = pytest.mark.parametrize("local", [True, False], ids=["same machine", "over the network"])
@@ -246,3 +249,18 @@ def test_workers_of_a_job_that_was_given_up_are_ignored(monkeypatch):
         for shard in (0, 1):
             stage.actors[shard][-1].answer()
         assert_trained(result())
+
+
+def test_rows_that_break_off_are_no_fault_of_the_model():
+    """As when the executor dies while a worker begins to read: its next attempt may have them all."""
+
+    def rows():
+        yield pa.RecordBatch.from_pydict({"x": [1.0, 2.0]})
+        raise pa.ArrowInvalid("Tried reading schema message, was null or length 0")
+
+    line = SimpleNamespace(send=lambda header: None)
+    received = worker._Signs(line, {"type": "loading"}).among(rows())
+    assert next(received).num_rows == 2
+    with pytest.raises(ConnectionError, match="broke off: Tried reading schema") as caught:
+        next(received)
+    assert worker._described(caught.value)["transient"]
