@@ -59,7 +59,6 @@ def test_blocks_of_numpy(frame):
     assert [row["a.text"] for row in made.select("`a.text`").collect()] == ["text"] * 10
 
 
-@pytest.mark.compat
 def test_blocks_of_keras_ops(frame):
     weights = np.array([[1.0], [0.5]])
 
@@ -104,7 +103,6 @@ def test_nulls_by_rule(frame):
         reduceBlocks(frame, lambda holes: holes.sum(axis=0))
 
 
-@pytest.mark.compat
 def test_reductions_are_those_of_numpy_whatever_the_partitions(frame):
     for df in (frame, frame.coalesce(1), frame.repartition(3)):
         assert reduceBlocks(df, lambda x: np.sum(x, axis=0)) == 45.0

@@ -435,7 +435,6 @@ def test_registered_layer_loss_and_metric_train_as_in_keras(df):
     assert fitted.evaluate(df)["bias"] == pytest.approx(error.mean(), abs=1e-5)
 
 
-@pytest.mark.compat
 def test_several_inputs_and_outputs_with_loss_weights_train_as_in_keras(df):
     keras.utils.set_random_seed(4)
     left, right = keras.Input((2,), name="left"), keras.Input((1,), name="right")

@@ -52,7 +52,7 @@ class Killer(keras.callbacks.Callback):
     Args:
         log: knows the processes.
         draw: decides when and whom.
-        kills: how many in a fit, whose last epoch waits for them.
+        kills: how many in a fit; before each round of the last epoch, those that are left are waited for, one by one.
         every: seconds between two kills; None: a random time, half of them soon after a random round and the others
             soon after the last kill, while the replacement starts, imports and loads.
         executor_share: of the kills hit an executor, with all that is in it.
@@ -76,6 +76,7 @@ class Killer(keras.callbacks.Callback):
         self.rounds: list[float] = []
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._in_last_epoch = self._waits = False
 
     def __enter__(self) -> Killer:
         self.log.workers.clear()
@@ -90,16 +91,23 @@ class Killer(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.rounds.append(time.monotonic())
         time.sleep(0.02)
+        if self._in_last_epoch and self.every is None:
+            killed, self._waits = len(self.done), True
+            while killed == len(self.done) < self.kills and not self._over.is_set():
+                time.sleep(0.01)
+            self._waits = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if epoch == self.last_epoch and self.every is None:
-            while len(self.done) < self.kills and not self._over.is_set():
-                time.sleep(0.05)
+        self._in_last_epoch = epoch == self.last_epoch
 
     def recoveries(self) -> list[float]:
-        """Seconds from each kill to the end of the second round after it: the first may have been all but over."""
-        after = ([end for end in self.rounds if end > kill["time"]] for kill in self.done)
-        return [ends[1] - kill["time"] for kill, ends in zip(self.done, after) if len(ends) > 1]
+        """Seconds from each kill to the end of the round that was waiting for it, or else of the second round after it:
+        the first may have been all but over."""
+        found = []
+        for kill in self.done:
+            after = [end for end in self.rounds if end > kill["time"]][0 if kill["between"] else 1 :]
+            found += [end - kill["time"] for end in after[:1]]
+        return found
 
     def _kill_all(self) -> None:
         while len(self.done) < self.kills and not self._over.wait(self._pause()):
@@ -115,7 +123,8 @@ class Killer(keras.callbacks.Callback):
         before, wanted = len(self.rounds), self.draw.randint(1, 10)
         deadline = time.monotonic() + 30
         while len(self.rounds) < before + wanted and time.monotonic() < deadline and not self._over.wait(0.01):
-            pass
+            if self._waits:
+                break
         return self.draw.uniform(0.0, 0.5)
 
     def _kill(self) -> None:
@@ -130,8 +139,10 @@ class Killer(keras.callbacks.Callback):
         pid = self.draw.choice(pids)
         with contextlib.suppress(psutil.Error):
             victim = psutil.Process(pid)
+            between = self._waits
             victim.kill()
-            self.done.append({"time": time.monotonic(), "kind": kind, "during": "training" if self.rounds else "start"})
+            during = "training" if self.rounds else "start"
+            self.done.append({"time": time.monotonic(), "kind": kind, "during": during, "between": between})
 
 
 def wait_for_end(processes: list[psutil.Process], seconds: float = 30.0) -> list[int]:
