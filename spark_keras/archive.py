@@ -176,7 +176,7 @@ def _own_file(owner: object) -> str:
 
 
 def _bytes_of(model: keras.Model) -> int:
-    return sum(math.prod(weight.shape) * np.dtype("float32").itemsize for weight in model.weights)
+    return sum(4 * math.prod(weight.shape) for weight in model.weights)
 
 
 def _pack(folder: str, path: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import platform
-import shutil
 import socket
 import tempfile
 import uuid
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from spark_keras.temporary import PREFIX
+from spark_keras import temporary
 
 # Of the arrays in a half; a cache line.
 _ALIGNMENT = 64
@@ -36,15 +35,15 @@ def private_folder() -> str:
     in_memory = os.path.isdir(memory) and os.access(memory, os.W_OK | os.X_OK)
     parent = memory if in_memory else tempfile.gettempdir()
     _remove_abandoned(parent)
-    return tempfile.mkdtemp(prefix=PREFIX, dir=parent)
+    return tempfile.mkdtemp(prefix=temporary.PREFIX, dir=parent)
 
 
 def _remove_abandoned(parent: str) -> None:
     """Removes the folders of drivers that were killed: nobody listens at the sockets in them."""
     for folder in os.scandir(parent):
         path = os.path.join(folder.path, SOCKET)
-        if folder.name.startswith(PREFIX) and os.path.exists(path) and not _listens(path):
-            shutil.rmtree(folder.path, ignore_errors=True)
+        if folder.name.startswith(temporary.PREFIX) and os.path.exists(path) and not _listens(path):
+            temporary.remove(folder.path)
 
 
 def _listens(path: str) -> bool:
