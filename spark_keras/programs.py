@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from spark_keras.training.shared_memory import ALIGNMENT, aligned
+
 # Layers for which one XLA program per round wins on a CPU. XLA runs convolutions inside a loop some twenty times
 # slower than TensorFlow's own kernels, and gains nothing on recurrent layers; a layer that was never measured counts
 # as one of those.
@@ -39,12 +41,19 @@ class Program:
         self._compiled: dict[Any, tuple[Callable[..., Any], list[Any]]] = {}
 
     def __call__(self, *arguments: Any) -> list[np.ndarray]:
-        flat = _converted(keras.tree.flatten(arguments))
+        """The outputs, read-only."""
+        flat = [self._tensor(array) for array in keras.tree.flatten(arguments)]
         shapes = tuple([(tensor.dtype, tensor.shape) for tensor in flat])
         if shapes not in self._compiled:
             self._compiled[shapes] = self._compile(arguments, flat)
         call, captured = self._compiled[shapes]
-        return [output.numpy() for output in call(*flat, *captured)]
+        return [np.asarray(output) for output in call(*flat, *captured)]
+
+    def _tensor(self, array: Any) -> Any:
+        if not isinstance(array, np.ndarray):
+            return array
+        # Without XLA, a variable may keep what it is assigned, and the array may change after the call.
+        return _tensor_of(array, copy=not self._xla)
 
     def _compile(self, arguments: Any, flat: list[Any]) -> tuple[Callable[..., Any], list[Any]]:
         import tensorflow as tf
@@ -58,13 +67,25 @@ class Program:
 
 def tensors(arrays: Any) -> Any:
     """Nested numpy arrays as a kernel of this backend takes them."""
+    if keras.backend.backend() == "jax":
+        from spark_keras.training import jax_kernel
+
+        return jax_kernel.tensors(arrays)
     if keras.backend.backend() != "tensorflow":
         return arrays
-    return keras.tree.pack_sequence_as(arrays, _converted(keras.tree.flatten(arrays)))
+    return keras.tree.map_structure(_tensor_of, arrays)
 
 
-def _converted(arrays: list[Any]) -> list[Any]:
-    """TensorFlow's tensors; those that are not."""
+def _tensor_of(array: np.ndarray, copy: bool = False) -> Any:
+    """A TensorFlow tensor in the array's own memory; in that of a copy where one is asked for, or TensorFlow needs it.
+
+    `tf.constant` would copy in any case; and what it costs beside, each time, is as much as a small minibatch.
+    """
     import tensorflow as tf
 
-    return [tf.constant(array) if isinstance(array, np.ndarray) else array for array in arrays]
+    if array.dtype.kind not in "biuf":
+        return tf.constant(array)
+    if copy or array.ctypes.data % ALIGNMENT or not (array.flags.writeable and array.flags.c_contiguous):
+        given, array = array, aligned(array.shape, array.dtype)
+        array[...] = given
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())

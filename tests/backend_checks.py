@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from spark_keras import programs
 from spark_keras.training import kernel
 from spark_keras.training import state as states
 
@@ -79,8 +80,8 @@ def test_a_round_equals_plain_keras(name):
     layout, before = prepared(model, batches)
     kept = before.values.copy()
     chosen = kernel.make(name, model, layout)
-    result = chosen.train(before, seeds, padded(batches), STEPS)
-    again = chosen.train(before, seeds, padded(batches), STEPS)
+    result = chosen.train(before, seeds, padded(batches), 0, STEPS)
+    again = chosen.train(before, seeds, padded(batches), 0, STEPS)
     logs = states.metric_results(model, result.metrics)
     np.testing.assert_array_equal(before.values, kept)
     np.testing.assert_array_equal(result.state.values, again.state.values)
@@ -117,16 +118,16 @@ def test_rounds_of_any_length_are_compiled_once(name):
     model = two_outputs()
     layout, state = prepared(model, batches)
     chosen = kernel.make(name, model, layout)
-    state = chosen.train(state, seeds, batches, STEPS).state
+    state = chosen.train(state, seeds, batches, 0, STEPS).state
     chosen.evaluate(state, batches, STEPS)
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: compiled.append(event))
     try:
         for steps in range(1, STEPS + 1):
-            state = chosen.train(state, seeds, batches, steps).state
+            state = chosen.train(state, seeds, batches, 0, steps).state
             chosen.evaluate(state, batches, steps)
         assert compiled == []
-        chosen.train(state, seeds, jax.tree.map(lambda stacked: stacked[:, :4], batches), 1)
+        chosen.train(state, seeds, jax.tree.map(lambda stacked: stacked[:, :4], batches), 0, 1)
         assert any("backend_compile" in event for event in compiled)  # so it would have been noticed
     finally:
         jax.monitoring.clear_event_listeners()
@@ -147,7 +148,7 @@ def test_what_a_layer_derives_from_its_weights_follows_the_state(name):
         logs = states.metric_results(model, chosen.evaluate(state, (x, y), 2))
         error = (x - shift) / scale @ state.values[weights, None] - y
         assert logs["loss"] == pytest.approx(np.mean(error**2), rel=1e-6)
-        step = chosen.train(state, np.zeros((0, 2), "int32"), (x, y), 1).state.values - state.values
+        step = chosen.train(state, np.zeros((0, 2), "int32"), (x, y), 0, 1).state.values - state.values
         gradient = 2 * np.mean(error[0] * (x[0] - shift) / scale, axis=0)
         np.testing.assert_allclose(step[weights], -0.01 * gradient, rtol=1e-4)
     model.predict(x[0], verbose=0)  # nothing that was only traced is left in the model
@@ -175,7 +176,7 @@ def test_an_overridden_train_step_is_called(name):
     model = TwoSteps()
     model.compile(keras.optimizers.SGD(0.1), "mse")
     layout, before = prepared(model, (x, x[..., :1]))
-    after = kernel.make(name, model, layout).train(before, np.zeros((0, 2), "int32"), (x, x[..., :1]), 3).state
+    after = kernel.make(name, model, layout).train(before, np.zeros((0, 2), "int32"), (x, x[..., :1]), 0, 3).state
     states.write(model, layout, before)
     for minibatch in np.repeat(x, 2, axis=0):
         gradient, bias_gradient = gradients_of_mse(model, minibatch)
@@ -201,10 +202,12 @@ def test_integers_beyond_32_bits_are_refused():
     seeds = np.zeros((0, 2), "int32")
     for count in (2**31, 2**31 - 1):
         with pytest.raises(OverflowError, match="int32"):
-            chosen.train(state._replace(integers=np.array([count])), seeds, (x, x), 1)
+            chosen.train(state._replace(integers=np.array([count])), seeds, (x, x), 0, 1)
     with pytest.raises(OverflowError, match="int32"):
-        chosen.train(state, seeds, (x, np.full((1, 4, 1), 2**40)), 1)
-    assert chosen.train(state._replace(integers=np.array([2**31 - 2])), seeds, (x, x), 1).state.integers == [2**31 - 1]
+        programs.tensors((x, np.full((1, 4, 1), 2**40)))
+    assert chosen.train(state._replace(integers=np.array([2**31 - 2])), seeds, (x, x), 0, 1).state.integers == [
+        2**31 - 1
+    ]
 
 
 @keras.saving.register_keras_serializable("spark_keras_checks")

@@ -65,6 +65,20 @@ def regression(df):
 
 
 @pytest.mark.compat
+# How far two ways of computing may differ: some units in the last of 8 or 11 bits.
+@pytest.mark.parametrize("precision, difference", [("mixed_bfloat16", 0.02), ("mixed_float16", 0.003)])
+def test_a_model_of_mixed_precision_trains_and_predicts(df, precision, difference):
+    keras.utils.set_random_seed(1)
+    layers = [keras.layers.Dense(4, "tanh", dtype=precision), keras.layers.Dense(1, dtype=precision)]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    before = model.evaluate(FEATURES, LABELS, verbose=0)
+    fitted = KerasEstimator(model=model, numWorkers=1, epochs=5, batchSize=8, verbose=0).fit(df)
+    assert fitted.summary.history["loss"][-1] < before
+    predictions = values(fitted.transform(df), "prediction")
+    np.testing.assert_allclose(predictions, np.asarray(predicted(fitted.toKeras()), "float32"), atol=difference)
+
+
 def test_transform_equals_predict(df, softmax, regression):
     np.testing.assert_allclose(values(softmax.transform(df), "probability"), predicted(softmax.toKeras()), atol=1e-6)
     expected = predicted(regression.toKeras())[:, 0]

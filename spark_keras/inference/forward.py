@@ -181,9 +181,14 @@ class CompiledModel:
         parts = []
         for start in range(0, max(rows, 1), self._batch_size):
             chunk = [_padded(array[start : start + self._batch_size], self._batch_size) for array in inputs]
-            outputs = [np.asarray(y) for y in self._outputs(self._pack(chunk))]
+            outputs = [_full_precision(np.asarray(y)) for y in self._outputs(self._pack(chunk))]
             parts.append([output[: min(self._batch_size, rows - start)] for output in outputs])
         return [np.concatenate(output) for output in zip(*parts)]
+
+
+def _full_precision(output: np.ndarray) -> np.ndarray:
+    """Half precision as float32: Spark has none, and numpy knows bfloat16 as an extension only."""
+    return output.astype("float32") if output.dtype.itemsize == 2 and output.dtype.kind in "fV" else output
 
 
 def _padded(array: np.ndarray, rows: int) -> np.ndarray:

@@ -54,13 +54,15 @@ class JaxKernel:
         self._train = jax.jit(self._train_round)
         self._evaluate = jax.jit(self._evaluate_round)
 
-    def train(self, state: State, seeds: np.ndarray, batches: Any, steps: int) -> Result:
+    def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
         arguments = self._arguments(state, seeds)
         if self.name == "scan":
-            values, integers, metrics = self._train(*arguments, _narrowed_integers(batches), np.int32(steps))
+            values, integers, metrics = self._train(*arguments, batches, np.int32(first), np.int32(first + steps))
         else:
-            packed = self._loop(self._train_step, self._unpack(*arguments), batches, steps)
-            values, integers, metrics = self._pack(packed)
+            trained = self._unpack(*arguments)
+            for index in range(first, first + steps):
+                trained = self._train_step(trained, batches, np.int32(index))
+            values, integers, metrics = self._pack(trained)
         after = State(np.asarray(values, self.layout.dtype), _integer_vector(integers))
         counter = self.layout.iterations
         if counter is not None and after.integers[counter] < state.integers[counter]:
@@ -70,10 +72,12 @@ class JaxKernel:
     def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:
         arguments = self._arguments(state, np.zeros((len(self._seed), 2)))
         if self.name == "scan":
-            return _metric_vector(self._evaluate(*arguments, _narrowed_integers(batches), np.int32(steps)))
+            return _metric_vector(self._evaluate(*arguments, batches, np.int32(steps)))
         trainable, fixed, _, metrics = self._unpack(*arguments)
-        *_, metrics = self._loop(self._test_step, (trainable, fixed, metrics), batches, steps)
-        return _metric_vector(metrics)
+        evaluated = (trainable, fixed, metrics)
+        for index in range(steps):
+            evaluated = self._test_step(evaluated, batches, np.int32(index))
+        return _metric_vector(evaluated[-1])
 
     def _arguments(self, state: State, seeds: np.ndarray) -> tuple[Any, ...]:
         integers = [
@@ -82,22 +86,17 @@ class JaxKernel:
         ]
         return state.values, integers, seeds.astype("uint32")
 
-    def _loop(self, step: Any, state: Any, batches: Any, steps: int) -> Any:
-        for index in range(steps):
-            state = step(state, _narrowed_integers(_minibatch(batches, index)))
-        return state
-
     # --- traced ---
 
-    def _train_round(self, values: Any, integers: Any, seeds: Any, batches: Any, steps: Any) -> Any:
+    def _train_round(self, values: Any, integers: Any, seeds: Any, batches: Any, first: Any, stop: Any) -> Any:
         def body(index: Any, state: Any) -> Any:
-            return self._stepped_by("train_step")(state, _minibatch(batches, index))
+            return self._stepped_by("train_step")(state, batches, index)
 
-        return self._packed(jax.lax.fori_loop(0, steps, body, self._unpacked(values, integers, seeds)))
+        return self._packed(jax.lax.fori_loop(first, stop, body, self._unpacked(values, integers, seeds)))
 
     def _evaluate_round(self, values: Any, integers: Any, seeds: Any, batches: Any, steps: Any) -> Any:
         def body(index: Any, state: Any) -> Any:
-            return self._stepped_by("test_step")(state, _minibatch(batches, index))
+            return self._stepped_by("test_step")(state, batches, index)
 
         trainable, fixed, _, metrics = self._unpacked(values, integers, seeds)
         return _flat(jax.lax.fori_loop(0, steps, body, (trainable, fixed, metrics))[-1])
@@ -127,9 +126,10 @@ class JaxKernel:
         return _concatenated(values), integers, _flat(state[-1])
 
     def _stepped_by(self, method: str) -> Any:
-        """State and minibatch → state, by the model's own `train_step` or `test_step`."""
+        """State, stack and index of a minibatch in it → state, by the model's own `train_step` or `test_step`."""
 
-        def step(state: Any, data: Any) -> Any:
+        def step(state: Any, batches: Any, index: Any) -> Any:
+            data = jax.tree.map(lambda stacked: stacked[index], batches)
             known = zip(itertools.chain(*self._groups[:2]), itertools.chain(*state[:2]))
             with _derived_weights(self.model, known):
                 _, after = getattr(self.model, method)(state, data)
@@ -138,6 +138,11 @@ class JaxKernel:
             return structure.unflatten([new.astype(old.dtype) for old, new in zip(leaves, jax.tree.leaves(after))])
 
         return step
+
+
+def tensors(arrays: Any) -> Any:
+    """Nested numpy arrays on JAX's device, their integers as JAX has them."""
+    return jax.tree.map(lambda a: jnp.asarray(_narrowed(a, a.dtype) if a.dtype.kind in "iu" else a), arrays)
 
 
 @contextlib.contextmanager
@@ -180,14 +185,6 @@ def _narrowed(array: np.ndarray, dtype: Any) -> np.ndarray:
             "Expected: 32-bit integers on the JAX backend."
         )
     return narrow
-
-
-def _narrowed_integers(batches: Any) -> Any:
-    return jax.tree.map(lambda array: _narrowed(array, array.dtype) if array.dtype.kind in "iu" else array, batches)
-
-
-def _minibatch(batches: Any, index: Any) -> Any:
-    return jax.tree.map(lambda stacked: stacked[index], batches)
 
 
 def _dtype(dtype: Any) -> Any:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from spark_keras.programs import Program, without_gain
+from spark_keras.training.shared_memory import aligned
 from spark_keras.training.state import (
     Layout,
     State,
@@ -99,7 +100,7 @@ class StepsKernel:
     def __init__(self, model: keras.Model, layout: Layout):
         self.model, self.layout = model, layout
 
-    def train(self, state: State, seeds: np.ndarray, batches: Any, steps: int) -> Result:
+    def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
         self._write(state)
         for variable, seed in zip(seed_variables(self.model), seeds):
             variable.assign(seed.astype(keras.backend.standardize_dtype(variable.dtype)))
@@ -108,7 +109,7 @@ class StepsKernel:
 
             torch.manual_seed(int(seeds[0, 0]))  # Keras leaves a Dropout without a seed to PyTorch's own generator
         metrics: Any = np.zeros_like(read_metrics(self.model))
-        for step in range(steps):
+        for step in range(first, first + steps):
             self.model.train_on_batch(*_minibatch(batches, step))
             metrics = metrics + read_metrics(self.model)
         return Result(read(self.model, self.layout), metrics)
@@ -152,23 +153,24 @@ class GraphKernel:
         def metrics() -> Any:
             return _concatenated([variable.value for variable in model.metrics_variables], tf.float64)
 
-        def loop(step: Any, batches: Any, steps: Any) -> None:
+        def loop(step: Any, batches: Any, first: Any, stop: Any) -> None:
             def body(index: Any) -> Any:
                 step(tf.nest.map_structure(lambda stacked: stacked[index], batches))
                 return index + 1
 
-            tf.while_loop(lambda index: index < steps, body, [tf.constant(0, steps.dtype)], parallel_iterations=1)
+            tf.while_loop(lambda index: index < stop, body, [first], parallel_iterations=1)
 
         # All integers travel as one array, because each argument costs as much as a small minibatch:
-        # [the state's integers, (seeds), number of steps].
+        # [the state's integers, (seeds), first minibatch, the one after the last].
         count = layout.sizes[1]
+        self._given = aligned((count + 2 * len(seeded) + 2,), np.dtype("int64"))
 
         def train_round(values: Any, integers: Any, batches: Any) -> Any:
             assign(values, integers[:count])
-            seeds = tf.reshape(integers[count:-1], [len(seeded), 2])
+            seeds = tf.reshape(integers[count:-2], [len(seeded), 2])
             for index, variable in enumerate(seeded):
                 variable.assign(tf.cast(seeds[index], variable.dtype))
-            loop(model.train_step, batches, integers[-1])
+            loop(model.train_step, batches, integers[-2], integers[-1])
             return (
                 _concatenated([v.value for e, v in state_variables if not e.integer], layout.dtype),
                 _concatenated([v.value for e, v in state_variables if e.integer], tf.int64),
@@ -177,19 +179,20 @@ class GraphKernel:
 
         def evaluate_round(values: Any, integers: Any, batches: Any) -> Any:
             assign(values, integers[:count])
-            loop(model.test_step, batches, integers[-1])
+            loop(model.test_step, batches, integers[-2], integers[-1])
             return metrics()
 
         self._train = Program(train_round, xla)
         self._evaluate = Program(evaluate_round, xla)
 
-    def train(self, state: State, seeds: np.ndarray, batches: Any, steps: int) -> Result:
-        given = np.concatenate([state.integers, seeds.reshape(-1), [steps]])
+    def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
+        given, count = self._given, len(state.integers)
+        given[:count], given[count:-2], given[-2:] = state.integers, seeds.reshape(-1), (first, first + steps)
         values, integers, metrics = self._train(state.values, given, batches)
         return Result(State(values, integers), metrics)
 
     def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:
-        (metrics,) = self._evaluate(state.values, np.concatenate([state.integers, [steps]]), batches)
+        (metrics,) = self._evaluate(state.values, np.concatenate([state.integers, [0, steps]]), batches)
         return metrics
 
 

@@ -13,6 +13,9 @@ from spark_keras.training import shard as shards
 from spark_keras.training.order import EpochOrder
 from spark_keras.training.shard import Rows, Span, Stack
 
+# Epoch, and where in it a stack lies.
+_Key = tuple[int, Span]
+
 
 class Minibatches:
     """A shard's minibatches, stacked, round by round. What a round gets does not depend on what was prepared.
@@ -27,9 +30,10 @@ class Minibatches:
     def __init__(self, rows: Rows, task: Any, shard: int, prepare: Callable[[dict[str, np.ndarray]], Any]):
         self._rows, self._task, self._shard, self._prepare = rows, task, shard, prepare
         self._order: tuple[int, EpochOrder | None] = (-1, None)
-        self._ready: dict[tuple[int, Span], Stack | Future[Stack]] = {}
-        # What follows the stack that was used last.
-        self._coming: Iterator[tuple[int, Span]] = iter(())
+        # The stack that was used last, what was prepared after it, and what follows these.
+        self._used: tuple[_Key | None, Stack | None] = (None, None)
+        self._ready: dict[_Key, Stack | Future[Stack]] = {}
+        self._coming: Iterator[_Key] = iter(())
         # One thread, which alone reads the rows. A worker with one core has none for it unless the thread waits for a
         # disk; there the worker itself prepares what comes next, while it would only wait for the driver.
         apart = task.prefetch and (rows.storage == "file" or task.settings.threads > 1)
@@ -41,16 +45,11 @@ class Minibatches:
         Args:
             frequency: minibatches in a full round, from which the size of stacks and the next rounds follow.
         """
-        for span in self._spans(start, stop, frequency):
-            ready = self._ready.pop((epoch, span), None)
-            if ready is None:
-                # Not foreseen: the worker's first round, or one that it repeats for another.
-                self._ready.clear()
-                following = self._from(epoch, start, frequency)
-                self._coming = itertools.islice(itertools.dropwhile(lambda each: each[1] != span, following), 1, None)  # noqa: B023
-                ready = self._begin(epoch, span, frequency)
-            yield ready.result() if isinstance(ready, Future) else ready
-            if span.first + span.steps < stop:
+        for key in self._of(epoch, start, stop, frequency):
+            if self._used[0] != key:
+                self._used = (key, self._next(key, frequency))
+            yield self._used[1].part(start, stop)
+            if key[1].first + key[1].steps < stop:
                 self.look_ahead(frequency)
 
     def look_ahead(self, frequency: int) -> None:
@@ -58,8 +57,8 @@ class Minibatches:
         if self._rows.count == 0:
             return
         while len(self._ready) < self._task.prefetch:
-            epoch, span = next(self._coming)
-            self._ready[epoch, span] = self._begin(epoch, span, frequency)
+            key = next(self._coming)
+            self._ready[key] = self._begin(key, frequency)
 
     def seeds(self, epoch: int, first: int, count: int) -> np.ndarray:
         """States of `count` random number generators, shape (count, 2), for the stack that begins at `first`."""
@@ -72,23 +71,44 @@ class Minibatches:
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
 
-    def _spans(self, start: int, stop: int, frequency: int) -> Iterator[Span]:
-        count = shards.stack_count(self._rows, frequency, self._task.batch_size)
-        return shards.spans(self._rows.count, start, stop, self._task.batch_size, count)
+    def _of(self, epoch: int, start: int, stop: int, frequency: int) -> Iterator[_Key]:
+        """The stacks in which minibatches `start` to `stop` of an epoch lie. `start` is the first one of a round."""
+        rows, size = self._rows, self._task.batch_size
+        count = shards.stack_count(rows, frequency, size)
+        # Stacks begin anew with each round, or have several whole rounds.
+        unit = max(count, frequency)
+        first = start // unit * unit
+        for span in shards.spans(rows.count, first, min(first + unit, -(-rows.count // size)), size, count):
+            if span.first < stop and start < span.first + span.steps:
+                yield epoch, span
 
-    def _from(self, epoch: int, start: int, frequency: int) -> Iterator[tuple[int, Span]]:
-        """All spans from a round on, without an end."""
-        for each in itertools.count(epoch):
-            for first in range(start if each == epoch else 0, -(-self._rows.count // self._task.batch_size), frequency):
-                for span in self._spans(first, first + frequency, frequency):
-                    yield each, span
+    def _from(self, key: _Key, frequency: int) -> Iterator[_Key]:
+        """All stacks after one, without an end."""
+        last = -(-self._rows.count // self._task.batch_size)
+        for epoch in itertools.count(key[0]):
+            begin = key[1].first // frequency * frequency if epoch == key[0] else 0
+            for start in range(begin, last, frequency):
+                for each in self._of(epoch, start, start + frequency, frequency):
+                    if each > key:
+                        yield each
+                        key = each
 
-    def _begin(self, epoch: int, span: Span, frequency: int) -> Stack | Future[Stack]:
+    def _next(self, key: _Key, frequency: int) -> Stack:
+        ready = self._ready.pop(key, None)
+        if ready is None:
+            # Not foreseen: the worker's first round, or one that it repeats for another.
+            self._ready.clear()
+            self._coming = self._from(key, frequency)
+            ready = self._begin(key, frequency)
+        return ready.result() if isinstance(ready, Future) else ready
+
+    def _begin(self, key: _Key, frequency: int) -> Stack | Future[Stack]:
         if self._thread is None:
-            return self._stack(epoch, span, frequency)
-        return self._thread.submit(self._stack, epoch, span, frequency)
+            return self._stack(key, frequency)
+        return self._thread.submit(self._stack, key, frequency)
 
-    def _stack(self, epoch: int, span: Span, frequency: int) -> Stack:
+    def _stack(self, key: _Key, frequency: int) -> Stack:
+        epoch, span = key
         if self._order[0] != epoch:
             task = self._task
             self._order = (epoch, shards.epoch_order(self._rows, task.seed, self._shard, epoch, task.shuffle))

@@ -14,6 +14,7 @@ from spark_keras import columns
 from spark_keras.columns import TensorColumn
 from spark_keras.training import shard_file
 from spark_keras.training.order import EpochOrder
+from spark_keras.training.shared_memory import aligned
 
 
 class ShardColumns(NamedTuple):
@@ -232,32 +233,53 @@ def epoch_order(rows: Rows, seed: int, shard: int, epoch: int, shuffle: bool) ->
 
 
 class Stack(NamedTuple):
-    """Consecutive minibatches of one size, stacked for one call of the kernel.
+    """Consecutive minibatches of one size, stacked for calls of the kernel.
 
     Args:
-        batches: arrays of shape (count, size, …), by name; only the first `steps` of `count` are to be trained.
-        steps: how many minibatches.
+        batches: arrays of shape (count, size, …), by name; only `steps` of `count` are to be trained.
+        first: which of them is the first to be trained.
+        steps: how many.
         rows: how many rows they have together.
         start: index of the first one in the epoch.
         short: whether it is the epoch's last minibatch, of fewer rows than a full one.
     """
 
     batches: Any
+    first: int
     steps: int
     rows: int
     start: int
     short: bool
+
+    def part(self, start: int, stop: int) -> Stack | None:
+        """What of it is to be trained between two minibatches of the epoch."""
+        begin, end = max(start, self.start), min(stop, self.start + self.steps)
+        if begin >= end:
+            return None
+        steps = end - begin
+        return self._replace(
+            first=self.first + begin - self.start, steps=steps, rows=self.rows * steps // self.steps, start=begin
+        )
 
 
 # A stack is a copy of its rows, and each shape of stack compiles a program of its own: hence stacks of a fixed count.
 STACK_COUNT = 64
 STACK_BYTES = 64 * 2**20
 
+# Of a stack for several rounds: beyond it, what preparing one costs beside the copy does not count.
+ROUNDS_BYTES = 4 * 2**20
 
-def stack_count(rows: Rows, most: int, batch_size: int) -> int:
-    """How many full minibatches a stack has room for."""
-    fitting = STACK_BYTES // max(1, rows.row_bytes * batch_size)
-    return max(1, min(most, STACK_COUNT, fitting, rows.count // batch_size))
+
+def stack_count(rows: Rows, frequency: int, batch_size: int) -> int:
+    """How many full minibatches a stack has room for: a round's, or as many of them as fit; those of several short
+    rounds together, because preparing a stack takes longer than gathering their few rows.
+
+    Args:
+        frequency: minibatches in a round.
+    """
+    bytes_each, full = max(1, rows.row_bytes * batch_size), rows.count // batch_size
+    rounds = min(STACK_COUNT, ROUNDS_BYTES // bytes_each, full) // frequency
+    return max(1, rounds * frequency or min(frequency, STACK_COUNT, STACK_BYTES // bytes_each, full))
 
 
 class Span(NamedTuple):
@@ -285,11 +307,11 @@ def stack(rows: Rows, order: EpochOrder, span: Span, batch_size: int, count: int
     start = span.first * batch_size
     if span.short:
         left = rows.count - start
-        return Stack(_gather(rows, order, start, left, (1, left)), 1, left, span.first, True)
+        return Stack(_gather(rows, order, start, left, (1, left)), 0, 1, left, span.first, True)
     taken = span.steps * batch_size
     # Short stacks are filled up with zeros, which are not trained, so that no other program is compiled.
     arrays = _gather(rows, order, start, taken, (count, batch_size))
-    return Stack(arrays, span.steps, taken, span.first, False)
+    return Stack(arrays, 0, span.steps, taken, span.first, False)
 
 
 def stacks(rows: Rows, order: EpochOrder, start: int, stop: int, batch_size: int, count: int) -> Iterator[Stack]:
@@ -306,7 +328,7 @@ def _gather(rows: Rows, order: EpochOrder, start: int, taken: int, shape: tuple[
         end = done + len(index)
         for name, array in arrays.items():
             if name not in stacked:
-                stacked[name] = np.empty((shape[0] * shape[1], *array.shape[1:]), array.dtype)
+                stacked[name] = aligned((shape[0] * shape[1], *array.shape[1:]), array.dtype)
                 stacked[name][taken:] = 0
             # Without mode="clip" numpy would copy twice.
             np.take(array, index, axis=0, out=stacked[name][done:end], mode="clip")

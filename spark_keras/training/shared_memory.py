@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import platform
@@ -14,8 +15,8 @@ import numpy as np
 
 from spark_keras import temporary
 
-# Of the arrays in a half; a cache line.
-_ALIGNMENT = 64
+# Bytes: a cache line, and what TensorFlow and JAX want of an array that they take without a copy.
+ALIGNMENT = 64
 
 SOCKET = "socket"
 
@@ -111,7 +112,7 @@ class SharedMemory:
         start = self._own
         for array in arrays:
             np.frombuffer(self._map, array.dtype, len(array), start)[:] = array
-            start += _aligned(array.nbytes)
+            start += _padded(array.nbytes)
         return True
 
     def get(self, described: list[Any]) -> list[np.ndarray]:
@@ -122,17 +123,25 @@ class SharedMemory:
             if length < 0 or start + size > end:
                 raise ValueError(f"A message announces {length} numbers of type {dtype} beyond the shared memory.")
             arrays.append(np.frombuffer(self._map, dtype, length, start))
-            start += _aligned(size)
+            start += _padded(size)
         return arrays
 
 
 def footprint(arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> int:
     """Bytes that arrays take in a half."""
-    return sum(_aligned(array.nbytes) for array in arrays)
+    return sum(_padded(array.nbytes) for array in arrays)
 
 
-def _aligned(size: int) -> int:
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """A new array, aligned as these are; its numbers are whatever was there."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, "uint8")
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def _padded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def _extend(descriptor: int, _: int, length: int) -> None:

@@ -363,7 +363,7 @@ def _train(
         wanted = kernel.for_few_steps(header["kernel"]) if stack.short else header["kernel"]
         # Each size of stack is a program of its own.
         new = replica.is_new(wanted, stack.rows if stack.short else task.batch_size, header["frequency"])
-        result, ran, warning = replica.call(wanted, "train", state, seeds, stack.batches, stack.steps)
+        result, ran, warning = replica.call(wanted, "train", state, seeds, stack.batches, stack.first, stack.steps)
         phases.lap("compiling" if new else "computing")
         state, metric_states = result
         name = ran if name is None or not stack.short else name
@@ -385,7 +385,7 @@ def _measure(replica: Replica, minibatches: Minibatches, header: Any, state: Any
         for _ in range(MEASURED_CALLS):
             started = time.perf_counter()
             seeds = minibatches.seeds(0, stack.start, replica.seeds)
-            _, ran, warning = replica.call(name, "train", state, seeds, stack.batches, stack.steps)
+            _, ran, warning = replica.call(name, "train", state, seeds, stack.batches, stack.first, stack.steps)
             times.append(time.perf_counter() - started)
         if ran == name:
             seconds[name] = min(times[1:])  # the first one compiles
@@ -402,10 +402,9 @@ def _evaluate(
     wanted = kernel.for_few_steps(header["kernel"])
     order, last = shards.epoch_order(rows, 0, 0, 0, shuffle=False), -(-rows.count // task.batch_size)
     count = shards.stack_count(rows, last, task.batch_size)
+    prepare = _prepare(task)
     for stack in shards.stacks(rows, order, 0, last, task.batch_size, count):
-        metric_states, _, warning = replica.call(
-            wanted, "evaluate", state, task.columns.pack(stack.batches), stack.steps
-        )
+        metric_states, _, warning = replica.call(wanted, "evaluate", state, prepare(stack.batches), stack.steps)
         metrics = metrics + metric_states
         warnings += [warning] if warning else []
         signs.give()
