@@ -42,7 +42,7 @@ def slots(spark: Any) -> int:
 
 
 def slots_can_grow(spark: Any) -> bool:
-    return spark.sparkContext.getConf().get("spark.dynamicAllocation.enabled", "false").lower() == "true"
+    return spark.conf.get("spark.dynamicAllocation.enabled", "false").lower() == "true"
 
 
 def stopped(spark: Any) -> bool:
@@ -50,7 +50,7 @@ def stopped(spark: Any) -> bool:
 
 
 def task_cpus(spark: Any) -> int:
-    return int(spark.sparkContext.getConf().get("spark.task.cpus", "1"))
+    return int(spark.conf.get("spark.task.cpus", "1"))
 
 
 def _executors(spark: Any) -> int:
@@ -67,7 +67,7 @@ def _expected_executors(spark: Any) -> int:
     local_cluster = re.match(r"local-cluster\[\s*(\d+)", master)
     if local_cluster:
         return int(local_cluster.group(1))
-    return int(spark.sparkContext.getConf().get("spark.executor.instances", "0"))
+    return int(spark.conf.get("spark.executor.instances", "0"))
 
 
 class _Gate:
@@ -147,9 +147,9 @@ def listening_address(spark: Any) -> tuple[str, str, range]:
     `spark.keras.driver.host`, `spark.keras.driver.bindAddress` and `spark.keras.driver.port` override what Spark itself
     uses for its driver.
     """
-    conf = spark.sparkContext.getConf()
-    host = conf.get("spark.keras.driver.host") or conf.get("spark.driver.host") or "localhost"
-    bind = conf.get("spark.keras.driver.bindAddress") or conf.get("spark.driver.bindAddress") or host
+    conf = spark.conf
+    host = conf.get("spark.keras.driver.host", "") or conf.get("spark.driver.host", "") or "localhost"
+    bind = conf.get("spark.keras.driver.bindAddress", "") or conf.get("spark.driver.bindAddress", "") or host
     if spark.sparkContext.master.startswith("local["):
         host = bind = "127.0.0.1"
     ports = conf.get("spark.keras.driver.port", "")
@@ -163,7 +163,7 @@ def listening_address(spark: Any) -> tuple[str, str, range]:
 
 
 def encrypted(spark: Any) -> bool:
-    return spark.sparkContext.getConf().get("spark.keras.encryption", "true").lower() == "true"
+    return spark.conf.get("spark.keras.encryption", "true").lower() == "true"
 
 
 # --- jobs ----------------------------------------------------------------------------------------------------------
