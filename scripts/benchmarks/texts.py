@@ -22,7 +22,8 @@ CONTENDERS = {
     "to pandas": "`toPandas()` and `model.fit` as it comes",
     "to pandas, best": "`toPandas()` and `model.fit`, its best options",
     "transform": "spark_keras, `transform`",
-    "predict_batch_udf": "`predict_batch_udf`",
+    "predict_batch_udf": "`predict_batch_udf` as documented",
+    "predict_batch_udf, best": "`predict_batch_udf`, its best call",
     "copy": "an Arrow UDF that only copies",
     "analyzer": "spark_keras, `DataFrameAnalyzer`",
     "summary": "`DataFrame.summary()`",
@@ -92,8 +93,10 @@ SECTIONS = {
         The small MLP on rows of 100 floats, written to Spark's `noop` sink. The Arrow UDF is the upper bound: it gets
         the same column, computes nothing and gives back as many numbers as the network does, copied from its column.
         Rows are in Spark's memory as the contender takes them: vectors for Elephas, arrays for the others.
+        `predict_batch_udf` calls `model.predict`, as Spark's documentation shows it, or `predict_on_batch` with the
+        better of two batch sizes.
         """,
-        ("predict_batch_udf", "elephas", "copy"),
+        ("predict_batch_udf", "predict_batch_udf, best", "elephas", "copy"),
     ),
     "analysis": Section(
         "Analysis of a table",
