@@ -117,9 +117,8 @@ def transform(bench: Bench) -> Result:
     elephas = bench.contender("elephas_model")
     small = {**job, "data": bench.data("mlp", bench.rows(2000))}
     documented = {"batch": 1024, "call": "predict"}
-    choices = {
-        f"batch_size={batch}, predict_on_batch": {"batch": batch, "call": "predict_on_batch"} for batch in (1024, 10_000)
-    }
+    sizes = (1024, 10_000)
+    choices = {f"batch_size={size}, predict_on_batch": {"batch": size, "call": "predict_on_batch"} for size in sizes}
     udfs.ask("predict", **choices["batch_size=1024, predict_on_batch"], **job)
     best, tried = bench.best(
         {name: (lambda choice=choice: udfs.ask("predict", **choice, **job)) for name, choice in choices.items()}
