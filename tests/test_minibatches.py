@@ -72,6 +72,13 @@ def test_a_worker_that_takes_over_in_mid_epoch_finds_the_same_minibatches(freque
             assert dealt(second, 0, *rounds[0], frequency) == whole[: rounds[0][1]]
 
 
+def test_a_worker_may_begin_with_a_round_that_finds_no_row_here():
+    with of(10, 5) as minibatches:
+        assert dealt(minibatches, 0, 2, 3, 1) == []
+        minibatches.look_ahead(1)
+        assert [start for start, _ in dealt(minibatches, 1, 0, 1, 1)] == [0]
+
+
 def test_several_short_rounds_share_a_stack_and_one_shape():
     prepared = []
 

@@ -14,7 +14,7 @@ import numpy as np
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras import columns, executor
+from spark_keras import cluster, columns, executor
 from spark_keras.arrow_function import arrow_function
 from spark_keras.columns import TensorColumn
 from spark_keras.preparation import block_program
@@ -227,8 +227,7 @@ def _task(
 ) -> BlockTask:
     settings = None
     if uses_keras:
-        cpus = int(df.sparkSession.conf.get("spark.task.cpus", "1"))
-        settings = executor.ProcessSettings.of_driver(cpus, {})
+        settings = executor.ProcessSettings.of_driver(cluster.task_cpus(df.sparkSession), {})
     return BlockTask(step, executor.pickled(fn), settings, tensors, outputs, by_row, by_row and uses_keras, nulls)
 
 

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from spark_keras.programs import Program, without_gain
-from spark_keras.training.shared_memory import aligned
 from spark_keras.training.state import (
     Layout,
     State,
@@ -163,7 +162,6 @@ class GraphKernel:
         # All integers travel as one array, because each argument costs as much as a small minibatch:
         # [the state's integers, (seeds), first minibatch, the one after the last].
         count = layout.sizes[1]
-        self._given = aligned((count + 2 * len(seeded) + 2,), np.dtype("int64"))
 
         def train_round(values: Any, integers: Any, batches: Any) -> Any:
             assign(values, integers[:count])
@@ -186,8 +184,7 @@ class GraphKernel:
         self._evaluate = Program(evaluate_round, xla)
 
     def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
-        given, count = self._given, len(state.integers)
-        given[:count], given[count:-2], given[-2:] = state.integers, seeds.reshape(-1), (first, first + steps)
+        given = np.concatenate([state.integers, seeds.reshape(-1), [first, first + steps]])
         values, integers, metrics = self._train(state.values, given, batches)
         return Result(State(values, integers), metrics)
 

@@ -45,7 +45,9 @@ class Minibatches:
         Args:
             frequency: minibatches in a full round, from which the size of stacks and the next rounds follow.
         """
-        for key in self._of(epoch, start, stop, frequency):
+        for key in self._from(epoch, start, frequency):
+            if key[0] > epoch or key[1].first >= stop:
+                return
             if self._used[0] != key:
                 self._used = (key, self._next(key, frequency))
             yield self._used[1].part(start, stop)
@@ -54,10 +56,8 @@ class Minibatches:
 
     def look_ahead(self, frequency: int) -> None:
         """Prepares what comes next; called when the driver has its answer and the worker would only wait."""
-        if self._rows.count == 0:
-            return
-        while len(self._ready) < self._task.prefetch:
-            key = next(self._coming)
+        # Before the first round that finds rows here, nothing is known to come.
+        for key in itertools.islice(self._coming, self._task.prefetch - len(self._ready)):
             self._ready[key] = self._begin(key, frequency)
 
     def seeds(self, epoch: int, first: int, count: int) -> np.ndarray:
@@ -71,34 +71,25 @@ class Minibatches:
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
 
-    def _of(self, epoch: int, start: int, stop: int, frequency: int) -> Iterator[_Key]:
-        """The stacks in which minibatches `start` to `stop` of an epoch lie. `start` is the first one of a round."""
+    def _from(self, epoch: int, minibatch: int, frequency: int) -> Iterator[_Key]:
+        """All stacks from the one with this minibatch on, epoch after epoch, without an end."""
         rows, size = self._rows, self._task.batch_size
-        count = shards.stack_count(rows, frequency, size)
+        count, last = shards.stack_count(rows, frequency, size), -(-rows.count // size)
         # Stacks begin anew with each round, or have several whole rounds.
         unit = max(count, frequency)
-        first = start // unit * unit
-        for span in shards.spans(rows.count, first, min(first + unit, -(-rows.count // size)), size, count):
-            if span.first < stop and start < span.first + span.steps:
-                yield epoch, span
-
-    def _from(self, key: _Key, frequency: int) -> Iterator[_Key]:
-        """All stacks after one, without an end."""
-        last = -(-self._rows.count // self._task.batch_size)
-        for epoch in itertools.count(key[0]):
-            begin = key[1].first // frequency * frequency if epoch == key[0] else 0
-            for start in range(begin, last, frequency):
-                for each in self._of(epoch, start, start + frequency, frequency):
-                    if each > key:
-                        yield each
-                        key = each
+        for each in itertools.count(epoch) if last else ():
+            for start in range(minibatch // unit * unit if each == epoch else 0, last, unit):
+                for span in shards.spans(rows.count, start, min(start + unit, last), size, count):
+                    if each > epoch or minibatch < span.first + span.steps:
+                        yield each, span
 
     def _next(self, key: _Key, frequency: int) -> Stack:
         ready = self._ready.pop(key, None)
         if ready is None:
             # Not foreseen: the worker's first round, or one that it repeats for another.
             self._ready.clear()
-            self._coming = self._from(key, frequency)
+            epoch, span = key
+            self._coming = self._from(epoch, span.first + span.steps, frequency)
             ready = self._begin(key, frequency)
         return ready.result() if isinstance(ready, Future) else ready
 

@@ -251,15 +251,12 @@ class Stack(NamedTuple):
     start: int
     short: bool
 
-    def part(self, start: int, stop: int) -> Stack | None:
-        """What of it is to be trained between two minibatches of the epoch."""
-        begin, end = max(start, self.start), min(stop, self.start + self.steps)
-        if begin >= end:
-            return None
-        steps = end - begin
-        return self._replace(
-            first=self.first + begin - self.start, steps=steps, rows=self.rows * steps // self.steps, start=begin
-        )
+    def part(self, start: int, stop: int) -> Stack:
+        """What of it lies between two minibatches of the epoch, at least one of them."""
+        begin = max(start, self.start)
+        steps = min(stop, self.start + self.steps) - begin
+        rows = self.rows // self.steps * steps
+        return self._replace(first=self.first + begin - self.start, steps=steps, rows=rows, start=begin)
 
 
 # A stack is a copy of its rows, and each shape of stack compiles a program of its own: hence stacks of a fixed count.
