@@ -106,9 +106,11 @@ def test_the_mean_does_not_depend_on_the_pieces(piece, rows):
     assert mean.tobytes() == whole.values.tobytes()
 
 
-def test_two_equal_shares_give_the_bits_of_a_float64_mean():
+@pytest.mark.parametrize("largest", [1.0, 3.4e38], ids=["sums fit into float32", "a sum does not"])
+def test_two_equal_shares_give_the_bits_of_a_float64_mean(largest):
     random = np.random.default_rng(2)
-    a, b = (random.normal(size=100_000) * 10.0 ** random.integers(-30, 30, 100_000) for _ in range(2))
-    a, b = np.float32([*a, 3.4e38, 1e-37]), np.float32([*b, 3.4e38, -1e-37])
+    # Down to the smallest numbers, of which halves are not exact.
+    a, b = (random.normal(size=100_000) * 10.0 ** random.integers(-44, 30, 100_000) for _ in range(2))
+    a, b = np.float32([*a, largest, 1e-37, 3e-45]), np.float32([*b, largest, -1e-37, 0])
     mean = weighted_mean([(State(a, np.array([1])), 320), (State(b, np.array([1])), 320)], layout(len(a), 1), state([]))
     np.testing.assert_array_equal(mean.values, ((a.astype("float64") + b) / 2).astype("float32"))

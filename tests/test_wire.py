@@ -61,6 +61,45 @@ def same(arrays, expected):
         np.testing.assert_array_equal(got, sent)
 
 
+def test_one_message_tells_all_workers_of_the_machine_the_same():
+    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    lines = [wire.connect(server.endpoint, 1000) for _ in range(3)]
+    for worker, line in enumerate(lines):
+        line.send({"type": "join", "worker": worker})
+    peers = {header["worker"]: peer for peer, header, _ in (received(server) for _ in lines)}
+    own = [SharedMemory.open(server.endpoint.folder, line.memory_name) for line in lines]
+    for number in range(3):
+        said = [*ARRAYS, np.full(2, number)]
+        frames = server.encode_for_all({"type": "train", "number": number}, said)
+        for worker, line in enumerate(lines):
+            server.send(peers[worker], frames)
+            assert line.wait(5000)
+            header, arrays = line.receive()
+            assert header["number"] == number and len(frames) == 1
+            same(arrays, said)
+            # Between two of them, what only this worker is told lies elsewhere.
+            server.send(peers[worker], messages.encode({"type": "piece"}, [np.full(3, worker)], own[worker]))
+            assert line.wait(5000)
+            same(line.receive()[1], [np.full(3, worker)])
+            same(arrays, said)
+    assert server.encode_for_all({"type": "train"}, [np.zeros(10_000)]) is None
+    for line in lines:
+        line.close()
+    server.close()
+    assert not os.path.exists(server.endpoint.folder)
+
+
+def test_without_room_for_it_each_worker_is_told_by_itself(monkeypatch):
+    def full(descriptor, offset, length):
+        raise OSError(28, "No space left on device")
+
+    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert server.encode_for_all({"type": "train"}, ARRAYS) is None
+    assert os.listdir(server.endpoint.folder) == ["socket"]
+    server.close()
+
+
 def test_what_does_not_fit_into_the_shared_memory_goes_through_the_socket():
     server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     line = wire.connect(server.endpoint, 1000)

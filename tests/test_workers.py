@@ -90,7 +90,23 @@ def test_the_network_gives_the_same_bits_as_shared_memory(spark, monkeypatch):
 
     df = frame(spark, *regression_rows(100))
     estimator = KerasRegressor(model=dropout_model(), epochs=2, numWorkers=2, verbose=0)
-    shared = weights_of(estimator.fit(df))
+    encode, for_all = wire.Server.encode_for_all, []
+
+    def encode_for_all(*arguments):
+        for_all.append(encode(*arguments))
+        return for_all[-1]
+
+    monkeypatch.setattr(wire.Server, "encode_for_all", encode_for_all)
+    fitted = estimator.fit(df)
+    shared = weights_of(fitted)
+    assert len(for_all) == fitted.summary.rounds and None not in for_all
+    for_all.clear()
+    # From the second round on, each worker has a state of its own.
+    estimator.setOptimizerState("local").fit(df)
+    assert len(for_all) == 1
+    estimator.setOptimizerState("average")
+    monkeypatch.setattr(wire.Server, "encode_for_all", lambda *_: None)
+    np.testing.assert_array_equal(weights_of(estimator.fit(df)), shared)
     monkeypatch.setattr("spark_keras.training.wire.Server", functools.partial(wire.Server, local=False))
     np.testing.assert_array_equal(weights_of(estimator.fit(df)), shared)
 

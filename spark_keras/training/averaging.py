@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 from collections.abc import Sequence
 
@@ -13,7 +15,7 @@ from spark_keras.training.state import Layout, State
 PIECE = 2**21
 
 # Numbers averaged at a time: so few that their sums stay in a core's cache.
-CHUNK = 2**15
+CHUNK = 2**16
 
 
 def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: State, piece: int = PIECE) -> State:
@@ -59,16 +61,18 @@ def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: Sta
         for _, variance, (means, variances, squares) in pooled:
             means, variances, squares = (each / sum(weights) for each in (means, variances, squares))
             values[variance] = variances + np.maximum(squares - np.square(means), 0.0)
-    return State(values, np.max([state.integers for state, _ in updates], axis=0))
+    first, *others = [state.integers for state, _ in updates]
+    return State(values, functools.reduce(np.maximum, others, first.copy()))
 
 
 def _mean(chunks: Sequence[np.ndarray], weights: Sequence[int], out: np.ndarray) -> None:
     if weights == [1, 1]:
-        # Several times faster, and the same: halving is exact, so the sum is rounded once, as a float64 mean would be.
-        half = out.dtype.type(0.5)
-        np.multiply(chunks[0], half, out=out)
-        out += chunks[1] * half
-        return
+        # Several times faster, and the same: where halving is not exact, among the smallest numbers, the sum is. So
+        # there is one rounding, as of a float64 mean.
+        with contextlib.suppress(FloatingPointError), np.errstate(over="raise"):
+            np.add(*chunks, out=out)
+            out *= out.dtype.type(0.5)
+            return
     total = chunks[0].astype("float64")
     if weights[0] != 1:
         total *= weights[0]

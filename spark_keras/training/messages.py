@@ -71,7 +71,7 @@ def header_of(data: bytes) -> dict[str, Any]:
     if len(data) > HEADER_BYTES:
         raise Garbled(f"Its header is longer than {HEADER_BYTES} bytes.")
     try:
-        header = json.loads(data)
+        header = json.loads(data.decode())
         valid = type(header["type"]) is str and type(header["shared"]) is bool
         for dtype, length in header["arrays"]:
             valid = valid and type(length) is int and 0 <= DTYPES[dtype] * length <= BUFFER_BYTES

@@ -60,17 +60,18 @@ def _listens(path: str) -> bool:
 
 
 class SharedMemory:
-    """A file that a worker and the driver map: each writes one half and reads the other's.
+    """A file that a worker and the driver map: each writes one half and reads the other's. Or one that the driver
+    writes and all workers of its machine read.
 
     What was read is a view: it holds until the other side writes again. The two take turns, so a request stays as it
     is until its answer has been used.
     """
 
-    def __init__(self, path: str, side: int):
+    def __init__(self, path: str, side: int, sides: int = 2):
         with open(path, "r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
-        self.capacity = len(self._map) // 2
-        self._own, self._other = side * self.capacity, (1 - side) * self.capacity
+        self.capacity = len(self._map) // sides
+        self._own, self._other = side * self.capacity, (sides - 1 - side) * self.capacity
 
     @classmethod
     def create(cls, folder: str, size: int) -> tuple[str, SharedMemory]:
@@ -81,10 +82,19 @@ class SharedMemory:
         Args:
             size: bytes of one half.
         """
+        return cls._created(folder, size, sides=2)
+
+    @classmethod
+    def create_for_all(cls, folder: str, size: int) -> tuple[str, SharedMemory]:
+        """Likewise the driver's side of one that all workers open."""
+        return cls._created(folder, size, sides=1)
+
+    @classmethod
+    def _created(cls, folder: str, size: int, sides: int) -> tuple[str, SharedMemory]:
         name = uuid.uuid4().hex
         path = os.path.join(folder, name)
         # The size of whole pages, and at least one.
-        length = 2 * (size // mmap.PAGESIZE + 1) * mmap.PAGESIZE
+        length = sides * (size // mmap.PAGESIZE + 1) * mmap.PAGESIZE
         with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "r+b") as file:
             try:
                 # Reserved now: a write into a full file system would kill the process.
@@ -92,7 +102,7 @@ class SharedMemory:
             except OSError:
                 os.unlink(path)
                 raise
-        return name, cls(path, side=1)
+        return name, cls(path, side=sides - 1, sides=sides)
 
     @classmethod
     def open(cls, folder: str, name: str) -> SharedMemory:
@@ -101,6 +111,11 @@ class SharedMemory:
         memory = cls(path, side=0)
         os.unlink(path)
         return memory
+
+    @classmethod
+    def open_for_all(cls, folder: str, name: str) -> SharedMemory:
+        """A worker's side of one that all workers open. It keeps its name for those to come."""
+        return cls(os.path.join(folder, uuid.UUID(hex=name).hex), side=0, sides=1)
 
     def fits(self, arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> bool:
         return footprint(arrays) <= self.capacity

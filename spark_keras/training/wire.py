@@ -95,6 +95,8 @@ class Server:
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._listener: socket.socket | None = None
+        # What all workers of this machine read, and its name.
+        self._for_all: tuple[str, SharedMemory] | None = None
         self._connections: dict[int, Connection] = {}
         self._ready: list[Any] = []
         # Messages received from each peer; None: nothing more is heard from it.
@@ -223,6 +225,18 @@ class Server:
         return self._received.get(peer, 0) is not None and self._sent(
             peer, messages.encode({"type": "ping"}), zmq.NOBLOCK
         )
+
+    def encode_for_all(self, header: dict[str, Any], arrays: messages.Arrays) -> list[Any] | None:
+        """Frames of a message to any worker of this machine, the arrays written once for all of them. They hold until
+        this is called again. None: there is no room for the arrays."""
+        if self._for_all is None:
+            try:
+                size = shared_memory.footprint(arrays)
+                self._for_all = SharedMemory.create_for_all(self.endpoint.folder, size)
+            except OSError:
+                return None
+        name, memory = self._for_all
+        return messages.encode({**header, "memory": name}, arrays, memory) if memory.fits(arrays) else None
 
     def send(self, peer: Peer, frames: list[Any]) -> None:
         if isinstance(peer, bytes):
@@ -370,6 +384,9 @@ class LocalLine:
 
     def __init__(self, endpoint: Endpoint, memory_name: str | None, memory: SharedMemory | None):
         self.memory_name, self.memory = memory_name, memory
+        # What the driver writes for all workers, by its name.
+        self._for_all: dict[str, SharedMemory] = {}
+        self._folder = endpoint.folder
         self._stamps = _stamps(endpoint)
         self._connection = Client(endpoint.unix_socket, "AF_UNIX")
         # The connection's own `poll` makes one of these for each call.
@@ -384,7 +401,12 @@ class LocalLine:
 
     def receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         header, buffers = _read(self._connection)
-        return header, messages.arrays_of(header, buffers, self.memory)
+        name, memory = header.get("memory"), self.memory
+        if name is not None:
+            if name not in self._for_all:
+                self._for_all[name] = SharedMemory.open_for_all(self._folder, name)
+            memory = self._for_all[name]
+        return header, messages.arrays_of(header, buffers, memory)
 
     def close(self) -> None:
         self._connection.close()

@@ -96,6 +96,8 @@ class ResidentWorkers(SupervisedJob):
         super().__init__(dataset, task, count, description, limits or Limits())
         self._frequency = frequency
         self._pending: dict[int, tuple[dict[str, Any], State]] = {}
+        # The request for workers on this machine, where all begin with the same state.
+        self._same: list[Any] | None = None
         self._answers: dict[int, tuple[dict[str, Any], list[np.ndarray]]] = {}
         # Pieces of held states, by shard and start; None: asked for.
         self._pieces: dict[tuple[int, int], np.ndarray | None] = {}
@@ -139,6 +141,7 @@ class ResidentWorkers(SupervisedJob):
         self._answers, self._pieces = {}, {}
         self._asked = self._waited
         self._pending = {shard: (header, states(shard)) for shard in shards}
+        self._same = self._same_request(header)
         for shard in shards:
             self._send_request(shard)
         for shard in shards:
@@ -156,11 +159,25 @@ class ResidentWorkers(SupervisedJob):
             return State(HeldValues(held, functools.partial(self._fetch, shard, held)), np.array(arrays[0]))
         return State(*arrays) if arrays else None
 
+    def _same_request(self, header: dict[str, Any]) -> list[Any] | None:
+        """Frames for several workers on this machine, of a state that fits into shared memory as a whole."""
+        states = [state for _, state in self._pending.values()]
+        if any(state is not states[0] for state in states):
+            return None
+        if sum(self._shares(shard, states[0]) for shard in self._pending) < 2:
+            return None
+        return self._server.encode_for_all(header, states[0])
+
+    def _shares(self, shard: int, state: State) -> bool:
+        memory = self._attempts.memory(shard)
+        return memory is not None and memory.fits(state)
+
     def _send_request(self, shard: int) -> None:
         header, state = self._pending[shard]
-        worker = self._attempts.active.get(shard)
-        shared = worker is not None and worker.memory is not None and worker.memory.fits(state)
-        if shared or state.values.nbytes <= self._task.inline_bytes:
+        shared = self._shares(shard, state)
+        if shared and self._same is not None:
+            self._server.send(self._attempts.active[shard].peer, self._same)
+        elif shared or state.values.nbytes <= self._task.inline_bytes:
             self._send(shard, header, state)
         else:
             # The worker pulls it, piece by piece.
