@@ -74,6 +74,14 @@ def test_page_says_what_is_reached_and_what_is_not():
     assert "| ≥ 22× | 1.00× | **not reached** |" in text
 
 
+def test_page_says_which_targets_lie_beyond_the_kernel_alone():
+    rates = {"every_10": runs(500), "kernel_10": runs(900), "every_50": runs(500), "kernel_50": runs(2300)}
+    text = page.write({"mlp": work(fit=runs(100), **rates)})
+    assert "| ≥ 10× | 5.00× | **not reached**; the kernel alone: 9.00× |" in text
+    assert "| ≥ 22× | 5.00× | **not reached** |" in text
+    assert "| ≥ 0.5× | 0.56× | reached |" in text
+
+
 def test_contenders_take_turns(tmp_path):
     order = []
     contenders = {name: (lambda turn, name=name: order.append((turn, name)) or {"rate": 1.0}) for name in "ABC"}

@@ -44,6 +44,8 @@ def _targets(works: Works) -> list[str]:
     ]
     for each in outcomes:
         verdict = {True: "reached", False: "**not reached**", None: "not measured"}[each.reached]
+        if each.reached is False and each.limit:
+            verdict += f"; the kernel alone: {each.limit}"
         names = [SECTIONS[each.work].title, CONTENDERS[each.contender], CONTENDERS[each.compared]]
         lines.append(_row([*names, each.target, each.measured or "", verdict]))
     return lines

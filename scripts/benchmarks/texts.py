@@ -56,7 +56,8 @@ SECTIONS = {
         cost of starting them decides. Elephas trains synchronously on two workers and averages after each epoch, the
         only frequency of its synchronous mode; its optimizer starts anew in each epoch. The kernel alone is the
         ceiling: two processes, each with one thread and half of the rows, run the rounds of spark_keras without driver,
-        wire and averaging; its loss is the mean of the two.
+        wire and averaging; its loss is the mean of the two. A target beyond it asks for a faster network, not for
+        faster rounds.
         """,
         ("fit", "best", "elephas"),
     ),
@@ -71,7 +72,10 @@ SECTIONS = {
     ),
     "wide": Section(
         "Training a wide MLP",
-        "MLP 784-1024-1024-10 with Dropout, Adam; rows/s of the epochs after the first.",
+        """
+        MLP 784-1024-1024-10 with Dropout, Adam; rows/s of the epochs after the first. Nearly all of a step is
+        arithmetic, by the same library for all: the kernel alone tells what is left to gain.
+        """,
         ("best",),
     ),
     "lenet": Section(

@@ -81,24 +81,29 @@ def whole_job(bench: Bench) -> Result:
     return {"settings": {**_settings(bench, job, rows), **_told(options)}, "runs": runs}
 
 
-def _network(bench: Bench, network: str, rows: int, epochs: int) -> Result:
-    """Training a network whose steps are arithmetic, against the best that `model.fit` can do."""
+def _network(bench: Bench, network: str, rows: int, epochs: int, ceiling: bool = False) -> Result:
+    """Training a network whose steps are arithmetic, against the best that `model.fit` can do.
+
+    Args:
+        ceiling: whether to measure the kernel alone, too.
+    """
     fit = {"data": bench.data(network, bench.rows(rows)), "network": network, "epochs": epochs, "batch": 64}
     keras_fit, estimator = bench.contender("keras_fit"), bench.contender("estimator")
     options = bench.best_options("tensorflow", **{**fit, "epochs": 2})
     estimator.ask("fit", frequency=10, **{**fit, "data": bench.data(network, 640), "epochs": 2})
-    runs = bench.take_turns(
-        {
-            "best": lambda turn: keras_fit.ask("fit", seed=turn, **fit, **options["best"]),
-            "every 10": lambda turn: estimator.ask("fit", frequency=10, seed=turn, **fit),
-        }
-    )
+    contenders = {
+        "best": lambda turn: keras_fit.ask("fit", seed=turn, **fit, **options["best"]),
+        "every 10": lambda turn: estimator.ask("fit", frequency=10, seed=turn, **fit),
+    }
+    if ceiling:
+        contenders["kernel 10"] = lambda turn: _kernel_alone(bench, "tensorflow", frequency=10, seed=turn, **fit)
+    runs = bench.take_turns(contenders)
     return {"settings": {**_settings(bench, fit, rows), **_told(options)}, "runs": runs}
 
 
 def wide(bench: Bench) -> Result:
     # As many epochs as XLA needs to win back its compiling.
-    return _network(bench, "wide", rows=5120, epochs=12)
+    return _network(bench, "wide", rows=5120, epochs=12, ceiling=True)
 
 
 def lenet(bench: Bench) -> Result:
