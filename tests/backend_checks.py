@@ -210,6 +210,36 @@ def test_integers_beyond_32_bits_are_refused():
     ]
 
 
+class Counters(keras.layers.Layer):
+    """Counts its calls in variables of several integer types, each from a start of its own."""
+
+    STARTS = {"uint32": 2**32 - 4, "int8": -5, "int32": -1, "uint8": 3}
+
+    def build(self, shape):
+        for dtype in self.STARTS:
+            setattr(self, dtype, self.add_weight(shape=(), dtype=dtype, initializer="zeros", trainable=False))
+
+    def call(self, x):
+        for dtype in self.STARTS:
+            variable = getattr(self, dtype)
+            variable.assign(variable + keras.ops.cast(1, dtype))
+        return x
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_integers_of_every_kind_come_back_as_they_are(name):
+    x = np.zeros((3, 4, 1), "float32")
+    model = keras.Sequential([keras.Input((1,)), Counters(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    layout, state = prepared(model, (x, x))
+    paths = [entry.path for entry in layout.entries if entry.integer]
+    assert len(paths) == 5 and layout.iterations == 4
+    before = np.array([*Counters.STARTS.values(), 7])
+    chosen = kernel.make(name, model, layout)
+    after = chosen.train(state._replace(integers=before), np.zeros((0, 2), "int32"), (x, x), 0, 3).state
+    np.testing.assert_array_equal(after.integers, before + 3)
+
+
 @keras.saving.register_keras_serializable("spark_keras_checks")
 class OwnLayer(keras.layers.Layer):
     pass

@@ -46,7 +46,10 @@ class JaxKernel:
         self._groups = [list(model.trainable_variables), list(model.non_trainable_variables), optimizer]
         self._place = {id(variable): index for index, variable in enumerate(variables(model))}
         self._seed = {id(variable): index for index, variable in enumerate(seed_variables(model))}
-        self._integers = [entry for entry in layout.entries if entry.integer]
+        # The type of each integer, and what fits into it: JAX itself would take larger ones modulo 2**32.
+        self._types = [_dtype(e.dtype) for e in layout.entries if e.integer for _ in range(e.start, e.stop)]
+        self._least, self._most = np.array([_limits(each) for each in self._types], "int64").reshape(-1, 2).T
+        self._unsigned = np.flatnonzero(self._most > np.iinfo("int32").max)
         self._unpack = jax.jit(self._unpacked)
         self._pack = jax.jit(self._packed)
         self._train_step = jax.jit(self._stepped_by("train_step"), donate_argnums=0)
@@ -55,59 +58,72 @@ class JaxKernel:
         self._evaluate = jax.jit(self._evaluate_round)
 
     def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
-        arguments = self._arguments(state, seeds)
+        arguments = self._arguments(state, seeds, first, first + steps)
         if self.name == "scan":
-            values, integers, metrics = self._train(*arguments, batches, np.int32(first), np.int32(first + steps))
+            values, integers, metrics = self._train(*arguments, batches)
         else:
             trained = self._unpack(*arguments)
             for index in range(first, first + steps):
                 trained = self._train_step(trained, batches, np.int32(index))
             values, integers, metrics = self._pack(trained)
-        after = State(np.asarray(values, self.layout.dtype), _integer_vector(integers))
+        after = State(np.asarray(values, self.layout.dtype), self._widened(np.asarray(integers)))
         counter = self.layout.iterations
         if counter is not None and after.integers[counter] < state.integers[counter]:
             raise OverflowError("The optimizer's step counter has passed the largest int32, JAX's largest integer.")
         return Result(after, _metric_vector(metrics))
 
     def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:
-        arguments = self._arguments(state, np.zeros((len(self._seed), 2)))
+        arguments = self._arguments(state, np.zeros((len(self._seed), 2), "int64"), 0, steps)
         if self.name == "scan":
-            return _metric_vector(self._evaluate(*arguments, batches, np.int32(steps)))
+            return _metric_vector(self._evaluate(*arguments, batches))
         trainable, fixed, _, metrics = self._unpack(*arguments)
         evaluated = (trainable, fixed, metrics)
         for index in range(steps):
             evaluated = self._test_step(evaluated, batches, np.int32(index))
         return _metric_vector(evaluated[-1])
 
-    def _arguments(self, state: State, seeds: np.ndarray) -> tuple[Any, ...]:
-        integers = [
-            _narrowed(state.integers[entry.start : entry.stop].reshape(entry.shape), entry.dtype)
-            for entry in self._integers
-        ]
-        return state.values, integers, seeds.astype("uint32")
+    def _arguments(self, state: State, seeds: np.ndarray, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """All integers travel as one array, because each argument costs as much as a small minibatch: [the state's
+        integers, seeds, first minibatch, the one after the last]; negative ones modulo 2**32."""
+        beyond = (state.integers < self._least) | (state.integers > self._most)
+        if beyond.any():
+            index = np.flatnonzero(beyond)[0]
+            raise OverflowError(
+                f"An integer variable does not fit into JAX's {self._types[index]}. Received: {state.integers[index]}. "
+                f"Expected: {self._least[index]} to {self._most[index]}."
+            )
+        return state.values, np.concatenate([state.integers, seeds.reshape(-1), [first, stop]]).astype("uint32")
+
+    def _widened(self, integers: np.ndarray) -> np.ndarray:
+        """The state's integers of what a program gave back modulo 2**32."""
+        wide = integers.view("int32").astype("int64")
+        wide[self._unsigned] %= 2**32
+        return wide
 
     # --- traced ---
 
-    def _train_round(self, values: Any, integers: Any, seeds: Any, batches: Any, first: Any, stop: Any) -> Any:
+    def _train_round(self, values: Any, integers: Any, batches: Any) -> Any:
         def body(index: Any, state: Any) -> Any:
             return self._stepped_by("train_step")(state, batches, index)
 
-        return self._packed(jax.lax.fori_loop(first, stop, body, self._unpacked(values, integers, seeds)))
+        first, stop = integers[-2:].astype("int32")
+        return self._packed(jax.lax.fori_loop(first, stop, body, self._unpacked(values, integers)))
 
-    def _evaluate_round(self, values: Any, integers: Any, seeds: Any, batches: Any, steps: Any) -> Any:
+    def _evaluate_round(self, values: Any, integers: Any, batches: Any) -> Any:
         def body(index: Any, state: Any) -> Any:
             return self._stepped_by("test_step")(state, batches, index)
 
-        trainable, fixed, _, metrics = self._unpacked(values, integers, seeds)
-        return _flat(jax.lax.fori_loop(0, steps, body, (trainable, fixed, metrics))[-1])
+        trainable, fixed, _, metrics = self._unpacked(values, integers)
+        first, stop = integers[-2:].astype("int32")
+        return _flat(jax.lax.fori_loop(first, stop, body, (trainable, fixed, metrics))[-1])
 
-    def _unpacked(self, values: Any, integers: Any, seeds: Any) -> tuple[list[Any], ...]:
+    def _unpacked(self, values: Any, integers: Any) -> tuple[list[Any], ...]:
         """(trainable, non-trainable, optimizer, metrics): the state of JAX's trainer; metrics start at zero."""
-        counts = iter(integers)
         parts = [
-            next(counts) if entry.integer else values[entry.start : entry.stop].reshape(entry.shape)
+            (integers if entry.integer else values)[entry.start : entry.stop].reshape(entry.shape)
             for entry in self.layout.entries
         ]
+        seeds = integers[self.layout.sizes[1] : -2].reshape(-1, 2)
 
         def value(variable: Any) -> Any:
             if id(variable) in self._seed:
@@ -117,13 +133,13 @@ class JaxKernel:
         groups = ([value(variable) for variable in group] for group in self._groups)
         return (*groups, [jnp.zeros(v.shape, _dtype(v.dtype)) for v in self.model.metrics_variables])
 
-    def _packed(self, state: Sequence[list[Any]]) -> tuple[Any, list[Any], list[Any]]:
+    def _packed(self, state: Sequence[list[Any]]) -> tuple[Any, Any, list[Any]]:
         after = {id(v): value for group, values in zip(self._groups, state) for v, value in zip(group, values)}
         parts = [after[id(variable)] for variable in variables(self.model)]
         entries = self.layout.entries
         values = [part.astype(_dtype(self.layout.dtype)) for part, entry in zip(parts, entries) if not entry.integer]
-        integers = [part for part, entry in zip(parts, entries) if entry.integer]
-        return _concatenated(values), integers, _flat(state[-1])
+        integers = [part.astype("uint32") for part, entry in zip(parts, entries) if entry.integer]
+        return _concatenated(values), _concatenated(integers, "uint32"), _flat(state[-1])
 
     def _stepped_by(self, method: str) -> Any:
         """State, stack and index of a minibatch in it → state, by the model's own `train_step` or `test_step`."""
@@ -159,8 +175,8 @@ def _derived_weights(model: keras.Model, known: Any) -> Iterator[None]:
             layer.mean, layer.variance = mean, variance
 
 
-def _concatenated(parts: list[Any]) -> Any:
-    return jnp.concatenate([part.reshape(-1) for part in parts]) if parts else jnp.zeros(0)
+def _concatenated(parts: list[Any], dtype: Any = None) -> Any:
+    return jnp.concatenate([part.reshape(-1) for part in parts]) if parts else jnp.zeros(0, dtype)
 
 
 def _flat(parts: list[Any]) -> list[Any]:
@@ -172,10 +188,6 @@ def _metric_vector(parts: list[Any]) -> np.ndarray:
     return np.concatenate([np.zeros(0), *(np.asarray(part, "float64").reshape(-1) for part in parts)])
 
 
-def _integer_vector(parts: list[Any]) -> np.ndarray:
-    return np.concatenate([np.zeros(0, "int64"), *(np.asarray(part).astype("int64").reshape(-1) for part in parts)])
-
-
 def _narrowed(array: np.ndarray, dtype: Any) -> np.ndarray:
     """An array in the type that JAX makes of `dtype`. JAX itself would take large integers modulo 2**32."""
     narrow = array.astype(_dtype(dtype), copy=False)
@@ -185,6 +197,10 @@ def _narrowed(array: np.ndarray, dtype: Any) -> np.ndarray:
             "Expected: 32-bit integers on the JAX backend."
         )
     return narrow
+
+
+def _limits(dtype: Any) -> tuple[int, int]:
+    return (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
 
 
 def _dtype(dtype: Any) -> Any:

@@ -19,10 +19,11 @@ import pyarrow as pa
 
 from spark_keras import executor
 from spark_keras.columns import InvalidData
-from spark_keras.training import messages, shared_memory, wire
+from spark_keras.training import messages, wire
 from spark_keras.training import shard as shards
 from spark_keras.training.minibatches import Minibatches
 from spark_keras.training.phases import Phases
+from spark_keras.training.replica import Replica, of_process
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         loaded = time.perf_counter()
         importing.join()
         imported = time.perf_counter()
-        replica = _replicas_of_process.get(_replica_key(task), lambda: Replica(task))
+        replica = of_process(task.architecture, task.settings, task.safe_mode, task.columns)
         # A large state's pieces are shared, one at a time.
         whole = replica.message_bytes <= task.shared_bytes
         line = wire.connect(task.endpoint, replica.message_bytes if whole else 8 * task.piece)
@@ -189,77 +190,12 @@ def default_max_memory(task: WorkerTask) -> int:
     return executor.memory_share(task.workers, task.settings.threads) // 4
 
 
-class Replica:
-    """The worker's model and its compiled rounds; kept in the process, so that a next fit finds them."""
-
-    def __init__(self, task: WorkerTask):
-        from spark_keras.training import kernel, state
-
-        custom_objects = executor.enter_keras(task.settings)
-        self.model = state.replica(task.architecture, custom_objects, task.safe_mode, task.columns.sample())
-        self.layout = state.layout_of(self.model)
-        self.seeds = len(state.seed_variables(self.model))
-        self.message_bytes = _message_bytes(self.model, self.layout)
-        self._make = lambda name: kernel.make(name, self.model, self.layout)
-        self._kernels: dict[str, Any] = {}
-        self._called: set[Any] = set()
-
-    def is_new(self, *program: Any) -> bool:
-        """Whether a program was never called, so that it will be compiled."""
-        known = program in self._called
-        self._called.add(program)
-        return not known
-
-    def call(self, kernel: str, method: str, *arguments: Any) -> tuple[Any, str, str | None]:
-        """Runs a kernel; one that cannot be compiled gives way to a simpler one.
-
-        Returns:
-            the result, the name of the kernel that ran, and a warning that says why, if it is not the one asked for.
-        """
-        if kernel not in self._kernels:
-            self._kernels[kernel] = self._make(kernel)
-        chosen = self._kernels[kernel]
-        try:
-            return getattr(chosen, method)(*arguments), chosen.name, None
-        except OverflowError:
-            raise  # a simpler kernel would compute with the integers that are too large
-        except Exception as error:
-            simpler = {"xla": "graph", "graph": "steps", "scan": "steps", "jit": "steps"}.get(chosen.name)
-            if simpler is None:
-                raise
-            result, name, _ = self.call(simpler, method, *arguments)
-            self._kernels[kernel] = self._kernels[name]
-            cause = str(error).strip().splitlines()
-            warning = (
-                f"The round cannot be compiled as {chosen.name!r} and runs as {name!r}: "
-                f"{type(error).__name__}: {cause[0] if cause else ''}"
-            )
-            return result, name, warning
-
-
-_replicas_of_process = executor.RecentlyUsed(2)
-
-
-def _replica_key(task: WorkerTask) -> tuple[Any, ...]:
-    shapes = tuple((name, t.tensor_shape, t.dtype) for name, t in task.columns.tensors.items())
-    return task.architecture, task.settings, shapes
-
-
 def _prepare(task: WorkerTask) -> Callable[[dict[str, np.ndarray]], Any]:
     """What makes a stack's arrays into what the kernel takes. Of the task: a next one may find its replica, but names
     its columns itself."""
     from spark_keras import programs
 
     return lambda arrays: programs.tensors(task.columns.pack(arrays))
-
-
-def _message_bytes(model: Any, layout: Any) -> int:
-    """Bytes of the largest message about this model, without its header: a state and its metrics."""
-    from spark_keras.training import state
-
-    return shared_memory.footprint(
-        [np.empty(layout.sizes[0], layout.dtype), np.empty(layout.sizes[1], "int64"), state.read_metrics(model)]
-    )
 
 
 def _answer(line: wire.Line, replica: Replica, task: WorkerTask, shard: shards.Shard, minibatches: Minibatches) -> int:

@@ -22,6 +22,7 @@ from spark_keras.training import state as states
 from spark_keras.training.minibatches import Minibatches
 from spark_keras.training.phases import Phases
 from spark_keras.training.progress import Progress
+from spark_keras.training.replica import Replica
 from spark_keras.training.shard import MemoryRows, ShardColumns
 from spark_keras.training.state import State
 from spark_keras.training.workers import Update
@@ -59,7 +60,7 @@ class InProcess:
         self.task = worker.WorkerTask(
             wire.Endpoint(""), settings, architecture, True, columns, BATCH, True, 3, 2, prefetch=0
         )
-        self.replica = worker.Replica(self.task)
+        self.replica = Replica(architecture, settings, True, columns)
         random = np.random.default_rng(8)
         self.shards = []
         for shard, count in enumerate(ROWS):

@@ -1,0 +1,88 @@
+"""A worker's replica of the model: kept in the process with what it has compiled, so that a next fit finds it.
+
+Free of Keras at import time; see `spark_keras.executor`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from spark_keras import executor
+from spark_keras.executor import ProcessSettings
+from spark_keras.training import shared_memory
+from spark_keras.training.shard import ShardColumns
+
+
+class Replica:
+    """A worker's model and its compiled rounds.
+
+    Attributes:
+        layout: of the model's state.
+        seeds: how many random number generators the model has.
+        message_bytes: of the largest message about it.
+    """
+
+    def __init__(self, architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns):
+        from spark_keras.training import kernel, state
+
+        custom_objects = executor.enter_keras(settings)
+        self.model = state.replica(architecture, custom_objects, safe_mode, columns.sample())
+        self.layout = state.layout_of(self.model)
+        self.seeds = len(state.seed_variables(self.model))
+        self.message_bytes = _message_bytes(self.model, self.layout)
+        self._make = lambda name: kernel.make(name, self.model, self.layout)
+        self._kernels: dict[str, Any] = {}
+        self._called: set[Any] = set()
+
+    def is_new(self, *program: Any) -> bool:
+        """Whether a program was never called, so that it will be compiled."""
+        known = program in self._called
+        self._called.add(program)
+        return not known
+
+    def call(self, kernel: str, method: str, *arguments: Any) -> tuple[Any, str, str | None]:
+        """Runs a kernel; one that cannot be compiled gives way to a simpler one.
+
+        Returns:
+            the result, the name of the kernel that ran, and a warning that says why, if it is not the one asked for.
+        """
+        if kernel not in self._kernels:
+            self._kernels[kernel] = self._make(kernel)
+        chosen = self._kernels[kernel]
+        try:
+            return getattr(chosen, method)(*arguments), chosen.name, None
+        except OverflowError:
+            raise  # a simpler kernel would compute with the integers that are too large
+        except Exception as error:
+            simpler = {"xla": "graph", "graph": "steps", "scan": "steps", "jit": "steps"}.get(chosen.name)
+            if simpler is None:
+                raise
+            result, name, _ = self.call(simpler, method, *arguments)
+            self._kernels[kernel] = self._kernels[name]
+            cause = str(error).strip().splitlines()
+            warning = (
+                f"The round cannot be compiled as {chosen.name!r} and runs as {name!r}: "
+                f"{type(error).__name__}: {cause[0] if cause else ''}"
+            )
+            return result, name, warning
+
+
+_kept = executor.RecentlyUsed(2)
+
+
+def of_process(architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns) -> Replica:
+    """This process's replica for rows of these shapes, built where it is not there."""
+    shapes = tuple((name, tensor.tensor_shape, tensor.dtype) for name, tensor in columns.tensors.items())
+    key = architecture, settings, shapes
+    return _kept.get(key, lambda: Replica(architecture, settings, safe_mode, columns))
+
+
+def _message_bytes(model: Any, layout: Any) -> int:
+    """Bytes of the largest message about this model, without its header: a state and its metrics."""
+    from spark_keras.training import state
+
+    return shared_memory.footprint(
+        [np.empty(layout.sizes[0], layout.dtype), np.empty(layout.sizes[1], "int64"), state.read_metrics(model)]
+    )
