@@ -89,10 +89,11 @@ def test_one_message_tells_all_workers_of_the_machine_the_same():
     assert not os.path.exists(server.endpoint.folder)
 
 
-def test_without_room_for_it_each_worker_is_told_by_itself(monkeypatch):
-    def full(descriptor, offset, length):
-        raise OSError(28, "No space left on device")
+def full(descriptor, offset, length):
+    raise OSError(28, "No space left on device")
 
+
+def test_without_room_for_it_each_worker_is_told_by_itself(monkeypatch):
     server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     monkeypatch.setattr(os, "posix_fallocate", full)
     assert server.encode_for_all({"type": "train"}, ARRAYS) is None
@@ -112,9 +113,6 @@ def test_what_does_not_fit_into_the_shared_memory_goes_through_the_socket():
 
 
 def test_a_machine_without_room_for_shared_memory_goes_through_tcp(monkeypatch):
-    def full(descriptor, offset, length):
-        raise OSError(28, "No space left on device")
-
     server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     monkeypatch.setattr(os, "posix_fallocate", full)
     line = wire.connect(server.endpoint, 1000)

@@ -111,13 +111,11 @@ def read(model: keras.Model, layout: Layout) -> State:
 
 
 def non_finite_variable(layout: Layout, before: State, after: State) -> str | None:
-    """Path of the first variable in which a number was finite before and is not any more; None: there is none.
-
-    NumPy may warn of what it finds; the caller switches that off, because it takes longer than a look at a small state.
-    """
-    # Quicker than asking each number, and nearly always the answer. Not a dot product: BLAS would use every core.
-    if math.isfinite(np.add.reduce(after.values)):
-        return None
+    """Path of the first variable in which a number was finite before and is not any more; None: there is none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Quicker than asking each number, and nearly always the answer. Not a dot product: BLAS would use every core.
+        if math.isfinite(np.add.reduce(after.values)):
+            return None
     spoiled = np.flatnonzero(~np.isfinite(after.values) & np.isfinite(before.values))
     if not len(spoiled):
         return None

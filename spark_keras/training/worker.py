@@ -127,9 +127,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         }
         line.send(join)
         logger.info("Worker %d: %d rows in %s", shard_index, shard.training.count, shard.storage)
-        # Numbers that are not finite are a matter of the driver, which learns of them.
-        quiet = np.errstate(over="ignore", invalid="ignore")
-        with quiet, contextlib.closing(Minibatches(shard.training, task, shard_index, _prepare(task))) as minibatches:
+        with contextlib.closing(Minibatches(shard.training, task, shard_index, _prepare(task))) as minibatches:
             rounds = _answer(line, replica, task, shard, minibatches)
         yield pa.RecordBatch.from_pydict(
             {"shard": pa.array([shard_index], pa.int32()), "rounds": pa.array([rounds], pa.int64())}
