@@ -9,7 +9,7 @@ import keras
 from pyspark.sql import functions as F
 
 from spark_keras import cluster, columns
-from spark_keras.arrow_function import arrow_function
+from spark_keras.arrow_column import arrow_column
 from spark_keras.evaluation import row_losses
 from spark_keras.evaluation.metrics import evaluate, labelled_task
 from spark_keras.training import state as states
@@ -38,10 +38,9 @@ def score_examples(dataset: Any, stage: Any, classifier: bool, column: str, regu
     _check(model)
     penalty = penalty_of(model) if regularization else 0.0
     expressions = [columns.expression(dataset, tensor) for tensor in task.columns.tensors.values()]
-    wire_types = [field.dataType.simpleString() for field in dataset.select(*expressions).schema]
     invalid = stage.getHandleInvalid()
     losses = functools.partial(row_losses.of_batches, task, penalty, invalid)
-    scored = dataset.withColumn(column, arrow_function(losses, "double", wire_types).asNondeterministic()(*expressions))
+    scored = dataset.withColumn(column, arrow_column(losses, "double", dataset, expressions))
     return scored.where(columns.reference(column).isNotNull()) if invalid == "skip" else scored
 
 

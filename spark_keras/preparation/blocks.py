@@ -15,7 +15,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from spark_keras import cluster, columns, executor
-from spark_keras.arrow_function import arrow_function
+from spark_keras.arrow_column import arrow_column
 from spark_keras.columns import TensorColumn
 from spark_keras.preparation import block_program
 from spark_keras.preparation.block_program import BlockTask
@@ -242,12 +242,10 @@ def _mapped(step: str, df: Any, fn: Any, outputs: Any, inputs: Any, shapes: Any,
 def _applied(df: Any, task: BlockTask) -> Any:
     """The DataFrame with a column for each output."""
     wire = _wire(df, task.inputs)
-    wire_types = [field.dataType.simpleString() for field in df.select(*wire).schema]
     fields = ",".join(f"f{i}:{sql_type(output)}" for i, output in enumerate(task.outputs))
-    function = arrow_function(functools.partial(block_program.map_blocks, task), f"struct<{fields}>", wire_types)
-    # Else Spark would push a filter on an output below the projection and run the function twice.
     struct = "\0blocks"
-    applied = df.withColumn(struct, function.asNondeterministic()(*wire))
+    results = arrow_column(functools.partial(block_program.map_blocks, task), f"struct<{fields}>", df, wire)
+    applied = df.withColumn(struct, results)
     made = []
     for i, output in enumerate(task.outputs):
         value, shape = columns.reference(struct).getField(f"f{i}"), shape_metadata(output)

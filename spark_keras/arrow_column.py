@@ -1,4 +1,4 @@
-"""A Python function over Arrow arrays as a Spark function of columns, on every version of Spark."""
+"""A Python function over Arrow arrays as a Spark column, on every version of Spark."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ import pyarrow.compute as pc
 Compute = Callable[[Iterator[Sequence[pa.Array]]], Iterator[pa.Array]]
 
 
-def arrow_function(compute: Compute, return_type: str, wire_types: Sequence[str]) -> Any:
-    """A Spark function of input columns: an Arrow UDF where Spark has it (4.1 and later), a pandas UDF before, which
-    copies each row's array once more.
+def arrow_column(compute: Compute, return_type: str, dataset: Any, inputs: Sequence[Any]) -> Any:
+    """A Spark column of results: by an Arrow UDF where Spark has it (4.1 and later), a pandas UDF before, which copies
+    each row's array once more.
 
     Args:
         return_type: of the results, as `simpleString` has it.
-        wire_types: of the input columns, likewise.
+        dataset: the DataFrame of the input columns.
     """
+    # Else Spark would push a filter on the results below the projection and run the function twice.
+    return _function(compute, return_type, dataset, inputs).asNondeterministic()(*inputs)
+
+
+def _function(compute: Compute, return_type: str, dataset: Any, inputs: Sequence[Any]) -> Any:
     from pyspark.sql import functions as F
 
     if hasattr(F, "arrow_udf"):
@@ -32,7 +37,7 @@ def arrow_function(compute: Compute, return_type: str, wire_types: Sequence[str]
 
     import pandas as pd
 
-    arrow_types = [_arrow_type(wire) for wire in wire_types]
+    arrow_types = [_arrow_type(field.dataType.simpleString()) for field in dataset.select(*inputs).schema]
 
     def apply_pandas(batches: Any) -> Any:
         arrays = (

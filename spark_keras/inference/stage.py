@@ -1,0 +1,188 @@
+"""What stages share that apply a Keras model to DataFrame columns."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+from pyspark.sql import functions as F
+
+from spark_keras import cluster, columns, params, signature, tensors
+from spark_keras.archive import KerasArchive
+from spark_keras.arrow_column import arrow_column
+from spark_keras.executor import ProcessSettings, RecentlyUsed
+from spark_keras.inference import forward
+from spark_keras.persistence import KerasReadable, KerasWritable
+from spark_keras.signature import Tensor
+
+# Archives up to this size travel in the closure; a broadcast costs a job's worth of set-up.
+_INLINE_BYTES = 2**20
+
+_driver_models = RecentlyUsed(4)
+
+
+class OutputColumn(NamedTuple):
+    """A new column.
+
+    Args:
+        field: of the results, which it shows.
+        vector: whether as an ML vector.
+        metadata: its own.
+    """
+
+    name: str
+    field: str
+    vector: bool = False
+    metadata: dict[str, Any] | None = None
+
+    def of(self, value: Any) -> Any:
+        from pyspark.ml.functions import array_to_vector
+
+        if self.vector:
+            value = F.when(value.isNotNull(), array_to_vector(value))
+        return value.alias(self.name, metadata=self.metadata) if self.metadata else value.alias(self.name)
+
+
+class Forward(
+    params.HasModel,
+    params.HasInputs,
+    params.HasInferenceBatchSize,
+    params.FeaturesParams,
+    params.InvalidParams,
+    KerasWritable,
+    KerasReadable,
+):
+    """What all stages share that apply a model."""
+
+    def _defaults(self) -> None:
+        self._setDefault(featuresCol="features", batchSize=1024, handleInvalid="error", customObjects={})
+
+    def toKeras(self) -> keras.Model:
+        """A new Keras model, compiled if it was, on this machine."""
+        return self._archive().load(self.getCustomObjects())
+
+    def _archive(self) -> KerasArchive:
+        if not self.isSet("model"):
+            raise ValueError("Param `model` is not set. Expected: a Keras model.")
+        return self.getOrDefault("model")
+
+    def _driver_model(self, compile: bool = False) -> keras.Model:
+        """A model for looking at its inputs and outputs; never called with data, so that it can be shared."""
+        archive = self._archive()
+        objects = self.getCustomObjects()
+        key = (archive.digest, archive.trusted, compile, *sorted((name, id(value)) for name, value in objects.items()))
+        return _driver_models.get(key, lambda: archive.load(objects, compile=compile))
+
+    def _outputs(self, dataset: Any, layer: str | None = None) -> tuple[Any, tuple[Tensor, ...]]:
+        """(input tensors with their columns and shapes, the model's output tensors), checked against the DataFrame."""
+        model = forward.with_output_layer(self._driver_model(), layer)
+        inputs = tensors.require_model_inputs(dataset, self, model)
+        wanted = signature.inputs_of(model)
+        # transform() is lazy, and a stream has no first row: one is looked at only where the model leaves a shape open.
+        look_up = [wanted is None or None in wanted[index].shape for index in range(len(inputs))]
+        inputs = tensors.settle_inputs(model, inputs, tensors.found_shapes(dataset, inputs, look_up))
+        outputs, _ = signature.outputs_of(model, tensors.symbolic_inputs(model, inputs))
+        return inputs, outputs
+
+    def _applied(
+        self,
+        dataset: Any,
+        inputs: Any,
+        head: Any,
+        fields: dict[str, str],
+        outputs: Sequence[OutputColumn],
+        layer: str | None = None,
+    ) -> Any:
+        """The DataFrame with the model's results in new columns.
+
+        Args:
+            head: gives the fields.
+            fields: their Spark types, by name.
+        """
+        spark = cluster.session_of(dataset)
+        archive = self._archive()
+        task = forward.ForwardTask(
+            settings=ProcessSettings.of_driver(cluster.task_cpus(spark), self.getCustomObjects()),
+            archive=self._travelling(spark, archive),
+            digest=archive.digest,
+            safe_mode=not archive.trusted,
+            inputs=inputs,
+            output_layer=layer,
+            batch_size=self.getBatchSize(),
+            invalid=self.getHandleInvalid(),
+            head=head,
+        )
+        types = [kind if len(fields) == 1 else f"{name}:{kind}" for name, kind in fields.items()]
+        kind = types[0] if len(types) == 1 else f"struct<{','.join(types)}>"
+        expressions = [columns.expression(dataset, tensor) for tensor in inputs]
+        results = arrow_column(functools.partial(forward.predict, task), kind, dataset, expressions)
+        # Each step from one DataFrame to the next takes Spark some milliseconds.
+        only = outputs[0] if len(outputs) == 1 and not outputs[0].vector else None
+        name = only.name if only else f"_{self.uid}"
+        applied = dataset.select("*", only.of(results) if only else results.alias(name))
+        found = columns.reference(name)
+        if self.getHandleInvalid() == "skip":
+            applied = applied.where(found.isNotNull())
+        if only:
+            return applied
+        made = [output.of(found if len(fields) == 1 else found.getField(output.field)) for output in outputs]
+        return applied.select("*", *made).drop(name)
+
+    def _travelling(self, spark: Any, archive: KerasArchive) -> Any:
+        """The archive's bytes, or a broadcast of them."""
+        if archive.size <= _INLINE_BYTES:
+            return archive.data
+        key = (spark.sparkContext.applicationId, archive.digest)
+        held = getattr(self, "_held_broadcast", None)
+        if held is None or held[0] != key:
+            held = self._held_broadcast = (key, cluster.broadcast(spark, archive.data))
+        return held[1]
+
+
+def sql_type(tensor: Tensor) -> str:
+    number = "bigint" if "int" in tensor.dtype else "double" if tensor.dtype == "float64" else "float"
+    return "array<" * len(tensor.shape) + number + ">" * len(tensor.shape)
+
+
+class TensorOutputs(Forward, params.HasOutputs, params.PredictionParams):
+    """Output columns as arrays with the model's shape."""
+
+    def _output_columns(self, outputs: tuple[Tensor, ...]) -> list[str | None]:
+        """A column for each output, None for one that is left out."""
+        named = tensors.set_value(self, "outputCols")
+        names = [output.name for output in outputs]
+        prediction = self.getPredictionCol()
+        if named is None:
+            if len(outputs) == 1:
+                return [prediction or None]
+            return [f"{prediction}_{name}" if prediction else None for name in names]
+        if isinstance(named, dict):
+            unknown = sorted(set(named) - set(names))
+            if unknown:
+                raise ValueError(
+                    f"Wrong outputs in Param `outputCols`. Received: {named!r}. "
+                    f"Expected: names among the model's outputs {names}."
+                )
+            return [named.get(name) or None for name in names]
+        if len(named) != len(names):
+            raise ValueError(
+                f"Wrong number of columns in Param `outputCols`. Received: {named!r}. "
+                f"Expected: {len(names)}, one for each of the model's outputs {names}."
+            )
+        return [column or None for column in named]
+
+    def _transform_tensors(self, dataset: Any, layer: str | None = None) -> Any:
+        inputs, outputs = self._outputs(dataset, layer)
+        names = self._output_columns(outputs)
+        param = "predictionCol" if tensors.set_value(self, "outputCols") is None else "outputCols"
+        for name in names:
+            if name:
+                columns.check_new_column(dataset, param, name)
+        if not any(names):
+            return dataset
+        fields = tuple(f"f{index}" if name else None for index, name in enumerate(names))
+        types = {field: sql_type(output) for field, output in zip(fields, outputs) if field}
+        made = [OutputColumn(name, field) for name, field in zip(names, fields) if name and field]
+        return self._applied(dataset, inputs, forward.TensorHead(fields), types, made, layer)
