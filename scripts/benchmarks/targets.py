@@ -28,6 +28,7 @@ RATIOS = [
     ("transform", "transform", "elephas", 20),
     ("transform", "transform", "copy", 0.6),
     ("analysis", "analyzer", "summary", 0.5),
+    ("file_shards", "file", "memory", 0.7),
 ]
 OVERHEAD_MILLISECONDS = 1.0
 GROWTH_PERCENT = 5.0

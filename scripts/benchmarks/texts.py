@@ -28,6 +28,8 @@ CONTENDERS = {
     "analyzer": "spark_keras, `DataFrameAnalyzer`",
     "summary": "`DataFrame.summary()`",
     "ydata": "ydata-profiling, minimal",
+    "file": "rows in files",
+    "memory": "rows in memory",
     "driver": "the driver's Python",
     "workers": "all Python workers",
     "overhead": "a round of the kernel alone",
@@ -141,8 +143,8 @@ SECTIONS = {
     "file_shards": Section(
         "More rows than a worker may hold",
         """
-        The small MLP with `maxShardMemory`, averaging every 50. Memory is the peak of one Python worker, without pages
-        of files.
+        The small MLP, averaging every 50, with `maxShardMemory` and without a limit. Memory is the peak of one Python
+        worker, without pages of files.
         """,
     ),
 }

@@ -66,13 +66,13 @@ def one_round(folder: str, workers: int, side: int) -> dict[str, Any]:
     }
 
 
-def file_shards(gigabytes: float, epochs: int, batch: int, frequency: int, memory: int) -> dict[str, Any]:
-    """A fit on rows of so many gigabytes while a worker may hold `memory` of them.
+def large_shards(gigabytes: float, epochs: int, batch: int, frequency: int, memory: int) -> dict[str, Any]:
+    """A fit on rows of so many gigabytes while a worker may hold `memory` bytes of them.
 
     Args:
         memory: Param `maxShardMemory`.
     Returns:
-        the largest anonymous memory of a Python worker: pages of files do not count.
+        where the rows were, and the largest anonymous memory of a Python worker: pages of files do not count.
     """
     rows = int(gigabytes * 1e9 / 400)
     df = (
@@ -98,13 +98,10 @@ def file_shards(gigabytes: float, epochs: int, batch: int, frequency: int, memor
     return {
         "rate": sum(summary.rows) / times.warm,
         "loss": summary.history["loss"][-1],
+        "storage": ", ".join(sorted(set(summary.shardStorage))),
         "start seconds": summary.seconds["start"],
         "worker bytes": peak["bytes"],
     }
-
-
-def has_file_shards() -> dict[str, Any]:
-    return {"answer": hasattr(KerasClassifier, "maxShardMemory")}
 
 
 @contextlib.contextmanager
@@ -138,4 +135,4 @@ def _status(process: Path, field: str) -> int:
 
 
 if __name__ == "__main__":
-    serve(one_round=one_round, file_shards=file_shards, has_file_shards=has_file_shards)
+    serve(one_round=one_round, large_shards=large_shards)
