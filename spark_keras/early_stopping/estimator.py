@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pyspark import keyword_only
@@ -109,6 +109,13 @@ class EarlyStopping(Estimator, EarlyStoppingParams, NestedWritable, NestedReadab
         """A copy with extra Params; those of the estimator reach the estimator, as in CrossValidator."""
         that = super().copy(extra)
         return that._set(estimator=self.getEstimator().copy(extra)) if self.isSet("estimator") else that
+
+    def fitMultiple(self, dataset: Any, paramMaps: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """As the estimator's `fitMultiple`."""
+        keeping = self.copy()
+        if self.isSet("estimator"):
+            keeping._set(estimator=self.getEstimator()._keeping_rows(paramMaps))
+        return super(EarlyStopping, keeping).fitMultiple(dataset, paramMaps)
 
     def _fit(self, dataset: Any) -> EarlyStoppingModel:
         if not self.isSet("estimator"):

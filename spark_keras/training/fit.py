@@ -8,7 +8,7 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import keras
@@ -24,6 +24,7 @@ from spark_keras.training import plan as plans
 from spark_keras.training import state as states
 from spark_keras.training.attempts import Limits
 from spark_keras.training.checkpoint import Checkpoints
+from spark_keras.training.kept_rows import KeptRows
 from spark_keras.training.progress import Progress
 from spark_keras.training.shard import ShardColumns, zeros
 from spark_keras.training.summary import KerasTrainingSummary
@@ -76,6 +77,28 @@ class Trained(
     """What all estimators share: the story of a fit."""
 
     _classifies = False
+
+    # A fit by itself keeps nothing.
+    _kept_rows = KeptRows([])
+
+    def fitMultiple(self, dataset: Any, paramMaps: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """One fit for each map of Params, as `CrossValidator` and `TrainValidationSplit` ask for.
+
+        Spark keeps the rows of fits that train on the same ones, from one fit to the next, as `DataFrame.persist` does:
+        in memory, or on disk where that is full. When the last of them has ended they are let go.
+
+        Args:
+            paramMaps: Params, by name of the Param, of each fit.
+        Returns:
+            an iterator over (index of the map, fitted model), which several threads may share.
+        """
+        return super(Trained, self._keeping_rows(paramMaps)).fitMultiple(dataset, paramMaps)
+
+    def _keeping_rows(self, param_maps: Sequence[Any]) -> Any:
+        """A copy whose copies have their rows kept for each other: one for each map."""
+        keeping = self.copy()
+        keeping._kept_rows = KeptRows([self.copy(each) for each in param_maps])
+        return keeping
 
     def _defaults(self) -> None:
         self._setDefault(
@@ -141,6 +164,7 @@ class Trained(
         description = f"{type(self).__name__} fit: {count} workers"
         started = time.perf_counter()
         with (
+            self._kept_rows.of_fit(self, rows) as rows,
             self._checkpoints(dataset.sparkSession, prepared, watcher) as checkpoints,
             cluster.admit(dataset.sparkSession, count),
             _exclusive(self.getCallbacks()) as callbacks,
