@@ -50,9 +50,7 @@ def test_records_of_a_long_fit_are_merged_and_lose_nothing():
     rates = []
     for epoch in range(50):
         for _ in range(400):
-            kept.round(epoch, 0.002, 0.0015)
-            for worker in range(2):
-                kept.worker(worker, 10, (0.001, 0, 0, 0, 0.0005, 0))
+            kept.round(epoch, 0.002, 0.0015, [(worker, 10, (0.001, 0, 0, 0, 0.0005, 0)) for worker in range(2)])
         rates = kept.epoch(epoch, state)
     assert rates == pytest.approx([10 / 0.002] * 2)
     described = kept.described([{"load": 1.0, "build": 2.0}] * 2)
@@ -74,8 +72,7 @@ def test_import_is_a_phase_of_its_own_beside_the_loading_of_rows(tmp_path, monke
 
     kept, state = timeline()
     kept.begin(state)
-    kept.round(0, 0.01, 0.005)
-    kept.worker(0, 10, (0, 0, 0.25, 0, 0, 0))
+    kept.round(0, 0.01, 0.005, [(0, 10, (0, 0, 0.25, 0, 0, 0))])
     started = [{"load": 1.0, "awaitImport": 2.0, "build": 0.5, "import": 3.0}, {"load": 4.0, "import": 3.0}]
     summary = summary_of(kept.described(started))
     table = summary.toPandas()

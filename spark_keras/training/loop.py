@@ -17,7 +17,7 @@ from spark_keras.training.averaging import start_state, weighted_mean
 from spark_keras.training.checkpoint import Checkpoints, Position, Snapshot
 from spark_keras.training.progress import Progress
 from spark_keras.training.state import State
-from spark_keras.training.timeline import Timeline
+from spark_keras.training.timeline import Timeline, Told
 from spark_keras.training.workers import Update, Workers
 
 
@@ -221,8 +221,7 @@ class _Driver:
             waited = time.perf_counter() - began
             self.state = weighted_mean(answered, self.layout, self.state)
             self.round_seconds.append(time.perf_counter() - began)
-            self.timeline.round(epoch, self.round_seconds[-1], waited)
-            self._note_workers(updates)
+            self.timeline.round(epoch, self.round_seconds[-1], waited, updates.told)
             self.step_seconds.append(updates.seconds / (stop - start))
             self.rounds += 1
             if updates.rows:
@@ -248,15 +247,11 @@ class _Driver:
         results = states.metric_results(self.model, self.metrics)
         return results if self.metrics.any() else dict.fromkeys(results, float("nan"))
 
-    def _note_workers(self, updates: _Totals) -> None:
-        for shard, rows, phases in updates.told:
-            self.timeline.worker(shard, rows, phases)
-
     def evaluate(self) -> dict[str, float]:
         updates = _Totals(self.workers.evaluate(self.state))
         for _ in updates:
             pass
-        self._note_workers(updates)
+        self.timeline.evaluation(updates.told)
         results = states.metric_results(self.model, updates.metrics)
         return {f"val_{name}": value for name, value in results.items()}
 
@@ -345,8 +340,7 @@ class _Totals:
         self.rows = 0
         self.seconds = 0.0
         self.kernel: str | None = None
-        # (shard, rows trained, seconds by phase)
-        self.told: list[tuple[int, int, Sequence[float]]] = []
+        self.told: list[Told] = []
 
     def __iter__(self) -> Iterator[Update]:
         for update in self._updates:

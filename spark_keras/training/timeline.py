@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,12 @@ DRIVER_PHASES = ("waiting", "averaging", "evaluating", "callbacks", "checkpoints
 _NUMBERS = 60_000
 _SLOWEST = 10
 _MAGNITUDES = 200
+
+# Notes that are settled together.
+_NOTES = 1000
+
+# What a worker told with an answer: its shard, the rows that it has trained, its seconds by phase.
+Told = tuple[int, int, Sequence[float]]
 
 # Parameters that are looked at for their magnitudes.
 _PARAMETERS = 2**20
@@ -46,6 +52,7 @@ class Timeline:
         self._origin = time.perf_counter()
         self._epoch_rows, self._epoch_seconds = np.zeros(workers), 0.0
         self._magnitudes = _Magnitudes(layout)
+        self._notes: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
 
     # --- what happens ---
 
@@ -54,8 +61,41 @@ class Timeline:
         self._origin = time.perf_counter()
         self._magnitudes.begin(state)
 
-    def round(self, epoch: int, seconds: float, waited: float) -> None:
+    def round(self, epoch: int, seconds: float, waited: float, told: Sequence[Told]) -> None:
         """A round ended now that began `seconds` ago, of which the driver has waited for `waited`."""
+        self._note(self._round, epoch, time.perf_counter(), seconds, waited, told)
+
+    def evaluation(self, told: Sequence[Told]) -> None:
+        """What workers told when they had evaluated."""
+        self._note(self._workers_told, told)
+
+    def driver(self, phase: str, seconds: float) -> None:
+        """What the driver did beside."""
+        self._note(self._driver, phase, seconds)
+
+    def epoch(self, epoch: int, state: State) -> list[float]:
+        """An epoch ended with this state; returns each worker's rows/s in it, over the time of its rounds."""
+        self._settle()
+        self._magnitudes.add(epoch + 1, state)
+        rates = self._epoch_rows / max(self._epoch_seconds, 1e-9)
+        self._epoch_rows, self._epoch_seconds = np.zeros(self._workers), 0.0
+        return rates.tolist()
+
+    # --- notes, and the records that are made of them ---
+
+    def _note(self, settle: Callable[..., None], *told: Any) -> None:
+        # Between two rounds the core's caches are full of what workers compute, and each step of Python takes several
+        # times as long as when many notes are settled in a row.
+        self._notes.append((settle, told))
+        if len(self._notes) >= _NOTES:
+            self._settle()
+
+    def _settle(self) -> None:
+        for settle, told in self._notes:
+            settle(*told)
+        self._notes.clear()
+
+    def _round(self, epoch: int, ended: float, seconds: float, waited: float, told: Sequence[Told]) -> None:
         self._rounds += 1
         self._epoch_seconds += seconds
         slow = (seconds, self._rounds, epoch + 1)
@@ -65,7 +105,7 @@ class Timeline:
             heapq.heapreplace(self._slowest, slow)
         record = self._records[-1] if self._records else None
         if record is None or record["rounds"] >= self._stride or record["epoch"] != epoch + 1:
-            began = time.perf_counter() - self._origin - seconds
+            began = ended - self._origin - seconds
             record = self._new(epoch, began)
             self._records.append(record)
             if len(self._records) > self._limit:
@@ -73,29 +113,23 @@ class Timeline:
                 self._records = [_together(self._records[i : i + 2]) for i in range(0, len(self._records), 2)]
                 record = self._records[-1]
         record["rounds"] += 1
-        record["seconds"] = time.perf_counter() - self._origin - record["began"]
-        self.driver("waiting", waited)
-        self.driver("averaging", seconds - waited)
+        record["seconds"] = ended - self._origin - record["began"]
+        self._driver("waiting", waited)
+        self._driver("averaging", seconds - waited)
+        self._workers_told(told)
 
-    def worker(self, shard: int, rows: int, phases: Sequence[float]) -> None:
-        """What a worker told with its last answer, in the newest record."""
+    def _workers_told(self, told: Sequence[Told]) -> None:
+        """In the newest record."""
         if self._records:
             record = self._records[-1]
-            record["rows"][shard] += rows
-            self._epoch_rows[shard] += rows
-            record["workers"][shard] += phases
+            for shard, rows, phases in told:
+                record["rows"][shard] += rows
+                self._epoch_rows[shard] += rows
+                record["workers"][shard] += phases
 
-    def driver(self, phase: str, seconds: float) -> None:
-        """What the driver did beside."""
+    def _driver(self, phase: str, seconds: float) -> None:
         if self._records:
             self._records[-1]["driver"][DRIVER_PHASES.index(phase)] += seconds
-
-    def epoch(self, epoch: int, state: State) -> list[float]:
-        """An epoch ended with this state; returns each worker's rows/s in it, over the time of its rounds."""
-        self._magnitudes.add(epoch + 1, state)
-        rates = self._epoch_rows / max(self._epoch_seconds, 1e-9)
-        self._epoch_rows, self._epoch_seconds = np.zeros(self._workers), 0.0
-        return rates.tolist()
 
     def _new(self, epoch: int, began: float) -> dict[str, Any]:
         return {
@@ -118,6 +152,7 @@ class Timeline:
             joined: what each worker told when it joined: seconds to "load" its rows, to "awaitImport" of Keras when
                 they were loaded, and to "build" its model; and of the whole "import", which began with the loading.
         """
+        self._settle()
         return {
             "phases": list(PHASES),
             "driverPhases": list(DRIVER_PHASES),

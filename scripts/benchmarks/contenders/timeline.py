@@ -20,7 +20,7 @@ from spark_keras.training.timeline import Timeline
 # What a worker notes in a round of one stack, in this order.
 LAPS = ("waiting", "wire", "loading", "computing", "computing", "wire", "loading")
 # Methods by which the driver notes something.
-CALLS = ("begin", "round", "worker", "driver", "epoch", "described")
+CALLS = ("begin", "round", "evaluation", "driver", "epoch", "described")
 REPEATS = 20_000
 
 
