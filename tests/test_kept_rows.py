@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 import pytest
+from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import functions as F
 
 from spark_keras import EarlyStopping, KerasRegressor
@@ -18,6 +21,12 @@ FEATURES = np.random.default_rng(3).normal(size=(ROWS, 3))
 def build(rate=0.1):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="ones")])
     model.compile(keras.optimizers.SGD(rate), "mse")
+    return model
+
+
+def on_one_number():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
     return model
 
 
@@ -88,7 +97,7 @@ def test_what_a_model_makes_of_the_rows_is_told_apart(spark, kept):
 
     df = spark.range(ROWS).select(F.array(*[F.col("id") % n for n in (2, 3, 5)]).alias("features"), "id")
     chosen = estimator(modelFn=network, labelCol="id")
-    maps = [{chosen.modelParams: {"dtype": dtype}} for dtype in ("float32", "int32", "float32")]
+    maps = [{chosen.modelParams: {"dtype": dtype}} for dtype in ("float32", "int32", "float32", "int32")]
     for index, fitted in chosen.fitMultiple(df, maps):
         assert weights(fitted) == weights(chosen.fit(df, maps[index]))
     assert not kept()
@@ -100,13 +109,46 @@ def test_nothing_stays_when_a_fit_fails(counted, kept):
     fits = chosen.fitMultiple(df, [{chosen.epochs: 1}, {chosen.modelParams: {"unknown": 1}}, {chosen.epochs: 2}])
     next(fits)
     assert kept()
-    with pytest.raises(TypeError, match="unknown"):
+    # The failure holds the search, as a notebook's last error does.
+    with pytest.raises(TypeError, match="unknown") as failure:
         next(fits)
+    assert not kept()
+    next(fits)
+    assert not kept() and failure.value is not None
+
+
+def test_nothing_stays_of_a_search_that_nobody_carries_on(counted, kept):
+    df, _ = counted
+    chosen = estimator()
+    fits = chosen.fitMultiple(df, [{chosen.epochs: 1}, {chosen.epochs: 2}])
+    next(fits)
+    assert kept()
     del fits
     gc.collect()
+    deadline = time.monotonic() + 30
+    while kept() and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert not kept()
 
 
+def test_fits_at_the_same_time_share_the_rows(spark, counted, kept):
+    df, computed = counted
+    df = VectorAssembler(inputCols=["features"], outputCol="vector").transform(
+        df.withColumn("features", F.col("label"))
+    )
+    chosen = estimator(featuresCol="vector", numWorkers=1, modelFn=on_one_number)
+    maps = [{chosen.epochs: epochs} for epochs in (1, 2, 3, 4)]
+    fits = chosen.fitMultiple(df, maps)
+    with ThreadPoolExecutor(2) as threads:
+        found = dict(threads.map(lambda _: next(fits), maps))
+    # Two may begin before there are any.
+    assert computed() <= 2 * ROWS
+    assert not kept()
+    assert [found[index].summary.epochs for index in range(4)] == [1, 2, 3, 4]
+    assert weights(found[3]) == weights(chosen.fit(df, maps[3]))
+
+
+@pytest.mark.compat
 def test_early_stopping_shares_the_rows_of_its_estimator(counted, kept):
     df, computed = counted
     stopping = EarlyStopping(estimator=estimator(), monitor="loss", maxEpochs=2)

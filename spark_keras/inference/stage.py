@@ -118,15 +118,16 @@ class Forward(
         kind = types[0] if len(types) == 1 else f"struct<{','.join(types)}>"
         expressions = [columns.expression(dataset, tensor) for tensor in inputs]
         results = arrow_column(functools.partial(forward.predict, task), kind, dataset, expressions)
-        # Each step from one DataFrame to the next takes Spark some milliseconds.
-        only = outputs[0] if len(outputs) == 1 and not outputs[0].vector else None
-        name = only.name if only else f"_{self.uid}"
-        applied = dataset.select("*", only.of(results) if only else results.alias(name))
+        skips = self.getHandleInvalid() == "skip"
+        if len(outputs) == 1 and not outputs[0].vector and not skips:
+            # Each step from one DataFrame to the next takes Spark some milliseconds.
+            return dataset.select("*", outputs[0].of(results))
+        # A name that no other column has, however Spark compares them.
+        name = f"_{self.uid}"
         found = columns.reference(name)
-        if self.getHandleInvalid() == "skip":
+        applied = dataset.select("*", results.alias(name))
+        if skips:
             applied = applied.where(found.isNotNull())
-        if only:
-            return applied
         made = [output.of(found if len(fields) == 1 else found.getField(output.field)) for output in outputs]
         return applied.select("*", *made).drop(name)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import keras
 
@@ -19,28 +18,17 @@ from spark_keras.evaluation import summable
 from spark_keras.executor import ProcessSettings
 from spark_keras.fault_tolerance import HasFaultTolerance
 from spark_keras.persistence import KerasReadable, KerasWritable
-from spark_keras.training import checkpoint, kernel, loop, shard_file, wire
-from spark_keras.training import plan as plans
+from spark_keras.training import checkpoint, loop, wire
 from spark_keras.training import state as states
 from spark_keras.training.attempts import Limits
 from spark_keras.training.checkpoint import Checkpoints
 from spark_keras.training.kept_rows import KeptRows
+from spark_keras.training.planned import Planned, Prepared, counted_rows
 from spark_keras.training.progress import Progress
-from spark_keras.training.shard import ShardColumns, zeros
 from spark_keras.training.summary import KerasTrainingSummary
 from spark_keras.training.supervision import ShardInfo
-from spark_keras.training.worker import WorkerTask, default_max_memory
+from spark_keras.training.worker import WorkerTask
 from spark_keras.training.workers import ResidentWorkers
-
-logger = logging.getLogger(__name__)
-
-
-class _Prepared(NamedTuple):
-    """What is settled and checked before a job starts: the driver's model, its outputs, the workers' task."""
-
-    model: keras.Model
-    outputs: Any
-    task: WorkerTask
 
 
 class Watcher(Protocol):
@@ -64,7 +52,7 @@ class Trained(
     params.HasModel,
     params.HasModelFn,
     params.HasInputs,
-    params.HasTraining,
+    Planned,
     HasFaultTolerance,
     params.FeaturesParams,
     params.LabelParams,
@@ -88,7 +76,7 @@ class Trained(
         in memory, or on disk where that is full. When the last of them has ended they are let go.
 
         Args:
-            paramMaps: Params, by name of the Param, of each fit.
+            paramMaps: for each fit the values of Params, by Param.
         Returns:
             an iterator over (index of the map, fitted model), which several threads may share.
         """
@@ -97,7 +85,7 @@ class Trained(
     def _keeping_rows(self, param_maps: Sequence[Any]) -> Any:
         """A copy whose copies have their rows kept for each other: one for each map."""
         keeping = self.copy()
-        keeping._kept_rows = KeptRows([self.copy(each) for each in param_maps])
+        keeping._kept_rows = KeptRows(self.copy(each) for each in param_maps)
         return keeping
 
     def _defaults(self) -> None:
@@ -127,7 +115,7 @@ class Trained(
             handleInvalid="error",
         )
 
-    def _prepared(self, dataset: Any) -> _Prepared:
+    def _prepared(self, dataset: Any) -> Prepared:
         spark = cluster.session_of(dataset)
         self._check_output_columns(dataset)
         count = self._workers(spark)
@@ -149,9 +137,13 @@ class Trained(
             max_shard_memory=tensors.set_value(self, "maxShardMemory"),
             prefetch=self.getPrefetch(),
         )
-        return _Prepared(model, outputs, task)
+        return Prepared(model, outputs, task)
 
     def _fit(self, dataset: Any, watcher: Watcher | None = None) -> Any:
+        with self._kept_rows.during_fit(self):
+            return self._fit_one(dataset, watcher)
+
+    def _fit_one(self, dataset: Any, watcher: Watcher | None) -> Any:
         prepared = self._prepared(dataset)
         model, outputs, task = prepared
         if watcher is not None:
@@ -160,11 +152,10 @@ class Trained(
                 held_out = dataset.where(tensors.held_out_rows(dataset, self, task.columns))
             watcher.begins(model, held_out, lambda: self._fitted(dataset, model, None, outputs))
         count, spec, frequency = task.workers, task.columns, self.getAveragingFrequency()
-        rows = tensors.shard_dataset(dataset, self, spec, count)
+        rows = self._kept_rows.of(self, tensors.shard_dataset(dataset, self, spec, count))
         description = f"{type(self).__name__} fit: {count} workers"
         started = time.perf_counter()
         with (
-            self._kept_rows.of_fit(self, rows) as rows,
             self._checkpoints(dataset.sparkSession, prepared, watcher) as checkpoints,
             cluster.admit(dataset.sparkSession, count),
             _exclusive(self.getCallbacks()) as callbacks,
@@ -184,7 +175,7 @@ class Trained(
                 non_finite=self.getNonFinite(),
             )
             resumed = checkpoints and checkpoints.resume([shard.digest for shard in shards])
-            plan = self._plan(prepared, _counted_rows(shards), workers, resumed and resumed.kernel)
+            plan = self._plan(prepared, counted_rows(shards), workers, resumed and resumed.kernel)
             workers.kernel = plan.kernel
             progress = Progress(self.getVerbose(), schedule.epochs, sum(schedule.rows))
             with contextlib.closing(progress):
@@ -214,7 +205,7 @@ class Trained(
         return self._fitted(dataset, model, summary, outputs)
 
     @contextlib.contextmanager
-    def _checkpoints(self, spark: Any, prepared: _Prepared, watcher: Watcher | None) -> Iterator[Checkpoints | None]:
+    def _checkpoints(self, spark: Any, prepared: Prepared, watcher: Watcher | None) -> Iterator[Checkpoints | None]:
         """The folder of checkpoints, read; or None."""
         folder = tensors.set_value(self, "checkpointDir")
         if folder is None:
@@ -272,60 +263,6 @@ class Trained(
     def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> Any:
         raise NotImplementedError
 
-    # --- the plan ---
-
-    def explainPlan(self, dataset: Any, extended: bool = False) -> None:
-        """Prints what a fit on this DataFrame would do, who decided it (a Param or a rule), and its expected cost.
-
-        Trains nothing and starts no Spark job, unless one row must be looked at for the shapes of arrays.
-
-        Args:
-            extended: with the layers of the model, their parameters and FLOPs.
-
-        Raises:
-            ValueError: as `fit` does before it starts a job.
-        """
-        prepared = self._prepared(dataset)
-        print(self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit())))
-        if extended:
-            print("", plans.layer_table(plans.model_cost(prepared.model)), sep="\n")
-
-    def trainingPlan(self, dataset: Any) -> plans.Plan:
-        """What `explainPlan` prints, as an object."""
-        prepared = self._prepared(dataset)
-        return self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit()))
-
-    def _plan(
-        self,
-        prepared: _Prepared,
-        rows: plans.Rows | None,
-        workers: ResidentWorkers | None = None,
-        kept_kernel: str | None = None,
-    ) -> plans.Plan:
-        """The plan of a fit; of one that has begun if there are workers; `kept_kernel` is that of its checkpoint."""
-        model, task = prepared.model, prepared.task
-        minibatches = None if rows is None else self.getEpochs() * -(-rows.largest // task.batch_size)
-        kept = kept_kernel and kernel.Choice(kept_kernel, "the checkpoint")
-        chosen = kept or self._kernel(model, minibatches, workers)
-        row_bytes = _row_bytes(task.columns)
-        limit = task.max_shard_memory or default_max_memory(task)
-        memory = "a quarter of a worker's memory, where executors are as this machine"
-        decisions = {
-            "numWorkers": self._decided("numWorkers", task.workers, "as many as the session can run at the same time"),
-            "threads": self._decided("cpusPerWorker", task.settings.threads, "spark.task.cpus"),
-            "averagingFrequency": self._decided("averagingFrequency", self.getAveragingFrequency(), "the default"),
-            "batchSize": self._decided("batchSize", task.batch_size, "the default"),
-            "kernel": plans.Decision(*chosen),
-            "shardStorage": plans.storage(
-                rows, row_bytes, limit, "Param maxShardMemory" if task.max_shard_memory else memory
-            ),
-        }
-        return plans.make(decisions, plans.model_cost(model), row_bytes, rows)
-
-    def _decided(self, param: str, value: Any, rule: str) -> plans.Decision:
-        by_param = self.isSet(param) and tensors.set_value(self, param) is not None
-        return plans.Decision(value, f"Param {param}" if by_param else rule)
-
     # --- the workers ---
 
     def _threads(self, spark: Any) -> int:
@@ -347,19 +284,6 @@ class Trained(
 
     def _limits(self) -> Limits:
         return Limits(self.getMaxFailures(), self.getWorkerTimeout(), self.getJoinTimeout())
-
-    def _kernel(self, model: keras.Model, minibatches: int | None, workers: ResidentWorkers | None) -> kernel.Choice:
-        measured = self.getJitCompile() == "measure"
-        choice = kernel.choose(model, minibatches, self.getBatchSize(), "auto" if measured else self.getJitCompile())
-        if not measured:
-            return choice
-        if workers is None:
-            return choice._replace(reason=f"expected, because {choice.reason}; Param jitCompile has it measured")
-        state = states.read(model, states.layout_of(model))
-        seconds = workers.measure(state, kernel.candidates(model))
-        told = ", ".join(f"{name} {1e3 * each:.3g} ms" for name, each in seconds.items())
-        logger.info("%s: a stack of minibatches takes %s", self.uid, told)
-        return kernel.Choice(min(seconds, key=seconds.get), f"measured for Param jitCompile: {told}")
 
     # --- checks ---
 
@@ -386,25 +310,6 @@ class Trained(
                 f"validationIndicatorCol={tensors.set_value(self, 'validationIndicatorCol')!r}, "
                 f"{sum(shard.rows for shard in shards)} rows.{left_out} Expected: at least one row to validate on."
             )
-
-
-def _row_bytes(spec: ShardColumns) -> int:
-    return shard_file.row_bytes({name: zeros(tensor, 0) for name, tensor in spec.tensors.items()})
-
-
-def _estimated_rows(dataset: Any, task: WorkerTask, validation_split: float) -> plans.Rows | None:
-    rows, size = cluster.row_statistics(dataset)
-    # Nobody has looked yet which rows will be held out or skipped.
-    exact = rows is not None and not task.columns.validation and not task.columns.skip_invalid
-    if rows is None and size is not None:
-        rows = size // max(1, _row_bytes(task.columns))
-    return None if rows is None else plans.estimated_rows(rows, exact, task.workers, validation_split)
-
-
-def _counted_rows(shards: list[ShardInfo]) -> plans.Rows:
-    training = [shard.rows for shard in shards]
-    held = max(shard.rows + shard.validation_rows for shard in shards)
-    return plans.Rows(sum(training), max(training), held, exact=True)
 
 
 def _skipped(shards: list[ShardInfo]) -> dict[str, int]:

@@ -6,59 +6,85 @@ import collections
 import contextlib
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from spark_keras import tensors
+from spark_keras import cluster, tensors
 
-# What decides which rows a worker gets, and as what. Where a model or `modelParams` decide, too, plans are compared.
+# Params that decide which rows a worker gets. A model decides, too, as what; hence plans are compared beside.
 _DECISIVE = (
-    "featuresCol featuresCols inputCols labelCol labelCols weightCol validationIndicatorCol validationSplit "
-    "handleInvalid numWorkers cpusPerWorker"
+    "featuresCol featuresCols inputCols labelCol labelCols weightCol validationIndicatorCol validationSplit numWorkers"
 ).split()
 
 
 def _key(estimator: Any) -> str:
-    decisive = [*_DECISIVE, "seed"] if tensors.set_value(estimator, "validationSplit") else _DECISIVE
+    decisive = list(_DECISIVE)
+    if tensors.set_value(estimator, "validationSplit"):
+        decisive.append("seed")
+    if tensors.set_value(estimator, "numWorkers") is None:
+        decisive.append("cpusPerWorker")
     return repr([tensors.set_value(estimator, name) for name in decisive])
 
 
 class KeptRows:
     """Rows as they travel to the workers, one partition for each, in Spark's memory or on its disks: from the first
-    fit that has others after it to the end of the last one.
+    fit that has others after it to the end of the last one, or to one that fails.
 
-    Rows that are still there when nobody fits any more, because a fit has failed, are let go with this object.
+    Those of a search that nobody carries on are let go with this object.
 
     Args:
         estimators: one for each fit, on the same DataFrame.
     """
 
-    def __init__(self, estimators: Sequence[Any]):
+    def __init__(self, estimators: Iterable[Any]):
         self._lock = threading.Lock()
         self._left = collections.Counter(map(_key, estimators))
-        self._kept: dict[str, Any] = {}
-        weakref.finalize(self, _let_go, self._kept)
+        self._fitting = 0
+        self._failed = False
+        self._kept: dict[str, list[Any]] = {}
+        # Whatever Python is doing when this object goes, a thread of its own may talk to the JVM.
+        abandoned = weakref.finalize(
+            self, lambda kept: threading.Thread(target=_let_go, args=(kept,)).start(), self._kept
+        )
+        abandoned.atexit = False
 
     @contextlib.contextmanager
-    def of_fit(self, estimator: Any, rows: Any) -> Iterator[Any]:
-        """The rows of one fit, equal to `rows`, while it lasts."""
-        key = _key(estimator)
-        if key not in self._left:
-            yield rows
-            return
+    def during_fit(self, estimator: Any) -> Iterator[None]:
+        """Around each fit, from its beginning on."""
         with self._lock:
-            if key not in self._kept and self._left[key] > 1:
-                self._kept[key] = rows.persist()
-            kept = self._kept.get(key, rows)
+            self._fitting += 1
         try:
-            yield kept if kept.sameSemantics(rows) else rows
+            yield
+        except BaseException:
+            self._failed = True
+            raise
         finally:
             with self._lock:
-                self._left[key] -= 1
-                if self._left[key] == 0 and key in self._kept:
-                    self._kept.pop(key).unpersist()
+                self._fitting -= 1
+                if self._left:
+                    self._ended(_key(estimator))
+
+    def _ended(self, key: str) -> None:
+        self._left[key] -= 1
+        if self._left[key] == 0:
+            _let_go({key: self._kept.pop(key, [])})
+        if self._failed and not self._fitting:
+            _let_go(self._kept)
+
+    def of(self, estimator: Any, rows: Any) -> Any:
+        """These rows of a fit, or equal ones that are kept."""
+        key = _key(estimator)
+        with self._lock:
+            for kept in self._kept.get(key, []):
+                if kept.sameSemantics(rows):
+                    return kept
+            if self._left[key] > 1 and not self._failed:
+                self._kept.setdefault(key, []).append(rows.persist())
+        return rows
 
 
-def _let_go(kept: dict[str, Any]) -> None:
+def _let_go(kept: dict[str, list[Any]]) -> None:
     while kept:
-        kept.popitem()[1].unpersist()
+        for rows in kept.popitem()[1]:
+            if not cluster.stopped(rows.sparkSession):
+                rows.unpersist()

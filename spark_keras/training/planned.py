@@ -1,0 +1,118 @@
+"""What a fit will do and cost, as its estimator tells it before, and keeps it beside what was measured."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+import keras
+
+from spark_keras import cluster, params, tensors
+from spark_keras.training import kernel, shard_file
+from spark_keras.training import plan as plans
+from spark_keras.training import state as states
+from spark_keras.training.shard import ShardColumns, zeros
+from spark_keras.training.supervision import ShardInfo
+from spark_keras.training.worker import WorkerTask, default_max_memory
+from spark_keras.training.workers import ResidentWorkers
+
+logger = logging.getLogger(__name__)
+
+
+class Prepared(NamedTuple):
+    """What is settled and checked before a job starts: the driver's model, its outputs, the workers' task."""
+
+    model: keras.Model
+    outputs: Any
+    task: WorkerTask
+
+
+class Planned(params.HasTraining, params.ValidationParams):
+    """An estimator that tells its plan."""
+
+    def _prepared(self, dataset: Any) -> Prepared:
+        raise NotImplementedError
+
+    def explainPlan(self, dataset: Any, extended: bool = False) -> None:
+        """Prints what a fit on this DataFrame would do, who decided it (a Param or a rule), and its expected cost.
+
+        Trains nothing and starts no Spark job, unless one row must be looked at for the shapes of arrays.
+
+        Args:
+            extended: with the layers of the model, their parameters and FLOPs.
+
+        Raises:
+            ValueError: as `fit` does before it starts a job.
+        """
+        prepared = self._prepared(dataset)
+        print(self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit())))
+        if extended:
+            print("", plans.layer_table(plans.model_cost(prepared.model)), sep="\n")
+
+    def trainingPlan(self, dataset: Any) -> plans.Plan:
+        """What `explainPlan` prints, as an object."""
+        prepared = self._prepared(dataset)
+        return self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit()))
+
+    def _plan(
+        self,
+        prepared: Prepared,
+        rows: plans.Rows | None,
+        workers: ResidentWorkers | None = None,
+        kept_kernel: str | None = None,
+    ) -> plans.Plan:
+        """The plan of a fit; of one that has begun if there are workers; `kept_kernel` is that of its checkpoint."""
+        model, task = prepared.model, prepared.task
+        minibatches = None if rows is None else self.getEpochs() * -(-rows.largest // task.batch_size)
+        kept = kept_kernel and kernel.Choice(kept_kernel, "the checkpoint")
+        chosen = kept or self._kernel(model, minibatches, workers)
+        row_bytes = _row_bytes(task.columns)
+        limit = task.max_shard_memory or default_max_memory(task)
+        memory = "a quarter of a worker's memory, where executors are as this machine"
+        decisions = {
+            "numWorkers": self._decided("numWorkers", task.workers, "as many as the session can run at the same time"),
+            "threads": self._decided("cpusPerWorker", task.settings.threads, "spark.task.cpus"),
+            "averagingFrequency": self._decided("averagingFrequency", self.getAveragingFrequency(), "the default"),
+            "batchSize": self._decided("batchSize", task.batch_size, "the default"),
+            "kernel": plans.Decision(*chosen),
+            "shardStorage": plans.storage(
+                rows, row_bytes, limit, "Param maxShardMemory" if task.max_shard_memory else memory
+            ),
+        }
+        return plans.make(decisions, plans.model_cost(model), row_bytes, rows)
+
+    def _decided(self, param: str, value: Any, rule: str) -> plans.Decision:
+        by_param = self.isSet(param) and tensors.set_value(self, param) is not None
+        return plans.Decision(value, f"Param {param}" if by_param else rule)
+
+    def _kernel(self, model: keras.Model, minibatches: int | None, workers: ResidentWorkers | None) -> kernel.Choice:
+        measured = self.getJitCompile() == "measure"
+        choice = kernel.choose(model, minibatches, self.getBatchSize(), "auto" if measured else self.getJitCompile())
+        if not measured:
+            return choice
+        if workers is None:
+            return choice._replace(reason=f"expected, because {choice.reason}; Param jitCompile has it measured")
+        state = states.read(model, states.layout_of(model))
+        seconds = workers.measure(state, kernel.candidates(model))
+        told = ", ".join(f"{name} {1e3 * each:.3g} ms" for name, each in seconds.items())
+        logger.info("%s: a stack of minibatches takes %s", self.uid, told)
+        return kernel.Choice(min(seconds, key=seconds.get), f"measured for Param jitCompile: {told}")
+
+
+def _row_bytes(spec: ShardColumns) -> int:
+    return shard_file.row_bytes({name: zeros(tensor, 0) for name, tensor in spec.tensors.items()})
+
+
+def _estimated_rows(dataset: Any, task: WorkerTask, validation_split: float) -> plans.Rows | None:
+    rows, size = cluster.row_statistics(dataset)
+    # Nobody has looked yet which rows will be held out or skipped.
+    exact = rows is not None and not task.columns.validation and not task.columns.skip_invalid
+    if rows is None and size is not None:
+        rows = size // max(1, _row_bytes(task.columns))
+    return None if rows is None else plans.estimated_rows(rows, exact, task.workers, validation_split)
+
+
+def counted_rows(shards: list[ShardInfo]) -> plans.Rows:
+    training = [shard.rows for shard in shards]
+    held = max(shard.rows + shard.validation_rows for shard in shards)
+    return plans.Rows(sum(training), max(training), held, exact=True)
