@@ -63,15 +63,20 @@ class Timeline:
 
     def round(self, epoch: int, seconds: float, waited: float, told: Sequence[Told]) -> None:
         """A round ended now that began `seconds` ago, of which the driver has waited for `waited`."""
-        self._note(self._round, epoch, time.perf_counter(), seconds, waited, told)
+        # Between two rounds the core's caches are full of what workers compute, and each step of Python takes several
+        # times as long as when many notes are settled in a row.
+        notes = self._notes
+        notes.append((self._round, (epoch, time.perf_counter(), seconds, waited, told)))
+        if len(notes) > _NOTES:
+            self._settle()
 
     def evaluation(self, told: Sequence[Told]) -> None:
         """What workers told when they had evaluated."""
-        self._note(self._workers_told, told)
+        self._notes.append((self._workers_told, (told,)))
 
     def driver(self, phase: str, seconds: float) -> None:
         """What the driver did beside."""
-        self._note(self._driver, phase, seconds)
+        self._notes.append((self._driver, (phase, seconds)))
 
     def epoch(self, epoch: int, state: State) -> list[float]:
         """An epoch ended with this state; returns each worker's rows/s in it, over the time of its rounds."""
@@ -82,13 +87,6 @@ class Timeline:
         return rates.tolist()
 
     # --- notes, and the records that are made of them ---
-
-    def _note(self, settle: Callable[..., None], *told: Any) -> None:
-        # Between two rounds the core's caches are full of what workers compute, and each step of Python takes several
-        # times as long as when many notes are settled in a row.
-        self._notes.append((settle, told))
-        if len(self._notes) >= _NOTES:
-            self._settle()
 
     def _settle(self) -> None:
         for settle, told in self._notes:
@@ -157,7 +155,7 @@ class Timeline:
             "phases": list(PHASES),
             "driverPhases": list(DRIVER_PHASES),
             "start": [dict(seconds) for seconds in joined],
-            "records": [_plain(record) for record in self._records],
+            "records": _plain(self._records),
             "slowest": [
                 {"seconds": round(seconds, 6), "round": number, "epoch": epoch}
                 for seconds, number, epoch in sorted(self._slowest, reverse=True)
@@ -176,15 +174,21 @@ def _together(records: list[dict[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **record,
-        "began": round(record["began"], 6),
-        "seconds": round(record["seconds"], 6),
-        "driver": np.round(record["driver"], 6).tolist(),
-        "rows": record["rows"].tolist(),
-        "workers": np.round(record["workers"], 6).tolist(),
-    }
+def _plain(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if not records:
+        return []
+    driver, workers = (np.round([record[name] for record in records], 6).tolist() for name in ("driver", "workers"))
+    return [
+        {
+            **record,
+            "began": round(record["began"], 6),
+            "seconds": round(record["seconds"], 6),
+            "driver": driver[index],
+            "rows": record["rows"].tolist(),
+            "workers": workers[index],
+        }
+        for index, record in enumerate(records)
+    ]
 
 
 class _Magnitudes:
