@@ -2,7 +2,7 @@
 
 scripts/benchmark                         everything but what --large adds; under 20 minutes on 2 cores
 scripts/benchmark --only mlp transform    these works; the others keep their figures
-scripts/benchmark --large                 a large model and large data, too; more than 16 GB of memory
+scripts/benchmark --large                 a large model and large tables, too; more than 16 GB of memory
 scripts/benchmark --quick                 few rows, to see that everything runs; writes to build/benchmarks
 """
 
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="WORK", choices=[*WORKS, *LARGE], help=", ".join(WORKS | LARGE))
     parser.add_argument("--repeats", type=int, default=3, help="runs of each contender (default: 3)")
     parser.add_argument("--quick", action="store_true", help="few rows")
-    parser.add_argument("--large", action="store_true", help=f"also {' and '.join(LARGE)}")
+    parser.add_argument("--large", action="store_true", help=f"also {', '.join(LARGE)}")
     parser.add_argument("--output", type=Path, help="folder for benchmarks.md and benchmarks.json")
     arguments = parser.parse_args()
     names = arguments.only or [*WORKS, *(LARGE if arguments.large else [])]
