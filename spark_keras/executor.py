@@ -128,6 +128,10 @@ class Import(threading.Thread):
 
     def __init__(self, module: str):
         super().__init__(daemon=True)
+        # pyarrow imports pandas when it makes its first array, and so does Keras: of two threads that import one
+        # package with many parts, one may find it half done, and then nobody can import it any more.
+        with contextlib.suppress(ImportError):
+            import pandas  # noqa: F401
         self._module = module
         self.seconds = 0.0
         self.start()
