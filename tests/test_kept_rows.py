@@ -106,7 +106,8 @@ def test_what_a_model_makes_of_the_rows_is_told_apart(spark, kept):
 def test_nothing_stays_when_a_fit_fails(counted, kept):
     df, _ = counted
     chosen = estimator()
-    fits = chosen.fitMultiple(df, [{chosen.epochs: 1}, {chosen.modelParams: {"unknown": 1}}, {chosen.epochs: 2}])
+    several = [{chosen.epochs: 1}, {chosen.modelParams: {"unknown": 1}}, {chosen.epochs: 2}, {chosen.epochs: 3}]
+    fits = chosen.fitMultiple(df, several)
     next(fits)
     assert kept()
     # The failure holds the search, as a notebook's last error does.
@@ -141,8 +142,7 @@ def test_fits_at_the_same_time_share_the_rows(spark, counted, kept):
     fits = chosen.fitMultiple(df, maps)
     with ThreadPoolExecutor(2) as threads:
         found = dict(threads.map(lambda _: next(fits), maps))
-    # Two may begin before there are any.
-    assert computed() <= 2 * ROWS
+    assert computed() == ROWS
     assert not kept()
     assert [found[index].summary.epochs for index in range(4)] == [1, 2, 3, 4]
     assert weights(found[3]) == weights(chosen.fit(df, maps[3]))
@@ -156,4 +156,22 @@ def test_early_stopping_shares_the_rows_of_its_estimator(counted, kept):
     found = dict(stopping.fitMultiple(df, maps))
     assert computed() == ROWS
     assert [found[index].result.totalEpochs for index in (0, 1)] == [1, 2]
+    assert not kept()
+
+
+def test_early_stopping_that_keeps_the_best_of_a_failed_fit_goes_on_sharing(counted, kept):
+    class Failing(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise RuntimeError("in epoch 2")
+
+    df, computed = counted
+    stopping = EarlyStopping(
+        estimator=estimator(callbacks=[Failing()]), monitor="loss", maxEpochs=2, onError="keepBest"
+    )
+    maps = [{stopping.minDelta: delta} for delta in (0.0, 0.1, 0.2)]
+    with pytest.warns(RuntimeWarning, match="in epoch 2"):
+        found = dict(stopping.fitMultiple(df, maps))
+    assert [found[index].result.reason for index in range(3)] == ["error"] * 3
+    assert computed() == ROWS
     assert not kept()

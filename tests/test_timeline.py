@@ -48,8 +48,8 @@ def test_records_of_a_long_fit_are_merged_and_lose_nothing():
     kept, state = timeline()
     kept.begin(state)
     rates = []
-    for epoch in range(50):
-        for _ in range(400):
+    for epoch in range(10):
+        for _ in range(2000):
             kept.round(epoch, 0.002, 0.0015, [(worker, 10, (0.001, 0, 0, 0, 0.0005, 0)) for worker in range(2)])
         rates = kept.epoch(epoch, state)
     assert rates == pytest.approx([10 / 0.002] * 2)
@@ -60,7 +60,21 @@ def test_records_of_a_long_fit_are_merged_and_lose_nothing():
     assert sum(record["workers"][1][4] for record in described["records"]) == pytest.approx(10.0)
     assert sum(record["driver"][1] for record in described["records"]) == pytest.approx(10.0)
     assert len(described["slowest"]) == 10
-    assert len(described["magnitudes"]["epochs"]) == 50
+    assert len(described["magnitudes"]["epochs"]) == 10
+
+
+def test_what_follows_a_round_belongs_to_its_record():
+    kept, state = timeline()
+    kept.begin(state)
+    for epoch in range(2):
+        for _ in range(1500):
+            kept.round(epoch, 0.002, 0.0015, [])
+        kept.evaluation([(1, 0, (0, 0, 0, 0, 0, 0.25))])
+        kept.driver("callbacks", 0.5)
+        kept.epoch(epoch, state)
+    records = kept.described([])["records"]
+    assert [record["round"] for record in records if record["workers"][1][5]] == [1500, 3000]
+    assert [record["driver"][3] for record in records if record["driver"][3]] == [0.5, 0.5]
 
 
 def test_import_is_a_phase_of_its_own_beside_the_loading_of_rows(tmp_path, monkeypatch):

@@ -76,7 +76,8 @@ SECTIONS = {
         "Training a wide MLP",
         """
         MLP 784-1024-1024-10 with Dropout, Adam; rows/s of the epochs after the first. Nearly all of a step is
-        arithmetic, by the same library for all: the kernel alone tells what is left to gain.
+        arithmetic, by the same library for all: the kernel alone tells what is left to gain. The two best options of
+        `model.fit` take turns, here and for the next two networks; the better one counts.
         """,
         ("best",),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -93,11 +94,16 @@ def _network(bench: Bench, network: str, rows: int, epochs: int, ceiling: bool =
     estimator.ask("fit", frequency=10, **{**fit, "data": bench.data(network, 640), "epochs": 2})
     contenders = {
         "best": lambda turn: keras_fit.ask("fit", seed=turn, **fit, **options["best"]),
+        "second": lambda turn: keras_fit.ask("fit", seed=turn, **fit, **options["second"]),
         "every 10": lambda turn: estimator.ask("fit", frequency=10, seed=turn, **fit),
     }
     if ceiling:
         contenders["kernel 10"] = lambda turn: _kernel_alone(bench, "tensorflow", frequency=10, seed=turn, **fit)
     runs = bench.take_turns(contenders)
+    # With several threads `model.fit` runs now faster, now slower: a few tries do not tell which options are best.
+    second = runs.pop("second")
+    if statistics.median(run["rate"] for run in second) > statistics.median(run["rate"] for run in runs["best"]):
+        runs["best"], options = second, {**options, "best": options["second"]}
     return {"settings": {**_settings(bench, fit, rows), **_told(options)}, "runs": runs}
 
 

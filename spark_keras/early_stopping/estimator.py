@@ -120,13 +120,17 @@ class EarlyStopping(Estimator, EarlyStoppingParams, NestedWritable, NestedReadab
     def _fit(self, dataset: Any) -> EarlyStoppingModel:
         if not self.isSet("estimator"):
             raise ValueError("Param `estimator` is not set. Expected: a Keras estimator.")
-        spark = cluster.session_of(dataset)
         estimator = self.getEstimator().copy()
+        with estimator._kept_rows.during_fit(estimator):
+            return self._stopped(dataset, estimator)
+
+    def _stopped(self, dataset: Any, estimator: Any) -> EarlyStoppingModel:
+        spark = cluster.session_of(dataset)
         if self.isSet("maxEpochs"):
             estimator.setEpochs(self.getMaxEpochs())
         stopper = self._stopper(spark, estimator)
         try:
-            best = estimator._fit(dataset, stopper)
+            best = estimator._trained(dataset, stopper)
         except Exception as error:
             stopped = self.getStopOnNonFinite() and isinstance(error, FloatingPointError)
             best = stopper.best_after(error) if stopped or self.getOnError() == "keepBest" else None

@@ -139,11 +139,11 @@ class Trained(
         )
         return Prepared(model, outputs, task)
 
-    def _fit(self, dataset: Any, watcher: Watcher | None = None) -> Any:
+    def _fit(self, dataset: Any) -> Any:
         with self._kept_rows.during_fit(self):
-            return self._fit_one(dataset, watcher)
+            return self._trained(dataset, None)
 
-    def _fit_one(self, dataset: Any, watcher: Watcher | None) -> Any:
+    def _trained(self, dataset: Any, watcher: Watcher | None) -> Any:
         prepared = self._prepared(dataset)
         model, outputs, task = prepared
         if watcher is not None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import logging
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pyspark import StorageLevel
+
 from spark_keras import cluster, tensors
+
+logger = logging.getLogger(__name__)
 
 # Params that decide which rows a worker gets. A model decides, too, as what; hence plans are compared beside.
 _DECISIVE = (
@@ -42,11 +47,7 @@ class KeptRows:
         self._fitting = 0
         self._failed = False
         self._kept: dict[str, list[Any]] = {}
-        # Whatever Python is doing when this object goes, a thread of its own may talk to the JVM.
-        abandoned = weakref.finalize(
-            self, lambda kept: threading.Thread(target=_let_go, args=(kept,)).start(), self._kept
-        )
-        abandoned.atexit = False
+        weakref.finalize(self, _abandoned, self._kept).atexit = False
 
     @contextlib.contextmanager
     def during_fit(self, estimator: Any) -> Iterator[None]:
@@ -77,7 +78,8 @@ class KeptRows:
         with self._lock:
             for kept in self._kept.get(key, []):
                 if kept.sameSemantics(rows):
-                    return kept
+                    # Another search on the same rows may have let them go.
+                    return kept if kept.storageLevel != StorageLevel.NONE else kept.persist()
             if self._left[key] > 1 and not self._failed:
                 self._kept.setdefault(key, []).append(rows.persist())
         return rows
@@ -86,5 +88,15 @@ class KeptRows:
 def _let_go(kept: dict[str, list[Any]]) -> None:
     while kept:
         for rows in kept.popitem()[1]:
-            if not cluster.stopped(rows.sparkSession):
+            if cluster.stopped(rows.sparkSession):
+                continue
+            try:
                 rows.unpersist()
+            except Exception as error:  # it must not take the place of the fit's own, or of its model
+                logger.warning("Rows of a search may stay in Spark: %s", error)
+
+
+def _abandoned(kept: dict[str, list[Any]]) -> None:
+    # Whatever Python is doing at the moment, a thread of its own may talk to the JVM.
+    if kept:
+        threading.Thread(target=_let_go, args=(kept,), daemon=True).start()

@@ -20,8 +20,8 @@ _NUMBERS = 60_000
 _SLOWEST = 10
 _MAGNITUDES = 200
 
-# Notes that are settled together.
-_NOTES = 1000
+# Answers of workers that are settled together.
+_ANSWERS = 2000
 
 # What a worker told with an answer: its shard, the rows that it has trained, its seconds by phase.
 Told = tuple[int, int, Sequence[float]]
@@ -67,7 +67,7 @@ class Timeline:
         # times as long as when many notes are settled in a row.
         notes = self._notes
         notes.append((self._round, (epoch, time.perf_counter(), seconds, waited, told)))
-        if len(notes) > _NOTES:
+        if len(notes) * self._workers > _ANSWERS:
             self._settle()
 
     def evaluation(self, told: Sequence[Told]) -> None:
