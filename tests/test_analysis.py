@@ -349,6 +349,7 @@ def test_histogram_is_that_of_numpy_at_its_edges(spark):
     assert analysis["same"].variance == 0 and analysis["same"].skewness is None
 
 
+@pytest.mark.slow
 def test_thousand_columns_take_two_passes(spark):
     seen = spark.sparkContext.accumulator(0)
 

@@ -99,6 +99,7 @@ def classification(model, label, **params):
 # --- compiled metrics ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_auc_f1_top_k_and_r2_over_any_workers_are_those_of_one_process(
     spark, flights, late_model, origin_model, delay_model, workers
@@ -118,6 +119,7 @@ def test_auc_f1_top_k_and_r2_over_any_workers_are_those_of_one_process(
         assert found == pytest.approx(expected, abs=1e-6, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spark, workers", [(LOCAL, 1), (LOCAL, 2), (FOUR_SLOTS, 3)], indirect=["spark"])
 def test_validation_metrics_of_a_fit_over_any_workers_are_those_of_one_process(spark, flight_arrays, workers):
     x, _, origin, delay = (array[:6000] for array in flight_arrays)

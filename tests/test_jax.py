@@ -10,6 +10,7 @@ def run_on_jax(*tests):
     run_apart(*tests, KERAS_BACKEND="jax")
 
 
+@pytest.mark.slow
 def test_rounds_on_jax_equal_plain_keras():
     run_on_jax("backend_checks.py")
 

@@ -47,6 +47,7 @@ def test_the_rule_leaves_to_tensorflow_what_xla_runs_slowly_or_does_not_know():
     assert kernel.choose(eager, 10**6, 32, jit=True).kernel == "steps"
 
 
+@pytest.mark.slow
 def test_jit_compile_decides_the_kernel_and_not_the_result(spark):
     df = frame(spark, *regression_rows(100))
     fitted = {

@@ -32,6 +32,7 @@ def store(kind, spark, tmp_path, monkeypatch):
     mlflow.set_tracking_uri(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, callback", [("sqlite", mlflow.keras.MlflowCallback), ("file", mlflow.tensorflow.MlflowCallback)]
 )

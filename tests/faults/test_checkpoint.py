@@ -67,10 +67,11 @@ def files(folder):
     return sorted(name for name in os.listdir(folder) if not name.endswith(".crc"))
 
 
-@pytest.mark.parametrize("optimizer_state", ["average", pytest.param("local", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer_state", ["average", "local"])
 @pytest.mark.parametrize(
     "interval",
-    [pytest.param(1, id="each epoch"), pytest.param("0.001s", id="within epochs", marks=pytest.mark.slow)],
+    [pytest.param(1, id="each epoch"), pytest.param("0.001s", id="within epochs")],
 )
 def test_a_fit_goes_on_to_the_same_bits(rows, tmp_path, interval, optimizer_state):
     expected = estimator(callbacks=[*stateful(), Crash(0)], optimizerState=optimizer_state).fit(rows)

@@ -109,6 +109,7 @@ def files(monkeypatch):
     monkeypatch.setattr(checkpoint.Checkpoints, "due", lambda self, position: True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer_state, build",
     [
