@@ -52,6 +52,9 @@ class KeptRows:
     @contextlib.contextmanager
     def during_fit(self, estimator: Any) -> Iterator[None]:
         """Around each fit, from its beginning on."""
+        if not self._left:  # a fit by itself
+            yield
+            return
         with self._lock:
             self._fitting += 1
         try:
@@ -62,8 +65,7 @@ class KeptRows:
         finally:
             with self._lock:
                 self._fitting -= 1
-                if self._left:
-                    self._ended(_key(estimator))
+                self._ended(_key(estimator))
 
     def _ended(self, key: str) -> None:
         self._left[key] -= 1

@@ -114,8 +114,8 @@ def files(monkeypatch):
     "optimizer_state, build",
     [
         ("average", model),
-        pytest.param("local", with_fixed_rate, marks=pytest.mark.slow),
-        pytest.param("reset", with_fixed_rate, marks=pytest.mark.slow),
+        ("local", with_fixed_rate),
+        ("reset", with_fixed_rate),
     ],
 )
 def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer_state, build):
