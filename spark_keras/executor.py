@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import platform
 import sys
 import threading
 import time
@@ -20,6 +21,10 @@ import cloudpickle
 logger = logging.getLogger(__name__)
 
 
+# TensorFlow reads it when it is imported.
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+
+
 class ProcessSettings(NamedTuple):
     """What the driver's Keras has that the executors' must have, too.
 
@@ -29,12 +34,14 @@ class ProcessSettings(NamedTuple):
         floatx: default float type of Keras.
         custom_objects: (name, cloudpickled class or function). Pickled apart from the closure, so that they are
             unpickled only when the process is ready to import Keras.
+        onednn: the driver's TF_ENABLE_ONEDNN_OPTS; None: it has none.
     """
 
     threads: int
     backend: str
     floatx: str
     custom_objects: tuple[tuple[str, bytes], ...]
+    onednn: str | None = None
 
     @classmethod
     def of_driver(cls, threads: int, custom_objects: dict[str, Any]) -> ProcessSettings:
@@ -42,7 +49,7 @@ class ProcessSettings(NamedTuple):
 
         objects = {**keras.saving.get_custom_objects(), **custom_objects}
         custom = tuple((name, pickled(value)) for name, value in sorted(objects.items()))
-        return cls(threads, keras.backend.backend(), keras.config.floatx(), custom)
+        return cls(threads, keras.backend.backend(), keras.config.floatx(), custom, os.environ.get(ONEDNN))
 
 
 # cloudpickle's registry of modules belongs to the process, and fits run in threads.
@@ -102,6 +109,10 @@ def prepare(settings: ProcessSettings) -> str | None:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(settings.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+        if settings.onednn is not None or platform.machine() in ("x86_64", "AMD64"):
+            # By itself TensorFlow decides by the CPU's model, so that workers on different machines would compute
+            # with different libraries, and older CPUs convolve at half of their speed.
+            os.environ.setdefault(ONEDNN, settings.onednn or "1")
         if settings.backend == "jax":
             # XLA's thread pool. The flag --xla_cpu_multi_thread_eigen=false leaves it as wide as the machine.
             os.environ["NPROC"] = str(settings.threads)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
 
 # pyarrow, which a worker uses while Keras is imported in another thread, imports pandas with its first array.
@@ -26,3 +29,28 @@ def test_no_package_is_imported_by_two_threads():
     command = [sys.executable, "-c", ARRAYS_WHILE_KERAS_IS_IMPORTED]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+PREPARED = """
+import os
+import sys
+
+from spark_keras import executor
+
+executor.prepare(executor.ProcessSettings(1, "tensorflow", "float32", (), eval(sys.argv[1])))
+print(os.environ.get(executor.ONEDNN))
+"""
+BY_ITSELF = "1" if platform.machine() in ("x86_64", "AMD64") else "None"
+
+
+@pytest.mark.parametrize(
+    "of_driver, of_executor, expected",
+    [(None, None, BY_ITSELF), ("0", None, "0"), ("1", None, "1"), (None, "0", "0"), ("1", "0", "0")],
+)
+def test_onednn_is_what_the_executor_or_else_the_driver_says(of_driver, of_executor, expected):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    if of_executor is not None:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = of_executor
+    command = [sys.executable, "-c", PREPARED, repr(of_driver)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == [expected], done.stderr[-4000:]

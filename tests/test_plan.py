@@ -209,13 +209,13 @@ def test_a_param_wins_and_the_plan_says_so(spark):
 def test_kernel_and_its_reason_follow_the_rule(spark):
     short = regressor().trainingPlan(frame(spark))
     # 100 rows on each worker are 4 minibatches.
-    long = regressor(epochs=500).trainingPlan(frame(spark))
+    long = regressor(epochs=2000).trainingPlan(frame(spark))
     unknown = regressor().trainingPlan(
         spark.createDataFrame(frame(spark).rdd, "a double, b double, c long, label double")
     )
     assert (short.kernel, long.kernel, unknown.kernel) == ("graph", "xla", "xla")
     assert "4 minibatches per worker are too few" in short.reasons["kernel"]
-    assert "2,000 minibatches" in long.reasons["kernel"]
+    assert "8,000 minibatches" in long.reasons["kernel"]
     assert "rows unknown" in unknown.reasons["kernel"]
     recurrent = built(layers.Reshape((3, 1)), layers.LSTM(2, name="memory"), layers.Dense(1), shape=(3,))
     assert "'memory' (LSTM)" in regressor(model=recurrent, epochs=500).trainingPlan(frame(spark)).reasons["kernel"]

@@ -56,18 +56,19 @@ class Bench:
             data.write(folder, network, rows)
         return str(folder)
 
-    def contender(self, module: str, backend: str = "tensorflow", name: str = "") -> Contender:
+    def contender(self, module: str, backend: str = "tensorflow", name: str = "", **variables: str) -> Contender:
         """The process of a contender, started when it is first asked for.
 
         Args:
             name: tells several processes of one module apart.
+            variables: more environment variables.
         """
         key = (module, backend, name)
         if key not in self._contenders:
             self._contenders[key] = Contender(
                 module,
                 environments.interpreter(module),
-                environments.variables(module, backend, spark_keras=module in OWN),
+                environments.variables(module, backend, spark_keras=module in OWN) | variables,
                 self.folder / f"{'_'.join(filter(None, key))}.log",
             )
         self.versions[module] = self._contenders[key].versions

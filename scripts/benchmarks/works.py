@@ -82,11 +82,12 @@ def whole_job(bench: Bench) -> Result:
     return {"settings": {**_settings(bench, job, rows), **_told(options)}, "runs": runs}
 
 
-def _network(bench: Bench, network: str, rows: int, epochs: int, ceiling: bool = False) -> Result:
+def _network(bench: Bench, network: str, rows: int, epochs: int, ceiling: bool = False, onednn: bool = False) -> Result:
     """Training a network whose steps are arithmetic, against the best that `model.fit` can do.
 
     Args:
         ceiling: whether to measure the kernel alone, too.
+        onednn: whether to measure `model.fit` with oneDNN, too, which spark_keras switches on.
     """
     fit = {"data": bench.data(network, bench.rows(rows)), "network": network, "epochs": epochs, "batch": 64}
     keras_fit, estimator = bench.contender("keras_fit"), bench.contender("estimator")
@@ -99,12 +100,26 @@ def _network(bench: Bench, network: str, rows: int, epochs: int, ceiling: bool =
     }
     if ceiling:
         contenders["kernel 10"] = lambda turn: _kernel_alone(bench, "tensorflow", frequency=10, seed=turn, **fit)
+    if onednn:
+        with_onednn = bench.contender("keras_fit", name="onednn", TF_ENABLE_ONEDNN_OPTS="1")
+        for which in ("best", "second"):
+            contenders[f"{which}, oneDNN"] = lambda turn, which=which: with_onednn.ask(
+                "fit", seed=turn, **fit, **options[which]
+            )
     runs = bench.take_turns(contenders)
+    if onednn:
+        bench.stop("keras_fit", name="onednn")
+        second = runs.pop("second, oneDNN")
+        runs["best, oneDNN"] = max(runs["best, oneDNN"], second, key=_median_rate)
     # With several threads `model.fit` runs now faster, now slower: a few tries do not tell which options are best.
     second = runs.pop("second")
-    if statistics.median(run["rate"] for run in second) > statistics.median(run["rate"] for run in runs["best"]):
+    if _median_rate(second) > _median_rate(runs["best"]):
         runs["best"], options = second, {**options, "best": options["second"]}
     return {"settings": {**_settings(bench, fit, rows), **_told(options)}, "runs": runs}
+
+
+def _median_rate(runs: list[Run]) -> float:
+    return statistics.median(run["rate"] for run in runs)
 
 
 def wide(bench: Bench) -> Result:
@@ -113,7 +128,7 @@ def wide(bench: Bench) -> Result:
 
 
 def lenet(bench: Bench) -> Result:
-    return _network(bench, "lenet", rows=3840, epochs=3)
+    return _network(bench, "lenet", rows=3840, epochs=3, onednn=True)
 
 
 def lstm(bench: Bench) -> Result:

@@ -21,12 +21,15 @@ from spark_keras.training.state import (
     write,
 )
 
-# What XLA costs and saves: seconds to compile a round; seconds that it saves in a minibatch, whatever the model; and
-# the share of the arithmetic that it saves, at so many floating-point operations per second without it.
-XLA_COMPILE_SECONDS = 2.0
-XLA_SAVED_SECONDS = 1e-3
-XLA_SAVED_SHARE = 0.4
-FLOPS_WITHOUT_XLA = 8e10
+# What XLA costs and saves, in seconds: to compile a round, beyond what TensorFlow's own graph takes; saved in a
+# minibatch whatever the model, and for each weight, which an optimizer updates in one pass; lost for each
+# floating-point operation, because oneDNN is faster, and for each random number. Fitted to 24 MLPs on one core: 10 to
+# 1,900,000 weights, minibatches of 8 to 4,096 rows, with and without Dropout and BatchNormalization.
+XLA_COMPILE_SECONDS = 1.3
+XLA_SAVED_SECONDS = 2e-4
+XLA_SAVED_SECONDS_PER_WEIGHT = 2.7e-9
+XLA_LOST_SECONDS_PER_OPERATION = 1.5e-12
+XLA_LOST_SECONDS_PER_RANDOM_NUMBER = 1e-8
 
 
 class Choice(NamedTuple):
@@ -59,15 +62,32 @@ def choose(model: keras.Model, minibatches: int | None, batch_size: int, jit: bo
     other = without_gain(model)
     if other is not None:
         return Choice("graph", f"XLA is not known to gain with layer {other.name!r} ({type(other).__name__})")
-    # A weight of these layers is multiplied once forward and twice backward for each row.
-    operations = 6 * batch_size * sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    saved = XLA_SAVED_SECONDS + XLA_SAVED_SHARE * operations / FLOPS_WITHOUT_XLA
+    saved = _saved_by_xla(model, batch_size)
+    if saved <= 0:
+        return Choice("graph", f"XLA is not expected to gain with minibatches of {batch_size:,} rows")
     needed = math.ceil(XLA_COMPILE_SECONDS / saved)
     if minibatches is None:
         return Choice("xla", f'all layers gain from XLA; rows unknown: below {needed:,} minibatches it is "graph"')
     if minibatches < needed:
         return Choice("graph", f"{minibatches:,} minibatches per worker are too few for XLA ({needed:,} or more)")
     return Choice("xla", f"all layers gain from XLA, and {minibatches:,} minibatches per worker ({needed:,} or more)")
+
+
+def _saved_by_xla(model: keras.Model, batch_size: int) -> float:
+    """Seconds in each minibatch."""
+    weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    # A weight of these layers is multiplied once forward and twice backward for each row.
+    operations = 6 * batch_size * weights
+    # One for each number that Dropout or a kind of noise lets through, where Keras has noted how many these are.
+    nodes = [layer._inbound_nodes[-1:] for layer in model._flatten_layers() if hasattr(layer, "seed_generator")]
+    shapes = [node.output_tensors[0].shape[1:] for node, *_ in filter(None, nodes)]
+    random_numbers = batch_size * sum(math.prod(size or 1 for size in shape) for shape in shapes)
+    return (
+        XLA_SAVED_SECONDS
+        + XLA_SAVED_SECONDS_PER_WEIGHT * weights
+        - XLA_LOST_SECONDS_PER_OPERATION * operations
+        - XLA_LOST_SECONDS_PER_RANDOM_NUMBER * random_numbers
+    )
 
 
 def candidates(model: keras.Model) -> list[str]:
