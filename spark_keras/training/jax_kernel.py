@@ -157,8 +157,9 @@ class JaxKernel:
 
 
 def tensors(arrays: Any) -> Any:
-    """Nested numpy arrays on JAX's device, their integers as JAX has them."""
-    return jax.tree.map(lambda a: jnp.asarray(_narrowed(a, a.dtype) if a.dtype.kind in "iu" else a), arrays)
+    """Nested numpy arrays on JAX's device, their integers as JAX has them. On a CPU without a copy where it can be, so
+    they must not change any more."""
+    return jax.device_put(jax.tree.map(lambda a: _narrowed(a, a.dtype) if a.dtype.kind in "iu" else a, arrays))
 
 
 @contextlib.contextmanager

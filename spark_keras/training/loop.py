@@ -143,7 +143,7 @@ def train(
         keeper.keep(here)
     results = results or {name: values[-1] for name, values in history.history.items()}
     driver.run_callback(handlers.on_train_end, dict(results))
-    states.write(model, driver.layout, driver.state)
+    driver.hold()
     # Keras sorts the names; results have the loss first, as the model gives them.
     names = [*results, *(name for name in history.history if name not in results)]
     in_order = {name: history.history[name] for name in names if name in history.history}
@@ -174,6 +174,8 @@ class _Driver:
         self.model, self.workers, self.schedule, self.progress = model, workers, schedule, progress
         self.layout = states.layout_of(model)
         self.state = states.read(model, self.layout)
+        # Whether the model has it, too.
+        self.held = True
         self.timeline = Timeline(len(schedule.rows), self.layout)
         # A state is as large as the model: kept only where rounds go back to it.
         self.fresh = self.state if schedule.optimizer_state == "reset" else None
@@ -191,12 +193,18 @@ class _Driver:
         self.stops_on_nan = any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in callbacks)
         self.batch_hooks = any(_overrides_batch_hooks(callback) for callback in callbacks)
 
+    def hold(self) -> None:
+        """Lets the model hold the state."""
+        if not self.held:
+            states.write(self.model, self.layout, self.state)
+            self.held = True
+
     def run_callback(self, hook: Any, *arguments: Any) -> None:
         """Runs a hook with the model holding the state, and takes over whatever the hook changes in the model."""
         if not self.callbacks:  # then only the history listens
             hook(*arguments)
             return
-        states.write(self.model, self.layout, self.state)
+        self.hold()
         with self.workers.yielding_slots():
             hook(*arguments)
         self.state = states.read(self.model, self.layout)
@@ -219,7 +227,7 @@ class _Driver:
             updates = _Totals(self._finite(self.workers.train(epoch, start, stop, self._state_for), epoch, start, stop))
             answered = list(self._with_own_states(updates))
             waited = time.perf_counter() - began
-            self.state = weighted_mean(answered, self.layout, self.state)
+            self.state, self.held = weighted_mean(answered, self.layout, self.state), False
             self.round_seconds.append(time.perf_counter() - began)
             self.timeline.round(epoch, self.round_seconds[-1], waited, updates.told)
             self.step_seconds.append(updates.seconds / (stop - start))
@@ -325,7 +333,8 @@ class _Keeper:
         if snapshot is None:
             return None
         driver = self._driver
-        driver.state, driver.own, driver.metrics = snapshot.state, snapshot.own, snapshot.metrics
+        driver.state, driver.held = snapshot.state, False
+        driver.own, driver.metrics = snapshot.own, snapshot.metrics
         driver.rounds, driver.non_finite, driver.kernel = snapshot.rounds, snapshot.non_finite, snapshot.ran
         callback_state.write(self._callbacks, snapshot.callbacks, snapshot.arrays)
         return snapshot.position
