@@ -134,22 +134,36 @@ def _let_the_driver_in() -> None:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-class Import(threading.Thread):
-    """Imports a module while the process does something else, and tells how many seconds that took."""
+def import_keras() -> None:
+    """Imports Keras, in two thirds of the time: without scikit-learn, and without JAX beside another backend.
 
-    def __init__(self, module: str):
+    Keras and TensorFlow import them where they are installed, for wrappers and converters that no worker uses.
+    """
+    unneeded = {"sklearn"} if os.environ.get("KERAS_BACKEND") == "jax" else {"sklearn", "jax"}
+    left_out = unneeded - set(sys.modules)
+    sys.modules.update(dict.fromkeys(left_out))  # none of them can be imported now
+    try:
+        import keras  # noqa: F401
+    finally:
+        for name in left_out:
+            sys.modules.pop(name, None)
+
+
+class KerasImport(threading.Thread):
+    """Imports Keras while the process does something else, and tells how many seconds that took."""
+
+    def __init__(self) -> None:
         super().__init__(daemon=True)
         # pyarrow imports pandas when it makes its first array, and so does Keras: of two threads that import one
         # package with many parts, one may find it half done, and then nobody can import it any more.
         with contextlib.suppress(ImportError):
             import pandas  # noqa: F401
-        self._module = module
         self.seconds = 0.0
         self.start()
 
     def run(self) -> None:
         started = time.perf_counter()
-        __import__(self._module)
+        import_keras()
         self.seconds = time.perf_counter() - started
 
 
@@ -159,6 +173,7 @@ def enter_keras(settings: ProcessSettings) -> dict[str, Any]:
     An object that cannot be unpickled here is left out with a log message: it may be one that the model does not use,
     and if it does, Keras names it.
     """
+    import_keras()
     import keras
 
     if keras.backend.backend() != settings.backend:

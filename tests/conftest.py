@@ -45,9 +45,11 @@ def session_for(master: str):
     return spark
 
 
-def run_apart(*tests: str, **environment: str) -> None:
-    """Runs tests in a process of their own, with these variables; none of them may fail or be skipped."""
+def run_on_jax(*tests: str) -> None:
+    """Runs tests in a process of their own, with JAX and without TensorFlow; none of them may fail or be skipped."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK_GATEWAY")}
+    path = [os.path.join(ROOT, "tests", "without_tensorflow"), os.environ.get("PYTHONPATH", "")]
+    environment = {"KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(path)}
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)],
         cwd=ROOT,

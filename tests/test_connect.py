@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from conftest import run_apart
+from conftest import run_on_jax
 
 
 @pytest.mark.slow
 def test_analysis_and_preparation_work_on_spark_connect():
     # JAX, because it is imported in a fraction of the time.
-    run_apart("connect_checks.py", KERAS_BACKEND="jax")
+    run_on_jax("connect_checks.py")

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import run_apart
-
-
-def run_on_jax(*tests):
-    run_apart(*tests, KERAS_BACKEND="jax")
+from conftest import run_on_jax
 
 
 @pytest.mark.slow

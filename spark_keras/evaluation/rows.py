@@ -45,12 +45,12 @@ def model_of(task: LabelledTask) -> Any:
 
 
 def _load(task: LabelledTask) -> Any:
+    custom_objects = executor.enter_keras(task.settings)
     import keras
 
     from spark_keras.archive import KerasArchive
     from spark_keras.training import state
 
-    custom_objects = executor.enter_keras(task.settings)
     data = task.archive if isinstance(task.archive, bytes) else task.archive.value
     model = KerasArchive(data, trusted=not task.safe_mode).load(custom_objects)
     if keras.backend.backend() == "tensorflow":

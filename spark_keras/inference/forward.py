@@ -142,12 +142,12 @@ class CompiledModel:
     """A model and its compiled forward pass for batches of one fixed size, so that nothing is compiled twice."""
 
     def __init__(self, task: ForwardTask):
+        custom_objects = executor.enter_keras(task.settings)
         import keras
 
         from spark_keras import signature
         from spark_keras.archive import KerasArchive
 
-        custom_objects = executor.enter_keras(task.settings)
         data = task.archive if isinstance(task.archive, bytes) else task.archive.value
         model = KerasArchive(data, trusted=not task.safe_mode).load(custom_objects, compile=False)
         self._model = with_output_layer(model, task.output_layer)

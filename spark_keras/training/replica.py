@@ -25,9 +25,9 @@ class Replica:
     """
 
     def __init__(self, architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns):
+        custom_objects = executor.enter_keras(settings)
         from spark_keras.training import kernel, state
 
-        custom_objects = executor.enter_keras(settings)
         self.model = state.replica(architecture, custom_objects, safe_mode, columns.sample())
         self.layout = state.layout_of(self.model)
         self.seeds = len(state.seed_variables(self.model))

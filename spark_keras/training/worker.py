@@ -92,7 +92,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     warning = executor.prepare(task.settings)
     started = time.perf_counter()
     # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
-    importing = executor.Import("keras")
+    importing = executor.KerasImport()
     line = shard = None
     greeting = wire.connect(task.endpoint, 0)
     try:
