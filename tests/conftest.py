@@ -19,6 +19,8 @@ import pytest  # noqa: E402
 LOCAL = "local[2]"
 CLUSTER = "local-cluster[2,1,1024]"
 FOUR_SLOTS = "local[4]"
+# Fixtures that take tens of seconds.
+LONG_FIXTURES = {"flights_df"}
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -90,7 +92,7 @@ def pytest_collection_modifyitems(items):
     order = [LOCAL, FOUR_SLOTS, CLUSTER]
     items.sort(key=lambda item: order.index(session(item)))
     for item in items:
-        # What one process gets where several run the tests.
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}, {session(item)}"))
-        if session(item) != LOCAL:
+        # What one process gets where several run the tests. pytest-xdist overlooks a name with brackets.
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}, session {order.index(session(item))}"))
+        if session(item) != LOCAL or LONG_FIXTURES & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)

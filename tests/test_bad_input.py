@@ -255,6 +255,7 @@ def test_null_or_nan_names_its_column(gaps, condition, column):
 
 
 @pytest.mark.parametrize("handle_invalid", ["skip", "keep"])
+@pytest.mark.slow
 def test_skipped_rows_are_counted_by_column(gaps, handle_invalid):
     fitted = classifier(weightCol="weight", handleInvalid=handle_invalid).fit(gaps)
     assert fitted.summary.skippedRows == {
@@ -302,6 +303,7 @@ def test_empty_data_frame_is_refused(df, condition, workers):
         classifier(numWorkers=workers).fit(df.where(condition))
 
 
+@pytest.mark.slow
 def test_empty_data_frame_cannot_be_evaluated(df):
     fitted = KerasRegressionModel(model=regression_model())
     for condition in ("false", "label < 0"):
@@ -322,6 +324,7 @@ def test_split_that_holds_no_row_out_is_refused(df):
     refused(lambda: classifier(validationSplit=1e-6).fit(df), "validationSplit=1e-06", f"{ROWS} rows", "validate on")
 
 
+@pytest.mark.slow
 def test_indicator_that_marks_no_row_is_refused(df):
     rows = df.selectExpr("features", "label", "false as flag")
     estimator = classifier(validationIndicatorCol="flag")

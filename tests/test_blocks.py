@@ -59,6 +59,7 @@ def test_blocks_of_numpy(frame):
     assert [row["a.text"] for row in made.select("`a.text`").collect()] == ["text"] * 10
 
 
+@pytest.mark.slow
 def test_blocks_of_keras_ops(frame):
     weights = np.array([[1.0], [0.5]])
 
@@ -90,6 +91,7 @@ def test_rows_of_any_length(frame):
             assert rows[i]["mean"] == row.mean() and rows[i].back == row[::-1].tolist()
 
 
+@pytest.mark.slow
 def test_nulls_by_rule(frame):
     made = mapBlocks(frame, lambda n, holes: {"m": n + holes[:, 0]}, nulls="null")
     found = {row.id: row.m for row in made.collect()}

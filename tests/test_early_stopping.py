@@ -232,6 +232,7 @@ def test_without_progress_patience_of_5_stops_after_6_epochs(spark, iris):
     assert (result.reason, result.totalEpochs, result.bestEpoch) == ("patience", 6, 1)
 
 
+@pytest.mark.slow
 def test_time_limit_is_kept_between_rounds(spark, iris):
     # One epoch of 150 000 minibatches, each a round, would take minutes.
     long = iris.crossJoin(spark.range(1000)).select("features", "label")
@@ -264,6 +265,7 @@ def rows_of(task):
 
 
 @pytest.mark.parametrize("task", ["regression", "two classes", "three classes"])
+@pytest.mark.slow
 def test_stop_epoch_and_best_epoch_are_those_of_plain_keras(spark, task):
     x, y, held_out, model, monitor = rows_of(task)
     df = labelled_frame(x, y).withColumn("held_out", F.col("id") % 3 == 0)
@@ -306,6 +308,7 @@ def training_order(df, task):
     return [row.id for row in df.orderBy(F.xxhash64("features", label)).select("id").collect()]
 
 
+@pytest.mark.slow
 def test_score_function_and_evaluator_may_start_jobs_while_the_workers_hold_all_slots(spark, iris):
     estimator = {"numWorkers": 2, "validationSplit": 0.3, "epochs": 2}
     seen = []
@@ -397,6 +400,7 @@ def number_of_classes(model):
     return float(model.numClasses)
 
 
+@pytest.mark.slow
 def test_pipeline_with_early_stopping_is_saved_and_loaded(spark, iris, tmp_path):
     stage = stopping(
         maxEpochs=3, scoreFunction=number_of_classes, mode="max", conditions=[ThreeAlike(9.0)], keepLast=True
@@ -421,6 +425,7 @@ def test_pipeline_with_early_stopping_is_saved_and_loaded(spark, iris, tmp_path)
     assert EarlyStopping.load(str(tmp_path / "judged")).getEvaluator().getMetricName() == "mae"
 
 
+@pytest.mark.slow
 def test_cross_validator_searches_over_the_params_of_the_inner_estimator(spark, iris):
     stage = stopping(patience=0, maxEpochs=2, estimator={"numWorkers": 1})
     grid = ParamGridBuilder().addGrid(stage.getEstimator().epochs, [2]).addGrid(stage.maxEpochs, [1, 2]).build()

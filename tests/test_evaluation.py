@@ -244,6 +244,7 @@ def test_every_metric_of_keras_has_a_state_that_adds_up(spark):
     assert tried > 35
 
 
+@pytest.mark.slow
 def test_rows_with_nulls_are_refused_or_left_out(spark, flights, delay_model):
     _, _, _, _, df = flights
     some = df.limit(40).cache()
@@ -273,6 +274,7 @@ def row_by_row(model, x, y, w=None):
     )
 
 
+@pytest.mark.slow
 def test_loss_of_each_row_is_that_of_keras_with_and_without_regularization(spark, flights, delay_model):
     x, _, _, delay, df = flights
     few = df.limit(40).withColumn("id", F.monotonically_increasing_id()).cache()
@@ -390,6 +392,7 @@ def origin_report(flights, origin_model):
     return fitted.evaluateClassification(in_workers(df, 2))
 
 
+@pytest.mark.slow
 def test_report_on_three_classes_is_that_of_scikit_learn(spark, flights, origin_model, origin_report):
     from sklearn import metrics
 

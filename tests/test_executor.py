@@ -28,6 +28,7 @@ import jax, sklearn.base
 """
 
 
+@pytest.mark.slow
 def test_no_package_is_imported_by_two_threads():
     command = [sys.executable, "-c", ARRAYS_WHILE_KERAS_IS_IMPORTED]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -76,6 +76,7 @@ def test_rows_of_all_fits_are_computed_once(counted, kept):
     assert computed() == 4 * ROWS
 
 
+@pytest.mark.slow
 def test_fits_on_other_rows_get_theirs(counted, kept):
     df, computed = counted
     chosen = estimator(validationSplit=0.3)
@@ -89,6 +90,7 @@ def test_fits_on_other_rows_get_theirs(counted, kept):
     assert weights(found[0]) == weights(found[1]) != weights(found[2])
 
 
+@pytest.mark.slow
 def test_what_a_model_makes_of_the_rows_is_told_apart(spark, kept):
     def network(dtype):
         model = keras.Sequential([keras.Input((3,), dtype=dtype), keras.layers.Dense(1)])
@@ -103,6 +105,7 @@ def test_what_a_model_makes_of_the_rows_is_told_apart(spark, kept):
     assert not kept()
 
 
+@pytest.mark.slow
 def test_nothing_stays_when_a_fit_fails(counted, kept):
     df, _ = counted
     chosen = estimator()

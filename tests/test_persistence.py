@@ -73,6 +73,7 @@ def params_of(stage):
 # --- round trips ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fitted_classifier_comes_back_with_predictions_params_summary_and_uid(df, classification, tmp_path):
     classification.save(str(tmp_path / "m"))
     loaded = KerasClassificationModel.load(str(tmp_path / "m"))

@@ -189,6 +189,7 @@ def test_without_a_usable_directory_of_spark_it_is_the_systems(tmp_path, monkeyp
 
 
 @only_linux
+@pytest.mark.slow
 def test_a_killed_process_leaves_nothing(tmp_path):
     script = """
         import sys, time
@@ -232,6 +233,7 @@ def large(spark):
     return spark.range(20_000).select(features.alias("features"), F.cos("id").alias("label"))
 
 
+@pytest.mark.slow
 def test_a_fit_from_files_equals_one_from_memory(large):
     fitted = {}
     for limit in ("8g", "1m"):

@@ -167,6 +167,7 @@ def expected_metrics(epochs):
 
 
 @pytest.mark.compat
+@pytest.mark.slow
 def test_cross_validator_with_parallel_fits_finds_the_metrics_of_gradient_descent(df):
     regressor = KerasRegressor(modelFn=zero_linear, numWorkers=1, epochs=3, batchSize=ROWS, verbose=0)
     fitted = validator_over_rates(regressor).fit(df)
@@ -435,6 +436,7 @@ def test_registered_layer_loss_and_metric_train_as_in_keras(df):
     assert fitted.evaluate(df)["bias"] == pytest.approx(error.mean(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_several_inputs_and_outputs_with_loss_weights_train_as_in_keras(df):
     keras.utils.set_random_seed(4)
     left, right = keras.Input((2,), name="left"), keras.Input((1,), name="right")

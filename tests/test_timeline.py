@@ -12,7 +12,6 @@ from browser import opened
 from conftest import labelled_frame
 
 from spark_keras import KerasRegressor, KerasTrainingSummary, WorkerThroughput
-from spark_keras.executor import Import
 from spark_keras.training import state as states
 from spark_keras.training.phases import PHASES, Phases, checked
 from spark_keras.training.timeline import Timeline
@@ -77,13 +76,7 @@ def test_what_follows_a_round_belongs_to_its_record():
     assert [record["driver"][3] for record in records if record["driver"][3]] == [0.5, 0.5]
 
 
-def test_import_is_a_phase_of_its_own_beside_the_loading_of_rows(tmp_path, monkeypatch):
-    (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(0.05)")
-    monkeypatch.syspath_prepend(tmp_path)
-    importing = Import("slow_to_import")
-    importing.join()
-    assert importing.seconds >= 0.05
-
+def test_import_is_a_phase_of_its_own_beside_the_loading_of_rows():
     kept, state = timeline()
     kept.begin(state)
     kept.round(0, 0.01, 0.005, [(0, 10, (0, 0, 0.25, 0, 0, 0))])

@@ -258,6 +258,7 @@ def test_another_seed_gives_other_weights(spark):
 
 
 @every_session
+@pytest.mark.slow
 def test_metrics_over_two_workers_are_those_of_one_process(spark):
     random = np.random.default_rng(8)
     x = random.normal(size=(301, 5)).astype("float32")
@@ -430,6 +431,7 @@ def test_early_stopping_on_iris_stops_where_it_must(spark):
     assert stopped.epochs == 6
 
 
+@pytest.mark.slow
 def test_a_callback_that_starts_a_spark_job_does_not_hang(spark):
     df = frame(spark, *regression_rows(64))
     counts = []

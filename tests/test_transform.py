@@ -417,6 +417,7 @@ USABLE = [i for i in range(len(FEATURES)) if i not in UNUSABLE]
 
 
 @pytest.mark.compat
+@pytest.mark.slow
 def test_keep_gives_null_predictions_to_incomplete_rows(gaps, softmax, regression, pair):
     for fitted, columns in [
         (softmax, ["rawPrediction", "probability", "prediction"]),
@@ -464,6 +465,7 @@ def test_incomplete_label_does_not_matter_to_transform(df, regression):
     assert regression.transform(df.drop("label")).count() == len(FEATURES)
 
 
+@pytest.mark.slow
 def test_transform_starts_no_job_and_works_on_a_stream(spark, tmp_path):
     rows = [([float(i), float(i % 3)],) for i in range(20)]
     df = spark.createDataFrame(rows, "features array<float>")

@@ -72,6 +72,7 @@ def test_a_fit_leaves_no_thread_and_no_socket(spark):
 
 
 @pytest.mark.parametrize("local", [True, False], ids=["same machine", "over the network"])
+@pytest.mark.slow
 def test_a_state_too_large_for_one_message_travels_in_pieces_to_the_same_bits(spark, monkeypatch, local):
     from spark_keras.training import averaging, wire, worker
 
@@ -85,6 +86,7 @@ def test_a_state_too_large_for_one_message_travels_in_pieces_to_the_same_bits(sp
     np.testing.assert_array_equal(weights_of(estimator.fit(df)), whole)
 
 
+@pytest.mark.slow
 def test_the_network_gives_the_same_bits_as_shared_memory(spark, monkeypatch):
     from spark_keras.training import wire
 

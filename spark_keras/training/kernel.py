@@ -79,8 +79,8 @@ def _saved_by_xla(model: keras.Model, batch_size: int) -> float:
     # A weight of these layers is multiplied once forward and twice backward for each row.
     operations = 6 * batch_size * weights
     # One for each number that Dropout or a kind of noise lets through, where Keras has noted how many these are.
-    nodes = [layer._inbound_nodes[-1:] for layer in model._flatten_layers() if hasattr(layer, "seed_generator")]
-    shapes = [node.output_tensors[0].shape[1:] for node, *_ in filter(None, nodes)]
+    random_layers = [layer for layer in model._flatten_layers() if hasattr(layer, "seed_generator")]
+    shapes = [node.output_tensors[0].shape[1:] for layer in random_layers for node in layer._inbound_nodes[-1:]]
     random_numbers = batch_size * sum(math.prod(size or 1 for size in shape) for shape in shapes)
     return (
         XLA_SAVED_SECONDS

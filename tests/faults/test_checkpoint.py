@@ -93,6 +93,7 @@ def test_a_fit_goes_on_to_the_same_bits(rows, tmp_path, interval, optimizer_stat
     assert counter.own.left == 1 and same(again, expected)
 
 
+@pytest.mark.slow
 def test_what_is_another_fit_is_refused_and_named(spark, rows, tmp_path):
     folder = f"file:{tmp_path}/checkpoints"
     settings = {"epochs": 2, "checkpointDir": folder}
