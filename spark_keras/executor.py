@@ -135,9 +135,10 @@ def _let_the_driver_in() -> None:
 
 
 def import_keras() -> None:
-    """Imports Keras, in two thirds of the time: without scikit-learn, and without JAX beside another backend.
+    """Imports Keras without scikit-learn, and without JAX beside another backend.
 
-    Keras and TensorFlow import them where they are installed, for wrappers and converters that no worker uses.
+    Keras and TensorFlow import them where they are installed, for wrappers and converters that no worker uses; that
+    takes a quarter of the time.
     """
     unneeded = {"sklearn"} if os.environ.get("KERAS_BACKEND") == "jax" else {"sklearn", "jax"}
     left_out = unneeded - set(sys.modules)
