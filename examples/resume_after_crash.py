@@ -81,11 +81,11 @@ def main(arguments: list[str] | None = None) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = options.checkpoints or folder
-        arguments = ["--master", options.master, "--epochs", str(options.epochs), "--checkpoints", checkpoints]
+        common = ["--master", options.master, "--epochs", str(options.epochs), "--checkpoints", checkpoints]
         print("killed in the middle:")
-        run_job(arguments, kill_after_epoch=options.epochs // 2)
+        run_job(common, kill_after_epoch=options.epochs // 2)
         print("started again:")
-        run_job([*arguments, "--compare"])
+        run_job([*common, "--compare"])
 
 
 if __name__ == "__main__":

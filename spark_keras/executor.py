@@ -135,12 +135,14 @@ def _let_the_driver_in() -> None:
 
 
 def import_keras() -> None:
-    """Imports Keras without scikit-learn, and without JAX beside another backend.
+    """Imports Keras without scikit-learn, and without JAX beside TensorFlow or PyTorch.
 
     Keras and TensorFlow import them where they are installed, for wrappers and converters that no worker uses; that
     takes a quarter of the time.
     """
-    unneeded = {"sklearn"} if os.environ.get("KERAS_BACKEND") == "jax" else {"sklearn", "jax"}
+    if "keras" in sys.modules:
+        return
+    unneeded = {"sklearn", "jax"} if os.environ.get("KERAS_BACKEND") in ("tensorflow", "torch") else {"sklearn"}
     left_out = unneeded - set(sys.modules)
     sys.modules.update(dict.fromkeys(left_out))  # none of them can be imported now
     try:

@@ -10,9 +10,9 @@ import numpy as np
 
 from spark_keras.training.shared_memory import ALIGNMENT, aligned
 
-# Layers for which one XLA program per round wins on a CPU. XLA runs convolutions inside a loop some twenty times
-# slower than TensorFlow's own kernels, and gains nothing on recurrent layers; a layer that was never measured counts
-# as one of those.
+# Layers for which one XLA program per round wins on a CPU, unless minibatches are large. XLA runs convolutions inside a
+# loop some twenty times slower than TensorFlow's own kernels, and gains nothing on recurrent layers; a layer that was
+# never measured counts as one of those.
 XLA_LAYERS = (
     "InputLayer Dense Activation ReLU LeakyReLU PReLU ELU Softmax Dropout GaussianNoise GaussianDropout AlphaDropout "
     "BatchNormalization LayerNormalization UnitNormalization Normalization Rescaling Flatten Reshape Permute "

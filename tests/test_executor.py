@@ -31,7 +31,8 @@ import jax, sklearn.base
 @pytest.mark.slow
 def test_no_package_is_imported_by_two_threads():
     command = [sys.executable, "-c", ARRAYS_WHILE_KERAS_IS_IMPORTED]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
 
 
@@ -53,8 +54,45 @@ BY_ITSELF = "1" if platform.machine() in ("x86_64", "AMD64") else "None"
 )
 def test_onednn_is_what_the_executor_or_else_the_driver_says(of_driver, of_executor, expected):
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment["KERAS_BACKEND"] = "tensorflow"
     if of_executor is not None:
         environment["TF_ENABLE_ONEDNN_OPTS"] = of_executor
     command = [sys.executable, "-c", PREPARED, repr(of_driver)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.stdout.split() == [expected], done.stderr[-4000:]
+
+
+ENTERED = """
+import sys
+
+from spark_keras import executor
+from spark_keras.evaluation import rows
+from spark_keras.inference import forward
+from spark_keras.preparation import block_program
+
+
+class Prepared(Exception):
+    pass
+
+
+class Task:
+    settings = "settings"
+
+
+def prepare(settings):
+    assert settings == "settings" and "keras" not in sys.modules
+    raise Prepared
+
+
+executor.prepare = prepare
+for entrance in (rows.model_of, rows.evaluate_partition, forward.predict, block_program._function):
+    try:
+        next(iter(entrance(*[Task(), iter([])][: entrance.__code__.co_argcount]) or []))
+    except Prepared:
+        print(entrance.__name__)
+"""
+
+
+def test_a_process_is_prepared_before_it_imports_keras():
+    done = subprocess.run([sys.executable, "-c", ENTERED], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == ["model_of", "evaluate_partition", "predict", "_function"], done.stderr[-4000:]

@@ -75,7 +75,7 @@ def test_a_kernel_once_measured_is_kept_for_the_whole_fit(spark):
     assert weights_of(fitted).tobytes() == weights_of(again).tobytes()
 
 
-@pytest.mark.parametrize("frequency", [3, pytest.param("epoch", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("frequency", [3, "epoch"])
 @pytest.mark.slow
 def test_what_is_prepared_ahead_changes_no_bit(spark, frequency):
     df = frame(spark, *regression_rows(333))

@@ -109,7 +109,7 @@ class Bench:
         return max(rates, key=rates.get), rates
 
     def best_options(self, backend: str, **fit: Any) -> dict[str, Any]:
-        """Which options of `Model.compile` make `model.fit` fastest here: {"best", "second", "tried"}."""
+        """Which options of `Model.compile` make `model.fit` fastest here: {"best", "tried"}."""
         keras_fit = self.contender("keras_fit", backend)
         key = f"{backend} {sorted(fit.items())}"
         if key not in self._best_options:
@@ -120,8 +120,7 @@ class Bench:
                     for name, options in by_name.items()
                 }
             )
-            second = sorted(rates, key=rates.get)[-2]
-            self._best_options[key] = {"best": by_name[name], "second": by_name[second], "tried": rates}
+            self._best_options[key] = {"best": by_name[name], "tried": rates}
         return self._best_options[key]
 
 

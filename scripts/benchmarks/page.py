@@ -61,7 +61,7 @@ def _about(result: Result) -> list[str]:
     lines = [f"- {', '.join(told)}."] if told else []
     if "options tried" in settings:
         tried = "; ".join(f"{name}: {rate:,.0f}" for name, rate in settings["options tried"].items())
-        lines.append(f"- Options tried before, rows/s: {tried}. Best: {settings['best options']}.")
+        lines.append(f"- Options tried, rows/s: {tried}. Best: {settings['best options']}.")
     contenders: dict[str, list[str]] = {}
     for contender, versions in result["versions"].items():
         contenders.setdefault(", ".join(f"{name} {version}" for name, version in versions.items()), []).append(

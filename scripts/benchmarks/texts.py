@@ -77,8 +77,8 @@ SECTIONS = {
         "Training a wide MLP",
         """
         MLP 784-1024-1024-10 with Dropout, Adam; rows/s of the epochs after the first. Nearly all of a step is
-        arithmetic, by the same library for all: the kernel alone tells what is left to gain. The two best options of
-        `model.fit` take turns, here and for the next two networks; the better one counts.
+        arithmetic: the kernel alone tells what is left to gain. With two threads `model.fit` runs now faster, now
+        slower; so all of its options take turns, here and for the next two networks, and the best median counts.
         """,
         ("best",),
     ),

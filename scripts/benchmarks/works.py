@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.bench import Bench, Run, told
+from benchmarks.bench import OPTIONS, Bench, Run, told
 
 Result = dict[str, Any]
 
@@ -90,32 +90,32 @@ def _network(bench: Bench, network: str, rows: int, epochs: int, ceiling: bool =
         onednn: whether to measure `model.fit` with oneDNN, too, which spark_keras switches on.
     """
     fit = {"data": bench.data(network, bench.rows(rows)), "network": network, "epochs": epochs, "batch": 64}
-    keras_fit, estimator = bench.contender("keras_fit"), bench.contender("estimator")
-    options = bench.best_options("tensorflow", **{**fit, "epochs": 2})
+    estimator = bench.contender("estimator")
     estimator.ask("fit", frequency=10, **{**fit, "data": bench.data(network, 640), "epochs": 2})
+    peers = {"best": bench.contender("keras_fit")}
+    if onednn:
+        peers["best, oneDNN"] = bench.contender("keras_fit", name="onednn", TF_ENABLE_ONEDNN_OPTS="1")
     contenders = {
-        "best": lambda turn: keras_fit.ask("fit", seed=turn, **fit, **options["best"]),
-        "second": lambda turn: keras_fit.ask("fit", seed=turn, **fit, **options["second"]),
-        "every 10": lambda turn: estimator.ask("fit", frequency=10, seed=turn, **fit),
+        f"{name}: {told(options)}": lambda turn, peer=peer, options=options: peer.ask(
+            "fit", seed=turn, **fit, **options
+        )
+        for name, peer in peers.items()
+        for options in OPTIONS
     }
+    contenders["every 10"] = lambda turn: estimator.ask("fit", frequency=10, seed=turn, **fit)
     if ceiling:
         contenders["kernel 10"] = lambda turn: _kernel_alone(bench, "tensorflow", frequency=10, seed=turn, **fit)
-    if onednn:
-        with_onednn = bench.contender("keras_fit", name="onednn", TF_ENABLE_ONEDNN_OPTS="1")
-        for which in ("best", "second"):
-            contenders[f"{which}, oneDNN"] = lambda turn, which=which: with_onednn.ask(
-                "fit", seed=turn, **fit, **options[which]
-            )
     runs = bench.take_turns(contenders)
+    settings, of_peers = _settings(bench, fit, rows), {}
+    for name in peers:
+        tried = {told(options): runs.pop(f"{name}: {told(options)}") for options in OPTIONS}
+        best = max(tried, key=lambda options: _median_rate(tried[options]))
+        of_peers[name] = tried[best]
+        if name == "best":
+            settings |= {"best options": best, "options tried": {each: _median_rate(tried[each]) for each in tried}}
     if onednn:
         bench.stop("keras_fit", name="onednn")
-        second = runs.pop("second, oneDNN")
-        runs["best, oneDNN"] = max(runs["best, oneDNN"], second, key=_median_rate)
-    # With several threads `model.fit` runs now faster, now slower: a few tries do not tell which options are best.
-    second = runs.pop("second")
-    if _median_rate(second) > _median_rate(runs["best"]):
-        runs["best"], options = second, {**options, "best": options["second"]}
-    return {"settings": {**_settings(bench, fit, rows), **_told(options)}, "runs": runs}
+    return {"settings": settings, "runs": of_peers | runs}
 
 
 def _median_rate(runs: list[Run]) -> float:

@@ -62,11 +62,11 @@ def _load(task: LabelledTask) -> Any:
 
 def evaluate_partition(task: LabelledTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """One row: how many rows the partition has, and the states of its metrics as one array."""
+    model = model_of(task)  # before Keras is imported here, which it prepares
     import keras
 
     from spark_keras.training import state
 
-    model = model_of(task)
     # "rows" and, by column, the rows that were left out.
     counts: dict[str, int] = {"rows": 0}
     model.reset_metrics()

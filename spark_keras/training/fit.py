@@ -215,6 +215,7 @@ class Trained(
         decisive = ["epochs", "batchSize", "shuffle", "seed", "averagingFrequency", "optimizerState", "jitCompile"]
         settings = {name: self.getOrDefault(name) for name in [*decisive, "validationSplit", "nonFinite"]}
         settings |= {"numWorkers": task.workers, "threads": task.settings.threads, "floatx": task.settings.floatx}
+        settings |= {"TF_ENABLE_ONEDNN_OPTS": task.settings.onednn}
         settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
         state = states.read(model, states.layout_of(model))
         callbacks = [*self.getCallbacks(), *([watcher] if watcher else [])]

@@ -29,26 +29,25 @@ class KernelCost(NamedTuple):
         call: milliseconds of a call, which has up to 64 minibatches.
         step: milliseconds of a minibatch, whatever its size.
         gigaflops: of one core, in a second.
+        update: gigabytes of state that an optimizer updates in a second.
     """
 
     call: float
     step: float
     gigaflops: float
+    update: float
 
 
-# Fitted by hand to rows per second on two cores of one machine (CPU, TensorFlow 2.21, Keras 3.15, Adam): MLPs
-# 100-128-64-10 with batch 32 and 784-1024-1024-10 with batch 64, a LeNet with batch 64, rounds of ten. "jit" has the
-# LeNet's speed, because it is for convolutions; "steps" is `Model.fit`, with the call of a "graph".
+# Fitted by hand to rounds of ten on one core (TensorFlow 2.21 with oneDNN, Keras 3.15, Adam): MLPs 100-128-64-10 with
+# batch 32 and 784-1024-1024-10 with batches of 64 and 256, a LeNet with batch 64. "scan" has the speed of "xla", whose
+# compiler it is; "jit" that of the LeNet, because it is for convolutions; "steps" is `Model.fit`, otherwise a "graph".
 KERNEL_COSTS = {
-    "xla": KernelCost(call=0.8, step=0.01, gigaflops=100),
-    "graph": KernelCost(call=0.8, step=0.27, gigaflops=62),
-    "scan": KernelCost(call=0.1, step=0.01, gigaflops=100),
-    "jit": KernelCost(call=0.6, step=0.08, gigaflops=18),
-    "steps": KernelCost(call=0.8, step=1.2, gigaflops=62),
+    "xla": KernelCost(call=0.6, step=0.01, gigaflops=110, update=5.0),
+    "graph": KernelCost(call=0.6, step=0.13, gigaflops=100, update=1.7),
+    "scan": KernelCost(call=0.1, step=0.01, gigaflops=110, update=5.0),
+    "jit": KernelCost(call=0.6, step=0.08, gigaflops=18, update=5.0),
+    "steps": KernelCost(call=0.6, step=1.2, gigaflops=100, update=1.7),
 }
-
-# Gigabytes of state that an optimizer updates in a second: from the same two larger models with "graph".
-UPDATE_GIGABYTES = 10.0
 
 # A round trip of a state between driver and worker, without encryption: 0.3 ms with 64,000 parameters, 180 ms with 30
 # million. States up to 64 MiB on the driver's own machine are shared in memory, which is faster.
@@ -286,7 +285,7 @@ def step_milliseconds(kernel: str, batch_size: int, threads: int, steps: int, mo
     """Expected of one of `steps` minibatches that a worker trains between two averagings."""
     cost = KERNEL_COSTS[kernel]
     arithmetic = batch_size * model.flops_per_row / (cost.gigaflops * 1e6 * threads)
-    update = model.state_bytes / (UPDATE_GIGABYTES * 1e6)
+    update = model.state_bytes / (cost.update * 1e6)
     calls = -(-steps // STACK_COUNT) / steps
     return cost.call * calls + cost.step + arithmetic + update
 
