@@ -240,8 +240,8 @@ class HasTraining(Params):
     jitCompile: Param[bool | str] = Param(
         Params._dummy(),
         "jitCompile",
-        'how a round is compiled: "auto" as layers, batch size and length of the fit suggest; True with XLA; False without; '
-        '"measure" as is fastest on a worker now, which another fit may not find again',
+        'how a round is compiled: "auto" as layers, batch size and length of the fit suggest; True with XLA; False '
+        'without; "measure" as is fastest on a worker now, which another fit may not find again',
         converters.jit_compile,
     )  # type: ignore[arg-type]
 
