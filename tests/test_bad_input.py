@@ -297,6 +297,7 @@ def test_negative_weight_is_refused(df):
 
 @pytest.mark.parametrize("condition", ["false", "label < 0"])
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.slow
 def test_empty_data_frame_is_refused(df, condition, workers):
     """Also one that Spark knows to be empty, of which it makes no partition."""
     with pytest.raises(ValueError, match="DataFrame has no rows.*Expected: at least one"):

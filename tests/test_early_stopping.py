@@ -370,6 +370,7 @@ def test_failing_training_gives_the_best_model_so_far_on_request(spark, iris):
 
 
 @pytest.mark.parametrize("kept", ["memory", "folder"])
+@pytest.mark.slow
 def test_resumed_training_stops_where_an_undisturbed_one_does(spark, iris, tmp_path, kept):
     params = {"patience": 3, "minDelta": 0.02, "maxEpochs": 12}
     same = {"model": softmax_regression(0.1)}

@@ -354,6 +354,7 @@ def test_losses_that_are_no_means_over_rows_are_refused(spark, flights):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.slow
 def test_report_on_two_classes_is_that_of_scikit_learn(spark, flights, late_model, workers):
     from sklearn import metrics
     from sklearn.calibration import calibration_curve

@@ -64,6 +64,7 @@ def weights(fitted):
     return [weight.tobytes() for weight in fitted.toKeras().get_weights()]
 
 
+@pytest.mark.slow
 def test_rows_of_all_fits_are_computed_once(counted, kept):
     df, computed = counted
     chosen = estimator()

@@ -146,6 +146,7 @@ def test_four_workers_with_batch_10_equal_local_training_with_batch_40(spark):
     np.testing.assert_allclose(weights_of(fitted), keras_weights(expected), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_convolutional_net_on_two_workers_equals_one_with_twice_the_batch(spark):
     random = np.random.default_rng(0)
     images, labels = random.random((40, 6, 6, 1)).astype("float32"), random.integers(0, 3, 40)

@@ -102,6 +102,7 @@ def attend(stage, milliseconds=2):
         stage.workers._receive()
 
 
+@pytest.mark.slow
 def test_mutated_frames_of_a_local_process_harm_nothing(played):
     @quickly
     @given(frames())
@@ -127,6 +128,7 @@ def test_random_bytes_of_a_local_process_harm_nothing(played):
     fuzz()
 
 
+@pytest.mark.slow
 def test_mutated_frames_of_a_client_that_has_the_keys_harm_nothing(played):
     endpoint = played.workers._server.endpoint
     context = zmq.Context()
