@@ -21,7 +21,7 @@ importing = KerasImport()
 assert "pandas" in sys.modules and sys.modules["pandas"].__spec__._initializing is False
 pyarrow.array(numpy.ones(3))
 importing.join()
-assert importing.seconds > 0 and "keras" in sys.modules
+assert importing.seconds >= 0.05 and "keras" in sys.modules
 # Left out, and still there for whom needs it.
 assert not {"sklearn", "jax"} & set(sys.modules)
 import jax, sklearn.base
@@ -85,11 +85,17 @@ def prepare(settings):
 
 
 executor.prepare = prepare
-for entrance in (rows.model_of, rows.evaluate_partition, forward.predict, block_program._function):
+entrances = {
+    "model_of": lambda: rows.model_of(Task()),
+    "evaluate_partition": lambda: next(rows.evaluate_partition(Task(), iter([]))),
+    "predict": lambda: next(forward.predict(Task(), iter([]))),
+    "_function": lambda: block_program._function(Task()),
+}
+for name, enter in entrances.items():
     try:
-        next(iter(entrance(*[Task(), iter([])][: entrance.__code__.co_argcount]) or []))
+        enter()
     except Prepared:
-        print(entrance.__name__)
+        print(name)
 """
 
 

@@ -15,7 +15,7 @@ import keras
 from spark_keras import cluster, columns, params, tensors
 from spark_keras.archive import KerasArchive, seeded
 from spark_keras.evaluation import summable
-from spark_keras.executor import ProcessSettings
+from spark_keras.executor import ONEDNN, ProcessSettings
 from spark_keras.fault_tolerance import HasFaultTolerance
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.training import checkpoint, loop, wire
@@ -214,8 +214,9 @@ class Trained(
         model, task = prepared.model, prepared.task
         decisive = ["epochs", "batchSize", "shuffle", "seed", "averagingFrequency", "optimizerState", "jitCompile"]
         settings = {name: self.getOrDefault(name) for name in [*decisive, "validationSplit", "nonFinite"]}
-        settings |= {"numWorkers": task.workers, "threads": task.settings.threads, "floatx": task.settings.floatx}
-        settings |= {"TF_ENABLE_ONEDNN_OPTS": task.settings.onednn}
+        process = task.settings
+        settings |= {"numWorkers": task.workers, "threads": process.threads, "floatx": process.floatx}
+        settings |= {ONEDNN: process.onednn}
         settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
         state = states.read(model, states.layout_of(model))
         callbacks = [*self.getCallbacks(), *([watcher] if watcher else [])]

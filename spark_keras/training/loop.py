@@ -207,6 +207,7 @@ class _Driver:
         self.hold()
         with self.workers.yielding_slots():
             hook(*arguments)
+        states.weights_have_changed(self.model)
         self.state = states.read(self.model, self.layout)
         self.timeline.driver("callbacks", self.clock.lap("callbacks"))
 

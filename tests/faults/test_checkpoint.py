@@ -94,7 +94,8 @@ def test_a_fit_goes_on_to_the_same_bits(rows, tmp_path, interval, optimizer_stat
 
 
 @pytest.mark.slow
-def test_what_is_another_fit_is_refused_and_named(spark, rows, tmp_path):
+def test_what_is_another_fit_is_refused_and_named(spark, rows, tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     folder = f"file:{tmp_path}/checkpoints"
     settings = {"epochs": 2, "checkpointDir": folder}
     fitted = estimator(**settings).fit(rows)
@@ -114,6 +115,9 @@ def test_what_is_another_fit_is_refused_and_named(spark, rows, tmp_path):
     refused("epochs", epochs=3)
     refused("callbacks", callbacks=stateful())
     refused("rows of workers 0, 1", frame(spark, *regression_rows(102)))
+    with monkeypatch.context() as driver:
+        driver.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+        refused(r"TF_ENABLE_ONEDNN_OPTS \(None, in this fit 0\)")
     assert same(estimator(**settings).fit(rows), fitted)
 
 
