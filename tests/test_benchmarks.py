@@ -87,3 +87,10 @@ def test_contenders_take_turns(tmp_path):
     contenders = {name: (lambda turn, name=name: order.append((turn, name)) or {"rate": 1.0}) for name in "ABC"}
     Bench(tmp_path, repeats=2, quick=True).take_turns(contenders)
     assert order == [(0, "A"), (0, "B"), (0, "C"), (1, "A"), (1, "B"), (1, "C")]
+
+
+def test_the_best_is_the_one_with_the_best_median(tmp_path):
+    rates = {"A": iter([9.0, 1.0, 1.0]), "B": iter([2.0, 3.0, 2.0])}
+    contenders = {name: (lambda each=each: {"rate": next(each)}) for name, each in rates.items()}
+    best = Bench(tmp_path, repeats=3, quick=True).best(contenders)
+    assert best == ("B", {"A": 1.0, "B": 2.0})

@@ -371,12 +371,12 @@ def test_report_on_two_classes_is_that_of_scikit_learn(spark, flights, late_mode
 
     (curve,) = report.curves
     assert len(curve.thresholds) <= 1001
-    # Each kept point is one of the exact curve.
-    for threshold, recall, fall_out in list(zip(curve.thresholds, curve.truePositiveRate, curve.falsePositiveRate))[
-        ::97
-    ]:
-        assert recall == pytest.approx((p[late == 1] >= threshold).mean(), abs=5e-4)
-        assert fall_out == pytest.approx((p[late == 0] >= threshold).mean(), abs=5e-4)
+    # Each kept point is one of the exact curve. Scores close to 1 are many, and their last bits are the workers' own.
+    points = list(zip(curve.thresholds, curve.truePositiveRate, curve.falsePositiveRate))
+    for threshold, *rates in points[::97]:
+        for scores, rate in zip((p[late == 1], p[late == 0]), rates):
+            least, most = (scores >= threshold + 5e-7).mean(), (scores >= threshold - 5e-7).mean()
+            assert least - 5e-4 <= rate <= most + 5e-4
     shares, scores = calibration_curve(late, p, n_bins=10)
     full = curve.binCounts > 0
     np.testing.assert_allclose(curve.binShares[full], shares, atol=1e-3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ from benchmarks.asking import Contender
 Run = dict[str, Any]
 
 # spark_keras stays out of the peers' way.
-OWN = {"analyzer", "estimator", "kernel_alone", "flights", "large", "timeline"}
+OWN = {"analyzer", "estimator", "kernel_alone", "large"}
 
 OPTIONS = [
     {},
@@ -43,7 +45,7 @@ class Bench:
         self.folder, self.repeats, self.quick = folder, repeats, quick
         self.versions: dict[str, dict[str, str]] = {}
         self._contenders: dict[tuple[str, str, str], Contender] = {}
-        self._best_options: dict[str, dict[str, Any]] = {}
+        self._best_options: dict[tuple[Contender, str], dict[str, Any]] = {}
         self._started = time.monotonic()
 
     def rows(self, number: int) -> int:
@@ -95,23 +97,20 @@ class Bench:
         return runs
 
     def best(self, contenders: dict[str, Callable[[], Run]]) -> tuple[str, dict[str, float]]:
-        """Runs each once, and the two fastest again; the name of the fastest, and the best rate of each."""
-        rates: dict[str, float] = {}
-
-        def run(names: list[str]) -> None:
-            for name in names:
-                rate = contenders[name]()["rate"]
-                rates[name] = max(rate, rates.get(name, 0.0))
-                self.say(f"  tried {name}: rate {_short(rate)}")
-
-        run(list(contenders))
-        run(sorted(rates, key=rates.get)[-2:])
+        """Lets them take turns; the name of the one whose median is best, and the median rate of each."""
+        by_turn = {f"tried {name}": lambda turn, run=run: run() for name, run in contenders.items()}
+        runs = self.take_turns(by_turn)
+        rates = {name: statistics.median(run["rate"] for run in runs[f"tried {name}"]) for name in contenders}
         return max(rates, key=rates.get), rates
 
-    def best_options(self, backend: str, **fit: Any) -> dict[str, Any]:
-        """Which options of `Model.compile` make `model.fit` fastest here: {"best", "tried"}."""
-        keras_fit = self.contender("keras_fit", backend)
-        key = f"{backend} {sorted(fit.items())}"
+    def best_options(self, keras_fit: Contender, **fit: Any) -> dict[str, Any]:
+        """Which options of `Model.compile` make `model.fit` fastest here: {"best", "tried"}.
+
+        Args:
+            keras_fit: the process to try them in.
+            fit: arguments of its command.
+        """
+        key = (keras_fit, json.dumps(fit, sort_keys=True))
         if key not in self._best_options:
             by_name = {told(options): options for options in OPTIONS}
             name, rates = self.best(

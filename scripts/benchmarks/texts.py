@@ -9,6 +9,8 @@ Written by `./scripts/benchmark`. Contenders are processes of their own, each in
 the same cores, with the same rows, model, epochs and batch; only one is busy at a time. Figures are medians
 (minimum–maximum): ratios to reason with, not promises, because machines differ and are noisy. The loss is that of the
 trained model over all training rows, computed in the same way for all. spark_keras runs on `local[2]` with two workers.
+The best options of `model.fit` are those whose median was best when all took turns, as often as the contenders do, on
+fewer rows or epochs.
 """
 
 CONTENDERS = {
@@ -77,8 +79,7 @@ SECTIONS = {
         "Training a wide MLP",
         """
         MLP 784-1024-1024-10 with Dropout, Adam; rows/s of the epochs after the first. Nearly all of a step is
-        arithmetic: the kernel alone tells what is left to gain. With two threads `model.fit` runs now faster, now
-        slower; so all of its options take turns, here and for the next two networks, and the best median counts.
+        arithmetic: the kernel alone tells what is left to gain.
         """,
         ("best",),
     ),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.bench import OPTIONS, Bench, Run, told
+from benchmarks.bench import Bench, Run, told
 
 Result = dict[str, Any]
 
@@ -16,7 +15,7 @@ def mlp(bench: Bench, backend: str = "tensorflow", rows: int = 200_000) -> Resul
     fit = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp", "epochs": 2, "batch": 32}
     small = {**fit, "data": bench.data("mlp", bench.rows(2000))}
     keras_fit, estimator = bench.contender("keras_fit", backend), bench.contender("estimator", backend)
-    options = bench.best_options(backend, **{**fit, "rows": bench.rows(rows // 8)})
+    options = bench.best_options(keras_fit, **{**fit, "rows": bench.rows(rows // 8)})
     contenders = {
         "fit": lambda turn: keras_fit.ask("fit", seed=turn, **fit),
         "best": lambda turn: keras_fit.ask("fit", seed=turn, **fit, **options["best"]),
@@ -65,7 +64,7 @@ def whole_job(bench: Bench) -> Result:
     """From a DataFrame to a trained model, everything included."""
     rows = 200_000
     job = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp", "epochs": 2, "batch": 32}
-    options = bench.best_options("tensorflow", **{**job, "rows": bench.rows(rows // 8)})
+    options = bench.best_options(bench.contender("keras_fit"), **{**job, "rows": bench.rows(rows // 8)})
     estimator, to_pandas = bench.contender("estimator"), bench.contender("to_pandas")
     to_pandas.ask("whole_job", **{**job, "data": bench.data("mlp", bench.rows(2000))})
     runs = bench.take_turns(
@@ -95,31 +94,18 @@ def _network(bench: Bench, network: str, rows: int, epochs: int, ceiling: bool =
     peers = {"best": bench.contender("keras_fit")}
     if onednn:
         peers["best, oneDNN"] = bench.contender("keras_fit", name="onednn", TF_ENABLE_ONEDNN_OPTS="1")
+    options = {name: bench.best_options(peer, **{**fit, "epochs": 2}) for name, peer in peers.items()}
     contenders = {
-        f"{name}: {told(options)}": lambda turn, peer=peer, options=options: peer.ask(
-            "fit", seed=turn, **fit, **options
-        )
+        name: lambda turn, name=name, peer=peer: peer.ask("fit", seed=turn, **fit, **options[name]["best"])
         for name, peer in peers.items()
-        for options in OPTIONS
     }
     contenders["every 10"] = lambda turn: estimator.ask("fit", frequency=10, seed=turn, **fit)
     if ceiling:
         contenders["kernel 10"] = lambda turn: _kernel_alone(bench, "tensorflow", frequency=10, seed=turn, **fit)
     runs = bench.take_turns(contenders)
-    settings, of_peers = _settings(bench, fit, rows), {}
-    for name in peers:
-        tried = {told(options): runs.pop(f"{name}: {told(options)}") for options in OPTIONS}
-        best = max(tried, key=lambda options: _median_rate(tried[options]))
-        of_peers[name] = tried[best]
-        if name == "best":
-            settings |= {"best options": best, "options tried": {each: _median_rate(tried[each]) for each in tried}}
     if onednn:
         bench.stop("keras_fit", name="onednn")
-    return {"settings": settings, "runs": of_peers | runs}
-
-
-def _median_rate(runs: list[Run]) -> float:
-    return statistics.median(run["rate"] for run in runs)
+    return {"settings": {**_settings(bench, fit, rows), **_told(options["best"])}, "runs": runs}
 
 
 def wide(bench: Bench) -> Result:
@@ -205,17 +191,16 @@ def fits_in_a_row(bench: Bench) -> Result:
 def frequency(bench: Bench) -> Result:
     """What the averaging frequency costs and what it does to the result."""
     rows, epochs = bench.rows(20_000), 3
-    flights = bench.contender("flights")
+    estimator = bench.contender("estimator")
     frequencies = [1, 5, 10, 50, "epoch"]
     fit = {"rows": rows, "epochs": epochs, "batch": 64}
-    flights.ask("fit", frequency="epoch", seed=0, **fit)
+    estimator.ask("flights", frequency="epoch", seed=0, **fit)
     runs = bench.take_turns(
         {
-            str(each): lambda turn, each=each: flights.ask("fit", frequency=each, seed=turn, **fit)
+            str(each): lambda turn, each=each: estimator.ask("flights", frequency=each, seed=turn, **fit)
             for each in frequencies
         }
     )
-    bench.stop("flights")
     return {"settings": {"rows": rows, "epochs": epochs, "batch": 64, "repeats": bench.repeats}, "runs": runs}
 
 
@@ -223,17 +208,16 @@ def timeline(bench: Bench) -> Result:
     """What it costs to collect where the time goes."""
     rows = 200_000
     fit = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp", "epochs": 2, "batch": 32}
-    collected = bench.contender("timeline")
-    collected.ask("cost", frequency=10, **{**fit, "data": bench.data("mlp", bench.rows(2000))})
+    estimator = bench.contender("estimator")
+    estimator.ask("timeline", frequency=10, **{**fit, "data": bench.data("mlp", bench.rows(2000))})
     runs = bench.take_turns(
         {
-            f"every {frequency}": lambda turn, frequency=frequency: collected.ask(
-                "cost", frequency=frequency, seed=turn, **fit
+            f"every {frequency}": lambda turn, frequency=frequency: estimator.ask(
+                "timeline", frequency=frequency, seed=turn, **fit
             )
             for frequency in (10, 50)
         }
     )
-    bench.stop("timeline")
     return {"settings": _settings(bench, fit, rows), "runs": runs}
 
 

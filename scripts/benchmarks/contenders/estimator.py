@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import models
+from benchmarks import flights, models, timeline
 from benchmarks.serving import serve
 from benchmarks.sessions import cached_rows, consume, session
 from spark_keras import KerasClassifier, KerasTransformer
@@ -89,4 +89,11 @@ def _python_workers() -> list[psutil.Process]:
 
 
 if __name__ == "__main__":
-    serve(fit=fit, whole_job=whole_job, transform=transform, fits_in_a_row=fits_in_a_row)
+    serve(
+        fit=fit,
+        whole_job=whole_job,
+        transform=transform,
+        fits_in_a_row=fits_in_a_row,
+        flights=flights.fit,
+        timeline=timeline.cost,
+    )

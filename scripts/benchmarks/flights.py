@@ -9,7 +9,6 @@ from typing import Any
 from pyspark.ml import Pipeline
 
 from benchmarks import models
-from benchmarks.serving import serve
 from benchmarks.sessions import session
 from examples import flights_delay
 from spark_keras import KerasClassifier
@@ -44,7 +43,3 @@ def fit(rows: int, epochs: int, batch: int, frequency: int | str, seed: int) -> 
         "loss": summary.history["val_loss"][-1],
         "auc": summary.history["val_auc"][-1],
     }
-
-
-if __name__ == "__main__":
-    serve(fit=fit)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks import models
-from benchmarks.serving import serve
 from benchmarks.sessions import cached_rows
 from spark_keras import KerasClassifier
 from spark_keras.training.phases import Phases, checked
@@ -91,7 +90,3 @@ def _timed() -> Iterator[dict[str, float]]:
     finally:
         for name, method in kept.items():
             setattr(Timeline, name, method)
-
-
-if __name__ == "__main__":
-    serve(cost=cost)
