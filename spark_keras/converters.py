@@ -7,7 +7,17 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pyspark.ml.param import TypeConverters
+from pyspark.ml.param import Params, TypeConverters
+
+
+class NoneIsUnset(Params):
+    """Lets `None`, by which documentation and wrappers say that a Param is not set, mean just that."""
+
+    def _set(self, **kwargs: Any) -> Any:
+        for name in [name for name, value in kwargs.items() if value is None]:
+            del kwargs[name]
+            self.clear(getattr(self, name))
+        return super()._set(**kwargs)
 
 
 def refuse(name: str, value: Any, expected: str) -> TypeError:

@@ -7,6 +7,7 @@ imported.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import platform
@@ -35,6 +36,8 @@ class ProcessSettings(NamedTuple):
         custom_objects: (name, cloudpickled class or function). Pickled apart from the closure, so that they are
             unpickled only when the process is ready to import Keras.
         onednn: the driver's TF_ENABLE_ONEDNN_OPTS; None: it has none.
+        dtype_policy: the driver's global one, as JSON, for layers that a model makes while it is rebuilt; None: leave
+            the process' own.
     """
 
     threads: int
@@ -42,6 +45,7 @@ class ProcessSettings(NamedTuple):
     floatx: str
     custom_objects: tuple[tuple[str, bytes], ...]
     onednn: str | None = None
+    dtype_policy: str | None = None
 
     @classmethod
     def of_driver(cls, threads: int, custom_objects: dict[str, Any]) -> ProcessSettings:
@@ -49,7 +53,8 @@ class ProcessSettings(NamedTuple):
 
         objects = {**keras.saving.get_custom_objects(), **custom_objects}
         custom = tuple((name, pickled(value)) for name, value in sorted(objects.items()))
-        return cls(threads, keras.backend.backend(), keras.config.floatx(), custom, os.environ.get(ONEDNN))
+        policy = json.dumps(keras.dtype_policies.serialize(keras.config.dtype_policy()), sort_keys=True)
+        return cls(threads, keras.backend.backend(), keras.config.floatx(), custom, os.environ.get(ONEDNN), policy)
 
 
 # cloudpickle's registry of modules belongs to the process, and fits run in threads.
@@ -131,7 +136,9 @@ def _let_the_driver_in() -> None:
     """Lets this process, which computes all the time, give way to one that runs now and then: the driver of a round,
     on the same machine. A third of a short round's time is lost otherwise to waiting for a core."""
     if hasattr(os, "SCHED_BATCH"):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        # Sandboxes may forbid it.
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def import_keras() -> None:
@@ -186,6 +193,8 @@ def enter_keras(settings: ProcessSettings) -> dict[str, Any]:
             "on a cluster."
         )
     keras.config.set_floatx(settings.floatx)
+    if settings.dtype_policy is not None:
+        keras.config.set_dtype_policy(keras.dtype_policies.deserialize(json.loads(settings.dtype_policy)))
     objects = {}
     for name, data in settings.custom_objects:
         try:

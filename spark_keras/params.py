@@ -26,7 +26,7 @@ from spark_keras import converters
 from spark_keras.archive import KerasArchive
 
 
-class HasModel(Params):
+class HasModel(converters.NoneIsUnset):
     """What is trained or applied."""
 
     model: Param[KerasArchive] = Param(

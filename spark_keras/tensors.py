@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -140,9 +141,13 @@ def symbolic_inputs(model: keras.Model, tensors: Sequence[TensorColumn]) -> Any:
 
 
 def training_columns(
-    dataset: Any, stage: Any, model: keras.Model, classifier: bool
+    dataset: Any, stage: Any, model: keras.Model, classifier: bool, seeding: Any = None
 ) -> tuple[ShardColumns, tuple[Tensor, ...]]:
-    """Everything a worker loads, checked against the model; and the model's outputs. Builds the model's weights."""
+    """Everything a worker loads, checked against the model; and the model's outputs. Builds the model's weights.
+
+    Args:
+        seeding: a context to build them in.
+    """
     features = require_model_inputs(dataset, stage, model)
     labels = _label_columns(dataset, stage)
     weight_col = set_value(stage, "weightCol")
@@ -157,7 +162,8 @@ def training_columns(
     validation = _validates(dataset, stage)
     found = found_shapes(dataset, [*features, *labels])
     features = settle_inputs(model, features, found[: len(features)])
-    outputs, structure = signature.outputs_of(model, symbolic_inputs(model, features))
+    with seeding or contextlib.nullcontext():
+        outputs, structure = signature.outputs_of(model, symbolic_inputs(model, features))
     ordered = _labels_by_output(stage, labels, found[len(features) :], outputs)
     settled = tuple(
         settle_label(label, shape, output, signature.loss_of(model, index, output.name), classifier)

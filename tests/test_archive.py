@@ -6,7 +6,9 @@ import copy
 import gc
 import os
 import pickle
+import random
 import shutil
+import threading
 
 import keras
 import numpy as np
@@ -21,6 +23,53 @@ def model():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model.compile("adam", "mse")
     return model
+
+
+class Attention(keras.Model):
+    """Its layers draw their initial weights when they are built: by a sublayer's initializer, and by their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = keras.layers.MultiHeadAttention(1, 2)
+        self.out = keras.layers.Dense(1)
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="random_normal")
+
+    def call(self, x):
+        x = x[:, None] * self.scale
+        return self.out(self.attention(x, x)[:, 0])
+
+
+def test_initial_weights_are_those_of_the_seed_wherever_they_are_drawn():
+    def weights(seed, disturbed):
+        seeding = archive.Seeding(seed)
+        with seeding:
+            model = Attention()
+        if disturbed:
+            random.random()
+        with seeding:
+            model(np.ones((1, 3), "float32"))
+        return np.concatenate([weight.ravel() for weight in model.get_weights()])
+
+    state = random.getstate()
+    np.testing.assert_array_equal(weights(1, False), weights(1, True))
+    assert not np.array_equal(weights(1, False), weights(2, False))
+    random.setstate(state)
+    weights(1, False)
+    assert random.getstate() == state
+
+
+def test_no_model_is_loaded_while_another_thread_draws(model):
+    kept, loaded = KerasArchive.of(model), []
+    loading = threading.Thread(target=lambda: loaded.append(kept.load()))
+    with archive.Seeding(1):
+        before = random.getstate()
+        loading.start()
+        loading.join(0.5)
+        assert loading.is_alive() and random.getstate() == before
+    loading.join(30)
+    assert loaded
 
 
 @pytest.fixture(params=[0, archive.MEMORY_BYTES], ids=["file", "memory"])

@@ -12,6 +12,8 @@ import pytest
 from conftest import LOCAL, session_for
 
 from spark_keras import (
+    DataFrameAnalyzer,
+    EarlyStopping,
     KerasClassifier,
     KerasEstimator,
     KerasRegressionModel,
@@ -352,6 +354,18 @@ def test_estimator_without_a_model_is_refused(df):
         KerasClassifier().fit(df)
     with pytest.raises(ValueError, match="Param `model` is not set"):
         KerasTransformer().transform(df)
+
+
+def test_none_means_that_a_param_is_not_set():
+    estimator = KerasClassifier(model=None, modelFn=regression_model, modelParams=None, callbacks=None, epochs=None)
+    assert not estimator.isSet("model") and estimator.isSet("modelFn")
+    assert (estimator.getModelParams(), estimator.getCallbacks(), estimator.getEpochs()) == ({}, [], 1)
+    assert estimator.setEpochs(3).setEpochs(None).getEpochs() == 1
+    grid = {estimator.getParam("batchSize"): None}
+    assert estimator.setBatchSize(8).copy(grid).getBatchSize() == 32
+    stopping = EarlyStopping(estimator=estimator, evaluator=None, monitor="val_loss", maxEpochs=None, modelDir=None)
+    assert [param.name for param in stopping.params if stopping.isSet(param)] == ["estimator", "monitor"]
+    assert not DataFrameAnalyzer(inputCols=None).isSet("inputCols")
 
 
 def test_model_function_that_returns_nothing_is_refused(df):

@@ -18,6 +18,7 @@ from spark_keras import EarlyStopping, EarlyStoppingModel, KerasClassifier, Kera
 from spark_keras.early_stopping import AllOf, Condition, MaxEpochs, MaxSeconds, NonFiniteScore, Progress, TargetScore
 from spark_keras.early_stopping.conditions import from_json, to_json
 from spark_keras.early_stopping.stopper import Stopper
+from spark_keras.training.checkpoint import exclusive
 
 # --- decisions, without Spark --------------------------------------------------------------------------------------
 
@@ -239,6 +240,11 @@ def test_time_limit_is_kept_between_rounds(spark, iris):
     result = stopping(maxSeconds=3.0, estimator={"epochs": 1, "batchSize": 1, "averagingFrequency": 1}).fit(long).result
     assert (result.reason, result.totalEpochs) == ("maxSeconds", 1)
     assert 3 <= result.seconds < 20
+    # The epoch that is cut short is validated and scored, whichever is due.
+    between = {"epochs": 5, "batchSize": 1, "averagingFrequency": 1, "validationSplit": 0.05}
+    shorter = iris.crossJoin(spark.range(100)).select("features", "label")
+    fitted = stopping(monitor="val_loss", maxSeconds=0.5, evaluateEvery=3, estimator=between).fit(shorter)
+    assert list(fitted.result.scores) == [1] and fitted.result.bestEpoch == 1
 
 
 def rows_of(task):
@@ -395,6 +401,36 @@ def test_best_model_is_kept_in_a_folder_on_request(spark, iris, tmp_path):
     kept = keras.saving.load_model(tmp_path / "best" / "best.keras")
     for ours, theirs in zip(fitted.toKeras().get_weights(), kept.get_weights()):
         np.testing.assert_array_equal(ours, theirs)
+
+
+class ReplaceTheBest(keras.callbacks.Callback):
+    """Another program writes to the folder."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            keras.saving.save_model(softmax_regression(0.1), self.path, overwrite=True)
+
+
+def test_a_folder_with_another_model_than_the_best_is_refused(spark, iris, tmp_path):
+    callbacks = [ReplaceTheBest(str(tmp_path / "best.keras"))]
+    with pytest.raises(ValueError, match="The best model was replaced.*`modelDir` belongs to one fit"):
+        # The first epoch is the best, because a score is better the larger it is.
+        stopping(
+            maxEpochs=3,
+            scoreFunction=lambda model: 1.0,
+            mode="max",
+            modelDir=str(tmp_path),
+            estimator={"callbacks": callbacks},
+        ).fit(iris)
+
+
+def test_a_folder_belongs_to_one_fit(spark, iris, tmp_path):
+    with exclusive("modelDir", str(tmp_path)), pytest.raises(ValueError, match="`modelDir` is in use by another fit"):
+        stopping(maxEpochs=1, modelDir=str(tmp_path)).fit(iris)
 
 
 def number_of_classes(model):

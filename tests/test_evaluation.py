@@ -489,6 +489,30 @@ def test_report_on_several_weighted_outputs_is_that_of_scikit_learn(spark):
         assert output.pearson == pytest.approx(expected[0, 1] / np.sqrt(expected[0, 0] * expected[1, 1]))
 
 
+@pytest.mark.parametrize(
+    "label, prediction, weight", [(None, 1.0, 1.0), (1.0, 1.0, None), ([1.0], [1.0, 2.0], 1.0), ([None], [1.0], 1.0)]
+)
+def test_reports_refuse_rows_with_a_part_missing(spark, label, prediction, weight):
+    from spark_keras import RegressionEvaluation
+
+    kind = "array<double>" if isinstance(prediction, list) else "double"
+    whole = (prediction, prediction, 1.0)
+    rows = [whole, (label, prediction, weight), whole]
+    df = spark.createDataFrame(rows, f"label {kind}, prediction {kind}, w double")
+    with pytest.raises(ValueError, match="Labels, weights or parts of predictions are missing. Received: 1 such rows"):
+        RegressionEvaluation.of(df, weightCol="w")
+    assert RegressionEvaluation.of(df.limit(1), weightCol="w").mse == 0
+    if weight is None:
+        from pyspark.ml.linalg import Vectors
+
+        from spark_keras import ClassificationEvaluation
+
+        scores = [(1.0, 1.0, Vectors.dense(0.2, 0.8), w) for w in (1.0, None)]
+        df = spark.createDataFrame(scores, ["label", "prediction", "probability", "w"])
+        with pytest.raises(ValueError, match="Weights are missing. Received: 1 rows with null"):
+            ClassificationEvaluation.of(df, weightCol="w")
+
+
 def test_report_counts_weights_and_ties_and_refuses_labels_without_a_probability(spark):
     from pyspark.ml.linalg import Vectors
     from sklearn import metrics

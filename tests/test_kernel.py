@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from test_training import dropout_model, frame, linear, mlp, regression_rows, weights_of
 
-from spark_keras import KerasRegressor
+from spark_keras import KerasRegressor, programs
 from spark_keras.training import kernel
+from spark_keras.training import state as states
 
 
 def sequential(*layers):
@@ -21,6 +22,29 @@ def sequential(*layers):
 class OwnStep(keras.Model):
     def train_step(self, data):
         return super().train_step(data)
+
+
+class AlwaysNoisy(keras.layers.GaussianNoise):
+    def call(self, inputs, training=False):
+        return super().call(inputs, training=True)
+
+
+@pytest.mark.parametrize("name", ["steps", "graph"])
+def test_a_model_that_is_random_when_it_predicts_is_evaluated_to_the_same_bits(name):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), AlwaysNoisy(1.0), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((2, 4, 3), "float32"), np.ones((2, 4, 1), "float32")
+    states.build(model, (x[0], y[0]))
+    layout = states.layout_of(model)
+    evaluate = kernel.make(name, model, layout).evaluate
+    before = states.read(model, layout)
+    batches = programs.tensors((x, y))
+    first = evaluate(before, batches, 2)
+    # As in another process, where other numbers were drawn before.
+    for variable in states.seed_variables(model):
+        variable.assign(keras.ops.ones_like(variable))
+    np.testing.assert_array_equal(evaluate(before, batches, 2), first)
 
 
 def test_the_rule_weighs_what_xla_saves_against_compiling():

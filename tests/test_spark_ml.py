@@ -27,6 +27,7 @@ from spark_keras import (
     KerasTransformer,
 )
 from spark_keras.archive import KerasArchive
+from spark_keras.training import fit
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -205,6 +206,15 @@ def test_grid_over_model_params_varies_the_architecture(df):
     shapes = [fitted.toKeras().layers[0].kernel.shape for fitted in regressor.fit(df, grid)]
     assert [tuple(shape) for shape in shapes] == [(3, 2), (3, 5)]
     assert regressor.getModelParams() == {}
+
+
+def test_a_callback_with_an_open_file_can_be_in_two_fits_at_once(tmp_path):
+    logger = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
+    with fit._exclusive([logger]) as (first,):
+        first.on_train_begin()
+        with fit._exclusive([logger]) as (second,):
+            assert first is logger and second is not logger and second.filename == logger.filename
+        first.on_train_end()
 
 
 def test_fits_with_one_callback_in_parallel_do_not_share_it(df):

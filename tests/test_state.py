@@ -9,6 +9,18 @@ import pytest
 from spark_keras.training import state as states
 
 
+def test_the_learning_rate_is_that_of_the_optimizer_whose_loss_is_scaled():
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+    inner = keras.optimizers.Adam(0.25, gradient_accumulation_steps=2)
+    model.compile(keras.optimizers.LossScaleOptimizer(inner), "mse")
+    states.build(model, (np.zeros((2, 5), "float32"), np.zeros((2, 1), "float32")))
+    layout = states.layout_of(model)
+    inner._iterations.assign(9)
+    read = states.read(model, layout)
+    assert read.values[layout.learning_rate] == 0.25
+    assert read.integers[layout.iterations] == 9
+
+
 @pytest.mark.parametrize("large", [40, states.LARGE_BYTES], ids=["in pieces", "at once"])
 def test_a_model_holds_the_state_that_was_written(large, monkeypatch):
     monkeypatch.setattr(states, "LARGE_BYTES", large)

@@ -10,7 +10,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import functions as F
 
-from spark_keras import KerasClassifier, KerasEstimator, KerasRegressor
+from spark_keras import KerasClassifier, KerasEstimator, KerasRegressionModel, KerasRegressor
 
 SCHEMA = "features vector, label double"
 
@@ -71,6 +71,7 @@ OPTIMIZERS = {
         keras.optimizers.schedules.ExponentialDecay(0.02, 7, 0.8)
     ),
     "rmsprop": lambda: keras.optimizers.RMSprop(0.01),
+    "adam with averages of the weights": lambda: keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9),
 }
 
 
@@ -381,6 +382,48 @@ def test_callbacks_of_keras_run_unmodified(spark, tmp_path):
     lines = (tmp_path / "log.csv").read_text().splitlines()
     assert len(lines) == 3 and float(lines[1].split(",")[lines[0].split(",").index("loss")]) == pytest.approx(rates[0])
     assert any((tmp_path / "board").rglob("events*"))
+
+
+@pytest.mark.slow
+def test_weights_that_the_optimizer_does_not_decay_are_not_decayed(spark):
+    def build():
+        optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.5)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        return mlp(optimizer)
+
+    df = frame(spark, *regression_rows(80))
+    settings = {"epochs": 2, "batchSize": 8, "numWorkers": 1, "shuffle": False, "verbose": 0}
+    fitted = KerasRegressor(modelFn=build, **settings).fit(df)
+    expected = build()
+    expected.fit(*in_training_order(df), batch_size=8, epochs=2, shuffle=False, verbose=0)
+    np.testing.assert_allclose(weights_of(fitted), keras_weights(expected), atol=1e-5)
+    # A .keras archive has no place for them.
+    with pytest.raises(ValueError, match="exclude_from_weight_decay.*no .keras archive keeps.*`modelFn`"):
+        KerasRegressor(model=build(), **settings).fit(df)
+
+
+def test_trainable_layers_cannot_change_while_a_fit_runs(spark):
+    class Freeze(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.layers[0].trainable = epoch == 0
+
+    df = frame(spark, *regression_rows(40))
+    with pytest.raises(RuntimeError, match="changed which variables are trained.*between two fits"):
+        KerasRegressor(model=mlp("sgd"), epochs=2, callbacks=[Freeze()], verbose=0).fit(df)
+
+
+def test_numbers_that_callbacks_log_are_saved_with_the_model(spark, tmp_path):
+    class Log(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["rate"] = self.model.optimizer.learning_rate.numpy()
+            logs["norms"] = np.ones(2, "float32")
+            logs["tensor"] = keras.ops.convert_to_tensor(3)
+
+    df = frame(spark, *regression_rows(40))
+    fitted = KerasRegressor(model=mlp(keras.optimizers.SGD(0.5)), callbacks=[Log()], verbose=0).fit(df)
+    fitted.save(str(tmp_path / "model"))
+    history = KerasRegressionModel.load(str(tmp_path / "model")).summary.history
+    assert (history["rate"], history["norms"], history["tensor"]) == ([0.5], [[1.0, 1.0]], [3])
 
 
 def test_learning_rate_set_by_a_callback_reaches_the_workers(spark):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 
 import numpy as np
 import pytest
@@ -186,17 +187,26 @@ def test_a_worker_that_has_gone_disturbs_nobody():
 
 
 @pytest.mark.parametrize("keys", ["none", "own"])
-def test_a_client_without_the_keys_of_the_fit_does_not_get_through(keys):
+def test_a_client_without_the_keys_of_the_fit_does_not_get_through(keys, monkeypatch):
     server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True, local=False)
     stranger = wire.Endpoint(server.endpoint.address)
     if keys == "own":
         other, _ = zmq.curve_keypair()
         stranger = wire.Endpoint(server.endpoint.address, other, *zmq.curve_keypair())
-    line = wire.connect(stranger, 0)
-    line.send({"type": "join"})
-    assert not server.wait(1000)
-    line.close(linger=0)
+    monkeypatch.setattr(wire, "CONNECT_SECONDS", 1)
+    with pytest.raises(ConnectionError, match=f"no answer from {server.endpoint.address}"):
+        wire.connect(stranger, 0)
+    assert not server.wait(0)
     server.close()
+
+
+def test_a_worker_that_cannot_reach_the_driver_says_so(monkeypatch):
+    monkeypatch.setattr(wire, "CONNECT_SECONDS", 0.3)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ConnectionError, match=rf"{address} in 0.3 s.*spark\.keras\.driver\.host"):
+            wire.connect(wire.Endpoint(address), 0)
 
 
 def test_a_fixed_port_is_used_and_a_taken_one_is_named():

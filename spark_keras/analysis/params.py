@@ -33,7 +33,7 @@ def _relative_error(value: Any) -> float:
     return number
 
 
-class HasInputCols(Params):
+class HasInputCols(converters.NoneIsUnset):
     """Which columns are looked at."""
 
     inputCols: Param[list[str]] = Param(

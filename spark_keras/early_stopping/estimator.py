@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.early_stopping.scores import EvaluatorScore, FunctionScore, MonitorScore
 from spark_keras.early_stopping.stopper import Stopper
 from spark_keras.training import state as states
+from spark_keras.training.checkpoint import exclusive
 
 
 class EarlyStopping(Estimator, EarlyStoppingParams, NestedWritable, NestedReadable):
@@ -129,8 +131,10 @@ class EarlyStopping(Estimator, EarlyStoppingParams, NestedWritable, NestedReadab
         if self.isSet("maxEpochs"):
             estimator.setEpochs(self.getMaxEpochs())
         stopper = self._stopper(spark, estimator)
+        alone = exclusive("modelDir", self.getModelDir()) if self.isSet("modelDir") else contextlib.nullcontext()
         try:
-            best = estimator._trained(dataset, stopper)
+            with alone:
+                best = estimator._trained(dataset, stopper)
         except Exception as error:
             stopped = self.getStopOnNonFinite() and isinstance(error, FloatingPointError)
             best = stopper.best_after(error) if stopped or self.getOnError() == "keepBest" else None
@@ -194,17 +198,24 @@ class _FileStore:
     def __init__(self, spark: Any, folder: str, estimator: Any):
         self._spark, self._path, self._estimator = spark, f"{folder}/best.keras", estimator
 
-    def save(self, model: Any) -> None:
-        cluster.write_file(self._spark, self._path, KerasArchive.of(model).data)
+    def save(self, model: Any) -> str:
+        archive = KerasArchive.of(model)
+        cluster.write_file(self._spark, self._path, archive.data)
+        return archive.digest
 
-    def restore(self, model: Any) -> None:
+    def restore(self, model: Any, kept: str) -> None:
         data = cluster.read_file(self._spark, self._path)
         if data is None:
             raise FileNotFoundError(f"The best model is gone. Expected: {self._path}, which this training has written.")
-        # Written by this process.
-        kept = KerasArchive(data, trusted=True).load(self._estimator.getCustomObjects())
+        archive = KerasArchive(data, trusted=True)
+        if archive.digest != kept:
+            raise ValueError(
+                f"The best model was replaced by another one. Received: {self._path} with SHA-256 {archive.digest}. "
+                f"Expected: {kept}, which this training has written. A folder in Param `modelDir` belongs to one fit."
+            )
+        best = archive.load(self._estimator.getCustomObjects())
         layout = states.layout_of(model)
-        states.write(model, layout, states.read(kept, layout))
+        states.write(model, layout, states.read(best, layout))
 
 
 class EarlyStoppingModel(Model, NestedWritable, NestedReadable):

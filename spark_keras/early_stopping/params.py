@@ -60,7 +60,7 @@ def _param(name: str, doc: str, converter: Callable[[Any], Any]) -> Any:
     return Param(Params._dummy(), name, doc, converter)  # type: ignore[arg-type]
 
 
-class EarlyStoppingParams(Params):
+class EarlyStoppingParams(converters.NoneIsUnset):
     """When to stop, by what score, and what is kept."""
 
     estimator = _param("estimator", "the Keras estimator that trains", _estimator)

@@ -37,11 +37,11 @@ class Score(Protocol):
 class Store(Protocol):
     """Where the best model is kept until the end, if not in memory."""
 
-    def save(self, model: keras.Model) -> None:
-        """Keeps the model as it is now, instead of what was kept before."""
+    def save(self, model: keras.Model) -> str:
+        """Keeps the model as it is now, instead of what was kept before; returns what tells it from any other."""
 
-    def restore(self, model: keras.Model) -> None:
-        """Gives a model of the same architecture the state that was kept."""
+    def restore(self, model: keras.Model, kept: str) -> None:
+        """Gives a model of the same architecture the state that was kept, by what `save` has returned."""
 
 
 class _Improvement:
@@ -127,6 +127,7 @@ class Stopper(keras.callbacks.Callback):
         self._scores: dict[int, float] = {}
         self._best_epoch: int | None = None
         self._best: tuple[np.ndarray, np.ndarray] | None = None
+        self._kept: str | None = None
         self._epoch = self._trained = 0
         self._seconds = 0.0
         self._watch = _Stopwatch()
@@ -162,7 +163,8 @@ class Stopper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._epoch = self._trained = epoch + 1
-        if self._epoch % self.every == 0 or self._epoch == self.params["epochs"]:
+        # An epoch that was cut short is the last one, too.
+        if self._epoch % self.every == 0 or self._epoch == self.params["epochs"] or self._end is not None:
             self._scores[self._epoch] = self.score(dict(logs or {}), self._current)
             self._judge()
         if self._ended(self.conditions):
@@ -191,13 +193,13 @@ class Stopper(keras.callbacks.Callback):
 
     def _keep(self) -> None:
         if self.store is not None:
-            self.store.save(self.model)
+            self._kept = self.store.save(self.model)
         else:
             self._best = tuple(states.read(self.model, states.layout_of(self.model)))
 
     def _restore(self) -> None:
         if self.store is not None:
-            self.store.restore(self.model)
+            self.store.restore(self.model, self._kept)
         else:
             states.write(self.model, states.layout_of(self.model), states.State(*self._best))
 

@@ -75,9 +75,14 @@ class ClassificationEvaluation:
     ) -> ClassificationEvaluation:
         p = F.col("p")
         weight = F.sum("w").alias("weight")
-        pairs = scored.groupBy("label", "prediction", F.size("p").alias("classes")).agg(weight).collect()
+        unweighted = F.sum(F.col("w").isNull().cast("long")).alias("unweighted")
+        pairs = scored.groupBy("label", "prediction", F.size("p").alias("classes")).agg(weight, unweighted).collect()
         if not pairs:
             raise ValueError("The DataFrame has no rows to evaluate. Expected: at least one.")
+        if missing := sum(row.unweighted for row in pairs):
+            raise ValueError(
+                f"Weights are missing. Received: {missing} rows with null. Expected: a weight in each row."
+            )
         count = max(row.classes for row in pairs)
         names = list(names) if names else [str(index) for index in range(count)]
         bad = sorted({row.label for row in pairs if row.label not in range(count)}, key=str)

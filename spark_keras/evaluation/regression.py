@@ -80,6 +80,9 @@ class RegressionEvaluation:
             predictions: with these columns; read once, and kept in memory or on disk meanwhile.
             predictionCol: a number, or an array or vector of numbers; labelCol the same.
             names: of the outputs; default: label column, or its name and an index.
+        Raises:
+            ValueError: where there are no rows, or labels or weights are missing. Rows without prediction are left
+                out, which handleInvalid="keep" has asked for.
         """
         weight = F.lit(1.0) if weightCol is None else columns.reference(weightCol).cast("double")
         if weightCol is not None:
@@ -107,10 +110,17 @@ class RegressionEvaluation:
             (F.sum(w * p) / F.sum("w")).alias("p_mean"),
             F.least(F.min("y"), F.min("p")).alias("low"),
             F.greatest(F.max("y"), F.max("p")).alias("high"),
+            F.sum((y + p + w).isNull().cast("long")).alias("incomplete"),
         )
         found = {row.output: row for row in means.collect()}
         if not found:
             raise ValueError("The DataFrame has no rows to evaluate. Expected: at least one.")
+        incomplete = max(row.incomplete for row in found.values())
+        if incomplete:
+            raise ValueError(
+                f"Labels, weights or parts of predictions are missing. Received: {incomplete} such rows. Expected: as "
+                "many labels as predictions and no null among them, or among weights; leave such rows out before."
+            )
         names = list(names) if names else [label] if len(found) == 1 else [f"{label}[{i}]" for i in sorted(found)]
         # Squares of what is left of the mean: those of the numbers themselves would lose their digits.
         from_y, from_p = y - F.col("y_mean"), p - F.col("p_mean")

@@ -220,13 +220,13 @@ _in_use_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def exclusive(folder: str) -> Iterator[None]:
+def exclusive(param: str, folder: str) -> Iterator[None]:
     """Refuses a folder that another fit of this process writes to."""
     with _in_use_lock:
         if folder in _in_use:
             raise ValueError(
-                f"Param `checkpointDir` is in use by another fit that runs now. Received: {folder!r}. Expected: a "
-                "folder for each fit."
+                f"Param `{param}` is in use by another fit that runs now. Received: {folder!r}. Expected: a folder for "
+                "each fit."
             )
         _in_use.add(folder)
     try:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import keras
 
 from spark_keras import cluster, columns, params, tensors
-from spark_keras.archive import KerasArchive, seeded
+from spark_keras.archive import KerasArchive, Seeding
 from spark_keras.evaluation import summable
 from spark_keras.executor import ONEDNN, ProcessSettings
 from spark_keras.fault_tolerance import HasFaultTolerance
@@ -119,16 +119,21 @@ class Trained(
         spark = cluster.session_of(dataset)
         self._check_output_columns(dataset)
         count = self._workers(spark)
-        model, trusted = self._new_model()
-        spec, outputs = tensors.training_columns(dataset, self, model, self._classifies)
+        seeding = Seeding(self.getSeed())
+        with seeding:
+            model, trusted = self._new_model()
+        # Between these, Spark may have to look at a row, for which nobody else should wait.
+        spec, outputs = tensors.training_columns(dataset, self, model, self._classifies, seeding)
         self._check_outputs(outputs)
-        states.build(model, spec.sample())
+        with seeding:
+            states.build(model, spec.sample())
         summable.refuse_not_summable(model, spec, outputs)
         task = WorkerTask(
             endpoint=wire.Endpoint(""),  # known when the fit's own socket is open
             settings=ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects()),
             architecture=states.architecture(model, spec.names_in_structures),
             safe_mode=not trusted,
+            undecayed=states.undecayed(model),
             columns=spec,
             batch_size=self.getBatchSize(),
             shuffle=self.getShuffle(),
@@ -216,12 +221,12 @@ class Trained(
         settings = {name: self.getOrDefault(name) for name in [*decisive, "validationSplit", "nonFinite"]}
         process = task.settings
         settings |= {"numWorkers": task.workers, "threads": process.threads, "floatx": process.floatx}
-        settings |= {ONEDNN: process.onednn}
+        settings |= {ONEDNN: process.onednn, "dtype_policy": process.dtype_policy, "undecayed": list(task.undecayed)}
         settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
         state = states.read(model, states.layout_of(model))
         callbacks = [*self.getCallbacks(), *([watcher] if watcher else [])]
         identity = checkpoint.identity(model, state, callbacks, settings)
-        with checkpoint.exclusive(folder):
+        with checkpoint.exclusive("checkpointDir", folder):
             checkpoints = Checkpoints(spark, folder, self.getCheckpointInterval(), identity)
             checkpoints.open()
             yield checkpoints
@@ -230,19 +235,23 @@ class Trained(
 
     def _new_model(self) -> tuple[keras.Model, bool]:
         """(a compiled model of this fit's own, whether it comes from this process)."""
-        with seeded(self.getSeed()):
-            if self.isSet("model"):
-                archive = self.getOrDefault("model")
-                model, trusted, origin = archive.load(self.getCustomObjects()), archive.trusted, "model"
-            elif self.isSet("modelFn"):
-                model, trusted, origin = self.getModelFn()(**self.getModelParams()), True, "modelFn"
-                if not isinstance(model, keras.Model):
-                    raise TypeError(
-                        f"Param `modelFn` did not return a model. Received: {model!r} from "
-                        f"modelFn(**{self.getModelParams()}). Expected: a compiled keras.Model."
-                    )
-            else:
-                raise ValueError("Neither Param `model` nor `modelFn` is set. Expected: one of them.")
+        if self.isSet("model"):
+            archive = self.getOrDefault("model")
+            if archive.incomplete:
+                raise ValueError(
+                    f"Param `model` holds a model without {archive.incomplete}, which no .keras archive keeps. "
+                    "Expected: Param `modelFn`, a function that builds the model and says so."
+                )
+            model, trusted, origin = archive.load(self.getCustomObjects()), archive.trusted, "model"
+        elif self.isSet("modelFn"):
+            model, trusted, origin = self.getModelFn()(**self.getModelParams()), True, "modelFn"
+            if not isinstance(model, keras.Model):
+                raise TypeError(
+                    f"Param `modelFn` did not return a model. Received: {model!r} from "
+                    f"modelFn(**{self.getModelParams()}). Expected: a compiled keras.Model."
+                )
+        else:
+            raise ValueError("Neither Param `model` nor `modelFn` is set. Expected: one of them.")
         if not getattr(model, "compiled", False):
             raise ValueError(
                 f"The model of Param `{origin}` is not compiled. Received: {model.name!r} without optimizer and loss. "
@@ -277,10 +286,13 @@ class Trained(
         if wanted is None:
             return capacity
         if wanted > capacity and not cluster.slots_can_grow(spark):
+            of_threads = "tasks at the same time (cores / spark.task.cpus)"
+            if self._threads(spark) > cpus:
+                of_threads = "workers of so many threads (cores / cpusPerWorker)"
             raise ValueError(
                 f"More workers than slots. Received: numWorkers={wanted}. Expected: at most {capacity}, because the "
-                "session can run so many tasks at the same time now (cores / spark.task.cpus). Leave numWorkers unset "
-                "to take what there is, or give the session more cores."
+                f"session can run so many {of_threads} now. Leave numWorkers unset to take what there is, or give the "
+                "session more cores."
             )
         return wanted
 
@@ -346,7 +358,21 @@ def _exclusive(callbacks: list[Any]) -> Iterator[list[Any]]:
 
 def _copied(callback: Any) -> Any:
     duplicate = copy.copy(callback)
-    for name, value in vars(callback).items():
+    for name, value in list(vars(callback).items()):
         # The other fit's model stays with the other fit.
-        setattr(duplicate, name, None) if name == "_model" else setattr(duplicate, name, copy.deepcopy(value))
+        setattr(duplicate, name, None if name == "_model" else _copied_value(value))
     return duplicate
+
+
+def _copied_value(value: Any) -> Any:
+    """A copy; the thing itself, where it cannot be copied: files and writers are opened anew when a fit begins, and
+    locks and sessions are there to be shared."""
+    while True:
+        try:
+            return copy.deepcopy(value)
+        except TypeError:
+            return value
+        except RuntimeError as error:
+            if "changed size during iteration" not in str(error):
+                raise
+            # By the fit that has it, in its thread.

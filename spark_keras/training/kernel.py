@@ -121,12 +121,7 @@ class StepsKernel:
 
     def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
         self._write(state)
-        for variable, seed in zip(seed_variables(self.model), seeds):
-            variable.assign(seed.astype(keras.backend.standardize_dtype(variable.dtype)))
-        if keras.backend.backend() == "torch" and len(seeds):
-            import torch
-
-            torch.manual_seed(int(seeds[0, 0]))  # Keras leaves a Dropout without a seed to PyTorch's own generator
+        self._seed(seeds)
         metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(first, first + steps):
             self.model.train_on_batch(*_minibatch(batches, step))
@@ -134,12 +129,22 @@ class StepsKernel:
         return Result(read(self.model, self.layout), metrics)
 
     def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:
+        """A model that is random when it predicts, too, draws the same numbers in each evaluation, on any worker."""
         self._write(state)
+        self._seed(np.zeros((len(seed_variables(self.model)), 2), "int64"))
         metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(steps):
             self.model.test_on_batch(*_minibatch(batches, step))
             metrics = metrics + read_metrics(self.model)
         return metrics
+
+    def _seed(self, seeds: np.ndarray) -> None:
+        for variable, seed in zip(seed_variables(self.model), seeds):
+            variable.assign(seed.astype(keras.backend.standardize_dtype(variable.dtype)))
+        if keras.backend.backend() == "torch" and len(seeds):
+            import torch
+
+            torch.manual_seed(int(seeds[0, 0]))  # Keras leaves a Dropout without a seed to PyTorch's own generator
 
     def _write(self, state: State) -> None:
         before = derived_from_weights(self.model)
@@ -197,6 +202,8 @@ class GraphKernel:
 
         def evaluate_round(values: Any, integers: Any, batches: Any) -> Any:
             assign(values, integers[:count])
+            for variable in seeded:
+                variable.assign(tf.zeros_like(variable.value))
             loop(model.test_step, batches, integers[-2], integers[-1])
             return metrics()
 

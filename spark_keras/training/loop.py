@@ -132,7 +132,8 @@ def train(
         trained = driver.clock.seconds["train"]
         results = driver.train_epoch(epoch, handlers, here.minibatch, keeper.keep)
         driver.clock.lap("train")
-        if schedule.validates(epoch):
+        # The last epoch has a validation, also where it was cut short.
+        if schedule.validates(epoch) or (schedule.validation and model.stop_training):
             results |= driver.evaluate()
             driver.timeline.driver("evaluating", driver.clock.lap("evaluate"))
         progress.epoch_ends(epoch, results, driver.clock.seconds["train"] - trained)
@@ -142,11 +143,12 @@ def train(
         here = Position(epoch + 1, 0, finished=epoch + 1 == schedule.epochs or model.stop_training)
         keeper.keep(here)
     results = results or {name: values[-1] for name, values in history.history.items()}
+    driver.finalize()
     driver.run_callback(handlers.on_train_end, dict(results))
     driver.hold()
     # Keras sorts the names; results have the loss first, as the model gives them.
     names = [*results, *(name for name in history.history if name not in results)]
-    in_order = {name: history.history[name] for name in names if name in history.history}
+    in_order = {name: [_plain(value) for value in history.history[name]] for name in names if name in history.history}
     return Outcome(
         history=in_order,
         epochs=here.epoch,
@@ -172,7 +174,7 @@ class _Driver:
         stop: Callable[[], bool] | None,
     ):
         self.model, self.workers, self.schedule, self.progress = model, workers, schedule, progress
-        self.layout = states.layout_of(model)
+        self.layout, self.variables = states.layout_of(model), states.variables(model)
         self.state = states.read(model, self.layout)
         # Whether the model has it, too.
         self.held = True
@@ -207,9 +209,28 @@ class _Driver:
         self.hold()
         with self.workers.yielding_slots():
             hook(*arguments)
+        self._check_variables()
         states.weights_have_changed(self.model)
         self.state = states.read(self.model, self.layout)
         self.timeline.driver("callbacks", self.clock.lap("callbacks"))
+
+    def _check_variables(self) -> None:
+        """Refuses what would let the workers' numbers come into other variables than theirs."""
+        now = states.variables(self.model)
+        if len(now) != len(self.variables) or any(one is not other for one, other in zip(now, self.variables)):
+            raise RuntimeError(
+                f"A callback has changed which variables are trained, or the optimizer. Received: {len(now)} variables "
+                f"in another order, before {len(self.variables)}. Expected: `trainable` of layers, the optimizer and "
+                "the kind of its learning rate stay as they are while a fit runs; a number may be assigned to the "
+                "learning rate. Unfreeze layers between two fits."
+            )
+
+    def finalize(self) -> None:
+        """As Keras at the end of a fit: an optimizer that keeps averages of the weights (`use_ema`) puts them in."""
+        if states.keeps_averages(self.model):
+            self.hold()
+            self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
+            self.state = states.read(self.model, self.layout)
 
     def train_epoch(
         self, epoch: int, handlers: Any, begin: int, after_round: Callable[[Position], None]
@@ -362,6 +383,14 @@ class _Totals:
             # A worker without rows in this round compiled nothing.
             self.kernel = update.kernel if update.rows else self.kernel
             yield update
+
+
+def _plain(value: Any) -> Any:
+    """What a callback has put into the logs, as numbers that can be saved."""
+    if isinstance(value, (int, float, str, list, dict, type(None))):
+        return value
+    array = states.to_numpy(value)
+    return array.item() if array.ndim == 0 else array.tolist()
 
 
 def _overrides_batch_hooks(callback: keras.callbacks.Callback) -> bool:

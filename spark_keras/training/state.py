@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -83,9 +83,10 @@ def layout_of(model: keras.Model) -> Layout:
         if index < weight_count:
             weight_sizes = tuple(sizes)
     wide = any(entry.dtype == "float64" for entry in entries)
-    optimizer = model.optimizer
+    optimizer = innermost(model.optimizer)
     rate = getattr(optimizer, "_learning_rate", None)
-    iterations = position.get(id(getattr(optimizer, "iterations", None)))
+    # `iterations` itself is computed where gradients are accumulated.
+    iterations = position.get(id(getattr(optimizer, "_iterations", None)))
     return Layout(
         entries=tuple(entries),
         dtype="float64" if wide else "float32",
@@ -99,6 +100,26 @@ def layout_of(model: keras.Model) -> Layout:
             if isinstance(layer, keras.layers.BatchNormalization) and id(layer.moving_mean) in position
         ),
     )
+
+
+def innermost(optimizer: Any) -> Any:
+    """The optimizer itself, where another one scales its loss."""
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
+
+
+def undecayed(model: keras.Model) -> tuple[int, ...]:
+    """Which trainable variables `Optimizer.exclude_from_weight_decay` names: it is not in the optimizer's config."""
+    optimizer = innermost(model.optimizer)
+    if not getattr(optimizer, "weight_decay", None):
+        return ()
+    return tuple(i for i, v in enumerate(model.trainable_variables) if not optimizer._use_weight_decay(v))
+
+
+def keeps_averages(model: keras.Model) -> bool:
+    """Whether the optimizer has averages of the weights, which become the weights when training ends."""
+    return getattr(innermost(model.optimizer), "use_ema", False)
 
 
 def read(model: keras.Model, layout: Layout) -> State:
@@ -214,12 +235,23 @@ def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
     return json.dumps(automatic_names.settled(keras.saving.serialize_keras_object(model), kept))
 
 
-def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sample: Any) -> keras.Model:
-    """Builds a compiled model from its architecture; its weights are set by `write`."""
+def replica(
+    model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sample: Any, undecayed: Sequence[int] = ()
+) -> keras.Model:
+    """Builds a compiled model from its architecture; its weights are set by `write`.
+
+    Args:
+        undecayed: as the function of this name tells of the original.
+    """
     model = keras.saving.deserialize_keras_object(
         json.loads(model_json), custom_objects=custom_objects, safe_mode=safe_mode
     )
     build(model, sample)
+    if undecayed:
+        # Keras takes variables only before the optimizer is built, which happens as soon as there are any.
+        optimizer, variables = innermost(model.optimizer), model.trainable_variables
+        optimizer._exclude_from_weight_decay = {optimizer._var_key(variables[index]) for index in undecayed}
+        optimizer._exclude_from_weight_decay_cache = {}
     return model
 
 

@@ -74,11 +74,11 @@ class KerasTrainingSummary:
         A record is a round; in long fits, several consecutive ones of an epoch or of some.
 
         Returns:
-            Columns "epoch" and "round" (of the record's first round, from 1 on), "rounds", "began" and "seconds" (since
-            the first round began), "worker", "rows", "rowsPerSecond", "bytes" (sent and received), and seconds by
-            phase: of workers "loading", "importing" (Keras, after the rows were loaded), "building", "waiting" (for the
-            driver and other workers), "wire", "compiling", "computing", "evaluating"; of the driver "waiting" (for
-            workers), "averaging", "evaluating", "callbacks", "checkpoints".
+            Columns "epoch" and "round" (of the record's first round, from 1 on), "rounds", "began" (seconds since the
+            first round began), "seconds" (how long), "worker", "rows", "rowsPerSecond", "bytes" (sent and received),
+            and seconds by phase: of workers "loading", "importing" (Keras, after the rows were loaded), "building",
+            "waiting" (for the driver and other workers), "wire", "compiling", "computing", "evaluating"; of the driver
+            "waiting" (for workers), "averaging", "evaluating", "callbacks", "checkpoints".
         """
         return report.table(self)
 

@@ -166,6 +166,8 @@ class SupervisedJob:
 
     def _begin(self, peer: wire.Peer, header: dict[str, Any]) -> Attempt | None:
         if header["attempt"] in self._attempts.ended:
+            # Given up, or thought dead because its first connection broke: Spark starts another one in its place.
+            cluster.end_task(self._spark, header["attempt"], "it was given up")
             return None
         attempt = Attempt(header["shard"], header["attempt"], peer, heard=self._waited)
         self._complete = self._waited

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from spark_keras import temporary
 from spark_keras.training import messages, shared_memory
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 # For the rest of a message that has begun: a stopped process must not stop the other one, too.
 MESSAGE_SECONDS = 60
+
+# For a worker to reach the driver, which answers within milliseconds.
+CONNECT_SECONDS = 60
 
 # For ZeroMQ to end what is left of its connections.
 END_SECONDS = 10
@@ -326,6 +330,9 @@ class RemoteLine:
     Attributes:
         memory: None, for there is none.
         memory_name: likewise.
+
+    Raises:
+        ConnectionError: where nobody answers.
     """
 
     memory = memory_name = None
@@ -344,8 +351,20 @@ class RemoteLine:
             self._socket.curve_publickey, self._socket.curve_secretkey = endpoint.client_public, endpoint.client_secret
         if "[" in endpoint.address:
             self._socket.setsockopt(zmq.IPV6, 1)
-        self._lost = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        events = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._events = events
         self._socket.connect(endpoint.address)
+        # ZeroMQ itself would try for ever.
+        if not events.poll(int(1000 * CONNECT_SECONDS)) or self._event() != zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self.close(linger=0)
+            raise ConnectionError(
+                f"This executor cannot reach the fit's driver. Received: no answer from {endpoint.address} in "
+                f"{CONNECT_SECONDS} s. Expected: executors can connect to that port; see spark.keras.driver.host, "
+                "spark.keras.driver.port and firewalls."
+            )
+
+    def _event(self) -> int:
+        return recv_monitor_message(self._events)["event"]
 
     def wait(self, milliseconds: int) -> bool:
         """Whether a message is there, or comes within this time.
@@ -353,7 +372,7 @@ class RemoteLine:
         Raises ConnectionError where the connection was lost: a new one would be another worker's to the driver.
         """
         there = bool(self._socket.poll(milliseconds))
-        if not there and self._lost.poll(0):
+        if not there and self._events.poll(0):
             raise ConnectionError("The connection to the driver was lost.")
         return there
 
@@ -369,7 +388,7 @@ class RemoteLine:
     def close(self, linger: int | None = None) -> None:
         """Ends it; messages on their way get so many milliseconds (None: five seconds)."""
         self._socket.disable_monitor()
-        self._lost.close(linger=0)
+        self._events.close(linger=0)
         self._socket.close(linger=linger)
         _end(self._context)
 

@@ -118,9 +118,13 @@ class Stage:
 
     def wait_for_an_end(self):
         """Until the driver has ended a task."""
+        self.wait_until(lambda: self.ended)
+
+    def wait_until(self, condition):
+        """Until something has come to be while the driver waits in a thread of its own."""
         deadline = time.monotonic() + 10
-        while not self.ended:
-            assert time.monotonic() < deadline, "the driver ends no task"
+        while not condition():
+            assert time.monotonic() < deadline, "it does not come to be"
             time.sleep(0.01)
 
     def until(self, condition):

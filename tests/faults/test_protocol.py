@@ -137,6 +137,7 @@ def test_mutated_frames_of_a_client_that_has_the_keys_harm_nothing(played):
     @given(frames())
     def fuzz(sent):
         with context.socket(zmq.DEALER) as client:
+            client.setsockopt(zmq.LINGER, 1000)
             client.curve_serverkey = endpoint.server_key
             client.curve_publickey, client.curve_secretkey = endpoint.client_public, endpoint.client_secret
             client.connect(endpoint.address)
@@ -144,7 +145,7 @@ def test_mutated_frames_of_a_client_that_has_the_keys_harm_nothing(played):
             attend(played, 10)
 
     fuzz()
-    context.term()
+    wire._end(context)
 
 
 def test_random_bytes_at_the_port_harm_nothing(played):
@@ -215,8 +216,10 @@ def test_recorded_bytes_of_an_encrypted_connection_say_nothing_to_the_driver():
     host, port = server.endpoint.address.removeprefix("tcp://").split(":")
     tape = []
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as relay:
-        line = wire.RemoteLine(server.endpoint._replace(address=f"tcp://127.0.0.1:{relay.getsockname()[1]}"))
-        line.send({"type": "start"})
+        endpoint = server.endpoint._replace(address=f"tcp://127.0.0.1:{relay.getsockname()[1]}")
+        lines: list[wire.RemoteLine] = []
+        connecting = threading.Thread(target=lambda: lines.append(wire.RemoteLine(endpoint)))
+        connecting.start()
         there, back = relay.accept()[0], socket.create_connection((host, int(port)))
 
         def copy(source, target, note):
@@ -231,6 +234,9 @@ def test_recorded_bytes_of_an_encrypted_connection_say_nothing_to_the_driver():
         ]
         for thread in threads:
             thread.start()
+        connecting.join(10)
+        (line,) = lines
+        line.send({"type": "start"})
         assert server.wait(5000) and server.receive()[1]["type"] == "start"
         line.close()
         for end in (there, back):
@@ -259,19 +265,25 @@ def test_without_encryption_each_bit_counts():
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
-def test_a_worker_of_an_earlier_fit_at_the_same_port_is_not_heard(encrypted, caplog):
+def test_a_worker_of_an_earlier_fit_at_the_same_port_is_not_heard(encrypted, caplog, monkeypatch):
     earlier = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted, local=False)
     address = earlier.endpoint.address
     port = int(address.rsplit(":", 1)[1])
     old = earlier.endpoint
     earlier.close()
     now = wire.Server("127.0.0.1", "127.0.0.1", range(port, port + 1), encrypted, local=False)
-    line = wire.RemoteLine(old)
-    line.send({"type": "start"})
+    if encrypted:
+        monkeypatch.setattr(wire, "CONNECT_SECONDS", 1)
+        with pytest.raises(ConnectionError):
+            wire.RemoteLine(old)
+    else:
+        line = wire.RemoteLine(old)
+        line.send({"type": "start"})
     while now.wait(500):
         assert now.receive() is None
     assert ("another fit" in caplog.text) == (not encrypted)
-    line.close(linger=0)
+    if not encrypted:
+        line.close(linger=0)
     now.close()
 
 

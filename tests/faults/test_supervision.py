@@ -70,6 +70,24 @@ def test_a_replacement_repeats_the_round_and_the_dead_workers_answer_is_not_wait
         assert stage.ended == []
 
 
+def test_a_worker_whose_first_connection_broke_is_ended_so_that_spark_replaces_it(monkeypatch):
+    stage = Stage(monkeypatch, local=False)
+    with stage.playing():
+        result = train(stage)
+        stage.actors[1][0].answer()
+        stage.actors[0][0].die()
+        late = stage.actor(0)
+        late._lines.remove(late.greeting)
+        late.greeting.close()
+        number = late.identity["attempt"]
+        stage.wait_until(lambda: number in stage.workers._attempts.ended)
+        late.join()
+        stage.wait_for_an_end()
+        assert stage.ended == [number]
+        stage.actor(0).join().answer()
+        assert_trained(result())
+
+
 @both_ways
 def test_a_silent_worker_is_reported_ended_and_replaced(monkeypatch, local, caplog):
     stage = Stage(monkeypatch, local=local, worker_seconds=0.6)
