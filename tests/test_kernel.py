@@ -61,6 +61,12 @@ def test_the_rule_weighs_what_xla_saves_against_compiling():
     assert kernel.choose(sequential(keras.layers.Dropout(0.1)), 10**6, 512).kernel == "graph"
 
 
+def test_xla_computes_forward_passes_that_are_not_large():
+    wide = sequential(keras.layers.Flatten(), keras.layers.Dense(1000))  # 67,002 weights
+    assert [programs.forward_gains(wide, rows) for rows in (1024, 7462, 7463)] == [True, True, False]
+    assert not programs.forward_gains(sequential(keras.layers.Conv2D(1, 3)), 1)
+
+
 def test_the_rule_leaves_to_tensorflow_what_xla_runs_slowly_or_does_not_know():
     convolution = sequential(keras.layers.Conv2D(2, 3))
     assert kernel.choose(convolution, 10**6, 32).kernel == "graph"

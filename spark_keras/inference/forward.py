@@ -159,10 +159,10 @@ class CompiledModel:
         self._outputs = lambda x: keras.tree.flatten(forward(x))
 
     def _tensorflow_program(self) -> Callable[[Any], Any]:
-        from spark_keras.programs import Program, without_gain
+        from spark_keras.programs import Program, forward_gains
 
         model = self._model
-        return Program(lambda x: model(x, training=False), xla=without_gain(model) is None)
+        return Program(lambda x: model(x, training=False), xla=forward_gains(model, self._batch_size))
 
     def _jax_program(self) -> Callable[[Any], Any]:
         import jax
