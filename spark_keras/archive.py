@@ -24,7 +24,7 @@ from spark_keras import temporary
 
 # Python's own random state is what Keras draws default initializer seeds from, and it belongs to the
 # whole process, so only one thread at a time may draw from it.
-_DRAWING = threading.RLock()
+DRAWING = threading.RLock()
 
 
 # Archives of more bytes live in a file: an estimator and its model each hold one through the whole fit.
@@ -47,13 +47,11 @@ class KerasArchive:
     Attributes:
         size: in bytes.
         digest: of the content, as SHA-256.
-        incomplete: what the model had and no archive keeps, that training would miss; "" if nothing.
     """
 
     def __init__(self, content: bytes | str, trusted: bool = False, description: str = "Keras model"):
         self.trusted = trusted
         self.description = description
-        self.incomplete = ""
         self.size = len(content) if isinstance(content, bytes) else os.path.getsize(content)
         self._data: bytes | None = None
         self._path: str | None = None
@@ -84,10 +82,7 @@ class KerasArchive:
                         model.save(f"{path}.folder", zipped=False)
                         _pack(f"{path}.folder", path)
                 size = f"{model.count_params():,} parameters" if model.built else "not built yet"
-                archive = cls(path, trusted=True, description=f"{type(model).__name__} '{model.name}', {size}")
-                if _excludes_from_weight_decay(model):
-                    archive.incomplete = "Optimizer.exclude_from_weight_decay(…)"
-                return archive
+                return cls(path, trusted=True, description=f"{type(model).__name__} '{model.name}', {size}")
         if isinstance(model, (bytes, bytearray)):
             return cls(bytes(model))
         if isinstance(model, (str, os.PathLike)):
@@ -132,9 +127,9 @@ class KerasArchive:
 
     def load(self, custom_objects: dict[str, Any] | None = None, compile: bool = True) -> keras.Model:
         """Returns a new Keras model; raises `ValueError` naming `customObjects` where a class is unknown."""
-        with _DRAWING, self._for_keras() as path:
+        with self._for_keras() as path:
             try:
-                with warnings.catch_warnings():
+                with DRAWING, warnings.catch_warnings():
                     # One or two variables are those of an optimizer that was never used: there is nothing to skip.
                     warnings.filterwarnings("ignore", ".*saved optimizer has [12] variables", UserWarning)
                     return keras.saving.load_model(
@@ -180,12 +175,6 @@ def _own_file(owner: object) -> str:
     return os.path.join(folder, "model.keras")
 
 
-def _excludes_from_weight_decay(model: keras.Model) -> bool:
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    named = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
-    return any(getattr(optimizer, name, None) for name in named)
-
-
 def _bytes_of(model: keras.Model) -> int:
     return sum(4 * math.prod(weight.shape) for weight in model.weights)
 
@@ -219,12 +208,12 @@ class Seeding:
         self._states = python.getstate(), legacy.get_state()
 
     def __enter__(self) -> None:
-        _DRAWING.acquire()
+        DRAWING.acquire()
         self._states = self._exchanged(self._states)
 
     def __exit__(self, *exception: Any) -> None:
         self._states = self._exchanged(self._states)
-        _DRAWING.release()
+        DRAWING.release()
 
     @staticmethod
     def _exchanged(states: tuple[Any, Any]) -> tuple[Any, Any]:

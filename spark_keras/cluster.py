@@ -234,7 +234,8 @@ def end_task(spark: Any, attempt: int, reason: str) -> None:
 
     Other than a death, this is no failure to Spark, and also makes it start a task again on `local[N]`.
     """
-    spark.sparkContext._jsc.sc().killTaskAttempt(attempt, False, reason)
+    if not stopped(spark):
+        spark.sparkContext._jsc.sc().killTaskAttempt(attempt, False, reason)
 
 
 def jobs_waiting_for_slots(spark: Any) -> bool:

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from spark_keras import EarlyStopping, EarlyStoppingModel, KerasClassifier, KerasRegressor
 from spark_keras.early_stopping import AllOf, Condition, MaxEpochs, MaxSeconds, NonFiniteScore, Progress, TargetScore
 from spark_keras.early_stopping.conditions import from_json, to_json
+from spark_keras.early_stopping.estimator import _FileStore
 from spark_keras.early_stopping.stopper import Stopper
 from spark_keras.training.checkpoint import exclusive
 
@@ -429,8 +430,27 @@ def test_a_folder_with_another_model_than_the_best_is_refused(spark, iris, tmp_p
 
 
 def test_a_folder_belongs_to_one_fit(spark, iris, tmp_path):
-    with exclusive("modelDir", str(tmp_path)), pytest.raises(ValueError, match="`modelDir` is in use by another fit"):
+    with exclusive("modelDir", f"{tmp_path}/"), pytest.raises(ValueError, match="`modelDir` is in use by another fit"):
         stopping(maxEpochs=1, modelDir=str(tmp_path)).fit(iris)
+    # Checkpoints may be beside the best model.
+    together = stopping(maxEpochs=1, modelDir=str(tmp_path), estimator={"checkpointDir": str(tmp_path)}).fit(iris)
+    assert together.result.bestEpoch == 1
+
+
+def test_a_better_model_than_the_last_checkpoint_knows_is_not_lost(tmp_path, spark):
+    model, other = tiny(), tiny()
+    store = _FileStore(spark, str(tmp_path))
+    kept = store.save(model)
+    model.layers[-1].bias.assign([5.0])
+    later = store.save(model)
+    # In the process that goes on after the first one has died.
+    resumed = _FileStore(spark, str(tmp_path))
+    with pytest.warns(RuntimeWarning, match="later one than the checkpoint tells"):
+        resumed.restore(other, kept)
+    assert float(other.layers[-1].bias.value.numpy()[0]) == 5.0
+    store.restore(other, later)
+    with pytest.raises(ValueError, match="was replaced by another one"):
+        store.restore(other, kept)
 
 
 def number_of_classes(model):

@@ -490,7 +490,8 @@ def test_report_on_several_weighted_outputs_is_that_of_scikit_learn(spark):
 
 
 @pytest.mark.parametrize(
-    "label, prediction, weight", [(None, 1.0, 1.0), (1.0, 1.0, None), ([1.0], [1.0, 2.0], 1.0), ([None], [1.0], 1.0)]
+    "label, prediction, weight",
+    [(None, 1.0, 1.0), (1.0, 1.0, None), ([1.0], [1.0, 2.0], 1.0), ([None], [1.0], 1.0), (None, [1.0], 1.0)],
 )
 def test_reports_refuse_rows_with_a_part_missing(spark, label, prediction, weight):
     from spark_keras import RegressionEvaluation

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import cloudpickle
 import keras
@@ -214,7 +215,18 @@ def test_a_callback_with_an_open_file_can_be_in_two_fits_at_once(tmp_path):
         first.on_train_begin()
         with fit._exclusive([logger]) as (second,):
             assert first is logger and second is not logger and second.filename == logger.filename
+            second.on_train_begin()
+            second.on_train_end()
+        first.on_epoch_end(0, {"loss": 1.0})
         first.on_train_end()
+    assert "1.0" in (tmp_path / "log.csv").read_text()
+
+
+def test_what_a_callback_holds_is_copied_item_by_item_where_something_cannot_be():
+    lock, numbers = threading.Lock(), [1]
+    copied = fit._copied_value({"lock": lock, "numbers": numbers, "file": open(os.devnull)})
+    assert copied["lock"] is lock and copied["file"] is None
+    assert copied["numbers"] == numbers and copied["numbers"] is not numbers
 
 
 def test_fits_with_one_callback_in_parallel_do_not_share_it(df):

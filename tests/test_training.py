@@ -388,8 +388,13 @@ def test_callbacks_of_keras_run_unmodified(spark, tmp_path):
 def test_weights_that_the_optimizer_does_not_decay_are_not_decayed(spark):
     def build():
         optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.5)
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        return mlp(optimizer)
+        # By a part of the variable's name, and by the layer's.
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "head"])
+        keras.utils.set_random_seed(1)
+        head = keras.layers.Dense(1, name="head")
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(8), keras.layers.BatchNormalization(), head])
+        model.compile(optimizer, "mse")
+        return model
 
     df = frame(spark, *regression_rows(80))
     settings = {"epochs": 2, "batchSize": 8, "numWorkers": 1, "shuffle": False, "verbose": 0}
@@ -399,17 +404,34 @@ def test_weights_that_the_optimizer_does_not_decay_are_not_decayed(spark):
     np.testing.assert_allclose(weights_of(fitted), keras_weights(expected), atol=1e-5)
     # A .keras archive has no place for them.
     with pytest.raises(ValueError, match="exclude_from_weight_decay.*no .keras archive keeps.*`modelFn`"):
-        KerasRegressor(model=build(), **settings).fit(df)
+        KerasRegressor(model=build(), **settings)
+
+
+def test_averages_of_the_weights_do_not_go_with_an_optimizer_that_begins_anew(spark):
+    df = frame(spark, *regression_rows(8))
+    model = linear(keras.optimizers.SGD(0.1, use_ema=True))
+    with pytest.raises(ValueError, match="`optimizerState` does not go with the optimizer.*use_ema=True"):
+        KerasRegressor(model=model, optimizerState="reset", verbose=0).fit(df)
 
 
 def test_trainable_layers_cannot_change_while_a_fit_runs(spark):
     class Freeze(keras.callbacks.Callback):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
         def on_epoch_begin(self, epoch, logs=None):
-            self.model.layers[0].trainable = epoch == 0
+            self.model.layers[self.layer].trainable = epoch == 0
+
+        def on_train_end(self, logs=None):
+            self.model.compile("adam", "mse")  # it is the callback's by then
 
     df = frame(spark, *regression_rows(40))
-    with pytest.raises(RuntimeError, match="changed which variables are trained.*between two fits"):
-        KerasRegressor(model=mlp("sgd"), epochs=2, callbacks=[Freeze()], verbose=0).fit(df)
+    for layer in (0, -1):
+        with pytest.raises(RuntimeError, match="changed which variables are trained.*between two fits"):
+            KerasRegressor(model=mlp("sgd"), epochs=2, callbacks=[Freeze(layer)], verbose=0).fit(df)
+    fitted = KerasRegressor(model=mlp("sgd"), epochs=1, callbacks=[Freeze(0)], verbose=0).fit(df)
+    assert isinstance(fitted.toKeras().optimizer, keras.optimizers.Adam)
 
 
 def test_numbers_that_callbacks_log_are_saved_with_the_model(spark, tmp_path):
@@ -418,12 +440,14 @@ def test_numbers_that_callbacks_log_are_saved_with_the_model(spark, tmp_path):
             logs["rate"] = self.model.optimizer.learning_rate.numpy()
             logs["norms"] = np.ones(2, "float32")
             logs["tensor"] = keras.ops.convert_to_tensor(3)
+            logs["list"] = [np.int64(1), 2.0]
 
     df = frame(spark, *regression_rows(40))
     fitted = KerasRegressor(model=mlp(keras.optimizers.SGD(0.5)), callbacks=[Log()], verbose=0).fit(df)
     fitted.save(str(tmp_path / "model"))
     history = KerasRegressionModel.load(str(tmp_path / "model")).summary.history
     assert (history["rate"], history["norms"], history["tensor"]) == ([0.5], [[1.0, 1.0]], [3])
+    assert history["list"] == [[1, 2.0]]
 
 
 def test_learning_rate_set_by_a_callback_reaches_the_workers(spark):

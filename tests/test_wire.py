@@ -36,6 +36,12 @@ def received(server):
     raise AssertionError("no message")
 
 
+def assert_nothing_said(server):
+    # Another driver of this machine may knock, to see whether somebody is there.
+    while server.wait(100):
+        assert server.receive() is None
+
+
 def test_messages_arrive_with_their_arrays_in_both_directions(server):
     line = wire.connect(server.endpoint, server.size)
     assert (line.memory is not None) == bool(server.size)
@@ -165,7 +171,7 @@ def test_a_connection_that_is_dropped_with_a_message_unread_disturbs_nobody():
     assert server.wait(1000)
     server.drop(peer)
     assert received(server)[1]["type"] == "progress"
-    assert not server.wait(100)
+    assert_nothing_said(server)
     dropped.close()
     there.close()
     server.close()
@@ -196,7 +202,7 @@ def test_a_client_without_the_keys_of_the_fit_does_not_get_through(keys, monkeyp
     monkeypatch.setattr(wire, "CONNECT_SECONDS", 1)
     with pytest.raises(ConnectionError, match=f"no answer from {server.endpoint.address}"):
         wire.connect(stranger, 0)
-    assert not server.wait(0)
+    assert_nothing_said(server)
     server.close()
 
 

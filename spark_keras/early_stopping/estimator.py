@@ -172,7 +172,7 @@ class EarlyStopping(Estimator, EarlyStoppingParams, NestedWritable, NestedReadab
         return Stopper(
             self._score(estimator),
             conditions,
-            _FileStore(spark, self.getModelDir(), estimator) if self.isSet("modelDir") else None,
+            _FileStore(spark, self.getModelDir()) if self.isSet("modelDir") else None,
             keep_last=self.getKeepLast(),
             every=self.getEvaluateEvery(),
             patience=patience,
@@ -195,27 +195,39 @@ class EarlyStopping(Estimator, EarlyStoppingParams, NestedWritable, NestedReadab
 class _FileStore:
     """One model in a file, on any file system that Spark reaches; written from the driver, without a Spark job."""
 
-    def __init__(self, spark: Any, folder: str, estimator: Any):
-        self._spark, self._path, self._estimator = spark, f"{folder}/best.keras", estimator
+    def __init__(self, spark: Any, folder: str):
+        self._spark, self._path = spark, f"{folder}/best.keras"
+        # Whether the file is of this process, and not of an earlier attempt.
+        self._own = False
 
     def save(self, model: Any) -> str:
         archive = KerasArchive.of(model)
         cluster.write_file(self._spark, self._path, archive.data)
+        self._own = True
         return archive.digest
 
     def restore(self, model: Any, kept: str) -> None:
         data = cluster.read_file(self._spark, self._path)
         if data is None:
             raise FileNotFoundError(f"The best model is gone. Expected: {self._path}, which this training has written.")
-        archive = KerasArchive(data, trusted=True)
+        archive = KerasArchive(data)
         if archive.digest != kept:
-            raise ValueError(
-                f"The best model was replaced by another one. Received: {self._path} with SHA-256 {archive.digest}. "
-                f"Expected: {kept}, which this training has written. A folder in Param `modelDir` belongs to one fit."
+            found = (
+                f"Received: {self._path} with SHA-256 {archive.digest}. Expected: {kept}, which this training has "
+                "written. A folder in Param `modelDir` belongs to one fit."
             )
-        best = archive.load(self._estimator.getCustomObjects())
-        layout = states.layout_of(model)
-        states.write(model, layout, states.read(best, layout))
+            if self._own:
+                raise ValueError(f"The best model was replaced by another one. {found}")
+            # The driver may have died between a better model and the next checkpoint.
+            warnings.warn(
+                f"The best model is a later one than the checkpoint tells, and is returned. {found}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        # Only weights and the optimizer's variables: nothing in the file is executed.
+        with archive.file() as path:
+            model.load_weights(path)
+        states.weights_have_changed(model)
 
 
 class EarlyStoppingModel(Model, NestedWritable, NestedReadable):

@@ -129,6 +129,7 @@ class Stopper(keras.callbacks.Callback):
         self._best: tuple[np.ndarray, np.ndarray] | None = None
         self._kept: str | None = None
         self._epoch = self._trained = 0
+        self._cut = False
         self._seconds = 0.0
         self._watch = _Stopwatch()
         self._end: tuple[str, str] | None = None
@@ -151,7 +152,10 @@ class Stopper(keras.callbacks.Callback):
 
     def stop(self) -> bool:
         """Whether training ends between two rounds."""
-        return self._ended([condition for condition in self.conditions if condition.everyRound])
+        ended = self._ended([condition for condition in self.conditions if condition.everyRound])
+        # Another callback may have ended it, too.
+        self._cut = ended or bool(self.model.stop_training)
+        return ended
 
     # --- hooks of Keras ---
 
@@ -164,7 +168,7 @@ class Stopper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._epoch = self._trained = epoch + 1
         # An epoch that was cut short is the last one, too.
-        if self._epoch % self.every == 0 or self._epoch == self.params["epochs"] or self._end is not None:
+        if self._epoch % self.every == 0 or self._epoch == self.params["epochs"] or self._cut:
             self._scores[self._epoch] = self.score(dict(logs or {}), self._current)
             self._judge()
         if self._ended(self.conditions):

@@ -91,7 +91,7 @@ class RegressionEvaluation:
         prediction = _numbers(predictions, "predictionCol", predictionCol)
         pairs = (
             predictions.where(columns.reference(predictionCol).isNotNull())
-            .select(weight.alias("w"), F.posexplode(F.arrays_zip(label.alias("y"), prediction.alias("p"))))
+            .select(weight.alias("w"), F.posexplode_outer(F.arrays_zip(label.alias("y"), prediction.alias("p"))))
             .select(F.col("pos").alias("output"), "w", F.col("col")["y"].alias("y"), F.col("col")["p"].alias("p"))
             .persist()
         )
@@ -115,6 +115,7 @@ class RegressionEvaluation:
         found = {row.output: row for row in means.collect()}
         if not found:
             raise ValueError("The DataFrame has no rows to evaluate. Expected: at least one.")
+        # A row whose label is null as a whole has no outputs.
         incomplete = max(row.incomplete for row in found.values())
         if incomplete:
             raise ValueError(

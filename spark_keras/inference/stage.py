@@ -10,7 +10,7 @@ import keras
 from pyspark.sql import functions as F
 
 from spark_keras import cluster, columns, params, signature, tensors
-from spark_keras.archive import KerasArchive
+from spark_keras.archive import DRAWING, KerasArchive
 from spark_keras.arrow_column import arrow_column
 from spark_keras.executor import ProcessSettings, RecentlyUsed
 from spark_keras.inference import forward
@@ -73,7 +73,9 @@ class Forward(
         archive = self._archive()
         objects = self.getCustomObjects()
         key = (archive.digest, archive.trusted, compile, *sorted((name, id(value)) for name, value in objects.items()))
-        return _driver_models.get(key, lambda: archive.load(objects, compile=compile))
+        # Loading waits for whoever draws weights, who may be here, too: always in this order.
+        with DRAWING:
+            return _driver_models.get(key, lambda: archive.load(objects, compile=compile))
 
     def _outputs(self, dataset: Any, layer: str | None = None) -> tuple[Any, tuple[Tensor, ...]]:
         """(input tensors with their columns and shapes, the model's output tensors), checked against the DataFrame."""

@@ -215,25 +215,26 @@ def identity(model: keras.Model, state: State, callbacks: Sequence[Any], params:
     }
 
 
-_in_use: set[str] = set()
+_in_use: set[tuple[str, str]] = set()
 _in_use_lock = threading.Lock()
 
 
 @contextlib.contextmanager
 def exclusive(param: str, folder: str) -> Iterator[None]:
-    """Refuses a folder that another fit of this process writes to."""
+    """Refuses a folder that another fit of this process has in the same Param."""
+    use = param, folder.rstrip("/")
     with _in_use_lock:
-        if folder in _in_use:
+        if use in _in_use:
             raise ValueError(
                 f"Param `{param}` is in use by another fit that runs now. Received: {folder!r}. Expected: a folder for "
                 "each fit."
             )
-        _in_use.add(folder)
+        _in_use.add(use)
     try:
         yield
     finally:
         with _in_use_lock:
-            _in_use.discard(folder)
+            _in_use.discard(use)
 
 
 # --- the file ------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -88,6 +89,15 @@ class Trained(
         keeping._kept_rows = KeptRows(self.copy(each) for each in param_maps)
         return keeping
 
+    def _set(self, **kwargs: Any) -> Any:
+        model = kwargs.get("model")
+        if isinstance(model, keras.Model) and states.excludes_from_weight_decay(getattr(model, "optimizer", None)):
+            raise ValueError(
+                "The optimizer of the model in Param `model` was told to exclude_from_weight_decay(…), which no .keras "
+                "archive keeps. Expected: Param `modelFn`, a function that builds the model and says so."
+            )
+        return super()._set(**kwargs)
+
     def _defaults(self) -> None:
         self._setDefault(
             modelParams={},
@@ -128,6 +138,7 @@ class Trained(
         with seeding:
             states.build(model, spec.sample())
         summable.refuse_not_summable(model, spec, outputs)
+        self._check_optimizer(model)
         task = WorkerTask(
             endpoint=wire.Endpoint(""),  # known when the fit's own socket is open
             settings=ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects()),
@@ -237,11 +248,6 @@ class Trained(
         """(a compiled model of this fit's own, whether it comes from this process)."""
         if self.isSet("model"):
             archive = self.getOrDefault("model")
-            if archive.incomplete:
-                raise ValueError(
-                    f"Param `model` holds a model without {archive.incomplete}, which no .keras archive keeps. "
-                    "Expected: Param `modelFn`, a function that builds the model and says so."
-                )
             model, trusted, origin = archive.load(self.getCustomObjects()), archive.trusted, "model"
         elif self.isSet("modelFn"):
             model, trusted, origin = self.getModelFn()(**self.getModelParams()), True, "modelFn"
@@ -313,6 +319,19 @@ class Trained(
     def _check_outputs(self, outputs: Any) -> None:
         """Refuses a model whose outputs do not fit the kind of estimator."""
 
+    def _check_optimizer(self, model: keras.Model) -> None:
+        if self.getOptimizerState() == "reset" and states.keeps_averages(model):
+            raise ValueError(
+                'Param `optimizerState` does not go with the optimizer. Received: "reset" and use_ema=True, whose '
+                'averages would begin anew with each round. Expected: "average" or "local", or an optimizer without '
+                "them."
+            )
+        if len(states.parts(model.optimizer)) > 1 and states.excludes_from_weight_decay(model.optimizer):
+            raise ValueError(
+                "An optimizer inside a MultiOptimizer was told to exclude_from_weight_decay(…), which does not reach "
+                "the workers. Expected: an optimizer without weight decay for those variables."
+            )
+
     def _check_rows(self, shards: list[ShardInfo], validation: bool) -> None:
         skipped = _skipped(shards)
         left_out = f" {sum(skipped.values())} rows were skipped: {skipped}." if skipped else ""
@@ -365,13 +384,17 @@ def _copied(callback: Any) -> Any:
 
 
 def _copied_value(value: Any) -> Any:
-    """A copy; the thing itself, where it cannot be copied: files and writers are opened anew when a fit begins, and
-    locks and sessions are there to be shared."""
+    """A copy; no file, because a callback opens its own when a fit begins; the thing itself, where it cannot be copied,
+    such as locks and sessions."""
     while True:
         try:
             return copy.deepcopy(value)
         except TypeError:
-            return value
+            if isinstance(value, io.IOBase):
+                return None
+            if type(value) is dict:
+                return {name: _copied_value(each) for name, each in list(value.items())}
+            return type(value)(map(_copied_value, value)) if type(value) in (list, tuple, set) else value
         except RuntimeError as error:
             if "changed size during iteration" not in str(error):
                 raise

@@ -144,7 +144,7 @@ def train(
         keeper.keep(here)
     results = results or {name: values[-1] for name, values in history.history.items()}
     driver.finalize()
-    driver.run_callback(handlers.on_train_end, dict(results))
+    driver.run_callback(handlers.on_train_end, dict(results), last=True)
     driver.hold()
     # Keras sorts the names; results have the loss first, as the model gives them.
     names = [*results, *(name for name in history.history if name not in results)]
@@ -175,6 +175,7 @@ class _Driver:
     ):
         self.model, self.workers, self.schedule, self.progress = model, workers, schedule, progress
         self.layout, self.variables = states.layout_of(model), states.variables(model)
+        self.trained = len(model.trainable_weights)
         self.state = states.read(model, self.layout)
         # Whether the model has it, too.
         self.held = True
@@ -201,33 +202,37 @@ class _Driver:
             states.write(self.model, self.layout, self.state)
             self.held = True
 
-    def run_callback(self, hook: Any, *arguments: Any) -> None:
-        """Runs a hook with the model holding the state, and takes over whatever the hook changes in the model."""
+    def run_callback(self, hook: Any, *arguments: Any, last: bool = False) -> None:
+        """Runs a hook with the model holding the state, and takes over whatever the hook changes in the model; after
+        the last one the model itself is what is left."""
         if not self.callbacks:  # then only the history listens
             hook(*arguments)
             return
         self.hold()
         with self.workers.yielding_slots():
             hook(*arguments)
-        self._check_variables()
         states.weights_have_changed(self.model)
-        self.state = states.read(self.model, self.layout)
+        if not last:
+            self._check_variables()
+            self.state = states.read(self.model, self.layout)
         self.timeline.driver("callbacks", self.clock.lap("callbacks"))
 
     def _check_variables(self) -> None:
         """Refuses what would let the workers' numbers come into other variables than theirs."""
-        now = states.variables(self.model)
-        if len(now) != len(self.variables) or any(one is not other for one, other in zip(now, self.variables)):
+        now, trained = states.variables(self.model), len(self.model.trainable_weights)
+        same = len(now) == len(self.variables) and all(one is other for one, other in zip(now, self.variables))
+        if not same or trained != self.trained:
             raise RuntimeError(
-                f"A callback has changed which variables are trained, or the optimizer. Received: {len(now)} variables "
-                f"in another order, before {len(self.variables)}. Expected: `trainable` of layers, the optimizer and "
-                "the kind of its learning rate stay as they are while a fit runs; a number may be assigned to the "
-                "learning rate. Unfreeze layers between two fits."
+                "A callback has changed which variables are trained, or the optimizer. Expected: `trainable` of "
+                "layers, the optimizer and the kind of its learning rate stay as they are while a fit runs; a number "
+                "may be assigned to the learning rate. Unfreeze layers between two fits."
             )
 
     def finalize(self) -> None:
         """As Keras at the end of a fit: an optimizer that keeps averages of the weights (`use_ema`) puts them in."""
-        if states.keeps_averages(self.model):
+        counter = self.layout.iterations
+        # Before the first step they are zeros.
+        if states.keeps_averages(self.model) and (counter is None or self.state.integers[counter]):
             self.hold()
             self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
             self.state = states.read(self.model, self.layout)
@@ -387,10 +392,14 @@ class _Totals:
 
 def _plain(value: Any) -> Any:
     """What a callback has put into the logs, as numbers that can be saved."""
-    if isinstance(value, (int, float, str, list, dict, type(None))):
-        return value
-    array = states.to_numpy(value)
-    return array.item() if array.ndim == 0 else array.tolist()
+
+    def plain(number: Any) -> Any:
+        if isinstance(number, (int, float, str, type(None))):
+            return number
+        array = states.to_numpy(number)
+        return array.item() if array.ndim == 0 else array.tolist()
+
+    return keras.tree.map_structure(plain, value)
 
 
 def _overrides_batch_hooks(callback: keras.callbacks.Callback) -> bool:

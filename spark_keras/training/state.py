@@ -112,14 +112,30 @@ def innermost(optimizer: Any) -> Any:
 def undecayed(model: keras.Model) -> tuple[int, ...]:
     """Which trainable variables `Optimizer.exclude_from_weight_decay` names: it is not in the optimizer's config."""
     optimizer = innermost(model.optimizer)
-    if not getattr(optimizer, "weight_decay", None):
+    if not excludes_from_weight_decay(optimizer):
         return ()
-    return tuple(i for i, v in enumerate(model.trainable_variables) if not optimizer._use_weight_decay(v))
+    variables = model.trainable_variables
+    # A part of a name excludes a variable, and TensorFlow's own names are longer: its optimizers ask for these.
+    plain = type(optimizer)._apply_weight_decay is keras.optimizers.Optimizer._apply_weight_decay
+    if plain and keras.backend.backend() == "tensorflow":
+        variables = [variable.value for variable in variables]
+    optimizer._exclude_from_weight_decay_cache = {}
+    return tuple(index for index, each in enumerate(variables) if not optimizer._use_weight_decay(each))
+
+
+def excludes_from_weight_decay(optimizer: Any) -> bool:
+    named = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
+    return any(getattr(each, name, None) for each in parts(optimizer) for name in named)
+
+
+def parts(optimizer: Any) -> list[Any]:
+    """The optimizer itself, or those that share the variables of a `MultiOptimizer`."""
+    return list(getattr(innermost(optimizer), "optimizers", [innermost(optimizer)]))
 
 
 def keeps_averages(model: keras.Model) -> bool:
     """Whether the optimizer has averages of the weights, which become the weights when training ends."""
-    return getattr(innermost(model.optimizer), "use_ema", False)
+    return any(getattr(each, "use_ema", False) for each in parts(model.optimizer))
 
 
 def read(model: keras.Model, layout: Layout) -> State:

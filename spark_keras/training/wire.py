@@ -16,6 +16,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Client, Connection
 from typing import Any, NamedTuple
@@ -354,8 +355,7 @@ class RemoteLine:
         events = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self._events = events
         self._socket.connect(endpoint.address)
-        # ZeroMQ itself would try for ever.
-        if not events.poll(int(1000 * CONNECT_SECONDS)) or self._event() != zmq.EVENT_HANDSHAKE_SUCCEEDED:
+        if not self._connected():
             self.close(linger=0)
             raise ConnectionError(
                 f"This executor cannot reach the fit's driver. Received: no answer from {endpoint.address} in "
@@ -363,8 +363,13 @@ class RemoteLine:
                 "spark.keras.driver.port and firewalls."
             )
 
-    def _event(self) -> int:
-        return recv_monitor_message(self._events)["event"]
+    def _connected(self) -> bool:
+        """Whether the driver answers in time; ZeroMQ itself tries again and again, for ever."""
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while (left := deadline - time.monotonic()) > 0 and self._events.poll(int(1000 * left)):
+            if recv_monitor_message(self._events)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                return True
+        return False
 
     def wait(self, milliseconds: int) -> bool:
         """Whether a message is there, or comes within this time.
