@@ -105,6 +105,7 @@ def test_nulls_by_rule(frame):
         reduceBlocks(frame, lambda holes: holes.sum(axis=0))
 
 
+@pytest.mark.slow
 def test_reductions_are_those_of_numpy_whatever_the_partitions(frame):
     for df in (frame, frame.coalesce(1), frame.repartition(3)):
         assert reduceBlocks(df, lambda x: np.sum(x, axis=0)) == 45.0
@@ -118,6 +119,7 @@ def test_reductions_are_those_of_numpy_whatever_the_partitions(frame):
 
 
 @pytest.mark.compat
+@pytest.mark.slow
 def test_groups_are_those_of_pandas(frame):
     def figures(x, pair):
         return {"median": np.median(x), "pair": pair.sum(axis=0), "rows": len(x)}

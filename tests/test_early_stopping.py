@@ -359,6 +359,7 @@ class FailIn(keras.callbacks.Callback):
             raise RuntimeError("power cut")
 
 
+@pytest.mark.slow
 def test_failing_training_gives_the_best_model_so_far_on_request(spark, iris):
     failing = {"callbacks": [FailIn(4)]}
     with pytest.warns(RuntimeWarning, match="RuntimeError: power cut"):

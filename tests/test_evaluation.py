@@ -297,6 +297,7 @@ def test_loss_of_each_row_is_that_of_keras_with_and_without_regularization(spark
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+@pytest.mark.slow
 def test_weighted_losses_of_rows_are_those_of_keras(spark, reduction):
     random = np.random.default_rng(1)
     x, y = random.normal(size=(12, 6)).astype("float32"), random.integers(0, 3, 12)
@@ -309,6 +310,7 @@ def test_weighted_losses_of_rows_are_those_of_keras(spark, reduction):
     np.testing.assert_allclose([row.loss for row in rows], row_by_row(model, x, y, w), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_losses_of_several_outputs_and_of_masked_sequences_are_those_of_keras(spark):
     random = np.random.default_rng(2)
     keras.utils.set_random_seed(2)
@@ -419,6 +421,7 @@ def test_report_on_three_classes_is_that_of_scikit_learn(spark, flights, origin_
     np.testing.assert_allclose(table["F1"], metrics.f1_score(origin, predicted, average=None, zero_division=0.0))
 
 
+@pytest.mark.slow
 def test_reports_show_themselves_as_text_html_and_figures(spark, flights, delay_model, origin_report):
     text, page = str(origin_report), origin_report._repr_html_()
     for part in (text, page):
@@ -437,6 +440,7 @@ def test_reports_show_themselves_as_text_html_and_figures(spark, flights, delay_
 
 
 @pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.slow
 def test_report_on_regression_is_that_of_scikit_learn_and_of_spark(spark, flights, delay_model, workers):
     from pyspark.ml.evaluation import RegressionEvaluator
     from sklearn import metrics

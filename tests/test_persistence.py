@@ -164,6 +164,7 @@ def test_loaded_estimator_trains_to_the_same_bits(df, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_saved_model_with_its_optimizer(df, tmp_path):
     """Two epochs at once = one epoch, saved, loaded, and one more: Adam's moments and step count are in the archive."""
     params = {"numWorkers": 1, "verbose": 0, "batchSize": 4, "shuffle": False}

@@ -91,6 +91,7 @@ def test_pipeline_after_the_feature_stages_of_spark(spark):
     assert MulticlassClassificationEvaluator(metricName="accuracy").evaluate(out) == 1.0
 
 
+@pytest.mark.slow
 def test_evaluators_agree_with_numpy(df):
     classes = KerasClassifier(model=softmax_model(), labelCol="class", numWorkers=1, verbose=0, epochs=3).fit(df)
     probability = classes.toKeras().predict(FEATURES, verbose=0).astype("float64")
@@ -189,6 +190,7 @@ def test_parallel_fits_that_want_all_slots_wait_for_each_other(df):
 
 
 @pytest.mark.parametrize("workers", [1, None])
+@pytest.mark.slow
 def test_train_validation_split_takes_the_better_model(df, workers):
     regressor = KerasRegressor(modelFn=zero_linear, numWorkers=workers, epochs=3, batchSize=ROWS, verbose=0)
     grid = ParamGridBuilder().addGrid(regressor.modelParams, [{"rate": rate} for rate in RATES]).build()
@@ -229,6 +231,7 @@ def test_what_a_callback_holds_is_copied_item_by_item_where_something_cannot_be(
     assert copied["numbers"] == numbers and copied["numbers"] is not numbers
 
 
+@pytest.mark.slow
 def test_fits_with_one_callback_in_parallel_do_not_share_it(df):
     class Epochs(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):

@@ -253,6 +253,7 @@ def test_repeated_fits_give_the_same_bits(spark):
     assert results[0].tobytes() == results[1].tobytes()
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(spark):
     df = frame(spark, *regression_rows(64))
     one, other = (weights_of(KerasRegressor(model=dropout_model(), seed=seed, verbose=0).fit(df)) for seed in (1, 2))
@@ -351,6 +352,7 @@ def test_reset_optimizer_state_starts_each_round_anew(spark):
     np.testing.assert_allclose(weights_of(fitted), keras_weights(expected), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_local_optimizer_state_of_one_worker_equals_averaging(spark):
     df = frame(spark, *regression_rows(40))
     one, other = (
@@ -414,6 +416,7 @@ def test_averages_of_the_weights_do_not_go_with_an_optimizer_that_begins_anew(sp
         KerasRegressor(model=model, optimizerState="reset", verbose=0).fit(df)
 
 
+@pytest.mark.slow
 def test_trainable_layers_cannot_change_while_a_fit_runs(spark):
     class Freeze(keras.callbacks.Callback):
         def __init__(self, layer):

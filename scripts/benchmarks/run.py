@@ -1,6 +1,6 @@
 """Measures side by side what the documentation claims; prints the tables and writes docs/benchmarks.md and .json.
 
-scripts/benchmark                         everything but what --large adds; less than half an hour on 2 cores
+scripts/benchmark                         everything but what --large adds; some 17 minutes on 2 cores
 scripts/benchmark --only mlp transform    these works; the others keep their figures
 scripts/benchmark --large                 a large model and large tables, too; more than 16 GB of memory
 scripts/benchmark --quick                 few rows, to see that everything runs; writes to build/benchmarks

@@ -43,6 +43,7 @@ def test_fewer_rows_than_workers_or_as_many(spark, count):
     assert fitted.summary.history["mae"] == pytest.approx([(count + 1) / 2], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_one_giant_partition_and_many_empty_ones(spark):
     df = spark.range(0, 500 * 60, 1, 60).where("id < 500")
     assert [len(rows) for rows in df.rdd.glom().collect()] == [500] + 59 * [0]
