@@ -144,7 +144,6 @@ class Trained(
             settings=ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects()),
             architecture=states.architecture(model, spec.names_in_structures),
             safe_mode=not trusted,
-            undecayed=states.undecayed(model),
             columns=spec,
             batch_size=self.getBatchSize(),
             shuffle=self.getShuffle(),
@@ -232,7 +231,7 @@ class Trained(
         settings = {name: self.getOrDefault(name) for name in [*decisive, "validationSplit", "nonFinite"]}
         process = task.settings
         settings |= {"numWorkers": task.workers, "threads": process.threads, "floatx": process.floatx}
-        settings |= {ONEDNN: process.onednn, "dtype_policy": process.dtype_policy, "undecayed": list(task.undecayed)}
+        settings |= {ONEDNN: process.onednn, "dtype_policy": process.dtype_policy}
         settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
         state = states.read(model, states.layout_of(model))
         callbacks = [*self.getCallbacks(), *([watcher] if watcher else [])]

@@ -24,18 +24,11 @@ class Replica:
         message_bytes: of the largest message about it.
     """
 
-    def __init__(
-        self,
-        architecture: str,
-        settings: ProcessSettings,
-        safe_mode: bool,
-        columns: ShardColumns,
-        undecayed: tuple[int, ...] = (),
-    ):
+    def __init__(self, architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns):
         custom_objects = executor.enter_keras(settings)
         from spark_keras.training import kernel, state
 
-        self.model = state.replica(architecture, custom_objects, safe_mode, columns.sample(), undecayed)
+        self.model = state.replica(architecture, custom_objects, safe_mode, columns.sample())
         self.layout = state.layout_of(self.model)
         self.seeds = len(state.seed_variables(self.model))
         self.message_bytes = _message_bytes(self.model, self.layout)
@@ -79,17 +72,11 @@ class Replica:
 _kept = executor.RecentlyUsed(2)
 
 
-def of_process(
-    architecture: str,
-    settings: ProcessSettings,
-    safe_mode: bool,
-    columns: ShardColumns,
-    undecayed: tuple[int, ...] = (),
-) -> Replica:
+def of_process(architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns) -> Replica:
     """This process's replica for rows of these shapes, built where it is not there."""
     shapes = tuple((name, tensor.tensor_shape, tensor.dtype) for name, tensor in columns.tensors.items())
-    key = architecture, settings, shapes, undecayed
-    return _kept.get(key, lambda: Replica(architecture, settings, safe_mode, columns, undecayed))
+    key = architecture, settings, shapes
+    return _kept.get(key, lambda: Replica(architecture, settings, safe_mode, columns))
 
 
 def _message_bytes(model: Any, layout: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import keras
@@ -14,6 +14,9 @@ from spark_keras.training import automatic_names
 
 # Variables of more bytes are written in pieces.
 LARGE_BYTES = 32 * 2**20
+
+# In an architecture.
+_UNDECAYED = "undecayed"
 
 
 class State(NamedTuple):
@@ -109,18 +112,18 @@ def innermost(optimizer: Any) -> Any:
     return optimizer
 
 
-def undecayed(model: keras.Model) -> tuple[int, ...]:
+def _undecayed(model: keras.Model) -> list[int]:
     """Which trainable variables `Optimizer.exclude_from_weight_decay` names: it is not in the optimizer's config."""
-    optimizer = innermost(model.optimizer)
+    optimizer = innermost(getattr(model, "optimizer", None))
     if not excludes_from_weight_decay(optimizer):
-        return ()
+        return []
     variables = model.trainable_variables
     # A part of a name excludes a variable, and TensorFlow's own names are longer: its optimizers ask for these.
     plain = type(optimizer)._apply_weight_decay is keras.optimizers.Optimizer._apply_weight_decay
     if plain and keras.backend.backend() == "tensorflow":
         variables = [variable.value for variable in variables]
     optimizer._exclude_from_weight_decay_cache = {}
-    return tuple(index for index, each in enumerate(variables) if not optimizer._use_weight_decay(each))
+    return [index for index, each in enumerate(variables) if not optimizer._use_weight_decay(each)]
 
 
 def excludes_from_weight_decay(optimizer: Any) -> bool:
@@ -239,6 +242,8 @@ def seed_variables(model: keras.Model) -> list[Any]:
 def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
     """A compiled model's structure as JSON, without its weights: what the closure carries to the workers.
 
+    Beside what Keras serialises it has the variables that the optimizer does not decay, by their index.
+
     Args:
         kept: names of layers that stay as they are; others that Keras has made are numbered anew.
     """
@@ -248,25 +253,20 @@ def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
                 f"Layer {layer.name!r} ({type(layer).__name__}) keeps a vocabulary outside its weights, and only "
                 "weights travel to the workers. Apply it before training, with StringIndexer or the layer itself."
             )
-    return json.dumps(automatic_names.settled(keras.saving.serialize_keras_object(model), kept))
+    structure = automatic_names.settled(keras.saving.serialize_keras_object(model), kept)
+    return json.dumps({**structure, _UNDECAYED: _undecayed(model)})
 
 
-def replica(
-    model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sample: Any, undecayed: Sequence[int] = ()
-) -> keras.Model:
-    """Builds a compiled model from its architecture; its weights are set by `write`.
-
-    Args:
-        undecayed: as the function of this name tells of the original.
-    """
-    model = keras.saving.deserialize_keras_object(
-        json.loads(model_json), custom_objects=custom_objects, safe_mode=safe_mode
-    )
+def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sample: Any) -> keras.Model:
+    """Builds a compiled model from its architecture; its weights are set by `write`."""
+    structure = json.loads(model_json)
+    excluded = structure.pop(_UNDECAYED)
+    model = keras.saving.deserialize_keras_object(structure, custom_objects=custom_objects, safe_mode=safe_mode)
     build(model, sample)
-    if undecayed:
+    if excluded:
         # Keras takes variables only before the optimizer is built, which happens as soon as there are any.
         optimizer, variables = innermost(model.optimizer), model.trainable_variables
-        optimizer._exclude_from_weight_decay = {optimizer._var_key(variables[index]) for index in undecayed}
+        optimizer._exclude_from_weight_decay = {optimizer._var_key(variables[index]) for index in excluded}
         optimizer._exclude_from_weight_decay_cache = {}
     return model
 

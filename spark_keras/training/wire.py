@@ -352,8 +352,7 @@ class RemoteLine:
             self._socket.curve_publickey, self._socket.curve_secretkey = endpoint.client_public, endpoint.client_secret
         if "[" in endpoint.address:
             self._socket.setsockopt(zmq.IPV6, 1)
-        events = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        self._events = events
+        self._events = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self._socket.connect(endpoint.address)
         if not self._connected():
             self.close(linger=0)

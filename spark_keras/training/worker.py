@@ -47,7 +47,6 @@ class WorkerTask(NamedTuple):
         inline_bytes: states up to this size travel with the message; larger ones in pieces, which each side asks for.
         shared_bytes: states up to this size are shared in memory, where the driver is on the same machine.
         piece: numbers in a message when a large state travels to the worker in pieces.
-        undecayed: trainable variables that the optimizer excludes from its weight decay, by their index.
     """
 
     endpoint: wire.Endpoint
@@ -65,7 +64,6 @@ class WorkerTask(NamedTuple):
     inline_bytes: int = 2**20
     shared_bytes: int = 2**26
     piece: int = 2**21
-    undecayed: tuple[int, ...] = ()
 
 
 RESULT_SCHEMA = "shard int, rounds long"
@@ -104,7 +102,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         loaded = time.perf_counter()
         importing.join()
         imported = time.perf_counter()
-        replica = of_process(task.architecture, task.settings, task.safe_mode, task.columns, task.undecayed)
+        replica = of_process(task.architecture, task.settings, task.safe_mode, task.columns)
         # A large state's pieces are shared, one at a time.
         whole = replica.message_bytes <= task.shared_bytes
         line = wire.connect(task.endpoint, replica.message_bytes if whole else 8 * task.piece)
