@@ -8,7 +8,7 @@ from conftest import run_on_jax
 
 @pytest.mark.slow
 def test_rounds_on_jax_equal_plain_keras():
-    run_on_jax("backend_checks.py")
+    run_on_jax("test_rounds.py", "jax_checks.py")
 
 
 ANY_FREQUENCY = "test_training.py::test_one_worker_equals_plain_keras_at_any_frequency[adamw with decaying rate"

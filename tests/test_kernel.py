@@ -8,7 +8,7 @@ import pytest
 from test_training import dropout_model, frame, linear, mlp, regression_rows, weights_of
 
 from spark_keras import KerasRegressor, programs
-from spark_keras.training import kernel
+from spark_keras.training import graph_kernel, kernel
 from spark_keras.training import state as states
 
 
@@ -45,6 +45,47 @@ def test_a_model_that_is_random_when_it_predicts_is_evaluated_to_the_same_bits(n
     for variable in states.seed_variables(model):
         variable.assign(keras.ops.ones_like(variable))
     np.testing.assert_array_equal(evaluate(before, batches, 2), first)
+
+
+class OwnLoss(keras.losses.MeanSquaredError):
+    pass
+
+
+class OwnMetric(keras.metrics.MeanSquaredError):
+    pass
+
+
+class OwnOptimizer(keras.optimizers.SGD):
+    pass
+
+
+def excluding():
+    optimizer = keras.optimizers.AdamW()
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+STATELESS = {
+    "Keras' own parts": (lambda: ["adam", OwnLoss(), None, ["mae"]], True),
+    "exclusions from weight decay": (lambda: [excluding(), "mse"], True),
+    "a metric of one's own": (lambda: ["adam", "mse", None, [OwnMetric()]], False),
+    "an optimizer of one's own": (lambda: [OwnOptimizer(), "mse"], False),
+    "an update of the optimizer's own": (lambda: ["nadam", "mse"], False),
+    "accumulated gradients": (lambda: [keras.optimizers.SGD(gradient_accumulation_steps=2), "mse"], False),
+    "averaged weights": (lambda: [keras.optimizers.SGD(use_ema=True), "mse"], False),
+    "a scaled loss": (lambda: [keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), "mse"], False),
+}
+
+
+@pytest.mark.parametrize("compiled", STATELESS)
+def test_rounds_without_variables_are_for_what_changes_them_through_keras(compiled):
+    arguments, stateless = STATELESS[compiled]
+    for layer, possible in ((keras.layers.Rescaling(2.0), stateless), (keras.layers.Conv2D(1, 3), False)):
+        model = sequential(layer)
+        model.compile(*arguments())
+        states.build(model, (np.zeros((7, 8, 8, 1)), np.zeros((7, 2))))
+        chosen = kernel.make("xla", model, states.layout_of(model))
+        assert isinstance(chosen, graph_kernel.StatelessKernel) == possible
 
 
 def test_the_rule_weighs_what_xla_saves_against_compiling():

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ import keras
 import numpy as np
 
 from spark_keras.training.kernel import Result
-from spark_keras.training.state import Layout, State, normalizations, seed_variables, variables, weights_have_changed
+from spark_keras.training.state import Layout, State, following_weights, seed_variables, variables
 
 
 def choose(model: keras.Model) -> tuple[str, str]:
@@ -147,7 +146,7 @@ class JaxKernel:
         def step(state: Any, batches: Any, index: Any) -> Any:
             data = jax.tree.map(lambda stacked: stacked[index], batches)
             known = zip(itertools.chain(*self._groups[:2]), itertools.chain(*state[:2]))
-            with _derived_weights(self.model, known):
+            with following_weights(self.model, known):
                 _, after = getattr(self.model, method)(state, data)
             # A loop insists on the same types before and after, which an overridden train_step need not keep.
             leaves, structure = jax.tree.flatten(state)
@@ -160,20 +159,6 @@ def tensors(arrays: Any) -> Any:
     """Nested numpy arrays on JAX's device, their integers as JAX has them. On a CPU without a copy where it can be, so
     they must not change any more."""
     return jax.device_put(jax.tree.map(lambda a: _narrowed(a, a.dtype) if a.dtype.kind in "iu" else a, arrays))
-
-
-@contextlib.contextmanager
-def _derived_weights(model: keras.Model, known: Any) -> Iterator[None]:
-    """Makes what layers derive from their weights follow the traced weights, and lets no traced value outlive this."""
-    layers = normalizations(model)
-    kept = [(layer.mean, layer.variance) for layer in layers]
-    with keras.StatelessScope(state_mapping=list(known)):
-        weights_have_changed(model)
-    try:
-        yield
-    finally:
-        for layer, (mean, variance) in zip(layers, kept):
-            layer.mean, layer.variance = mean, variance
 
 
 def _concatenated(parts: list[Any], dtype: Any = None) -> Any:

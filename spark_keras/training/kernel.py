@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from spark_keras.programs import Program, without_gain
+from spark_keras.programs import without_gain
 from spark_keras.training.state import (
     Layout,
     State,
@@ -16,8 +16,6 @@ from spark_keras.training.state import (
     read,
     read_metrics,
     seed_variables,
-    variables,
-    weights_have_changed,
     write,
 )
 
@@ -155,86 +153,17 @@ class StepsKernel:
             self.model.make_test_function(force=True)
 
 
-class GraphKernel:
-    """One TensorFlow program for a whole round: a loop over Keras' own `train_step`, with or without XLA."""
-
-    def __init__(self, model: keras.Model, layout: Layout, xla: bool):
-        import tensorflow as tf
-
-        self.name = "xla" if xla else "graph"
-        self.model, self.layout = model, layout
-        state_variables = list(zip(layout.entries, variables(model)))
-        seeded = seed_variables(model)
-
-        def assign(values: Any, integers: Any) -> None:
-            for entry, variable in state_variables:
-                part = (integers if entry.integer else values)[entry.start : entry.stop]
-                variable.assign(tf.cast(tf.reshape(part, entry.shape), entry.dtype))
-            weights_have_changed(model)
-            for variable in model.metrics_variables:
-                variable.assign(tf.zeros_like(variable.value))
-
-        def metrics() -> Any:
-            return _concatenated([variable.value for variable in model.metrics_variables], tf.float64)
-
-        def loop(step: Any, batches: Any, first: Any, stop: Any) -> None:
-            def body(index: Any) -> Any:
-                step(tf.nest.map_structure(lambda stacked: stacked[index], batches))
-                return index + 1
-
-            tf.while_loop(lambda index: index < stop, body, [first], parallel_iterations=1)
-
-        # All integers travel as one array, because each argument costs as much as a small minibatch:
-        # [the state's integers, (seeds), first minibatch, the one after the last].
-        count = layout.sizes[1]
-
-        def train_round(values: Any, integers: Any, batches: Any) -> Any:
-            assign(values, integers[:count])
-            seeds = tf.reshape(integers[count:-2], [len(seeded), 2])
-            for index, variable in enumerate(seeded):
-                variable.assign(tf.cast(seeds[index], variable.dtype))
-            loop(model.train_step, batches, integers[-2], integers[-1])
-            return (
-                _concatenated([v.value for e, v in state_variables if not e.integer], layout.dtype),
-                _concatenated([v.value for e, v in state_variables if e.integer], tf.int64),
-                metrics(),
-            )
-
-        def evaluate_round(values: Any, integers: Any, batches: Any) -> Any:
-            assign(values, integers[:count])
-            for variable in seeded:
-                variable.assign(tf.zeros_like(variable.value))
-            loop(model.test_step, batches, integers[-2], integers[-1])
-            return metrics()
-
-        self._train = Program(train_round, xla)
-        self._evaluate = Program(evaluate_round, xla)
-
-    def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
-        given = np.concatenate([state.integers, seeds.reshape(-1), [first, first + steps]])
-        values, integers, metrics = self._train(state.values, given, batches)
-        return Result(State(values, integers), metrics)
-
-    def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:
-        (metrics,) = self._evaluate(state.values, np.concatenate([state.integers, [0, steps]]), batches)
-        return metrics
-
-
 def make(name: str, model: keras.Model, layout: Layout) -> Any:
+    if name == "steps":
+        return StepsKernel(model, layout)
     if name in ("scan", "jit"):
         from spark_keras.training.jax_kernel import JaxKernel
 
         return JaxKernel(model, layout, scan=name == "scan")
-    return StepsKernel(model, layout) if name == "steps" else GraphKernel(model, layout, xla=name == "xla")
+    from spark_keras.training import graph_kernel
+
+    return graph_kernel.make(model, layout, xla=name == "xla")
 
 
 def _minibatch(batches: Any, step: int) -> Any:
     return keras.tree.map_structure(lambda stacked: stacked[step], batches)
-
-
-def _concatenated(parts: list[Any], dtype: Any) -> Any:
-    import tensorflow as tf
-
-    if not parts:
-        return tf.zeros([0], dtype)
-    return tf.concat([tf.reshape(tf.cast(part, dtype), [-1]) for part in parts], axis=0)

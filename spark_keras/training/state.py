@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -194,6 +195,24 @@ def weights_have_changed(model: keras.Model) -> None:
     """Lets layers follow that compute with something derived from their weights (an adapted Normalization)."""
     for layer in normalizations(model):
         layer.finalize_state()
+
+
+@contextlib.contextmanager
+def following_weights(model: keras.Model, known: Iterable[tuple[Any, Any]] = ()) -> Iterator[None]:
+    """Likewise inside a program that is traced, and lets no traced value outlive it.
+
+    Args:
+        known: (variable, traced value) of variables that the program does not assign.
+    """
+    layers = normalizations(model)
+    kept = [(layer.mean, layer.variance) for layer in layers]
+    with keras.StatelessScope(state_mapping=list(known)):
+        weights_have_changed(model)
+    try:
+        yield
+    finally:
+        for layer, (mean, variance) in zip(layers, kept):
+            layer.mean, layer.variance = mean, variance
 
 
 def derived_from_weights(model: keras.Model) -> list[np.ndarray]:

@@ -1,0 +1,113 @@
+"""What is particular to rounds on JAX. `test_jax.py` runs this in its own process."""
+
+from __future__ import annotations
+
+import jax
+import keras
+import numpy as np
+import pytest
+from test_rounds import KERNELS, STEPS, minibatches, prepared, two_outputs
+
+from spark_keras import programs
+from spark_keras.training import kernel
+from spark_keras.training import state as states
+
+assert keras.backend.backend() == "jax"
+
+
+@pytest.mark.parametrize("name", ["scan", "jit"])
+def test_rounds_of_any_length_are_compiled_once(name):
+    batches, seeds = minibatches(), np.array([[7, 0]], "int32")
+    model = two_outputs(layer="embedding")
+    layout, state = prepared(model, batches)
+    chosen = kernel.make(name, model, layout)
+    state = chosen.train(state, seeds, batches, 0, STEPS).state
+    chosen.evaluate(state, batches, STEPS)
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: compiled.append(event))
+    try:
+        for steps in range(1, STEPS + 1):
+            state = chosen.train(state, seeds, batches, 0, steps).state
+            chosen.evaluate(state, batches, steps)
+        assert compiled == []
+        chosen.train(state, seeds, jax.tree.map(lambda stacked: stacked[:, :4], batches), 0, 1)
+        assert any("backend_compile" in event for event in compiled)  # so it would have been noticed
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert state.integers[layout.iterations] == STEPS + 15
+
+
+@keras.saving.register_keras_serializable("spark_keras_checks")
+class TwoSteps(keras.Model):
+    """Its train_step, in JAX's stateless style, takes two steps on its minibatch."""
+
+    def __init__(self, **keywords):
+        super().__init__(**keywords)
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.dense(x)
+
+    def train_step(self, state, data):
+        _, state = super().train_step(state, data)
+        return super().train_step(state, data)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_an_overridden_train_step_is_called(name):
+    x = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("float32")
+    model = TwoSteps()
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    layout, before = prepared(model, (x, x[..., :1]))
+    after = kernel.make(name, model, layout).train(before, np.zeros((0, 2), "int32"), (x, x[..., :1]), 0, 3).state
+    states.write(model, layout, before)
+    for minibatch in np.repeat(x, 2, axis=0):
+        gradient, bias_gradient = gradients_of_mse(model, minibatch)
+        kernel_variable, bias = model.dense.weights
+        kernel_variable.assign(kernel_variable - 0.1 * gradient)
+        bias.assign(bias - 0.1 * bias_gradient)
+    np.testing.assert_allclose(after.values[:3], states.read(model, layout).values[:3], atol=1e-6)
+    assert after.integers[layout.iterations] == 6
+
+
+def gradients_of_mse(model, minibatch):
+    """Of the mean of (x·w + b − x₀)², in closed form."""
+    error = minibatch @ np.asarray(model.dense.kernel) + np.asarray(model.dense.bias) - minibatch[:, :1]
+    return 2 * minibatch.T @ error / len(minibatch), 2 * error.mean(axis=0)
+
+
+def test_integers_beyond_32_bits_are_refused():
+    x = np.zeros((1, 4, 1), "float32")
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    layout, state = prepared(model, (x, x))
+    chosen = kernel.make("scan", model, layout)
+    seeds = np.zeros((0, 2), "int32")
+    for count in (2**31, 2**31 - 1):
+        with pytest.raises(OverflowError, match="int32"):
+            chosen.train(state._replace(integers=np.array([count])), seeds, (x, x), 0, 1)
+    with pytest.raises(OverflowError, match="int32"):
+        programs.tensors((x, np.full((1, 4, 1), 2**40)))
+    assert chosen.train(state._replace(integers=np.array([2**31 - 2])), seeds, (x, x), 0, 1).state.integers == [
+        2**31 - 1
+    ]
+
+
+@keras.saving.register_keras_serializable("spark_keras_checks")
+class OwnLayer(keras.layers.Layer):
+    pass
+
+
+def test_what_may_convolve_is_left_out_of_the_loop():
+    def chosen(*layers, **options):
+        model = keras.Sequential([*layers, keras.layers.Dense(1)])
+        model.compile("sgd", "mse", **options)
+        return kernel.choose(model, 10**6, 32).kernel
+
+    assert chosen(keras.layers.MaxPooling2D(), keras.layers.BatchNormalization()) == "scan"
+    assert chosen(keras.layers.Embedding(9, 2), keras.layers.Bidirectional(keras.layers.LSTM(2))) == "scan"
+    assert chosen(keras.layers.SeparableConv2D(2, 3)) == "jit"
+    assert chosen(keras.layers.TimeDistributed(keras.layers.Conv1D(2, 3))) == "jit"
+    assert chosen(keras.Sequential([keras.layers.Conv2D(2, 3)])) == "jit"
+    assert chosen(OwnLayer()) == "jit"
+    assert chosen(run_eagerly=True) == chosen(jit_compile=False) == "steps"
