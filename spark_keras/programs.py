@@ -56,7 +56,8 @@ class Program:
     def __call__(self, *arguments: Any) -> list[np.ndarray]:
         """The outputs, read-only."""
         flat = [self._tensor(array) for array in keras.tree.flatten(arguments)]
-        shapes = tuple([(tensor.dtype, tensor.shape) for tensor in flat])
+        # What `dtype` and `shape` make objects of, which take longer to compare than all else here.
+        shapes = tuple([(tensor._datatype_enum(), tensor._shape_tuple()) for tensor in flat])
         if shapes not in self._compiled:
             self._compiled[shapes] = self._compile(arguments, flat)
         call, captured = self._compiled[shapes]

@@ -45,6 +45,10 @@ class Minibatches:
         Args:
             frequency: minibatches in a full round, from which the size of stacks and the next rounds follow.
         """
+        key, stack = self._used
+        if key is not None and key[0] == epoch and stack.start <= start and stop <= stack.start + stack.steps:
+            yield stack.part(start, stop)
+            return
         for key in self._from(epoch, start, frequency):
             if key[0] > epoch or key[1].first >= stop:
                 return
