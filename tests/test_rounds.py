@@ -9,6 +9,9 @@ import pytest
 from spark_keras.training import kernel
 from spark_keras.training import state as states
 
+# They rely on what Keras does not promise.
+pytestmark = pytest.mark.keras
+
 BACKEND = keras.backend.backend()
 KERNELS = {"tensorflow": ["xla", "graph", "steps"], "jax": ["scan", "jit", "steps"]}[BACKEND]
 BATCH, STEPS = 8, 5

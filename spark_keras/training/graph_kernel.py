@@ -98,10 +98,10 @@ class GraphKernel:
 
 
 class StatelessKernel(GraphKernel):
-    """The same for XLA, as a function of tensors: to the program it is what Keras' JAX trainer makes of a step.
+    """The same for XLA as a function of tensors alone, as Keras' JAX trainer has it.
 
-    For each variable that a program has, TensorFlow looks it up, locks it and gives it a new buffer, in each call: in
-    the rounds of a small network that takes as long as two minibatches do.
+    TensorFlow looks up, locks and gives a new buffer to each variable of a program, in each call: for a small network,
+    that takes as long as two or three minibatches.
     """
 
     def __init__(self, model: keras.Model, layout: Layout):

@@ -109,7 +109,7 @@ class Result(NamedTuple):
 class StepsKernel:
     """Plain Keras steps, one call for each minibatch: for every backend, and for what cannot be compiled as a round.
 
-    Keras resets the metrics in each of these calls, so their states are added up here.
+    The later versions of Keras reset the metrics in each of these calls, so their states are added up here.
     """
 
     name = "steps"
@@ -122,6 +122,7 @@ class StepsKernel:
         self._seed(seeds)
         metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(first, first + steps):
+            self.model.reset_metrics()
             self.model.train_on_batch(*_minibatch(batches, step))
             metrics = metrics + read_metrics(self.model)
         return Result(read(self.model, self.layout), metrics)
@@ -132,6 +133,7 @@ class StepsKernel:
         self._seed(np.zeros((len(seed_variables(self.model)), 2), "int64"))
         metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(steps):
+            self.model.reset_metrics()
             self.model.test_on_batch(*_minibatch(batches, step))
             metrics = metrics + read_metrics(self.model)
         return metrics
