@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,8 +37,7 @@ XLA_FORWARD_OPERATIONS = 1e9
 def forward_gains(model: keras.Model, rows: int) -> bool:
     """Whether XLA makes a forward pass of so many rows faster on a CPU."""
     # A weight of the layers that gain is multiplied once for each row.
-    weights = sum(math.prod(weight.shape) for weight in model.weights)
-    return without_gain(model) is None and 2 * rows * weights <= XLA_FORWARD_OPERATIONS
+    return without_gain(model) is None and 2 * rows * model.count_params() <= XLA_FORWARD_OPERATIONS
 
 
 class Program:
