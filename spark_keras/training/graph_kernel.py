@@ -108,6 +108,12 @@ class StatelessKernel(GraphKernel):
         super().__init__(model, layout, xla=True)
 
     def _train_round(self, values: Any, integers: Any, batches: Any) -> Any:
+        try:
+            return self._stateless_round(values, integers, batches)
+        except _OtherVariables:
+            return super()._train_round(values, integers, batches)
+
+    def _stateless_round(self, values: Any, integers: Any, batches: Any) -> Any:
         metrics = self.model.metrics_variables
         known = [*self._variables, *self._seeded, *metrics]
         held = [*self._unpacked(values, integers), *self._seeds(integers), *self._no_metrics()]
@@ -124,21 +130,31 @@ class StatelessKernel(GraphKernel):
         return self._packed(held[: len(self._variables)], held[len(known) - len(metrics) :])
 
 
+# Optimizers that compute the same with tensors as with variables: they read no variable whose old value they still need
+# after they have assigned it, and change none under a condition. One that was never compared counts as not the same.
+OPTIMIZERS = "Adadelta Adafactor Adagrad Adam AdamW Adamax Ftrl Lamb Lion RMSprop SGD".split()
+
+
 def only_through_keras(model: keras.Model) -> bool:
-    """Whether all that a training step runs is Keras' own, and changes variables through Keras alone."""
+    """Whether the parts of a training step are Keras' own and change variables through Keras alone.
+
+    What else is called (losses, activations, schedules, …) may be anybody's: a function of tensors, or found when the
+    step is traced.
+    """
     optimizer = model.optimizer
     # What was given to `compile` is inside of one metric.
     metrics = [part for metric in model.metrics for part in (metric, *getattr(metric, "metrics", ()))]
     parts = [*model._flatten_layers(), *metrics, optimizer]
     if without_gain(model) is not None or not all(type(part).__module__.startswith("keras.") for part in parts):
         return False
-    overridden = any(
-        getattr(type(optimizer), name) is not getattr(keras.optimizers.Optimizer, name)
-        for name in ("apply", *_THROUGH_KERAS)
-    )
-    # What an optimizer does in some steps only is a condition whose branches assign, which a StatelessScope misses.
-    in_some_steps = optimizer.gradient_accumulation_steps or optimizer.use_ema
-    return bool(model.trainable_weights) and not overridden and not in_some_steps
+    if type(optimizer).__name__ not in OPTIMIZERS or not model.trainable_weights:
+        return False
+    # Conditions, whose branches assign: a StatelessScope misses that.
+    return not (optimizer.gradient_accumulation_steps or optimizer.use_ema)
+
+
+class _OtherVariables(Exception):
+    """A step has assigned a variable that is none of the model's, so that it would be lost."""
 
 
 def _stepped(model: keras.Model, known: list[tuple[Any, Any]], data: Any) -> list[Any]:
@@ -146,6 +162,9 @@ def _stepped(model: keras.Model, known: list[tuple[Any, Any]], data: Any) -> lis
 
     Args:
         known: (variable, what it holds) for all of the model's variables.
+
+    Raises:
+        _OtherVariables: where it changes more than these.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     optimizer = model.optimizer
@@ -160,6 +179,9 @@ def _stepped(model: keras.Model, known: list[tuple[Any, Any]], data: Any) -> lis
             model._loss_tracker.update_state(loss, sample_weight=tf.shape(keras.tree.flatten(x)[0])[0])
             optimizer.apply(tape.gradient(scaled, weights), model.trainable_weights)
             model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+            # Keras' own generator of random numbers, for one.
+            if scope.state_mapping.keys() - {id(variable) for variable, _ in known}:
+                raise _OtherVariables
             return [scope.get_current_value(variable) for variable, _ in known]
 
 
