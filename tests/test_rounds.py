@@ -107,8 +107,17 @@ OPTIMIZERS = {
     "scaled loss": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.02), initial_scale=64.0),
 }
 ROUNDS = {
-    "tensorflow": [("xla", optimizer, "dense") for optimizer in OPTIMIZERS]
-    + [("xla", "adam", "embedding"), ("graph", "adamw", "convolution"), ("steps", "adam", "embedding")],
+    "tensorflow": [
+        ("xla", "adam", "dense"),
+        ("xla", "adamw", "dense"),
+        pytest.param("xla", "nesterov", "dense", marks=pytest.mark.slow),
+        pytest.param("xla", "nadam", "dense", marks=pytest.mark.slow),
+        pytest.param("xla", "adam", "embedding", marks=pytest.mark.slow),
+        ("graph", "accumulated gradients", "dense"),
+        ("graph", "scaled loss", "dense"),
+        ("graph", "adamw", "convolution"),
+        ("steps", "adam", "embedding"),
+    ],
     "jax": [("scan", "adam", "embedding"), ("jit", "nesterov", "convolution"), ("steps", "adam", "embedding")],
 }[BACKEND]
 
