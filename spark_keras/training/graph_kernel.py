@@ -63,7 +63,7 @@ class GraphKernel:
             return index + 1
 
         with following_weights(self.model):
-            tf.while_loop(lambda index: index < integers[-1], body, [integers[-2]], parallel_iterations=1)
+            _each_minibatch(body, integers)
 
     @staticmethod
     def _assign(to: list[Any], values: list[Any]) -> None:
@@ -124,9 +124,7 @@ class StatelessKernel(GraphKernel):
             same = [tf.reshape(tf.cast(new, old.dtype), old.shape) for new, old in zip(after, held)]
             return index + 1, *same
 
-        _, *held = tf.while_loop(
-            lambda index, *_: index < integers[-1], body, [integers[-2], *held], parallel_iterations=1
-        )
+        _, *held = _each_minibatch(body, integers, *held)
         return self._packed(held[: len(self._variables)], held[len(known) - len(metrics) :])
 
 
@@ -203,6 +201,11 @@ def _through_keras(optimizer: Any, trainable: Iterable[Any]) -> Iterator[None]:
     finally:
         for name in own:
             object.__delattr__(optimizer, name)
+
+
+def _each_minibatch(body: Any, integers: Any, *held: Any) -> Any:
+    """Runs body(index, *held) → (next index, *held) for the minibatches that a program's integers name."""
+    return tf.while_loop(lambda index, *_: index < integers[-1], body, [integers[-2], *held], parallel_iterations=1)
 
 
 def _minibatch(batches: Any, index: Any) -> Any:
