@@ -11,12 +11,14 @@ import pytest
 import zmq
 
 from spark_keras.training import messages, wire
+from spark_keras.training.server import Server
 from spark_keras.training.shared_memory import SharedMemory
+from spark_keras.training.worker import _described
 
 
 @pytest.fixture(params=["encrypted", "plain", "local", "shared"])
 def server(request):
-    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), request.param == "encrypted", local=LOCAL[request.param])
+    server = Server("127.0.0.1", "127.0.0.1", range(0), request.param == "encrypted", local=LOCAL[request.param])
     server.size = SIZE[request.param]
     yield server
     server.close()
@@ -69,7 +71,7 @@ def same(arrays, expected):
 
 
 def test_one_message_tells_all_workers_of_the_machine_the_same():
-    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     lines = [wire.connect(server.endpoint, 1000) for _ in range(3)]
     for worker, line in enumerate(lines):
         line.send({"type": "join", "worker": worker})
@@ -101,7 +103,7 @@ def full(descriptor, offset, length):
 
 
 def test_without_room_for_it_each_worker_is_told_by_itself(monkeypatch):
-    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     monkeypatch.setattr(os, "posix_fallocate", full)
     assert server.encode_for_all({"type": "train"}, ARRAYS) is None
     assert os.listdir(server.endpoint.folder) == ["socket"]
@@ -109,7 +111,7 @@ def test_without_room_for_it_each_worker_is_told_by_itself(monkeypatch):
 
 
 def test_what_does_not_fit_into_the_shared_memory_goes_through_the_socket():
-    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     line = wire.connect(server.endpoint, 1000)
     line.send({"type": "payload"}, [np.arange(10_000.0)])
     _, header, buffers = received(server)
@@ -120,7 +122,7 @@ def test_what_does_not_fit_into_the_shared_memory_goes_through_the_socket():
 
 
 def test_a_machine_without_room_for_shared_memory_goes_through_tcp(monkeypatch):
-    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     monkeypatch.setattr(os, "posix_fallocate", full)
     line = wire.connect(server.endpoint, 1000)
     assert isinstance(line, wire.RemoteLine)
@@ -132,7 +134,7 @@ def test_a_machine_without_room_for_shared_memory_goes_through_tcp(monkeypatch):
 
 
 def test_only_this_user_can_enter_the_folder_and_nothing_of_it_stays():
-    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     folder = server.endpoint.folder
     assert os.stat(folder).st_mode & 0o777 == 0o700
     elsewhere = server.endpoint._replace(machine="another machine")
@@ -147,20 +149,20 @@ def test_only_this_user_can_enter_the_folder_and_nothing_of_it_stays():
 
 
 def test_the_folder_of_a_driver_that_was_killed_is_removed_and_no_other():
-    living = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
-    killed = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    living = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    killed = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     folder = killed.endpoint.folder
     killed._listener.close()  # as the system does it
     killed.endpoint = killed.endpoint._replace(folder=None)
     killed.close()
     assert os.path.exists(folder)
-    wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True).close()
+    Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True).close()
     assert not os.path.exists(folder) and os.path.exists(living.endpoint.unix_socket)
     living.close()
 
 
 def test_a_connection_that_is_dropped_with_a_message_unread_disturbs_nobody():
-    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     dropped, there = wire.connect(server.endpoint, 0), wire.connect(server.endpoint, 0)
     dropped.send({"type": "join", "name": "dropped"})
     peer, _, _ = received(server)
@@ -177,8 +179,27 @@ def test_a_connection_that_is_dropped_with_a_message_unread_disturbs_nobody():
     server.close()
 
 
+def test_messages_that_arrive_together_are_heard_one_by_one(server):
+    line = wire.connect(server.endpoint, server.size)
+    for number in range(5):
+        line.send({"type": "progress", "ticket": number}, ARRAYS if not server.size else [])
+    peer = None
+    for number in range(5):
+        peer, header, buffers = received(server)
+        assert header["ticket"] == number
+        assert len(buffers) == (0 if server.size else len(ARRAYS))
+    assert_nothing_said(server)
+    for number in range(5):
+        server.send(peer, messages.encode({"type": "train", "number": number}))
+    for number in range(5):
+        assert line.wait(5000)
+        assert line.receive()[0]["number"] == number
+    assert not line.wait(100)
+    line.close()
+
+
 def test_a_worker_that_has_gone_disturbs_nobody():
-    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     gone, there = wire.connect(server.endpoint, 0), wire.connect(server.endpoint, 0)
     gone.send({"type": "join", "name": "gone"})
     peer, header, _ = received(server)
@@ -194,7 +215,7 @@ def test_a_worker_that_has_gone_disturbs_nobody():
 
 @pytest.mark.parametrize("keys", ["none", "own"])
 def test_a_client_without_the_keys_of_the_fit_does_not_get_through(keys, monkeypatch):
-    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True, local=False)
+    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True, local=False)
     stranger = wire.Endpoint(server.endpoint.address)
     if keys == "own":
         other, _ = zmq.curve_keypair()
@@ -216,11 +237,11 @@ def test_a_worker_that_cannot_reach_the_driver_says_so(monkeypatch):
 
 
 def test_a_fixed_port_is_used_and_a_taken_one_is_named():
-    first = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=False)
+    first = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=False)
     port = int(first.endpoint.address.rsplit(":", 1)[1])
     with pytest.raises(OSError, match=rf"{port}.*spark\.keras\.driver\.port"):
-        wire.Server("127.0.0.1", "127.0.0.1", range(port, port + 1), encrypted=False)
-    second = wire.Server("127.0.0.1", "127.0.0.1", range(port, port + 50), encrypted=False)
+        Server("127.0.0.1", "127.0.0.1", range(port, port + 1), encrypted=False)
+    second = Server("127.0.0.1", "127.0.0.1", range(port, port + 50), encrypted=False)
     assert port < int(second.endpoint.address.rsplit(":", 1)[1]) < port + 50
     second.close()
     first.close()
@@ -235,3 +256,15 @@ def test_a_message_that_does_not_hold_what_it_announces_is_refused():
         messages.arrays_of(header, [bytes(buffers[0])[:16]])
     with pytest.raises(ValueError, match="shared memory, and there is none"):
         messages.arrays_of({**header, "shared": True}, [])
+
+
+def test_an_error_about_a_file_whose_name_is_no_text_reaches_the_driver(server):
+    line = wire.connect(server.endpoint, server.size)
+    try:
+        open(os.fsdecode(b"no such \xff"))
+    except OSError as error:
+        line.send({"type": "error", **_described(error)})
+    header = received(server)[1]
+    assert r"no such \udcff" in header["message"] and r"no such \udcff" in header["traceback"]
+    assert header["transient"]
+    line.close()

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from spark_keras.training import wire
+from spark_keras.training.server import Peer
 from spark_keras.training.shared_memory import SharedMemory
 
 
@@ -46,7 +46,7 @@ class Attempt:
 
     shard: int
     number: int
-    peer: wire.Peer
+    peer: Peer
     memory: SharedMemory | None = None
     joined: bool = False
     where: str = "process unknown"
@@ -82,7 +82,7 @@ class Attempts:
     def find(self, shard: int, number: int) -> Attempt | None:
         return next((each for each in self.of(shard) if each.number == number), None)
 
-    def by_peer(self, peer: wire.Peer) -> Attempt | None:
+    def by_peer(self, peer: Peer) -> Attempt | None:
         return next((attempt for attempt in self._all if attempt.peer == peer), None)
 
     def memory(self, shard: int) -> SharedMemory | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from typing import Any
 
 import numpy as np
+import orjson
 
 from spark_keras.training.shared_memory import SharedMemory
 
@@ -71,7 +71,7 @@ def header_of(data: bytes) -> dict[str, Any]:
     if len(data) > HEADER_BYTES:
         raise Garbled(f"Its header is longer than {HEADER_BYTES} bytes.")
     try:
-        header = json.loads(data.decode())
+        header = orjson.loads(data)
         valid = type(header["type"]) is str and type(header["shared"]) is bool
         for dtype, length in header["arrays"]:
             valid = valid and type(length) is int and 0 <= DTYPES[dtype] * length <= BUFFER_BYTES
@@ -114,7 +114,7 @@ def encode(header: dict[str, Any], arrays: Arrays = (), memory: SharedMemory | N
     shared = bool(arrays) and memory is not None and memory.put(arrays)
     described = {**header, "arrays": [[array.dtype.str, len(array)] for array in arrays], "shared": shared}
     frames = [] if shared else [memoryview(np.ascontiguousarray(array)).cast("B") for array in arrays]
-    return [json.dumps(described).encode(), *frames]
+    return [orjson.dumps(described), *frames]
 
 
 def arrays_of(header: dict[str, Any], buffers: list[Any], memory: SharedMemory | None = None) -> list[np.ndarray]:

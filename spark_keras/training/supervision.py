@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from spark_keras import cluster
-from spark_keras.training import messages, wire, worker
+from spark_keras.training import messages, server, worker
 from spark_keras.training.attempts import Attempt, Attempts, Limits
 from spark_keras.training.shared_memory import SharedMemory
 
@@ -80,7 +80,7 @@ class SupervisedJob:
         with contextlib.ExitStack() as stack:
             bind, host, ports = cluster.listening_address(self._spark)
             stack.enter_context(cluster.fit_group(self._name))
-            self._server = wire.Server(bind, host, ports, cluster.encrypted(self._spark))
+            self._server = server.Server(bind, host, ports, cluster.encrypted(self._spark))
             stack.callback(self._server.close)
             stack.push(self._leave)
             self._submit()
@@ -143,7 +143,7 @@ class SupervisedJob:
             if sender is not None:
                 self._give_up(sender, f"sent what no worker sends: {error}")
 
-    def _handle(self, peer: wire.Peer, header: dict[str, Any], buffers: list[Any]) -> None:
+    def _handle(self, peer: server.Peer, header: dict[str, Any], buffers: list[Any]) -> None:
         kind = header["type"]
         if kind in ("start", "join", "error"):
             if header["submission"] != self._submissions or header["shard"] >= self._count:
@@ -157,14 +157,14 @@ class SupervisedJob:
         if kind != "loading" and self._attempts.active.get(sender.shard) is sender:
             self._answered(sender, header, buffers)
 
-    def _start(self, peer: wire.Peer, header: dict[str, Any]) -> None:
+    def _start(self, peer: server.Peer, header: dict[str, Any]) -> None:
         where = f"process {header['pid']} on {header['host']}"
         logger.info("%s: worker %d starts as %s", self._description, header["shard"], where)
         attempt = self._attempts.find(header["shard"], header["attempt"]) or self._begin(peer, header)
         if attempt is not None:
             attempt.where = where
 
-    def _begin(self, peer: wire.Peer, header: dict[str, Any]) -> Attempt | None:
+    def _begin(self, peer: server.Peer, header: dict[str, Any]) -> Attempt | None:
         if header["attempt"] in self._attempts.ended:
             # Given up, or thought dead because its first connection broke: Spark starts another one in its place.
             cluster.end_task(self._spark, header["attempt"], "it was given up")
@@ -176,7 +176,7 @@ class SupervisedJob:
             self._count_failure(attempt.shard, "its process died")
         return attempt
 
-    def _join(self, peer: wire.Peer, header: dict[str, Any]) -> None:
+    def _join(self, peer: server.Peer, header: dict[str, Any]) -> None:
         # Over a network, what a task said first may come second.
         attempt = self._attempts.find(header["shard"], header["attempt"]) or self._begin(peer, header)
         if attempt is None:
@@ -303,7 +303,7 @@ class SupervisedJob:
                 + (f"Its last traceback:\n\n{said}" if said else "It left no traceback, as when it is killed.")
             )
 
-    def _fail(self, peer: wire.Peer, header: dict[str, Any]) -> None:
+    def _fail(self, peer: server.Peer, header: dict[str, Any]) -> None:
         """A worker's own account of its failure."""
         shard = header["shard"]
         attempt = self._attempts.find(shard, header["attempt"]) or self._begin(peer, header)

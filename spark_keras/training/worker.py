@@ -148,11 +148,15 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
 
 
 def _described(error: BaseException) -> dict[str, Any]:
+    def sendable(text: str) -> str:
+        # The name of a file may have bytes that are no text.
+        return text.encode("utf-8", "backslashreplace").decode()
+
     return {
         "invalid_data": isinstance(error, InvalidData),
         "transient": isinstance(error, TRANSIENT),
-        "message": str(error)[:TEXT],
-        "traceback": traceback.format_exc()[-TEXT:],
+        "message": sendable(str(error)[:TEXT]),
+        "traceback": sendable(traceback.format_exc()[-TEXT:]),
     }
 
 

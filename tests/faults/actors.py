@@ -6,6 +6,7 @@ The driver's side is the real one. What it asks of Spark (a job, the end of a ta
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import time
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import numpy as np
 
 from spark_keras import cluster
 from spark_keras.executor import ProcessSettings
-from spark_keras.training import wire
+from spark_keras.training import server, wire
 from spark_keras.training.attempts import Limits
 from spark_keras.training.shard import ShardColumns
 from spark_keras.training.state import State
@@ -96,8 +97,7 @@ class Stage:
         monkeypatch.setattr(cluster, "encrypted", lambda spark: True)
         monkeypatch.setattr(cluster, "end_task", lambda spark, number, reason: self.ended.append(number))
         monkeypatch.setattr(cluster, "Job", Job)
-        server = wire.Server
-        monkeypatch.setattr(wire, "Server", lambda *arguments: server(*arguments, local=local))
+        monkeypatch.setattr(server, "Server", functools.partial(server.Server, local=local))
         dataset = SimpleNamespace(sparkSession=None, mapInArrow=self._map)
         columns = ShardColumns((), (), None, None, None, False, False)
         settings = ProcessSettings(1, "none", "float32", ())

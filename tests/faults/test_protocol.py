@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spark_keras.training import messages, wire, worker
+from spark_keras.training.server import Server
 
 quickly = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
@@ -110,7 +111,7 @@ def test_mutated_frames_of_a_local_process_harm_nothing(played):
         endpoint = played.workers._server.endpoint
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
             client.connect(endpoint.unix_socket)
-            client.sendall(b"".join(struct.pack("!i", len(frame)) + frame for frame in let_in(sent, endpoint)))
+            client.sendall(b"".join(struct.pack("<Q", len(frame)) + frame for frame in let_in(sent, endpoint)))
         attend(played)
 
     fuzz()
@@ -145,7 +146,7 @@ def test_mutated_frames_of_a_client_that_has_the_keys_harm_nothing(played):
             attend(played, 10)
 
     fuzz()
-    wire._end(context)
+    wire.end(context)
 
 
 def test_random_bytes_at_the_port_harm_nothing(played):
@@ -167,8 +168,8 @@ def test_a_length_of_ten_gigabytes_is_refused_before_there_is_memory_for_it(play
     endpoint = played.workers._server.endpoint
     header = json.dumps({"type": "done", "arrays": [["<f8", 10**10 // 8]], "shared": False, "number": 0}).encode()
     for sent in (
-        struct.pack("!iQ", -1, 10**10),
-        struct.pack("!i", len(header)) + header + struct.pack("!iQ", -1, 10**10),
+        struct.pack("<Q", 10**10),
+        struct.pack("<Q", len(header)) + header + struct.pack("<Q", 10**10),
     ):
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
             client.settimeout(5)
@@ -198,13 +199,13 @@ def test_recorded_frames_sent_again_are_refused(played):
     recorded = messages.encode({"type": "join", "number": 0, "fit": endpoint.fit, **played.actors[0][0].identity})
     with contextlib.closing(wire.connect(endpoint, 0)) as other:
         for _ in range(2):
-            wire._write(other._connection, messages.encode({"type": "loading", "number": 0, "fit": endpoint.fit}))
+            wire.write(other._stream, messages.encode({"type": "loading", "number": 0, "fit": endpoint.fit}))
             attend(played)
         with pytest.raises((EOFError, ConnectionError)):
             other.receive()
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
         client.connect(endpoint.unix_socket)
-        client.sendall(b"".join(struct.pack("!i", len(frame)) + bytes(frame) for frame in recorded))
+        client.sendall(b"".join(struct.pack("<Q", len(frame)) + bytes(frame) for frame in recorded))
         attend(played)
     assert played.workers._attempts.active == before
     assert first is played.actors[0][0].line
@@ -212,7 +213,7 @@ def test_recorded_frames_sent_again_are_refused(played):
 
 def test_recorded_bytes_of_an_encrypted_connection_say_nothing_to_the_driver():
     """A tape of everything a worker sent, played to the same port."""
-    server = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True, local=False)
+    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True, local=False)
     host, port = server.endpoint.address.removeprefix("tcp://").split(":")
     tape = []
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as relay:
@@ -266,12 +267,12 @@ def test_without_encryption_each_bit_counts():
 
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_a_worker_of_an_earlier_fit_at_the_same_port_is_not_heard(encrypted, caplog, monkeypatch):
-    earlier = wire.Server("127.0.0.1", "127.0.0.1", range(0), encrypted, local=False)
+    earlier = Server("127.0.0.1", "127.0.0.1", range(0), encrypted, local=False)
     address = earlier.endpoint.address
     port = int(address.rsplit(":", 1)[1])
     old = earlier.endpoint
     earlier.close()
-    now = wire.Server("127.0.0.1", "127.0.0.1", range(port, port + 1), encrypted, local=False)
+    now = Server("127.0.0.1", "127.0.0.1", range(port, port + 1), encrypted, local=False)
     if encrypted:
         monkeypatch.setattr(wire, "CONNECT_SECONDS", 1)
         with pytest.raises(ConnectionError):
