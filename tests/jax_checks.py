@@ -87,7 +87,7 @@ def test_integers_beyond_32_bits_are_refused():
         with pytest.raises(OverflowError, match="int32"):
             chosen.train(state._replace(integers=np.array([count])), seeds, (x, x), 0, 1)
     with pytest.raises(OverflowError, match="int32"):
-        programs.tensors((x, np.full((1, 4, 1), 2**40)))
+        programs.to_tensor()(np.full((1, 4, 1), 2**40))
     assert chosen.train(state._replace(integers=np.array([2**31 - 2])), seeds, (x, x), 0, 1).state.integers == [
         2**31 - 1
     ]

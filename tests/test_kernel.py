@@ -10,6 +10,7 @@ from test_training import dropout_model, frame, linear, mlp, regression_rows, we
 from spark_keras import KerasRegressor, programs
 from spark_keras.training import graph_kernel, kernel
 from spark_keras.training import state as states
+from spark_keras.training.shared_memory import aligned
 
 
 def sequential(*layers):
@@ -39,12 +40,42 @@ def test_a_model_that_is_random_when_it_predicts_is_evaluated_to_the_same_bits(n
     layout = states.layout_of(model)
     evaluate = kernel.make(name, model, layout).evaluate
     before = states.read(model, layout)
-    batches = programs.tensors((x, y))
+    batches = tuple(map(programs.to_tensor(), (x, y)))
     first = evaluate(before, batches, 2)
     # As in another process, where other numbers were drawn before.
     for variable in states.seed_variables(model):
         variable.assign(keras.ops.ones_like(variable))
     np.testing.assert_array_equal(evaluate(before, batches, 2), first)
+
+
+@pytest.mark.parametrize("offset", [0, 1], ids=["aligned", "misaligned"])
+@pytest.mark.parametrize("optimizer", ["adam", "nadam"])
+def test_a_state_that_comes_in_the_same_memory_is_read_anew(optimizer, offset):
+    """As from shared memory, round after round; with nadam, rounds on variables."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(1)])
+    model.compile(optimizer, "mse")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 8, 3)).astype("float32"), rng.normal(size=(4, 8, 1)).astype("float32")
+    states.build(model, (x[0], y[0]))
+    layout = states.layout_of(model)
+    seeds = np.array([[1, 2]], "int32")
+    batches = tuple(map(programs.to_tensor(), (x, y)))
+    memory = aligned((layout.sizes[0] + offset,), np.dtype(layout.dtype))[offset:]
+    after = states.read(model, layout)
+    train = kernel.make("xla", model, layout).train
+    for step in range(3):
+        # Each time by a kernel that has seen nothing else.
+        expected = kernel.make("xla", model, layout).train(after, seeds + step, batches, step, 2)
+        memory[:] = after.values
+        result = train(states.State(memory, after.integers), seeds + step, batches, step, 2)
+        kept = [np.array(part) for part in (*result.state, result.metrics)]
+        np.testing.assert_array_equal(memory, after.values)
+        memory[:] = np.nan
+        for got, before, wanted in zip((*result.state, result.metrics), kept, (*expected.state, expected.metrics)):
+            np.testing.assert_array_equal(got, before)
+            np.testing.assert_array_equal(got, wanted)
+        after = states.State(*kept[:2])
 
 
 class OwnLoss(keras.losses.MeanSquaredError):

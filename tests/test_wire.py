@@ -133,6 +133,20 @@ def test_a_machine_without_room_for_shared_memory_goes_through_tcp(monkeypatch):
     server.close()
 
 
+def test_arrays_of_the_same_sizes_come_as_the_same_views_and_others_do_not(tmp_path):
+    name, own = SharedMemory.create(str(tmp_path), 1000)
+    other = SharedMemory.open(str(tmp_path), name)
+    seen = []
+    for arrays in (ARRAYS, [array + 1 for array in ARRAYS], ARRAYS[:2], [np.arange(5.0)], ARRAYS):
+        assert own.put(arrays)
+        seen.append(other.get([[array.dtype.str, len(array)] for array in arrays]))
+        same(seen[-1], arrays)
+    assert all(one is another for one, another in zip(seen[0], seen[1], strict=True))
+    with pytest.raises(ValueError, match="beyond the shared memory"):
+        other.get([["<f8", 10_000]])
+    same(other.get([[array.dtype.str, len(array)] for array in ARRAYS]), ARRAYS)
+
+
 def test_only_this_user_can_enter_the_folder_and_nothing_of_it_stays():
     server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     folder = server.endpoint.folder

@@ -155,10 +155,10 @@ class JaxKernel:
         return step
 
 
-def tensors(arrays: Any) -> Any:
-    """Nested numpy arrays on JAX's device, their integers as JAX has them. On a CPU without a copy where it can be, so
-    they must not change any more."""
-    return jax.device_put(jax.tree.map(lambda a: _narrowed(a, a.dtype) if a.dtype.kind in "iu" else a, arrays))
+def tensor(array: np.ndarray) -> jax.Array:
+    """An array on JAX's device, its integers as JAX has them. On a CPU without a copy where it can be, so it must not
+    change any more."""
+    return jax.device_put(_narrowed(array, array.dtype) if array.dtype.kind in "iu" else array)
 
 
 def _concatenated(parts: list[Any], dtype: Any = None) -> Any:

@@ -27,8 +27,8 @@ class Phases:
         self._last = now
 
     def taken(self) -> list[float]:
-        """Seconds by phase since this was asked last, rounded to microseconds: they travel as text."""
-        seconds = [round(value, 6) for value in self._seconds.values()]
+        """Seconds by phase since this was asked last."""
+        seconds = list(self._seconds.values())
         self._seconds = dict.fromkeys(PHASES, 0.0)
         return seconds
 

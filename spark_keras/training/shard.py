@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -51,17 +51,27 @@ class ShardColumns(NamedTuple):
         named = [each for each in (self.feature_structure, self.label_structure) if isinstance(each, dict)]
         return {tensor.name for group in several for tensor in group} | {name for each in named for name in each}
 
-    def pack(self, arrays: dict[str, np.ndarray]) -> tuple[Any, ...]:
-        """(x, y) or (x, y, sample_weight), nested as the model takes them."""
+    def packer(self) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+        """What makes (x, y) or (x, y, sample_weight), nested as the model takes them, of arrays or tensors by name."""
         import keras
 
         from spark_keras.signature import pack_inputs
 
-        inputs = [arrays[f"x{i}"] for i in range(len(self.features))]
-        x = pack_inputs(self.feature_structure, [tensor.name for tensor in self.features], inputs)
-        outputs = [arrays[f"y{i}"] for i in range(len(self.labels))]
-        y = outputs[0] if len(outputs) == 1 else keras.tree.pack_sequence_as(self.label_structure, outputs)
-        return (x, y, arrays["w"]) if self.weight else (x, y)
+        names = [tensor.name for tensor in self.features]
+        features = [f"x{index}" for index in range(len(self.features))]
+        labels = [f"y{index}" for index in range(len(self.labels))]
+
+        def pack(arrays: dict[str, Any]) -> tuple[Any, ...]:
+            x = pack_inputs(self.feature_structure, names, [arrays[name] for name in features])
+            outputs = [arrays[name] for name in labels]
+            y = outputs[0] if len(outputs) == 1 else keras.tree.pack_sequence_as(self.label_structure, outputs)
+            return (x, y, arrays["w"]) if self.weight else (x, y)
+
+        return pack
+
+    def pack(self, arrays: dict[str, Any]) -> tuple[Any, ...]:
+        """What `packer` gives of these arrays."""
+        return self.packer()(arrays)
 
     def sample(self) -> tuple[Any, ...]:
         """A few rows of zeros, to build a model with.

@@ -72,6 +72,9 @@ class SharedMemory:
             self._map = mmap.mmap(file.fileno(), 0)
         self.capacity = len(self._map) // sides
         self._own, self._other = side * self.capacity, (sides - 1 - side) * self.capacity
+        # What was read last. Round after round, arrays of the same sizes lie at the same places.
+        self._described: list[Any] = []
+        self._views: list[np.ndarray] = []
 
     @classmethod
     def create(cls, folder: str, size: int) -> tuple[str, SharedMemory]:
@@ -131,7 +134,10 @@ class SharedMemory:
         return True
 
     def get(self, described: list[Any]) -> list[np.ndarray]:
-        """Views of the other side's arrays, given their dtypes and lengths in the order in which they were put."""
+        """Views of the other side's arrays, given their dtypes and lengths in the order in which they were put; the
+        same objects as before where these are the same as before."""
+        if described == self._described:
+            return list(self._views)
         arrays, start, end = [], self._other, self._other + self.capacity
         for dtype, length in described:
             size = np.dtype(dtype).itemsize * length
@@ -139,7 +145,8 @@ class SharedMemory:
                 raise ValueError(f"A message announces {length} numbers of type {dtype} beyond the shared memory.")
             arrays.append(np.frombuffer(self._map, dtype, length, start))
             start += _padded(size)
-        return arrays
+        self._described, self._views = described, arrays
+        return list(arrays)
 
 
 def footprint(arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> int:

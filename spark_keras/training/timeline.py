@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import operator
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from spark_keras.training.phases import PHASES
+from spark_keras.training.phases import NOTHING, PHASES
 from spark_keras.training.state import Layout, State
 
 # What the driver does. Its "waiting" is for the workers.
@@ -50,7 +51,7 @@ class Timeline:
         self._slowest: list[tuple[float, int, int]] = []
         self._rounds = 0
         self._origin = time.perf_counter()
-        self._epoch_rows, self._epoch_seconds = np.zeros(workers), 0.0
+        self._epoch_rows, self._epoch_seconds = [0] * workers, 0.0
         self._magnitudes = _Magnitudes(layout)
         self._notes: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
 
@@ -82,9 +83,9 @@ class Timeline:
         """An epoch ended with this state; returns each worker's rows/s in it, over the time of its rounds."""
         self._settle()
         self._magnitudes.add(epoch + 1, state)
-        rates = self._epoch_rows / max(self._epoch_seconds, 1e-9)
-        self._epoch_rows, self._epoch_seconds = np.zeros(self._workers), 0.0
-        return rates.tolist()
+        rates = [rows / max(self._epoch_seconds, 1e-9) for rows in self._epoch_rows]
+        self._epoch_rows, self._epoch_seconds = [0] * self._workers, 0.0
+        return rates
 
     # --- notes, and the records that are made of them ---
 
@@ -123,7 +124,7 @@ class Timeline:
             for shard, rows, phases in told:
                 record["rows"][shard] += rows
                 self._epoch_rows[shard] += rows
-                record["workers"][shard] += phases
+                record["workers"][shard] = _sums(record["workers"][shard], phases)
 
     def _driver(self, phase: str, seconds: float) -> None:
         if self._records:
@@ -136,9 +137,10 @@ class Timeline:
             "rounds": 0,
             "began": began,
             "seconds": 0.0,
-            "driver": np.zeros(len(DRIVER_PHASES)),
-            "rows": np.zeros(self._workers, "int64"),
-            "workers": np.zeros((self._workers, len(PHASES))),
+            # Lists: numpy takes longer than Python for so few numbers at a time.
+            "driver": [0.0] * len(DRIVER_PHASES),
+            "rows": [0] * self._workers,
+            "workers": [NOTHING] * self._workers,
         }
 
     # --- what is told ---
@@ -168,10 +170,18 @@ def _together(records: list[dict[str, Any]]) -> dict[str, Any]:
     first, last = records[0], records[-1]
     if first is last:
         return first
-    merged = {**first, "seconds": last["began"] + last["seconds"] - first["began"]}
-    for name in ("rounds", "driver", "rows", "workers"):
-        merged[name] = first[name] + last[name]
-    return merged
+    return {
+        **first,
+        "seconds": last["began"] + last["seconds"] - first["began"],
+        "rounds": first["rounds"] + last["rounds"],
+        "driver": _sums(first["driver"], last["driver"]),
+        "rows": _sums(first["rows"], last["rows"]),
+        "workers": list(map(_sums, first["workers"], last["workers"])),
+    }
+
+
+def _sums(one: Sequence[Any], other: Sequence[Any]) -> list[Any]:
+    return list(map(operator.add, one, other))
 
 
 def _plain(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -184,7 +194,6 @@ def _plain(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "began": round(record["began"], 6),
             "seconds": round(record["seconds"], 6),
             "driver": driver[index],
-            "rows": record["rows"].tolist(),
             "workers": workers[index],
         }
         for index, record in enumerate(records)

@@ -197,7 +197,8 @@ def _prepare(task: WorkerTask) -> Callable[[dict[str, np.ndarray]], Any]:
     its columns itself."""
     from spark_keras import programs
 
-    return lambda arrays: programs.tensors(task.columns.pack(arrays))
+    pack, to_tensor = task.columns.packer(), programs.to_tensor()
+    return lambda arrays: pack({name: to_tensor(array) for name, array in arrays.items()})
 
 
 def _answer(line: wire.Line, replica: Replica, task: WorkerTask, shard: shards.Shard, minibatches: Minibatches) -> int:

@@ -48,7 +48,7 @@ def prepare(
         rows = np.arange(start * batch, (start + steps) * batch)
         # A shorter last round is filled up with rows that are not trained, as on a worker.
         stacked = np.resize(rows, (frequency, batch))
-        rounds.append((random_states, programs.tensors((x[stacked], y[stacked])), 0, steps))
+        rounds.append((random_states, tuple(map(programs.to_tensor(), (x[stacked], y[stacked]))), 0, steps))
     first = state.read(model, layout)
     compiled.train(first, *rounds[0])
     _prepared.update(model=model, layout=layout, kernel=compiled, first=first, rounds=rounds, epochs=epochs)
