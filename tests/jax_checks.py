@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from test_rounds import KERNELS, STEPS, minibatches, prepared, two_outputs
 from spark_keras import programs
 from spark_keras.training import kernel
 from spark_keras.training import state as states
+from spark_keras.training.shared_memory import ALIGNMENT, aligned
 
 assert keras.backend.backend() == "jax"
 
@@ -111,3 +113,17 @@ def test_what_may_convolve_is_left_out_of_the_loop():
     assert chosen(keras.Sequential([keras.layers.Conv2D(2, 3)])) == "jit"
     assert chosen(OwnLayer()) == "jit"
     assert chosen(run_eagerly=True) == chosen(jit_compile=False) == "steps"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "uint8", "bool"])
+def test_what_a_program_is_given_has_jaxs_type_and_is_not_copied_by_it(dtype):
+    given = aligned((3, 5), np.dtype(dtype))
+    given[...] = np.arange(15).reshape(3, 5) % 7
+    tensor = programs.to_tensor()(given)
+    expected = jnp.asarray(given)
+    assert tensor.dtype == expected.dtype
+    np.testing.assert_array_equal(tensor, expected)
+    assert tensor.ctypes.data % ALIGNMENT == 0
+    assert (tensor is given) == (given.dtype == expected.dtype)
+    # Where the program has it is where it lies.
+    assert jax.device_put(tensor).unsafe_buffer_pointer() == tensor.ctypes.data

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from spark_keras.training.kernel import Result
+from spark_keras.training.shared_memory import aligned
 from spark_keras.training.state import Layout, State, following_weights, seed_variables, variables
 
 
@@ -155,10 +156,19 @@ class JaxKernel:
         return step
 
 
-def tensor(array: np.ndarray) -> jax.Array:
-    """An array on JAX's device, its integers as JAX has them. On a CPU without a copy where it can be, so it must not
-    change any more."""
-    return jax.device_put(_narrowed(array, array.dtype) if array.dtype.kind in "iu" else array)
+def tensor(array: np.ndarray) -> np.ndarray | jax.Array:
+    """An array of a type that JAX has, on JAX's device. It must not change any more.
+
+    On a CPU a program takes it as it lies in memory, in a small part of the time that `jax.device_put` needs.
+    """
+    of_jax = _narrowed(array)
+    if jax.default_backend() != "cpu":
+        return jax.device_put(of_jax)
+    if of_jax is array:
+        return array
+    lying_well = aligned(array.shape, of_jax.dtype)
+    lying_well[...] = of_jax
+    return lying_well
 
 
 def _concatenated(parts: list[Any], dtype: Any = None) -> Any:
@@ -174,10 +184,10 @@ def _metric_vector(parts: list[Any]) -> np.ndarray:
     return np.concatenate([np.zeros(0), *(np.asarray(part, "float64").reshape(-1) for part in parts)])
 
 
-def _narrowed(array: np.ndarray, dtype: Any) -> np.ndarray:
-    """An array in the type that JAX makes of `dtype`. JAX itself would take large integers modulo 2**32."""
-    narrow = array.astype(_dtype(dtype), copy=False)
-    if narrow.dtype != array.dtype and not np.array_equal(narrow, array):
+def _narrowed(array: np.ndarray) -> np.ndarray:
+    """An array in the type that JAX makes of its own. JAX itself would take large integers modulo 2**32."""
+    narrow = array.astype(_dtype(array.dtype), copy=False)
+    if array.dtype.kind in "iu" and narrow is not array and not np.array_equal(narrow, array):
         raise OverflowError(
             f"An integer does not fit into JAX's {narrow.dtype}. Received: values from {array.min()} to {array.max()}. "
             "Expected: 32-bit integers on the JAX backend."

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from spark_keras.training import callback_state
+from spark_keras.training import callback_state, hooks
 from spark_keras.training import state as states
 from spark_keras.training.averaging import start_state, weighted_mean
 from spark_keras.training.checkpoint import Checkpoints, Position, Snapshot
@@ -112,7 +111,7 @@ def train(
     Args:
         stop: asked after each round; when it says so, the epoch ends there, and training with it.
     """
-    _warn_of_hooks_that_never_run(callbacks)
+    hooks.warn_of_hooks_that_never_run(callbacks)
     driver = _Driver(model, workers, schedule, callbacks, progress, stop)
     history = keras.callbacks.History()
     handlers = keras.callbacks.CallbackList(
@@ -194,7 +193,7 @@ class _Driver:
         self.callbacks, self.stop = callbacks, stop
         # Keras' own answer to the question goes before ours.
         self.stops_on_nan = any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in callbacks)
-        self.batch_hooks = any(_overrides_batch_hooks(callback) for callback in callbacks)
+        self.batch_hooks = any(hooks.overrides_batch_hooks(callback) for callback in callbacks)
 
     def hold(self) -> None:
         """Lets the model hold the state."""
@@ -400,24 +399,3 @@ def _plain(value: Any) -> Any:
         return array.item() if array.ndim == 0 else array.tolist()
 
     return keras.tree.map_structure(plain, value)
-
-
-def _overrides_batch_hooks(callback: keras.callbacks.Callback) -> bool:
-    hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
-    return any(getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook) for hook in hooks) or any(
-        hook in vars(callback) for hook in hooks
-    )
-
-
-def _warn_of_hooks_that_never_run(callbacks: Sequence[keras.callbacks.Callback]) -> None:
-    """Nothing is left out silently: evaluations happen on the executors, where callbacks are not."""
-    for callback in callbacks:
-        for hook in ("on_test_batch_begin", "on_test_batch_end", "on_test_begin", "on_test_end"):
-            own = getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
-            if own and not type(callback).__module__.startswith("keras."):
-                warnings.warn(
-                    f"{type(callback).__name__}.{hook} will not run: validation happens on the executors. "
-                    "Its results are in the logs of on_epoch_end.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
