@@ -86,25 +86,6 @@ def to_tensor() -> Callable[[np.ndarray], Any]:
     return _tensor_of if keras.backend.backend() == "tensorflow" else lambda array: array
 
 
-class LastTensor:
-    """The tensor of an array that comes again and again with other numbers, as from shared memory: made once.
-
-    Only for programs that have read it when they return: those with XLA.
-    """
-
-    def __init__(self) -> None:
-        self._array: Any = None
-        self._tensor: Any = None
-
-    def of(self, array: np.ndarray) -> Any:
-        if array is not self._array:
-            tensor = _tensor_of(array)
-            if not _can_share(array):
-                return tensor
-            self._array, self._tensor = array, tensor
-        return self._tensor
-
-
 def _tensor_of(array: np.ndarray, copy: bool = False) -> Any:
     """A TensorFlow tensor in the array's own memory; in that of a copy where one is asked for, or TensorFlow needs it.
 
@@ -114,13 +95,7 @@ def _tensor_of(array: np.ndarray, copy: bool = False) -> Any:
 
     if array.dtype.kind not in "biuf":
         return tf.constant(array)
-    if copy or not _can_share(array):
+    if copy or array.ctypes.data % ALIGNMENT or not (array.flags.writeable and array.flags.c_contiguous):
         given, array = array, aligned(array.shape, array.dtype)
         array[...] = given
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
-
-
-def _can_share(array: np.ndarray) -> bool:
-    """Whether TensorFlow takes an array as it lies in memory."""
-    flags = array.flags
-    return not array.ctypes.data % ALIGNMENT and flags.writeable and flags.c_contiguous

@@ -212,6 +212,38 @@ def test_messages_that_arrive_together_are_heard_one_by_one(server):
     line.close()
 
 
+def test_one_that_says_much_does_not_keep_others_from_being_heard():
+    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+    talkative, brief = wire.connect(server.endpoint, 0), wire.connect(server.endpoint, 0)
+    for line in (talkative, brief):
+        line.send({"type": "join"})
+    for _ in range(2):
+        received(server)
+    for _ in range(50):
+        talkative.send({"type": "progress"})
+    brief.send({"type": "loading"})
+    heard = [received(server)[1]["type"] for _ in range(51)]
+    assert "loading" in heard[:3]
+    # What is left of one that is dropped is not looked for.
+    for _ in range(5):
+        talkative.send({"type": "progress"})
+    server.drop(received(server)[0])
+    assert_nothing_said(server)
+    talkative.close()
+    brief.close()
+    server.close()
+
+
+def test_a_message_that_cannot_be_sent_leaves_the_connection_as_it_was(server):
+    line = wire.connect(server.endpoint, server.size)
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            line.send({"type": "done", "warning": "\udcff"})
+        line.send({"type": "done", "warning": messages.sendable("\udcff")})
+        assert received(server)[1]["warning"] == r"\udcff"
+    line.close()
+
+
 def test_a_worker_that_has_gone_disturbs_nobody():
     server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     gone, there = wire.connect(server.endpoint, 0), wire.connect(server.endpoint, 0)

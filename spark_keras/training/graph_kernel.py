@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from spark_keras.programs import LastTensor, Program, without_gain
+from spark_keras.programs import Program, to_tensor, without_gain
 from spark_keras.training.kernel import Result
 from spark_keras.training.shared_memory import aligned
 from spark_keras.training.state import Layout, State, following_weights, seed_variables, variables
@@ -30,17 +30,15 @@ class GraphKernel:
         self._variables, self._seeded = variables(model), seed_variables(model)
         self._train = Program(self._train_round, xla)
         self._evaluate = Program(self._evaluate_round, xla)
-        self._values, self._integers = LastTensor(), LastTensor()
-        self._numbers = aligned((layout.sizes[1] + 2 * len(self._seeded) + 2,), np.dtype("int64"))
-
-    def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
         # All integers travel as one array, because each argument costs as much as a small minibatch:
         # [the state's integers, (seeds), first minibatch, the one after the last].
-        values: Any = state.values
-        integers: Any = np.concatenate([state.integers, seeds.reshape(-1), [first, first + steps]], out=self._numbers)
-        if self.name == "xla":
-            values, integers = self._values.of(values), self._integers.of(integers)
-        values, integers, metrics = self._train(values, integers, batches)
+        self._integers = aligned((layout.sizes[1] + 2 * len(self._seeded) + 2,), np.dtype("int64"))
+        # Likewise made once. Not without XLA: there a variable may keep what it is assigned.
+        self._sent = to_tensor()(self._integers) if xla else self._integers
+
+    def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
+        np.concatenate([state.integers, seeds.reshape(-1), [first, first + steps]], out=self._integers)
+        values, integers, metrics = self._train(state.values, self._sent, batches)
         return Result(State(values, integers), metrics)
 
     def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:

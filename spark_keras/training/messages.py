@@ -44,6 +44,11 @@ FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 
 
+def sendable(text: str) -> str:
+    """Text that a header can hold: the names of files, for one, may have bytes that are no text."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Garbled(ValueError):
     """A message that is not as this protocol has it."""
 

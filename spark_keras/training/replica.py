@@ -12,6 +12,7 @@ import numpy as np
 from spark_keras import executor
 from spark_keras.executor import ProcessSettings
 from spark_keras.training import shared_memory
+from spark_keras.training.messages import sendable
 from spark_keras.training.shard import ShardColumns
 
 
@@ -66,7 +67,7 @@ class Replica:
                 f"The round cannot be compiled as {chosen.name!r} and runs as {name!r}: "
                 f"{type(error).__name__}: {cause[0] if cause else ''}"
             )
-            return result, name, warning
+            return result, name, sendable(warning)
 
 
 _kept = executor.RecentlyUsed(2)

@@ -100,6 +100,7 @@ class RemoteLine:
 
     def __init__(self, endpoint: Endpoint):
         self._stamps = _stamps(endpoint)
+        self._stamp = next(self._stamps)
         self._encrypted = endpoint.server_key is not None
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
@@ -141,8 +142,9 @@ class RemoteLine:
         return there
 
     def send(self, header: dict[str, Any], arrays: messages.Arrays = ()) -> None:
-        frames = messages.encode({**header, **next(self._stamps)}, arrays)
+        frames = messages.encode({**header, **self._stamp}, arrays)
         self._socket.send_multipart(frames if self._encrypted else messages.with_checksum(frames), copy=False)
+        self._stamp = next(self._stamps)
 
     def receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         buffers = [frame.buffer for frame in self._socket.recv_multipart(copy=False)]
@@ -171,6 +173,7 @@ class LocalLine:
         self._for_all: dict[str, SharedMemory] = {}
         self._folder = endpoint.folder
         self._stamps = _stamps(endpoint)
+        self._stamp = next(self._stamps)
         self._stream = Stream.to(endpoint.unix_socket)
         self._poll = select.poll()
         self._poll.register(self._stream, select.POLLIN)
@@ -179,7 +182,8 @@ class LocalLine:
         return self._stream.unread or bool(self._poll.poll(milliseconds))
 
     def send(self, header: dict[str, Any], arrays: messages.Arrays = ()) -> None:
-        write(self._stream, messages.encode({**header, **next(self._stamps)}, arrays, self.memory))
+        write(self._stream, messages.encode({**header, **self._stamp}, arrays, self.memory))
+        self._stamp = next(self._stamps)
 
     def receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         header, buffers = read(self._stream)

@@ -71,7 +71,7 @@ RESULT_SCHEMA = "shard int, rounds long"
 # Between two signs of life of a worker that has much to do.
 SIGN_SECONDS = 1.0
 
-# Characters of an error that travel; JSON may write a character as twelve.
+# Characters of an error that travel; JSON may write a character as seven.
 TEXT = 40_000
 
 # What Spark, the network, a disk or a crowded machine may do to a worker, and not to the next one.
@@ -88,7 +88,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     spark_task = TaskContext.get()
     shard_index = spark_task.partitionId()
     identity = {"shard": shard_index, "attempt": spark_task.taskAttemptId(), "submission": task.submission}
-    process = {"host": platform.node(), "pid": os.getpid()}
+    process = {"host": messages.sendable(platform.node()), "pid": os.getpid()}
     warning = executor.prepare(task.settings)
     started = time.perf_counter()
     # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
@@ -148,15 +148,11 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
 
 
 def _described(error: BaseException) -> dict[str, Any]:
-    def sendable(text: str) -> str:
-        # The name of a file may have bytes that are no text.
-        return text.encode("utf-8", "backslashreplace").decode()
-
     return {
         "invalid_data": isinstance(error, InvalidData),
         "transient": isinstance(error, TRANSIENT),
-        "message": sendable(str(error)[:TEXT]),
-        "traceback": sendable(traceback.format_exc()[-TEXT:]),
+        "message": messages.sendable(str(error)[:TEXT]),
+        "traceback": messages.sendable(traceback.format_exc()[-TEXT:]),
     }
 
 
