@@ -161,14 +161,17 @@ def tensor(array: np.ndarray) -> np.ndarray | jax.Array:
 
     On a CPU a program takes it as it lies in memory, in a small part of the time that `jax.device_put` needs.
     """
-    of_jax = _narrowed(array)
-    if jax.default_backend() != "cpu":
-        return jax.device_put(of_jax)
-    if of_jax is array:
-        return array
-    lying_well = aligned(array.shape, of_jax.dtype)
-    lying_well[...] = of_jax
-    return lying_well
+    narrow, dtype = array, _dtype(array.dtype)
+    if dtype != array.dtype:
+        narrow = aligned(array.shape, dtype)
+        narrow[...] = array
+        # JAX itself would take large integers modulo 2**32.
+        if array.dtype.kind in "iu" and not np.array_equal(narrow, array):
+            raise OverflowError(
+                f"An integer does not fit into JAX's {dtype}. Received: values from {array.min()} to {array.max()}. "
+                "Expected: 32-bit integers on the JAX backend."
+            )
+    return narrow if jax.default_backend() == "cpu" else jax.device_put(narrow)
 
 
 def _concatenated(parts: list[Any], dtype: Any = None) -> Any:
@@ -182,17 +185,6 @@ def _flat(parts: list[Any]) -> list[Any]:
 
 def _metric_vector(parts: list[Any]) -> np.ndarray:
     return np.concatenate([np.zeros(0), *(np.asarray(part, "float64").reshape(-1) for part in parts)])
-
-
-def _narrowed(array: np.ndarray) -> np.ndarray:
-    """An array in the type that JAX makes of its own. JAX itself would take large integers modulo 2**32."""
-    narrow = array.astype(_dtype(array.dtype), copy=False)
-    if array.dtype.kind in "iu" and narrow is not array and not np.array_equal(narrow, array):
-        raise OverflowError(
-            f"An integer does not fit into JAX's {narrow.dtype}. Received: values from {array.min()} to {array.max()}. "
-            "Expected: 32-bit integers on the JAX backend."
-        )
-    return narrow
 
 
 def _limits(dtype: Any) -> tuple[int, int]:

@@ -48,8 +48,6 @@ class Server:
         self._for_all: tuple[str, SharedMemory] | None = None
         self._connections: dict[int, Stream] = {}
         self._ready: list[Any] = []
-        # Connections that have received more than the message that was read.
-        self._left: list[int] = []
         # Messages received from each peer; None: nothing more is heard from it.
         self._received: dict[Any, int | None] = {}
         fit = secrets.token_hex(16)
@@ -104,7 +102,8 @@ class Server:
     def wait(self, milliseconds: int) -> bool:
         """Whether a message is there, or something else for `receive` to look at, or comes within this time."""
         if not self._ready:
-            left, self._left = self._left, []
+            # Those that have received more than the message that was read.
+            left = [descriptor for descriptor, connection in self._connections.items() if connection.unread]
             polled = self._poller.poll(0 if left else milliseconds)
             self._ready = [*left, *(source for source, _ in polled if source not in left)]
         return bool(self._ready)
@@ -128,13 +127,10 @@ class Server:
             return None
         connection = self._connections[source]
         try:
-            message = self._checked(connection, lambda: wire.read(connection))
+            return self._checked(connection, lambda: wire.read(connection))
         except (EOFError, OSError):
             self.drop(connection)
             return None
-        if connection.unread and not connection.closed:
-            self._left.append(source)
-        return message
 
     def _checked(self, peer: Peer, receive: Callable[[], tuple[dict[str, Any], list[Any]]]) -> Any:
         number = self._received.get(peer, 0)
@@ -170,9 +166,7 @@ class Server:
             self._poller.unregister(descriptor)
             del self._connections[descriptor]
             # Its number may soon be another one's.
-            self._ready, self._left = (
-                [source for source in sources if source != descriptor] for sources in (self._ready, self._left)
-            )
+            self._ready = [source for source in self._ready if source != descriptor]
             self._received.pop(peer, None)
             peer.close()
 

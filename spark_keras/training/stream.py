@@ -21,7 +21,6 @@ class Stream:
     def __init__(self, connected: socket.socket):
         connected.settimeout(None)
         self._socket = connected
-        self._descriptor = connected.fileno()
         # What was received after the last frame.
         self._unread = b""
 
@@ -37,11 +36,12 @@ class Stream:
         return cls(connected)
 
     def fileno(self) -> int:
-        return self._descriptor
+        """-1 when it is closed."""
+        return self._socket.fileno()
 
     @property
     def closed(self) -> bool:
-        return self._socket.fileno() < 0
+        return self.fileno() < 0
 
     @property
     def unread(self) -> bool:

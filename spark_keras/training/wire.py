@@ -7,13 +7,11 @@ counts where a round takes milliseconds.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import select
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,8 +97,7 @@ class RemoteLine:
     memory = memory_name = None
 
     def __init__(self, endpoint: Endpoint):
-        self._stamps = _stamps(endpoint)
-        self._stamp = next(self._stamps)
+        self._fit, self._number = endpoint.fit, 0
         self._encrypted = endpoint.server_key is not None
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
@@ -142,9 +139,9 @@ class RemoteLine:
         return there
 
     def send(self, header: dict[str, Any], arrays: messages.Arrays = ()) -> None:
-        frames = messages.encode({**header, **self._stamp}, arrays)
+        frames = messages.encode(_stamped(header, self._number, self._fit), arrays)
         self._socket.send_multipart(frames if self._encrypted else messages.with_checksum(frames), copy=False)
-        self._stamp = next(self._stamps)
+        self._number += 1
 
     def receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         buffers = [frame.buffer for frame in self._socket.recv_multipart(copy=False)]
@@ -172,8 +169,7 @@ class LocalLine:
         # What the driver writes for all workers, by its name.
         self._for_all: dict[str, SharedMemory] = {}
         self._folder = endpoint.folder
-        self._stamps = _stamps(endpoint)
-        self._stamp = next(self._stamps)
+        self._fit, self._number = endpoint.fit, 0
         self._stream = Stream.to(endpoint.unix_socket)
         self._poll = select.poll()
         self._poll.register(self._stream, select.POLLIN)
@@ -182,8 +178,8 @@ class LocalLine:
         return self._stream.unread or bool(self._poll.poll(milliseconds))
 
     def send(self, header: dict[str, Any], arrays: messages.Arrays = ()) -> None:
-        write(self._stream, messages.encode({**header, **self._stamp}, arrays, self.memory))
-        self._stamp = next(self._stamps)
+        write(self._stream, messages.encode(_stamped(header, self._number, self._fit), arrays, self.memory))
+        self._number += 1
 
     def receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         header, buffers = read(self._stream)
@@ -201,11 +197,9 @@ class LocalLine:
 Line = RemoteLine | LocalLine
 
 
-def _stamps(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
-    """What tells the driver that a worker's messages belong to its fit, and that none is missing or comes again."""
-    yield {"number": 0, "fit": endpoint.fit}
-    for number in itertools.count(1):
-        yield {"number": number}
+def _stamped(header: dict[str, Any], number: int, fit: str) -> dict[str, Any]:
+    """With what tells the driver that a message is of its fit, and that none is missing or comes again."""
+    return {**header, "number": number} if number else {**header, "number": number, "fit": fit}
 
 
 def write(stream: Stream, frames: list[Any]) -> None:
