@@ -386,6 +386,42 @@ def test_callbacks_of_keras_run_unmodified(spark, tmp_path):
     assert any((tmp_path / "board").rglob("events*"))
 
 
+HOOKS = (
+    "on_train_begin on_epoch_begin on_train_batch_begin on_batch_begin on_batch_end on_train_batch_end on_epoch_end "
+    "on_train_end"
+).split()
+
+
+@pytest.mark.parametrize("given", ["as a method", "as an attribute"])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_callback_sees_and_changes_the_model_in_each_of_its_hooks_as_in_keras(spark, hook, given):
+    """And in the hooks that it does not have, nothing happens."""
+    df = frame(spark, *regression_rows(20))
+    seen = []
+
+    def change(callback):
+        weights = callback.model.layers[0].kernel
+        seen.append(float(keras.ops.sum(weights.value)))
+        weights.assign(1.1 * weights.value)
+
+    def callback():
+        if given == "as a method":
+            return type("Changes", (keras.callbacks.Callback,), {hook: lambda self, *_, **__: change(self)})()
+        changes = keras.callbacks.Callback()
+        setattr(changes, hook, lambda *_, **__: change(changes))
+        return changes
+
+    options = {"batchSize": 8, "epochs": 2, "averagingFrequency": 1, "numWorkers": 1, "shuffle": False, "verbose": 0}
+    fitted = KerasRegressor(model=linear("sgd"), callbacks=[callback()], **options).fit(df)
+    here, seen[:] = list(seen), []
+    expected = linear("sgd")
+    x, y = in_training_order(df)
+    expected.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=[callback()])
+    assert seen
+    np.testing.assert_allclose(here, seen, rtol=1e-5)
+    np.testing.assert_allclose(weights_of(fitted), keras_weights(expected), atol=1e-6)
+
+
 @pytest.mark.slow
 def test_weights_that_the_optimizer_does_not_decay_are_not_decayed(spark):
     def build():

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 import keras
 
+# What Keras' own hooks call in their turn.
+_OLDER_NAMES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
 
-def overrides_batch_hooks(callback: keras.callbacks.Callback) -> bool:
-    """Whether a callback listens to batches, so that the model must hold the state after each round."""
-    hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
-    return any(_overrides(callback, hook) or hook in vars(callback) for hook in hooks)
+
+def listens(callback: keras.callbacks.Callback, hook: str) -> bool:
+    """Whether a callback does something in this hook, so that the model must hold the state there."""
+    names = {hook, _OLDER_NAMES.get(hook, hook)}
+    return any(_overrides(callback, name) or name in vars(callback) for name in names)
 
 
 def warn_of_hooks_that_never_run(callbacks: Sequence[keras.callbacks.Callback]) -> None:

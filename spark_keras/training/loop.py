@@ -145,6 +145,7 @@ def train(
     driver.finalize()
     driver.run_callback(handlers.on_train_end, dict(results), last=True)
     driver.hold()
+    model.reset_metrics()
     # Keras sorts the names; results have the loss first, as the model gives them.
     names = [*results, *(name for name in history.history if name not in results)]
     in_order = {name: [_plain(value) for value in history.history[name]] for name in names if name in history.history}
@@ -193,7 +194,7 @@ class _Driver:
         self.callbacks, self.stop = callbacks, stop
         # Keras' own answer to the question goes before ours.
         self.stops_on_nan = any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in callbacks)
-        self.batch_hooks = any(hooks.overrides_batch_hooks(callback) for callback in callbacks)
+        self.batch_hooks = self._listened("on_train_batch_begin") or self._listened("on_train_batch_end")
 
     def hold(self) -> None:
         """Lets the model hold the state."""
@@ -204,7 +205,7 @@ class _Driver:
     def run_callback(self, hook: Any, *arguments: Any, last: bool = False) -> None:
         """Runs a hook with the model holding the state, and takes over whatever the hook changes in the model; after
         the last one the model itself is what is left."""
-        if not self.callbacks:  # then only the history listens
+        if not self._listened(hook.__name__):  # but for the history
             hook(*arguments)
             return
         self.hold()
@@ -215,6 +216,9 @@ class _Driver:
             self._check_variables()
             self.state = states.read(self.model, self.layout)
         self.timeline.driver("callbacks", self.clock.lap("callbacks"))
+
+    def _listened(self, hook: str) -> bool:
+        return any(hooks.listens(callback, hook) for callback in self.callbacks)
 
     def _check_variables(self) -> None:
         """Refuses what would let the workers' numbers come into other variables than theirs."""

@@ -178,13 +178,17 @@ def write(model: keras.Model, layout: Layout, state: State) -> None:
 
 
 def _assign(variable: Any, values: np.ndarray, dtype: str) -> None:
-    if keras.backend.backend() != "tensorflow" or values.nbytes <= LARGE_BYTES or values.ndim == 0:
+    if keras.backend.backend() != "tensorflow":
         # A copy, because JAX may keep what it is given.
         variable.assign(values.astype(dtype))
         return
     import tensorflow as tf
 
-    # TensorFlow makes two copies of what it assigns. By this operation, because a variable's own slices read it first.
+    # By raw operations: Keras and TensorFlow take several times as long for their checks as for a small variable.
+    if values.nbytes <= LARGE_BYTES or values.ndim == 0:
+        tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=values.astype(dtype))
+        return
+    # TensorFlow makes two copies of what it assigns, and a variable's own slices read it first.
     rows = max(1, len(values) * LARGE_BYTES // values.nbytes)
     for start in range(0, len(values), rows):
         piece = values[start : start + rows].astype(dtype)
@@ -232,12 +236,13 @@ def read_metrics(model: keras.Model) -> np.ndarray:
 
 
 def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
-    """Turns metric states into results: {"loss": …, "accuracy": …}, as `Model.fit` logs them."""
+    """Turns metric states into results: {"loss": …, "accuracy": …}, as `Model.fit` logs them. Until the next ones, the
+    model's metrics hold these states, as they do after an epoch of Keras."""
     start = 0
     for variable in model.metrics_variables:
         size = int(np.prod(variable.shape, dtype="int64"))
         part = states[start : start + size].reshape(variable.shape)
-        variable.assign(part.astype(keras.backend.standardize_dtype(variable.dtype)))
+        _assign(variable, part, keras.backend.standardize_dtype(variable.dtype))
         start += size
     if start != len(states):
         raise RuntimeError(
@@ -247,9 +252,8 @@ def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
     flat = {}
     for name, value in model.get_metrics_result().items():
         flat.update(value if isinstance(value, dict) else {name: value})
-    # Before the reset, because a result may be a variable itself.
+    # A result may be a variable itself.
     arrays = {name: to_numpy(getattr(value, "value", value)) for name, value in flat.items()}
-    model.reset_metrics()
     return {name: float(array) if array.ndim == 0 else array.tolist() for name, array in arrays.items()}
 
 

@@ -57,6 +57,8 @@ class SupervisedJob:
     # A worker with something to do says nothing: then the log tells, and again after a while.
     STALL_SECONDS = 30.0
     STALL_AGAIN_SECONDS = 60.0
+    # A job waits for slots while the fit does without its workers: then it gets them.
+    YIELD_SECONDS = 0.5
 
     def __init__(self, dataset: Any, task: worker.WorkerTask, count: int, description: str, limits: Limits):
         self._dataset, self._task, self._count, self._limits = dataset, task, count, limits
@@ -73,6 +75,9 @@ class SupervisedJob:
         self._activity = (0, 0, 0)
         self._stalled: dict[int, float] = {}
         self._warned: set[str] = set()
+        # Since when the fit does without its workers; None: it needs them. Whoever changes it has the lock.
+        self._unneeded_since: float | None = None
+        self._yielding = threading.Lock()
         self._suspended = False
         self._job: cluster.Job | None = None
 
@@ -85,6 +90,7 @@ class SupervisedJob:
             stack.push(self._leave)
             self._submit()
             self._wait_for(lambda: len(self._attempts.active) == self._count)
+            stack.enter_context(self._watch_for_waiting_jobs())
             self._on_exit = stack.pop_all()
         return self
 
@@ -378,26 +384,40 @@ class SupervisedJob:
 
     @contextlib.contextmanager
     def yielding_slots(self) -> Iterator[None]:
-        done = threading.Event()
-        watch = threading.Thread(target=self._watch_for_waiting_jobs, args=(done,), daemon=True)
-        watch.start()
+        self._unneeded_since = time.monotonic()
         try:
             yield
         finally:
-            done.set()
-            watch.join()
+            with self._yielding:
+                self._unneeded_since = None
             if self._suspended:
                 self._suspended = False
                 self._submit()
                 self._wait_for(lambda: len(self._attempts.active) == self._count)
 
-    def _watch_for_waiting_jobs(self, done: threading.Event) -> None:
-        # The fit's own thread is busy with callbacks and does not touch the socket meanwhile.
-        while not done.wait(0.5):
-            if not self._suspended and cluster.jobs_waiting_for_slots(self._spark):
-                logger.info("%s: the workers give up their slots for another job", self._description)
-                self._suspended = True
-                self._stop()
-                self._job.join(self.STOP_SECONDS)
-                if self._job.running:
-                    self._job.cancel()
+    @contextlib.contextmanager
+    def _watch_for_waiting_jobs(self) -> Iterator[None]:
+        # One thread for the whole fit: to start one takes longer than most callbacks.
+        ended = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(ended,), name="spark_keras slots", daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watch.join()
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(self.YIELD_SECONDS):
+            # The fit's own thread is busy with callbacks and does not touch the socket meanwhile.
+            with self._yielding:
+                since = self._unneeded_since
+                if since is None or self._suspended or time.monotonic() - since < self.YIELD_SECONDS:
+                    continue
+                if cluster.jobs_waiting_for_slots(self._spark):
+                    logger.info("%s: the workers give up their slots for another job", self._description)
+                    self._suspended = True
+                    self._stop()
+                    self._job.join(self.STOP_SECONDS)
+                    if self._job.running:
+                        self._job.cancel()
