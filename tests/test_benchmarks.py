@@ -69,7 +69,7 @@ def test_collecting_the_report_is_judged_by_its_share_of_the_training():
 
 def test_page_says_what_is_reached_and_what_is_not():
     text = page.write({"mlp": work(fit=runs(100), every_10=runs(1000), every_50=runs(100))})
-    assert "1 of 26 targets are reached, 1 are not, 24 are not measured." in text
+    assert "1 of 28 targets are reached, 1 are not, 26 are not measured." in text
     assert "| ≥ 10× | 10.00× | reached |" in text
     assert "| ≥ 22× | 1.00× | **not reached** |" in text
 
@@ -80,6 +80,26 @@ def test_page_says_which_targets_lie_beyond_the_kernel_alone():
     assert "| ≥ 10× | 5.00× | **not reached**; the kernel alone: 9.00× |" in text
     assert "| ≥ 22× | 5.00× | **not reached** |" in text
     assert "| ≥ 0.5× | 0.56× | reached |" in text
+
+
+def test_the_driver_s_memory_for_a_large_model_is_judged_with_two_and_with_four_workers():
+    about = {"parameters": 1000, "rounds": 1, "seconds": 1.0, "loss": 1.0}
+    works = {"large_model": work(**{"2": [{**about, "states": 2.6}], "4": [{**about, "states": 2.8}]})}
+    found = verdicts(works)
+    assert found["large_model", "2", "states"] is False
+    assert found["large_model", "4", "2"] is True  # 7.7 % more
+    works["large_model"]["runs"]["4"][0]["states"] = 2.3
+    assert verdicts(works)["large_model", "4", "2"] is False
+    assert "| -11.5 % | **not reached** |" in page.write(works)
+
+
+def test_page_tells_where_the_time_of_a_round_goes():
+    phases = {"computing": 1.5, "loading": 0.25, "wire": 0.125, "waiting": 0.625, "averaging": 0.5, "callbacks": 0.0}
+    own = runs(500, **{f"{phase}, ms": value for phase, value in phases.items()}, **{"milliseconds per round": 2.5})
+    text = page.write({"wide": work(every_10=own, kernel_10=runs(900, **{"milliseconds per round": 1.25}))})
+    cells = ["spark_keras, averaging every 10", 2.5, 1.5, 1.25, 0.25, 0.125, 0.625, 0.5, 0.0]
+    spreads = [each if isinstance(each, str) else f"{each:.2f} ({each:.2f}–{each:.2f})" for each in cells]
+    assert f"| {' | '.join(spreads)} |" in text
 
 
 def test_contenders_take_turns(tmp_path):

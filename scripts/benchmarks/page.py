@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks import targets
-from benchmarks.texts import CONTENDERS, INTRODUCTION, OVERHEAD, SECTIONS
+from benchmarks.texts import CONTENDERS, INTRODUCTION, OVERHEAD, PHASES, SECTIONS
 
 Works = dict[str, Any]
 Result = dict[str, Any]
@@ -27,6 +27,8 @@ def write(works: Works) -> str:
         table = OWN_TABLES.get(name)
         rows = table(works[name]) if table else _speeds(works, name, section.compared)
         lines += ["", f"## {section.title}", "", *_prose(section.text), "", *_about(works[name]), "", *rows]
+        phases = _phases(works[name])
+        lines += ["", *_prose(PHASES), "", *phases] if phases else []
         lines += ["", *_prose(OVERHEAD), "", *_overhead(works)] if name == "mlp" else []
     return "\n".join(lines) + "\n"
 
@@ -90,6 +92,28 @@ def _speeds(works: Works, name: str, compared: Sequence[str]) -> list[str]:
         cells[at:at] = [f"{targets.ratio(works, name, contender, other):.2f}×" for other in compared]
         lines.append(_row([CONTENDERS[contender] + (f" (`{', '.join(kernels)}`)" if kernels else ""), *cells]))
     return lines
+
+
+def _phases(result: Result) -> list[str]:
+    """A line for each contender whose rounds were taken apart; none if there is no such contender."""
+    columns = {
+        "milliseconds per round": "a round",
+        "computing, ms": "computing",
+        "kernel alone": "the kernel alone",
+        "loading, ms": "preparing minibatches",
+        "wire, ms": "wire",
+        "waiting, ms": "waiting",
+        "averaging, ms": "of it, averaging",
+        "callbacks, ms": "of it, callbacks",
+    }
+    rows = []
+    for contender, runs in result["runs"].items():
+        if any("computing, ms" in run for run in runs):
+            alone = result["runs"].get(contender.replace("every", "kernel"), [])
+            spreads = {figure: _spread(runs, figure, ".2f") for figure in columns}
+            spreads["kernel alone"] = _spread(alone, "milliseconds per round", ".2f")
+            rows.append(_row([CONTENDERS[contender], *spreads.values()]))
+    return [*_head(["", *columns.values()]), *rows] if rows else []
 
 
 def _overhead(works: Works) -> list[str]:

@@ -32,6 +32,8 @@ RATIOS = [
 ]
 OVERHEAD_MILLISECONDS = 1.0
 GROWTH_PERCENT = 5.0
+LARGE_MODEL_STATES = 2.5
+MORE_WORKERS_PERCENT = 10.0
 COLLECTING_PERCENT = 2.0
 # What the first fits bring into memory stays there; growth counts from this fit on.
 SETTLED_FITS = 5
@@ -112,4 +114,16 @@ def outcomes(works: Works) -> list[Outcome]:
         measured = None if found is None else f"{found:.2f} %"
         reached = None if found is None else found <= COLLECTING_PERCENT
         lines.append(Outcome("timeline", contender, "training", f"≤ {COLLECTING_PERCENT:g} %", measured, reached))
-    return lines
+    return [*lines, *_large_model(works)]
+
+
+def _large_model(works: Works) -> list[Outcome]:
+    """The driver's memory, and whether it stays the same with twice as many workers."""
+    two, four = (median(works, "large_model", workers, "states") for workers in ("2", "4"))
+    told = [None, None] if two is None else [f"{two:.2f}", two <= LARGE_MODEL_STATES]
+    lines = [Outcome("large_model", "2", "states", f"≤ {LARGE_MODEL_STATES:g}", *told)]
+    told = [None, None]
+    if two is not None and four is not None:
+        more = 100 * (four / two - 1)
+        told = [f"{more:+.1f} %", abs(more) <= MORE_WORKERS_PERCENT]
+    return [*lines, Outcome("large_model", "4", "2", f"± {MORE_WORKERS_PERCENT:g} %", *told)]

@@ -35,6 +35,9 @@ CONTENDERS = {
     "memory": "rows in memory",
     "driver": "the driver's Python",
     "workers": "all Python workers",
+    "2": "two workers",
+    "4": "four workers",
+    "states": "states of the model, the driver's peak",
     "overhead": "a round of the kernel alone",
     "growth": "memory after the fifth fit",
     "training": "the time of all rounds",
@@ -154,6 +157,11 @@ SECTIONS = {
     ),
 }
 
+PHASES = """
+Where the time of a round goes, in milliseconds of the epochs after the first, as the training report has it: the mean
+of the two workers, each with one thread. What a worker waits for is the other one, the driver, which averages and runs
+the callbacks at an epoch's end, and being woken up.
+"""
 OVERHEAD = """
 A round's overhead is what it takes longer than a round of the kernel alone: the state of some 65,000 numbers goes to
 two workers and back and is averaged.

@@ -13,6 +13,10 @@ from benchmarks.serving import serve
 from benchmarks.sessions import cached_rows, consume, session
 from spark_keras import KerasClassifier, KerasTransformer
 
+# Of a round; a worker waits while the driver averages and, after an epoch, runs the callbacks.
+WORKER_PHASES = ("computing", "loading", "wire", "waiting")
+DRIVER_PHASES = ("averaging", "callbacks")
+
 
 def fit(data: str, network: str, epochs: int, batch: int, frequency: int | str, seed: int = 0) -> dict[str, Any]:
     df = cached_rows(data)
@@ -24,7 +28,18 @@ def fit(data: str, network: str, epochs: int, batch: int, frequency: int | str, 
         "loss": _loss(trained, network, data),
         "milliseconds per round": 1000 * times.warm * summary.epochs / summary.rounds,
         "kernel": summary.kernel,
+        **_phases(summary),
     }
+
+
+def _phases(summary: Any) -> dict[str, float]:
+    """Milliseconds of a round after the first epoch, by phase: the workers' mean, and the driver's own."""
+    table = summary.toPandas()
+    table = table[table["epoch"] > 1]
+    of_workers, of_driver = table[table["worker"] >= 0], table[table["worker"] < 0]
+    workers = {phase: of_workers[phase].sum() / of_workers["rounds"].sum() for phase in WORKER_PHASES}
+    driver = {phase: of_driver[phase].sum() / of_driver["rounds"].sum() for phase in DRIVER_PHASES}
+    return {f"{phase}, ms": float(1000 * seconds) for phase, seconds in (workers | driver).items()}
 
 
 def whole_job(data: str, network: str, epochs: int, batch: int, frequency: int | str, seed: int = 0) -> dict[str, Any]:
