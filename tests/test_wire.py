@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -18,10 +19,25 @@ from spark_keras.training.worker import _described
 
 @pytest.fixture(params=["encrypted", "plain", "local", "shared"])
 def server(request):
-    server = Server("127.0.0.1", "127.0.0.1", range(0), request.param == "encrypted", local=LOCAL[request.param])
-    server.size = SIZE[request.param]
-    yield server
-    server.close()
+    kind = request.param
+    server = Server("127.0.0.1", "127.0.0.1", range(0), kind == "encrypted", local=LOCAL[kind])
+    server.size = SIZE[kind]
+    with contextlib.closing(server):
+        yield server
+
+
+@pytest.fixture
+def here():
+    """A server of workers on this machine, as of others."""
+    with contextlib.closing(Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)) as server:
+        yield server
+
+
+@pytest.fixture
+def closing():
+    """Closes what a test opens when the test ends."""
+    with contextlib.ExitStack() as stack:
+        yield lambda opened: stack.enter_context(contextlib.closing(opened))
 
 
 LOCAL = {"encrypted": False, "plain": False, "local": True, "shared": True}
@@ -44,8 +60,8 @@ def assert_nothing_said(server):
         assert server.receive() is None
 
 
-def test_messages_arrive_with_their_arrays_in_both_directions(server):
-    line = wire.connect(server.endpoint, server.size)
+def test_messages_arrive_with_their_arrays_in_both_directions(server, closing):
+    line = closing(wire.connect(server.endpoint, server.size))
     assert (line.memory is not None) == bool(server.size)
     line.send({"type": "join"})
     peer, header, buffers = received(server)
@@ -61,7 +77,6 @@ def test_messages_arrive_with_their_arrays_in_both_directions(server):
         _, header, buffers = received(server)
         assert header["rows"] == number and bool(buffers) == (not server.size)
         same(messages.arrays_of(header, buffers, memory), [*ARRAYS, np.full(2, number)][::-1])
-    line.close()
 
 
 def same(arrays, expected):
@@ -70,67 +85,56 @@ def same(arrays, expected):
         np.testing.assert_array_equal(got, sent)
 
 
-def test_one_message_tells_all_workers_of_the_machine_the_same():
-    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
-    lines = [wire.connect(server.endpoint, 1000) for _ in range(3)]
+def test_one_message_tells_all_workers_of_the_machine_the_same(here, closing):
+    lines = [closing(wire.connect(here.endpoint, 1000)) for _ in range(3)]
     for worker, line in enumerate(lines):
         line.send({"type": "join", "worker": worker})
-    peers = {header["worker"]: peer for peer, header, _ in (received(server) for _ in lines)}
-    own = [SharedMemory.open(server.endpoint.folder, line.memory_name) for line in lines]
+    peers = {header["worker"]: peer for peer, header, _ in (received(here) for _ in lines)}
+    own = [SharedMemory.open(here.endpoint.folder, line.memory_name) for line in lines]
     for number in range(3):
         said = [*ARRAYS, np.full(2, number)]
-        frames = server.encode_for_all({"type": "train", "number": number}, said)
+        frames = here.encode_for_all({"type": "train", "number": number}, said)
         for worker, line in enumerate(lines):
-            server.send(peers[worker], frames)
+            here.send(peers[worker], frames)
             assert line.wait(5000)
             header, arrays = line.receive()
             assert header["number"] == number and len(frames) == 1
             same(arrays, said)
             # Between two of them, what only this worker is told lies elsewhere.
-            server.send(peers[worker], messages.encode({"type": "piece"}, [np.full(3, worker)], own[worker]))
+            here.send(peers[worker], messages.encode({"type": "piece"}, [np.full(3, worker)], own[worker]))
             assert line.wait(5000)
             same(line.receive()[1], [np.full(3, worker)])
             same(arrays, said)
-    assert server.encode_for_all({"type": "train"}, [np.zeros(10_000)]) is None
-    for line in lines:
-        line.close()
-    server.close()
-    assert not os.path.exists(server.endpoint.folder)
+    assert here.encode_for_all({"type": "train"}, [np.zeros(10_000)]) is None
+    here.close()
+    assert not os.path.exists(here.endpoint.folder)
 
 
 def full(descriptor, offset, length):
     raise OSError(28, "No space left on device")
 
 
-def test_without_room_for_it_each_worker_is_told_by_itself(monkeypatch):
-    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+def test_without_room_for_it_each_worker_is_told_by_itself(here, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full)
-    assert server.encode_for_all({"type": "train"}, ARRAYS) is None
-    assert os.listdir(server.endpoint.folder) == ["socket"]
-    server.close()
+    assert here.encode_for_all({"type": "train"}, ARRAYS) is None
+    assert os.listdir(here.endpoint.folder) == ["socket"]
 
 
-def test_what_does_not_fit_into_the_shared_memory_goes_through_the_socket():
-    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
-    line = wire.connect(server.endpoint, 1000)
+def test_what_does_not_fit_into_the_shared_memory_goes_through_the_socket(here, closing):
+    line = closing(wire.connect(here.endpoint, 1000))
     line.send({"type": "payload"}, [np.arange(10_000.0)])
-    _, header, buffers = received(server)
+    _, header, buffers = received(here)
     assert not header["shared"]
     same(messages.arrays_of(header, buffers), [np.arange(10_000.0)])
-    line.close()
-    server.close()
 
 
-def test_a_machine_without_room_for_shared_memory_goes_through_tcp(monkeypatch):
-    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+def test_a_machine_without_room_for_shared_memory_goes_through_tcp(here, monkeypatch, closing):
     monkeypatch.setattr(os, "posix_fallocate", full)
-    line = wire.connect(server.endpoint, 1000)
+    line = closing(wire.connect(here.endpoint, 1000))
     assert isinstance(line, wire.RemoteLine)
-    assert os.listdir(server.endpoint.folder) == ["socket"]
+    assert os.listdir(here.endpoint.folder) == ["socket"]
     line.send({"type": "join"})
-    assert received(server)[1]["type"] == "join"
-    line.close()
-    server.close()
+    assert received(here)[1]["type"] == "join"
 
 
 def test_arrays_of_the_same_sizes_come_as_the_same_views_and_others_do_not(tmp_path):
@@ -147,23 +151,20 @@ def test_arrays_of_the_same_sizes_come_as_the_same_views_and_others_do_not(tmp_p
     same(other.get([[array.dtype.str, len(array)] for array in ARRAYS]), ARRAYS)
 
 
-def test_only_this_user_can_enter_the_folder_and_nothing_of_it_stays():
-    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
-    folder = server.endpoint.folder
+def test_only_this_user_can_enter_the_folder_and_nothing_of_it_stays(here, closing):
+    folder = here.endpoint.folder
     assert os.stat(folder).st_mode & 0o777 == 0o700
-    elsewhere = server.endpoint._replace(machine="another machine")
-    assert isinstance(wire.connect(elsewhere, 0), wire.RemoteLine)
-    line = wire.connect(server.endpoint, 1000)
+    elsewhere = here.endpoint._replace(machine="another machine")
+    assert isinstance(closing(wire.connect(elsewhere, 0)), wire.RemoteLine)
+    line = closing(wire.connect(here.endpoint, 1000))
     assert os.stat(os.path.join(folder, line.memory_name)).st_mode & 0o777 == 0o600
     SharedMemory.open(folder, line.memory_name)
     assert os.listdir(folder) == ["socket"]
-    line.close()
-    server.close()
+    here.close()
     assert not os.path.exists(folder)
 
 
-def test_the_folder_of_a_driver_that_was_killed_is_removed_and_no_other():
-    living = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
+def test_the_folder_of_a_driver_that_was_killed_is_removed_and_no_other(here):
     killed = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
     folder = killed.endpoint.folder
     killed._listener.close()  # as the system does it
@@ -171,30 +172,25 @@ def test_the_folder_of_a_driver_that_was_killed_is_removed_and_no_other():
     killed.close()
     assert os.path.exists(folder)
     Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True).close()
-    assert not os.path.exists(folder) and os.path.exists(living.endpoint.unix_socket)
-    living.close()
+    assert not os.path.exists(folder) and os.path.exists(here.endpoint.unix_socket)
 
 
-def test_a_connection_that_is_dropped_with_a_message_unread_disturbs_nobody():
-    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
-    dropped, there = wire.connect(server.endpoint, 0), wire.connect(server.endpoint, 0)
+def test_a_connection_that_is_dropped_with_a_message_unread_disturbs_nobody(here, closing):
+    dropped, there = closing(wire.connect(here.endpoint, 0)), closing(wire.connect(here.endpoint, 0))
     dropped.send({"type": "join", "name": "dropped"})
-    peer, _, _ = received(server)
+    peer, _, _ = received(here)
     there.send({"type": "join", "name": "there"})
-    assert received(server)[1]["name"] == "there"
+    assert received(here)[1]["name"] == "there"
     for line in (dropped, there):
         line.send({"type": "progress"})
-    assert server.wait(1000)
-    server.drop(peer)
-    assert received(server)[1]["type"] == "progress"
-    assert_nothing_said(server)
-    dropped.close()
-    there.close()
-    server.close()
+    assert here.wait(1000)
+    here.drop(peer)
+    assert received(here)[1]["type"] == "progress"
+    assert_nothing_said(here)
 
 
-def test_messages_that_arrive_together_are_heard_one_by_one(server):
-    line = wire.connect(server.endpoint, server.size)
+def test_messages_that_arrive_together_are_heard_one_by_one(server, closing):
+    line = closing(wire.connect(server.endpoint, server.size))
     for number in range(5):
         line.send({"type": "progress", "ticket": number}, ARRAYS if not server.size else [])
     peer = None
@@ -209,59 +205,50 @@ def test_messages_that_arrive_together_are_heard_one_by_one(server):
         assert line.wait(5000)
         assert line.receive()[0]["number"] == number
     assert not line.wait(100)
-    line.close()
 
 
-def test_one_that_says_much_does_not_keep_others_from_being_heard():
-    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
-    talkative, brief = wire.connect(server.endpoint, 0), wire.connect(server.endpoint, 0)
+def test_one_that_says_much_does_not_keep_others_from_being_heard(here, closing):
+    talkative, brief = closing(wire.connect(here.endpoint, 0)), closing(wire.connect(here.endpoint, 0))
     for line in (talkative, brief):
         line.send({"type": "join"})
     for _ in range(2):
-        received(server)
+        received(here)
     for _ in range(50):
         talkative.send({"type": "progress"})
     brief.send({"type": "loading"})
-    heard = [received(server)[1]["type"] for _ in range(51)]
+    heard = [received(here)[1]["type"] for _ in range(51)]
     assert "loading" in heard[:3]
     # What is left of one that is dropped is not looked for.
     for _ in range(5):
         talkative.send({"type": "progress"})
-    server.drop(received(server)[0])
-    assert_nothing_said(server)
-    talkative.close()
-    brief.close()
-    server.close()
+    here.drop(received(here)[0])
+    assert_nothing_said(here)
 
 
-def test_a_message_that_cannot_be_sent_leaves_the_connection_as_it_was(server):
-    line = wire.connect(server.endpoint, server.size)
+def test_a_message_that_cannot_be_sent_leaves_the_connection_as_it_was(server, closing):
+    line = closing(wire.connect(server.endpoint, server.size))
     for _ in range(2):
         with pytest.raises(TypeError):
             line.send({"type": "done", "warning": "\udcff"})
         line.send({"type": "done", "warning": messages.sendable("\udcff")})
         assert received(server)[1]["warning"] == r"\udcff"
-    line.close()
 
 
-def test_a_worker_that_has_gone_disturbs_nobody():
-    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True)
-    gone, there = wire.connect(server.endpoint, 0), wire.connect(server.endpoint, 0)
+def test_a_worker_that_has_gone_disturbs_nobody(here, closing):
+    gone, there = closing(wire.connect(here.endpoint, 0)), closing(wire.connect(here.endpoint, 0))
     gone.send({"type": "join", "name": "gone"})
-    peer, header, _ = received(server)
+    peer, header, _ = received(here)
     assert header["name"] == "gone"
     gone.close()
     for _ in range(3):
-        server.send(peer, messages.encode({"type": "train"}, [np.zeros(100_000)]))
+        here.send(peer, messages.encode({"type": "train"}, [np.zeros(100_000)]))
     there.send({"type": "join", "name": "there"})
-    assert received(server)[1]["name"] == "there"
-    there.close()
-    server.close()
+    assert received(here)[1]["name"] == "there"
 
 
 @pytest.mark.parametrize("keys", ["none", "own"])
-def test_a_client_without_the_keys_of_the_fit_does_not_get_through(keys, monkeypatch):
-    server = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True, local=False)
+def test_a_client_without_the_keys_of_the_fit_does_not_get_through(keys, monkeypatch, closing):
+    server = closing(Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True, local=False))
     stranger = wire.Endpoint(server.endpoint.address)
     if keys == "own":
         other, _ = zmq.curve_keypair()
@@ -270,7 +257,6 @@ def test_a_client_without_the_keys_of_the_fit_does_not_get_through(keys, monkeyp
     with pytest.raises(ConnectionError, match=f"no answer from {server.endpoint.address}"):
         wire.connect(stranger, 0)
     assert_nothing_said(server)
-    server.close()
 
 
 def test_a_worker_that_cannot_reach_the_driver_says_so(monkeypatch):
@@ -282,15 +268,13 @@ def test_a_worker_that_cannot_reach_the_driver_says_so(monkeypatch):
             wire.connect(wire.Endpoint(address), 0)
 
 
-def test_a_fixed_port_is_used_and_a_taken_one_is_named():
-    first = Server("127.0.0.1", "127.0.0.1", range(0), encrypted=False)
+def test_a_fixed_port_is_used_and_a_taken_one_is_named(closing):
+    first = closing(Server("127.0.0.1", "127.0.0.1", range(0), encrypted=False))
     port = int(first.endpoint.address.rsplit(":", 1)[1])
     with pytest.raises(OSError, match=rf"{port}.*spark\.keras\.driver\.port"):
         Server("127.0.0.1", "127.0.0.1", range(port, port + 1), encrypted=False)
-    second = Server("127.0.0.1", "127.0.0.1", range(port, port + 50), encrypted=False)
+    second = closing(Server("127.0.0.1", "127.0.0.1", range(port, port + 50), encrypted=False))
     assert port < int(second.endpoint.address.rsplit(":", 1)[1]) < port + 50
-    second.close()
-    first.close()
 
 
 def test_a_message_that_does_not_hold_what_it_announces_is_refused():
@@ -304,8 +288,8 @@ def test_a_message_that_does_not_hold_what_it_announces_is_refused():
         messages.arrays_of({**header, "shared": True}, [])
 
 
-def test_an_error_about_a_file_whose_name_is_no_text_reaches_the_driver(server):
-    line = wire.connect(server.endpoint, server.size)
+def test_an_error_about_a_file_whose_name_is_no_text_reaches_the_driver(server, closing):
+    line = closing(wire.connect(server.endpoint, server.size))
     try:
         open(os.fsdecode(b"no such \xff"))
     except OSError as error:
@@ -313,4 +297,3 @@ def test_an_error_about_a_file_whose_name_is_no_text_reaches_the_driver(server):
     header = received(server)[1]
     assert r"no such \udcff" in header["message"] and r"no such \udcff" in header["traceback"]
     assert header["transient"]
-    line.close()
