@@ -106,16 +106,22 @@ def _known_shape(dataset: Any, tensor: TensorColumn) -> tuple[int, ...] | None:
     return None if shape is None or None in shape else shape
 
 
+def leaves_open(model: keras.Model, count: int) -> list[bool]:
+    """For each of `count` inputs, whether the model leaves a part of its row shape to the rows."""
+    wanted = signature.inputs_of(model)
+    return [wanted is None or None in wanted[index].shape for index in range(count)]
+
+
 def found_shapes(
-    dataset: Any, tensors: Sequence[TensorColumn], look_up: Sequence[bool] | None = None
+    dataset: Any, tensors: Sequence[TensorColumn], look_up: Sequence[bool]
 ) -> list[tuple[int, ...] | None]:
     """Row shapes as the columns hold them: from the schema where it tells, else from the first complete row.
 
     Args:
-        look_up: for each tensor, whether its shape is worth the job that looks at a row; None: all are.
+        look_up: for each tensor, whether its shape is worth the job that looks at a row.
     """
     known = [_known_shape(dataset, tensor) for tensor in tensors]
-    unknown = [index for index, shape in enumerate(known) if shape is None and (look_up is None or look_up[index])]
+    unknown = [index for index, shape in enumerate(known) if shape is None and look_up[index]]
     if unknown:
         looked_up = columns.first_row_shapes(dataset, [tensors[index] for index in unknown])
         for index, shape in zip(unknown, looked_up):
@@ -160,7 +166,10 @@ def training_columns(
             )
         weight = weight._replace(dtype="float32", non_negative=True)
     validation = _validates(dataset, stage)
-    found = found_shapes(dataset, [*features, *labels])
+    # A row may cost as much as all of them. None is looked at for flat arrays, which take the model's shape; workers
+    # refuse those of another length.
+    look_up = [free or tensor.depth > 1 for free, tensor in zip(leaves_open(model, len(features)), features)]
+    found = found_shapes(dataset, [*features, *labels], [*look_up, *[True] * len(labels)])
     features = settle_inputs(model, features, found[: len(features)])
     with seeding or contextlib.nullcontext():
         outputs, structure = signature.outputs_of(model, symbolic_inputs(model, features))

@@ -166,6 +166,14 @@ def test_wrong_number_of_scalar_columns_is_refused_before_any_job(spark, df):
     refused_without_any_job(spark, lambda: estimator.fit(df), "'label', 'weight', 'flag'", "3 elements", "shape (2,)")
 
 
+def test_no_row_is_looked_at_for_a_shape_that_the_model_tells(spark, df):
+    without_any_job(spark, lambda: classifier().trainingPlan(df))
+    open_shape = keras.Sequential([keras.Input((None,)), keras.layers.Reshape((2,)), keras.layers.Dense(3)])
+    open_shape.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(AssertionError):
+        without_any_job(spark, lambda: classifier(model=open_shape).trainingPlan(df))
+
+
 def test_array_of_the_wrong_length_is_refused(df):
     message = refused(lambda: classifier(model=classifier_model(features=5)).fit(df), "'features'", "shape (5,)")
     assert "2 elements" in message

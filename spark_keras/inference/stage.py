@@ -81,10 +81,9 @@ class Forward(
         """(input tensors with their columns and shapes, the model's output tensors), checked against the DataFrame."""
         model = forward.with_output_layer(self._driver_model(), layer)
         inputs = tensors.require_model_inputs(dataset, self, model)
-        wanted = signature.inputs_of(model)
         # transform() is lazy, and a stream has no first row: one is looked at only where the model leaves a shape open.
-        look_up = [wanted is None or None in wanted[index].shape for index in range(len(inputs))]
-        inputs = tensors.settle_inputs(model, inputs, tensors.found_shapes(dataset, inputs, look_up))
+        found = tensors.found_shapes(dataset, inputs, tensors.leaves_open(model, len(inputs)))
+        inputs = tensors.settle_inputs(model, inputs, found)
         outputs, _ = signature.outputs_of(model, tensors.symbolic_inputs(model, inputs))
         return inputs, outputs
 
