@@ -75,7 +75,7 @@ class SupervisedJob:
         self._activity = (0, 0, 0)
         self._stalled: dict[int, float] = {}
         self._warned: set[str] = set()
-        # Since when the fit does without its workers; None: it needs them. Whoever changes it has the lock.
+        # Since when the fit does without its workers; None: it needs them. The lock is held while they are taken away.
         self._unneeded_since: float | None = None
         self._yielding = threading.Lock()
         self._suspended = False
