@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks import targets
-from benchmarks.texts import CONTENDERS, INTRODUCTION, OVERHEAD, PHASES, SECTIONS
+from benchmarks.texts import CONTENDERS, INTRODUCTION, OVERHEAD, ROUNDS, SECTIONS
 
 Works = dict[str, Any]
 Result = dict[str, Any]
@@ -20,7 +20,7 @@ def write(works: Works) -> str:
     Args:
         works: results by work; one that was never measured is missing.
     """
-    lines = ["# Benchmarks", "", *_prose(INTRODUCTION), "", *_targets(works)]
+    lines = ["# Benchmarks", "", *_prose(INTRODUCTION), "", *_prose(ROUNDS), "", *_targets(works)]
     for name, section in SECTIONS.items():
         if name not in works:
             continue
@@ -28,7 +28,7 @@ def write(works: Works) -> str:
         rows = table(works[name]) if table else _speeds(works, name, section.compared)
         lines += ["", f"## {section.title}", "", *_prose(section.text), "", *_about(works[name]), "", *rows]
         phases = _phases(works[name])
-        lines += ["", *_prose(PHASES), "", *phases] if phases else []
+        lines += ["", "Where the time of a round goes, in milliseconds:", "", *phases] if phases else []
         lines += ["", *_prose(OVERHEAD), "", *_overhead(works)] if name == "mlp" else []
     return "\n".join(lines) + "\n"
 

@@ -100,30 +100,26 @@ def outcomes(works: Works) -> list[Outcome]:
         lines.append(Outcome(work, contender, compared, f"≥ {least}×", measured, reached, limit))
     for frequency in (10, 50):
         found = overhead(works, frequency)
-        measured = None if found is None else f"{found:.2f} ms"
-        reached = None if found is None else found <= OVERHEAD_MILLISECONDS
-        target = f"≤ {OVERHEAD_MILLISECONDS:g} ms"
-        lines.append(Outcome("mlp", f"every {frequency}", "overhead", target, measured, reached))
+        lines.append(_at_most("mlp", f"every {frequency}", "overhead", found, OVERHEAD_MILLISECONDS, ".2f", " ms"))
     for who in ("driver", "workers"):
         found = growth(works, who)
-        measured = None if found is None else f"{found:+.1f} %"
-        reached = None if found is None else found <= GROWTH_PERCENT
-        lines.append(Outcome("fits_in_a_row", who, "growth", f"≤ {GROWTH_PERCENT:g} %", measured, reached))
+        lines.append(_at_most("fits_in_a_row", who, "growth", found, GROWTH_PERCENT, "+.1f", " %"))
     for contender in ("every 10", "every 50"):
         found = median(works, "timeline", contender, "share")
-        measured = None if found is None else f"{found:.2f} %"
-        reached = None if found is None else found <= COLLECTING_PERCENT
-        lines.append(Outcome("timeline", contender, "training", f"≤ {COLLECTING_PERCENT:g} %", measured, reached))
-    return [*lines, *_large_model(works)]
-
-
-def _large_model(works: Works) -> list[Outcome]:
-    """The driver's memory, and whether it stays the same with twice as many workers."""
+        lines.append(_at_most("timeline", contender, "training", found, COLLECTING_PERCENT, ".2f", " %"))
     two, four = (median(works, "large_model", workers, "states") for workers in ("2", "4"))
-    told = [None, None] if two is None else [f"{two:.2f}", two <= LARGE_MODEL_STATES]
-    lines = [Outcome("large_model", "2", "states", f"≤ {LARGE_MODEL_STATES:g}", *told)]
-    told = [None, None]
-    if two is not None and four is not None:
-        more = 100 * (four / two - 1)
-        told = [f"{more:+.1f} %", abs(more) <= MORE_WORKERS_PERCENT]
-    return [*lines, Outcome("large_model", "4", "2", f"± {MORE_WORKERS_PERCENT:g} %", *told)]
+    lines.append(_at_most("large_model", "2", "states", two, LARGE_MODEL_STATES, ".2f", ""))
+    more = None if two is None or four is None else 100 * (four / two - 1)
+    # Less memory with more workers would be as strange.
+    outcome = _at_most("large_model", "4", "2", more, MORE_WORKERS_PERCENT, "+.1f", " %")
+    reached = None if more is None else abs(more) <= MORE_WORKERS_PERCENT
+    return [*lines, outcome._replace(target=f"± {MORE_WORKERS_PERCENT:g} %", reached=reached)]
+
+
+def _at_most(
+    work: str, contender: str, compared: str, found: float | None, limit: float, pattern: str, unit: str
+) -> Outcome:
+    target = f"≤ {limit:g}{unit}"
+    if found is None:
+        return Outcome(work, contender, compared, target, None, None)
+    return Outcome(work, contender, compared, target, f"{found:{pattern}}{unit}", found <= limit)

@@ -12,6 +12,11 @@ trained model over all training rows, computed in the same way for all. spark_ke
 The best options of `model.fit` are those whose median was best when all took turns, as often as the contenders do, on
 fewer rows or epochs.
 """
+ROUNDS = """
+Tables of where the time of a round goes are of the epochs after the first, as the training report has it: the mean of
+the two workers, each with one thread. What a worker waits for is the other one, the driver, which averages and runs the
+callbacks at an epoch's end, and being woken up.
+"""
 
 CONTENDERS = {
     "fit": "`model.fit` as it comes",
@@ -157,11 +162,6 @@ SECTIONS = {
     ),
 }
 
-PHASES = """
-Where the time of a round goes, in milliseconds of the epochs after the first, as the training report has it: the mean
-of the two workers, each with one thread. What a worker waits for is the other one, the driver, which averages and runs
-the callbacks at an epoch's end, and being woken up.
-"""
 OVERHEAD = """
 A round's overhead is what it takes longer than a round of the kernel alone: the state of some 65,000 numbers goes to
 two workers and back and is averaged.

@@ -368,19 +368,18 @@ class SupervisedJob:
         self._submit()
 
     def _leave(self, *exception: Any) -> None:
-        """Ends the tasks: at once by message when they wait for one, else by cancelling the job."""
-        if self._job is None:
-            return
-        self._stop()
-        self._job.join(1.0 if any(exception) else self.STOP_SECONDS)
-        if self._job.running:
-            self._job.cancel()
+        if self._job is not None:
+            self._end_job(1.0 if any(exception) else self.STOP_SECONDS)
             self._job.join(self.STOP_SECONDS)
 
-    def _stop(self) -> None:
+    def _end_job(self, seconds: float) -> None:
+        """Ends the tasks: at once by message when they wait for one, else by cancelling the job."""
         for attempt in self._attempts:
             if attempt.joined:
                 self._server.send(attempt.peer, messages.encode({"type": "stop"}))
+        self._job.join(seconds)
+        if self._job.running:
+            self._job.cancel()
 
     @contextlib.contextmanager
     def yielding_slots(self) -> Iterator[None]:
@@ -417,7 +416,4 @@ class SupervisedJob:
                 if cluster.jobs_waiting_for_slots(self._spark):
                     logger.info("%s: the workers give up their slots for another job", self._description)
                     self._suspended = True
-                    self._stop()
-                    self._job.join(self.STOP_SECONDS)
-                    if self._job.running:
-                        self._job.cancel()
+                    self._end_job(self.STOP_SECONDS)

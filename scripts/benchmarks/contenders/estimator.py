@@ -36,10 +36,11 @@ def _phases(summary: Any) -> dict[str, float]:
     """Milliseconds of a round after the first epoch, by phase: the workers' mean, and the driver's own."""
     table = summary.toPandas()
     table = table[table["epoch"] > 1]
-    of_workers, of_driver = table[table["worker"] >= 0], table[table["worker"] < 0]
-    workers = {phase: of_workers[phase].sum() / of_workers["rounds"].sum() for phase in WORKER_PHASES}
-    driver = {phase: of_driver[phase].sum() / of_driver["rounds"].sum() for phase in DRIVER_PHASES}
-    return {f"{phase}, ms": float(1000 * seconds) for phase, seconds in (workers | driver).items()}
+    by_driver = table["worker"] < 0
+    told = {}
+    for rows, phases in ((table[~by_driver], WORKER_PHASES), (table[by_driver], DRIVER_PHASES)):
+        told |= {f"{phase}, ms": float(1000 * rows[phase].sum() / rows["rounds"].sum()) for phase in phases}
+    return told
 
 
 def whole_job(data: str, network: str, epochs: int, batch: int, frequency: int | str, seed: int = 0) -> dict[str, Any]:
