@@ -90,8 +90,8 @@ def test_a_worker_whose_first_connection_broke_is_ended_so_that_spark_replaces_i
 
 @both_ways
 def test_a_silent_worker_is_reported_ended_and_replaced(monkeypatch, local, caplog):
-    stage = Stage(monkeypatch, local=local, worker_seconds=0.6)
-    stage.workers.STALL_SECONDS = 0.2
+    stage = Stage(monkeypatch, local=local, worker_seconds=2.0)
+    stage.workers.STALL_SECONDS = 1.0
     with stage.playing(), caplog.at_level(logging.WARNING, "spark_keras"):
         result = train(stage)
         stage.actors[0][0].answer()
@@ -108,12 +108,12 @@ def test_a_silent_worker_is_reported_ended_and_replaced(monkeypatch, local, capl
 
 
 def test_a_worker_with_signs_of_life_is_left_alone(monkeypatch):
-    with Stage(monkeypatch, worker_seconds=0.3).playing() as stage:
+    with Stage(monkeypatch, worker_seconds=1.0).playing() as stage:
         result = train(stage)
         stage.actors[0][0].answer()
         header, arrays = stage.actors[1][0].request()
         for _ in range(8):
-            threading.Event().wait(0.1)
+            threading.Event().wait(0.2)
             stage.actors[1][0].line.send({"type": "progress", "ticket": header["ticket"]})
         stage.actors[1][0].done(header, [np.array(arrays[0]) + 1, np.array(arrays[1]), np.ones(1)])
         assert_trained(result())
@@ -125,12 +125,15 @@ def test_a_duplicate_stands_by_and_takes_over(monkeypatch, local):
     with Stage(monkeypatch, local=local).playing() as stage:
         duplicate = stage.actor(1).join()
         stage.until(lambda: len(stage.workers._attempts.of(1)) == 2 and stage.workers._attempts.of(1)[1].joined)
+        stands_by = stage.workers._attempts.of(1)[1]
         result = train(stage)
         stage.actors[0][0].answer()
         stage.actors[1][0].request()
         assert not duplicate.line.wait(200) or duplicate.line.receive()[0]["type"] == "ping"
-        # What a duplicate says on its own counts for nothing.
+        # What a duplicate says on its own counts for nothing. The driver hears it before it learns of the death.
+        stands_by.heard = -1.0
         duplicate.done({"ticket": 1}, [np.full(4, 9, "float32"), np.array([9]), np.ones(1)])
+        stage.wait_until(lambda: stands_by.heard >= 0)
         stage.actors[1][0].die()
         duplicate.answer()
         assert_trained(result())
