@@ -53,7 +53,7 @@ def run_on_jax(*tests: str) -> None:
     path = [os.path.join(ROOT, "tests", "without_tensorflow"), os.environ.get("PYTHONPATH", "")]
     environment = {"KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(path)}
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,
         env=inherited | environment,
         stdin=subprocess.DEVNULL,

@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
-from test_rounds import KERNELS, STEPS, minibatches, prepared, two_outputs
+from test_rounds import STEPS, minibatches, prepared, two_outputs
 
 from spark_keras import programs
 from spark_keras.training import kernel
-from spark_keras.training import state as states
 from spark_keras.training.shared_memory import ALIGNMENT, aligned
 
 assert keras.backend.backend() == "jax"
@@ -37,45 +36,6 @@ def test_rounds_of_any_length_are_compiled_once(name):
     finally:
         jax.monitoring.clear_event_listeners()
     assert state.integers[layout.iterations] == STEPS + 15
-
-
-@keras.saving.register_keras_serializable("spark_keras_checks")
-class TwoSteps(keras.Model):
-    """Its train_step, in JAX's stateless style, takes two steps on its minibatch."""
-
-    def __init__(self, **keywords):
-        super().__init__(**keywords)
-        self.dense = keras.layers.Dense(1)
-
-    def call(self, x):
-        return self.dense(x)
-
-    def train_step(self, state, data):
-        _, state = super().train_step(state, data)
-        return super().train_step(state, data)
-
-
-@pytest.mark.parametrize("name", KERNELS)
-def test_an_overridden_train_step_is_called(name):
-    x = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("float32")
-    model = TwoSteps()
-    model.compile(keras.optimizers.SGD(0.1), "mse")
-    layout, before = prepared(model, (x, x[..., :1]))
-    after = kernel.make(name, model, layout).train(before, np.zeros((0, 2), "int32"), (x, x[..., :1]), 0, 3).state
-    states.write(model, layout, before)
-    for minibatch in np.repeat(x, 2, axis=0):
-        gradient, bias_gradient = gradients_of_mse(model, minibatch)
-        kernel_variable, bias = model.dense.weights
-        kernel_variable.assign(kernel_variable - 0.1 * gradient)
-        bias.assign(bias - 0.1 * bias_gradient)
-    np.testing.assert_allclose(after.values[:3], states.read(model, layout).values[:3], atol=1e-6)
-    assert after.integers[layout.iterations] == 6
-
-
-def gradients_of_mse(model, minibatch):
-    """Of the mean of (x·w + b − x₀)², in closed form."""
-    error = minibatch @ np.asarray(model.dense.kernel) + np.asarray(model.dense.bias) - minibatch[:, :1]
-    return 2 * minibatch.T @ error / len(minibatch), 2 * error.mean(axis=0)
 
 
 def test_integers_beyond_32_bits_are_refused():

@@ -1,4 +1,4 @@
-"""Rounds of every kernel, compared with plain Keras and closed forms; `test_jax.py` runs this on JAX, too."""
+"""Rounds of every kernel, compared with plain Keras and closed forms; run on JAX and PyTorch, too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spark_keras.training import state as states
 pytestmark = pytest.mark.keras
 
 BACKEND = keras.backend.backend()
-KERNELS = {"tensorflow": ["xla", "graph", "steps"], "jax": ["scan", "jit", "steps"]}[BACKEND]
+KERNELS = {"tensorflow": ["xla", "graph", "steps"], "jax": ["scan", "jit", "steps"], "torch": ["steps"]}[BACKEND]
 BATCH, STEPS = 8, 5
 
 
@@ -79,11 +79,22 @@ def in_one_piece(batches):
     return keras.tree.map_structure(lambda stacked: stacked.reshape(-1, *stacked.shape[2:]), batches)
 
 
+def seed_torch(seeds):
+    import torch
+
+    torch.manual_seed(int(seeds[0, 0]))
+
+
 def fitted_by_keras(model, batches, seeds):
     for variable, seed in zip(states.seed_variables(model), seeds):
         variable.assign(seed.astype("uint32"))
+    callbacks = []
+    if BACKEND == "torch":
+        # A Dropout without a seed draws from PyTorch's own generator there, and so does its loader before the batches.
+        callbacks = [keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, _: batch or seed_torch(seeds))]
     x, y, weights = in_one_piece(batches)
-    history = model.fit(x, y, sample_weight=weights, batch_size=BATCH, shuffle=False, verbose=0).history
+    options = {"batch_size": BATCH, "shuffle": False, "verbose": 0, "callbacks": callbacks}
+    history = model.fit(x, y, sample_weight=weights, **options).history
     return {name: values[0] for name, values in history.items()}
 
 
@@ -119,6 +130,7 @@ ROUNDS = {
         ("steps", "adam", "embedding"),
     ],
     "jax": [("scan", "adam", "embedding"), ("jit", "nesterov", "convolution"), ("steps", "adam", "embedding")],
+    "torch": [("steps", "adam", "embedding"), ("steps", "nesterov", "convolution"), ("steps", "adamw", "dense")],
 }[BACKEND]
 
 
@@ -211,3 +223,40 @@ def test_integers_of_every_kind_come_back_as_they_are(name):
     chosen = kernel.make(name, model, layout)
     after = chosen.train(state._replace(integers=before), np.zeros((0, 2), "int32"), (x, x), 0, 3).state
     np.testing.assert_array_equal(after.integers, before + 3)
+
+
+@keras.saving.register_keras_serializable("spark_keras_checks")
+class TwoSteps(keras.Model):
+    """Its train_step, in the style of the backend, takes two steps on its minibatch."""
+
+    def __init__(self, **keywords):
+        super().__init__(**keywords)
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.dense(x)
+
+    def train_step(self, *given):
+        if BACKEND != "jax":
+            super().train_step(*given)
+            return super().train_step(*given)
+        state, data = given
+        _, state = super().train_step(state, data)
+        return super().train_step(state, data)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_an_overridden_train_step_is_called(name):
+    x = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("float32")
+    model = TwoSteps()
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    layout, before = prepared(model, (x, x[..., :1]))
+    after = kernel.make(name, model, layout).train(before, np.zeros((0, 2), "int32"), (x, x[..., :1]), 0, 3).state
+    weights, bias = before.values[:2, None], before.values[2]
+    for minibatch in np.repeat(x, 2, axis=0):
+        # Of the mean of (x·w + b − x₀)², in closed form.
+        error = minibatch @ weights + bias - minibatch[:, :1]
+        weights = weights - 0.1 * 2 * minibatch.T @ error / len(minibatch)
+        bias = bias - 0.1 * 2 * error.mean()
+    np.testing.assert_allclose(after.values[:3], [*weights[:, 0], bias], atol=1e-6)
+    assert after.integers[layout.iterations] == 6
