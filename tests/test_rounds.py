@@ -79,19 +79,24 @@ def in_one_piece(batches):
     return keras.tree.map_structure(lambda stacked: stacked.reshape(-1, *stacked.shape[2:]), batches)
 
 
-def seed_torch(seeds):
-    import torch
+class SeedTorch(keras.callbacks.Callback):
+    """A Dropout without a seed draws from PyTorch's own generator, and so does Keras' loader before the first batch."""
 
-    torch.manual_seed(int(seeds[0, 0]))
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = int(seed)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        import torch
+
+        if batch == 0:
+            torch.manual_seed(self.seed)
 
 
 def fitted_by_keras(model, batches, seeds):
     for variable, seed in zip(states.seed_variables(model), seeds):
         variable.assign(seed.astype("uint32"))
-    callbacks = []
-    if BACKEND == "torch":
-        # A Dropout without a seed draws from PyTorch's own generator there, and so does its loader before the batches.
-        callbacks = [keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, _: batch or seed_torch(seeds))]
+    callbacks = [SeedTorch(seeds[0, 0])] if BACKEND == "torch" else []
     x, y, weights = in_one_piece(batches)
     options = {"batch_size": BATCH, "shuffle": False, "verbose": 0, "callbacks": callbacks}
     history = model.fit(x, y, sample_weight=weights, **options).history
