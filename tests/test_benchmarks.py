@@ -83,7 +83,7 @@ def test_page_says_which_targets_lie_beyond_the_kernel_alone():
 
 
 def test_the_driver_s_memory_for_a_large_model_is_judged_with_two_and_with_four_workers():
-    about = {"parameters": 1000, "rounds": 1, "seconds": 1.0, "loss": 1.0}
+    about = {"parameters": 1000, "rounds": 1, "built": 1.0, "seconds": 1.0, "loss": 1.0}
     works = {"large_model": work(**{"2": [{**about, "states": 2.6}], "4": [{**about, "states": 2.8}]})}
     found = verdicts(works)
     assert found["large_model", "2", "states"] is False

@@ -153,10 +153,11 @@ def _timeline(result: Result) -> list[str]:
 
 
 def _large_model(result: Result) -> list[str]:
-    lines = _head(["workers", "parameters", "rounds", "driver's peak, in states", "seconds of the fit", "loss"])
+    memory = ["driver with the model, in states", "driver's peak above that, in states"]
+    lines = _head(["workers", "parameters", "rounds", *memory, "seconds of the fit", "loss"])
     for workers, (run,) in result["runs"].items():
-        cells = [workers, f"{run['parameters']:,}", str(run["rounds"])]
-        lines.append(_row([*cells, f"{run['states']:.2f}", f"{run['seconds']:.0f}", f"{run['loss']:.3f}"]))
+        cells = [workers, f"{run['parameters']:,}", str(run["rounds"]), f"{run['built']:.2f}", f"{run['states']:.2f}"]
+        lines.append(_row([*cells, f"{run['seconds']:.0f}", f"{run['loss']:.3f}"]))
     return lines
 
 

@@ -149,8 +149,10 @@ SECTIONS = {
     "large_model": Section(
         "A large model",
         """
-        One round of VGG16, SGD, one row for each worker. `modelFn` makes the model. Memory is the driver's peak above
-        what it held before the fit, less the state of the model itself, in sizes of that state.
+        One round of VGG16, SGD, one row for each worker. `modelFn` makes the model. Memory is in sizes of the model's
+        state: what the driver holds when the model is built, above what it held before the fit, and its peak above
+        that. Where TensorFlow uses oneDNN, as it does on CPUs with instructions for neural networks, it keeps for
+        itself what Keras' initializers took and gave back. Without oneDNN (`TF_ENABLE_ONEDNN_OPTS=0`) it keeps nothing.
         """,
     ),
     "file_shards": Section(

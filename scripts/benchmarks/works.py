@@ -222,15 +222,19 @@ def timeline(bench: Bench) -> Result:
 
 
 def large_model(bench: Bench) -> Result:
-    """A round of VGG16: each number of workers in processes of its own."""
+    """A round of VGG16: each number of workers in processes of its own, also where TensorFlow keeps no memory."""
     runs = {}
-    for workers in (2, 4):
-        large = bench.contender("large")
-        runs[str(workers)] = [
+    for name, workers, variables in (
+        ("2", 2, {}),
+        ("4", 4, {}),
+        ("2 without oneDNN", 2, {"TF_ENABLE_ONEDNN_OPTS": "0"}),
+    ):
+        large = bench.contender("large", **variables)
+        runs[name] = [
             large.ask("one_round", folder=str(bench.folder), workers=workers, side=64 if bench.quick else 224)
         ]
         bench.stop("large")
-        bench.say(f"  {workers} workers: {runs[str(workers)][0]}")
+        bench.say(f"  {name} workers: {runs[name][0]}")
     return {"settings": {}, "runs": runs}
 
 

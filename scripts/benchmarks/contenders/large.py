@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import threading
 import time
@@ -30,13 +31,15 @@ def one_round(folder: str, workers: int, side: int) -> dict[str, Any]:
     Args:
         side: of the images; 224 gives the 138 357 544 parameters of the paper.
     Returns:
-        the driver's peak memory, in sizes of the model's state: above what it held before the fit, less the state of
-        the model itself.
+        the driver's memory in sizes of the model's state: when the model stands, above what was held before the fit;
+        and its peak, above what was held when the model stood.
     """
+    process, standing = Path("/proc/self"), []
 
     def network() -> keras.Model:
         model = keras.applications.VGG16(weights=None, input_shape=(side, side, 3))
         model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+        standing.append(_status(process, "VmRSS"))
         return model
 
     spark = session(workers)
@@ -47,7 +50,6 @@ def one_round(folder: str, workers: int, side: int) -> dict[str, Any]:
     df = spark.read.parquet(str(path))
     df.count()
 
-    process = Path("/proc/self")
     before = _status(process, "VmRSS")
     (process / "clear_refs").write_text("5")  # the peak starts anew from here
     started = time.perf_counter()
@@ -55,14 +57,15 @@ def one_round(folder: str, workers: int, side: int) -> dict[str, Any]:
         modelFn=network, epochs=1, batchSize=1, averagingFrequency=1, numWorkers=workers, verbose=0
     )
     fitted = classifier.fit(df)
-    peak = _status(process, "VmHWM")
+    peak, (built,) = _status(process, "VmHWM"), standing
     summary, parameters = fitted.summary, fitted.toKeras().count_params()
     return {
         "parameters": parameters,
         "rounds": summary.rounds,
         "seconds": time.perf_counter() - started,
         "loss": summary.history["loss"][-1],
-        "states": (peak - before) / (4 * parameters) - 1,
+        "built": (built - before) / (4 * parameters),
+        "states": (peak - built) / (4 * parameters),
     }
 
 
@@ -116,13 +119,13 @@ def _peak_of_workers() -> Iterator[dict[str, int]]:
                     if process.name() != "java":
                         peak["bytes"] = max(peak["bytes"], _status(Path(f"/proc/{process.pid}"), "RssAnon"))
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        thread.join()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        try:
+            yield peak
+        finally:
+            done.set()
+        watching.result()  # what ended it before the fit did would make the figure too small
 
 
 def _status(process: Path, field: str) -> int:
@@ -131,7 +134,7 @@ def _status(process: Path, field: str) -> int:
         name, _, value = line.partition(":")
         if name == field:
             return 1024 * int(value.split()[0])
-    raise ValueError(f"{process}/status has no field {field!r}.")
+    raise ProcessLookupError(f"{process}/status has no field {field!r}: it has ended.")
 
 
 if __name__ == "__main__":
