@@ -1,5 +1,5 @@
 # Set-up that the scripts share; sourced, not run. Afterwards the working directory is the root of the repository,
-# `python` is the one of .venv with everything in requirements/ installed, `prepare_java` finds a Java for Spark, and
+# `python` is the one of .venv with requirements/dev.txt installed, `prepare_java` finds a Java for Spark, and
 # `prepare_browser` a browser for the tests of pages.
 # shellcheck shell=bash
 
@@ -70,7 +70,7 @@ prepare_python() {
     fi
     hash=$(environment_hash)
     if [ "$(cat "$stamp" 2>/dev/null || true)" != "$hash" ]; then
-        say "Installing requirements/ into .venv (3 GB on disk; takes minutes the first time)"
+        say "Installing requirements/dev.txt into .venv (3 GB on disk; takes minutes the first time)"
         rm -f "$stamp"
         # Some packages come as source only; building them the standard way does not depend on what .venv contains.
         .venv/bin/python -m pip install --quiet --use-pep517 -r requirements/dev.txt
