@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spark_keras.preparation.blocks import aggregate, mapBlocks, mapRows, reduceBlocks
-    from spark_keras.preparation.expressions import col, countRows
+    from spark_keras.preparation.expressions import col, countRows, sqlReduction
     from spark_keras.preparation.process import Problem, TransformProcess
     from spark_keras.preparation.quality import ColumnQuality, DataQuality
     from spark_keras.preparation.schema import Schema
@@ -28,6 +28,7 @@ __all__ = [
     "mapBlocks",
     "mapRows",
     "reduceBlocks",
+    "sqlReduction",
 ]
 
 _MODULES = {
@@ -42,6 +43,7 @@ _MODULES = {
     "mapBlocks": "blocks",
     "mapRows": "blocks",
     "reduceBlocks": "blocks",
+    "sqlReduction": "expressions",
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 from typing import Any
 
 from pyspark.sql import Column
@@ -31,7 +32,7 @@ _FAMILIES: dict[str, tuple[type[Field], ...]] = {
 
 
 class Condition:
-    """What a row fulfils or not; composed with ``&``, ``|`` and ``~``."""
+    """What a row fulfils or not; composed with ``&``, ``|``, ``^`` (exactly one of two holds) and ``~``."""
 
     def check(self, schema: Schema, step: str) -> None:
         """Raises a `ValueError` where the condition cannot be asked of rows of this schema."""
@@ -50,6 +51,9 @@ class Condition:
 
     def __or__(self, other: Condition) -> Condition:
         return Either(self, checked_condition("|", other))
+
+    def __xor__(self, other: Condition) -> Condition:
+        return OneOfTwo(self, checked_condition("^", other))
 
     def __invert__(self) -> Condition:
         return Not(self)
@@ -129,7 +133,7 @@ def expression(value: Any) -> Column:
     return F.lit(value)
 
 
-_OPERATORS = {
+OPERATORS = {
     "==": lambda left, right: left == right,
     "!=": lambda left, right: left != right,
     "<": lambda left, right: left < right,
@@ -150,10 +154,8 @@ class Compare(Condition):
 
     def check(self, schema: Schema, step: str) -> None:
         (field,) = schema.require(step, [self.name])
-        if self.operator not in _OPERATORS:
-            raise ValueError(
-                f"Unknown comparison in {step}. Received: {self.operator!r}. Expected: {list(_OPERATORS)}."
-            )
+        if self.operator not in OPERATORS:
+            raise ValueError(f"Unknown comparison in {step}. Received: {self.operator!r}. Expected: {list(OPERATORS)}.")
         if self.value is None:
             raise ValueError(f"A comparison with None in {step} is never true. Expected: col({self.name!r}).isNull().")
         ordered = self.operator not in ("==", "!=")
@@ -165,7 +167,7 @@ class Compare(Condition):
         check_value(step, field, self.value, schema)
 
     def column(self, schema: Schema) -> Column:
-        return _OPERATORS[self.operator](reference(self.name), expression(self.value))
+        return OPERATORS[self.operator](reference(self.name), expression(self.value))
 
     def __str__(self) -> str:
         value = self.value if isinstance(self.value, ColumnName) else repr(self.value)
@@ -197,7 +199,7 @@ class IsIn(Condition):
 @registered("matches")
 @dataclasses.dataclass(frozen=True)
 class Matches(Condition):
-    """The whole of a string matches a regular expression."""
+    """The whole of a string, or of a number as Spark prints it, matches a regular expression."""
 
     name: str
     pattern: str
@@ -206,10 +208,10 @@ class Matches(Condition):
         kinds.checked_pattern(f"col({self.name!r}).matches", self.pattern)
 
     def check(self, schema: Schema, step: str) -> None:
-        schema.require(step, [self.name], kinds.StringField, kinds.CategoricalField)
+        schema.require(step, [self.name], kinds.StringField, kinds.CategoricalField, kinds.NumberField)
 
     def column(self, schema: Schema) -> Column:
-        return reference(self.name).rlike(kinds.whole(self.pattern))
+        return reference(self.name).cast("string").rlike(kinds.whole(self.pattern))
 
     def __str__(self) -> str:
         return f"col({self.name!r}).matches({self.pattern!r})"
@@ -245,6 +247,15 @@ class IsNaN(_OfOne):
 
     def column(self, schema: Schema) -> Column:
         return F.isnan(reference(self.name))
+
+
+@registered("isInfinite")
+@dataclasses.dataclass(frozen=True)
+class IsInfinite(IsNaN):
+    """A column's value is plus or minus infinity; NaN is not."""
+
+    def column(self, schema: Schema) -> Column:
+        return F.abs(reference(self.name)) == F.lit(math.inf)
 
 
 @registered("isInvalid")
@@ -286,6 +297,18 @@ class Either(Both):
 
     def __str__(self) -> str:
         return f"({self.left}) | ({self.right})"
+
+
+@registered("xor")
+@dataclasses.dataclass(frozen=True)
+class OneOfTwo(Both):
+    """Exactly one of two conditions holds; unknown where one of them is."""
+
+    def column(self, schema: Schema) -> Column:
+        return self.left.column(schema) != self.right.column(schema)
+
+    def __str__(self) -> str:
+        return f"({self.left}) ^ ({self.right})"
 
 
 @registered("not")

@@ -9,13 +9,16 @@ from spark_keras.preparation.conditions import (
     Compare,
     Condition,
     IsIn,
+    IsInfinite,
     IsInvalid,
     IsNaN,
     IsNull,
     Matches,
     checked_condition,
 )
+from spark_keras.preparation.lengths import LengthExpression
 from spark_keras.preparation.reductions import Reduction
+from spark_keras.preparation.sql_reduction import SqlReduction
 
 
 def col(name: str) -> ColumnExpression:
@@ -31,6 +34,16 @@ def col(name: str) -> ColumnExpression:
 def countRows(where: Condition | None = None) -> Reduction:
     """The number of rows of a group, or of those of its rows for which a condition holds."""
     return Reduction("count", None, where)
+
+
+def sqlReduction(expression: str) -> SqlReduction:
+    """A reduction of one's own: an aggregate expression of SQL over the columns of the rows of a group.
+
+    `agg(spread=sqlReduction("percentile(amount, 0.9) - percentile(amount, 0.1)"))`. Spark checks it when the step is
+    added, and tells its type; a condition on rows is written as `FILTER (WHERE …)`. Names with dots or blanks stand
+    between backticks.
+    """
+    return SqlReduction(expression)
 
 
 def operand(value: Any) -> Any:
@@ -76,6 +89,9 @@ class ColumnExpression:
     def __or__(self, other: Any) -> Condition:
         return checked_condition("|", self) | other
 
+    def __xor__(self, other: Any) -> Condition:
+        return checked_condition("^", self) ^ other
+
     def __invert__(self) -> Condition:
         return ~checked_condition("~", self)
 
@@ -93,7 +109,9 @@ class ColumnExpression:
         return (self >= low) & (self <= high)
 
     def matches(self, pattern: str) -> Condition:
-        """The whole string matches a regular expression (of Java, as Spark's)."""
+        """The whole string matches a regular expression (of Java, as Spark's); of a number, what Spark prints: 12, or
+        for doubles 1.5, 1.0E10.
+        """
         return Matches(self.name, pattern)
 
     def isNull(self) -> Condition:
@@ -108,11 +126,21 @@ class ColumnExpression:
         """The value is not a number (and not missing either)."""
         return IsNaN(self.name)
 
+    def isInfinite(self) -> Condition:
+        """The value is plus or minus infinity."""
+        return IsInfinite(self.name)
+
     def isInvalid(self) -> Condition:
         """The value is there and not valid by the schema: out of range, none of the states, NaN where it is not
         allowed.
         """
         return IsInvalid(self.name)
+
+    def length(self) -> LengthExpression:
+        """The number of time steps of a sequence, elements of an array, characters of a string or bytes of a binary,
+        to be compared: `col("delay").length() >= 10`.
+        """
+        return LengthExpression(self.name)
 
     # --- reductions ----------------------------------------------------------------------------------------------
 
@@ -159,3 +187,23 @@ class ColumnExpression:
     def last(self, by: str, where: Condition | None = None) -> Reduction:
         """The value in the row where column `by` is largest."""
         return Reduction("last", self.name, where, by)
+
+    def product(self, where: Condition | None = None) -> Reduction:
+        """The product, a double."""
+        return Reduction("product", self.name, where)
+
+    def populationStdev(self, where: Condition | None = None) -> Reduction:
+        """The standard deviation with n; 0 for one value."""
+        return Reduction("populationStdev", self.name, where)
+
+    def populationVariance(self, where: Condition | None = None) -> Reduction:
+        """The variance with n; 0 for one value."""
+        return Reduction("populationVariance", self.name, where)
+
+    def append(self, by: str, separator: str = "", where: Condition | None = None) -> Reduction:
+        """The strings one behind the other in the order of column `by`; rows without an order are left out."""
+        return Reduction("append", self.name, where, by, separator)
+
+    def prepend(self, by: str, separator: str = "", where: Condition | None = None) -> Reduction:
+        """The strings as with `append`, the last one first."""
+        return Reduction("prepend", self.name, where, by, separator)

@@ -43,6 +43,12 @@ def _count(field: Field | None, name: str) -> Field:
     return kinds.LongField(name, minimum=0, nullable=False)
 
 
+def _text(field: Field, name: str) -> Field:
+    return kinds.StringField(name)
+
+
+_TEXT = (kinds.StringField, kinds.CategoricalField)
+
 # Name: (columns it takes, what comes out, the Spark aggregate)
 _FUNCTIONS: dict[str, tuple[tuple[type[Field], ...], Callable[[Any, str], Field], Callable[..., Column]]] = {
     "sum": ((kinds.NumberField,), _sum, F.try_sum),
@@ -56,6 +62,11 @@ _FUNCTIONS: dict[str, tuple[tuple[type[Field], ...], Callable[[Any, str], Field]
     "countDistinct": (ORDERED, _count, F.count_distinct),
     "first": ((), _same, F.min_by),
     "last": ((), _same, F.max_by),
+    "product": ((kinds.NumberField,), _double, F.product),
+    "populationStdev": ((kinds.NumberField,), _double, F.stddev_pop),
+    "populationVariance": ((kinds.NumberField,), _double, F.var_pop),
+    "append": (_TEXT, _text, None),
+    "prepend": (_TEXT, _text, None),
 }
 
 
@@ -71,6 +82,7 @@ class Reduction:
     name: str | None
     where: Condition | None = None
     by: str | None = None
+    separator: str = ""
 
     def __post_init__(self) -> None:
         if self.function not in _FUNCTIONS:
@@ -83,6 +95,8 @@ class Reduction:
         types, result, _ = _FUNCTIONS[self.function]
         if self.where is not None:
             self.where.check(schema, step)
+        if not isinstance(self.separator, str):
+            raise TypeError(f"Invalid separator in {step}. Received: {self.separator!r}. Expected: a string.")
         if self.by is not None:
             schema.require(step, [self.by], *ORDERED)
         found = None
@@ -91,6 +105,8 @@ class Reduction:
         return result(found, output)
 
     def column(self, schema: Schema) -> Column:
+        if self.function in ("append", "prepend"):
+            return self._joined(schema)
         value = F.lit(1) if self.name is None else reference(self.name)
         if self.name is not None and self.function in ("sum", "range"):
             value = value.cast("bigint" if schema[self.name].whole else "double")
@@ -104,8 +120,20 @@ class Reduction:
             value = F.when(self.where.holds(schema), value)
         return _FUNCTIONS[self.function][2](value)
 
+    def _joined(self, schema: Schema) -> Column:
+        """Strings in the order of `by`, and where that ties in their own, so that the result is always the same."""
+        order, value = reference(self.by), reference(self.name)
+        usable = order.isNotNull() & value.isNotNull()
+        if self.where is not None:
+            usable = usable & self.where.holds(schema)
+        pair = F.struct(order.alias("order"), value.alias("value"))
+        pairs = F.sort_array(F.collect_list(F.when(usable, pair)), asc=self.function == "append")
+        texts = F.transform(pairs, lambda part: part["value"])
+        return F.when(F.size(texts) > 0, F.array_join(texts, self.separator))
+
     def __str__(self) -> str:
         options = [
+            *([f"separator={self.separator!r}"] if self.separator else []),
             *([f"by={self.by!r}"] if self.by else []),
             *([f"where={self.where}"] if self.where is not None else []),
         ]

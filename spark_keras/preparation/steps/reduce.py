@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, Window
@@ -15,6 +15,7 @@ from spark_keras.preparation.fields import Field
 from spark_keras.preparation.reductions import ORDERED, Reduction
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.sql_reduction import SqlReduction
 from spark_keras.preparation.step import Step, choose, each, mapping_field
 
 
@@ -60,7 +61,7 @@ class Grouped:
         self._process, self._keys = process, keys
         process.schema.require("step groupBy", keys, *ORDERED)
 
-    def agg(self, **outputs: Reduction) -> Any:
+    def agg(self, **outputs: Reduction | SqlReduction) -> Any:
         """One row for each group: the columns of the groups, and one for each reduction.
 
             process.groupBy("customer").agg(
@@ -69,20 +70,28 @@ class Grouped:
 
         For a name that is no Python name: `agg(**{"total amount": col("amount").sum()})`.
         """
-        wrong = {name: value for name, value in outputs.items() if not isinstance(value, Reduction)}
-        if wrong or not outputs:
-            raise TypeError(
-                f"Invalid reductions in step agg. Received: {wrong}. "
-                'Expected: reductions by the names of their columns, such as agg(total=col("amount").sum()).'
-            )
-        return self._process.add(GroupAndReduce(self._keys, tuple(outputs.items())))
+        checked_reductions("agg", outputs)
+        settled = [
+            (name, made.settled(self._process.schema, "step agg") if isinstance(made, SqlReduction) else made)
+            for name, made in outputs.items()
+        ]
+        return self._process.add(GroupAndReduce(self._keys, tuple(settled)))
+
+
+def checked_reductions(step: str, outputs: Mapping[str, Any]) -> None:
+    wrong = {name: value for name, value in outputs.items() if not isinstance(value, (Reduction, SqlReduction))}
+    if wrong or not outputs:
+        raise TypeError(
+            f"Invalid reductions in step {step}. Received: {wrong}. "
+            f'Expected: reductions by the names of their columns, such as {step}(total=col("amount").sum()).'
+        )
 
 
 @registered("groupBy")
 @dataclasses.dataclass(frozen=True)
 class GroupAndReduce(Step):
     keys: tuple[str, ...]
-    outputs: tuple[tuple[str, Reduction], ...] = mapping_field()
+    outputs: tuple[tuple[str, Reduction | SqlReduction], ...] = mapping_field()
 
     def schema_after(self, schema: Schema) -> Schema:
         keys: list[Field] = schema.require(self.label, self.keys, *ORDERED)

@@ -9,11 +9,15 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.columns import reference
+from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.conditions import ColumnName, Condition, check_value, checked_condition, expression
 from spark_keras.preparation.expressions import operand
+from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step, each
+
+_AS_IT_IS: Any = object()
 
 
 class RowSteps:
@@ -30,13 +34,29 @@ class RowSteps:
         """Removes the rows for which the condition holds; a row for which it is unknown, because of a null, stays."""
         return self.add(RemoveWhere(checked_condition("step removeWhere", condition)))
 
-    def replaceWhere(self, column: str, value: Any, condition: Condition) -> Any:
-        """Puts a value, or that of another column (`col("b")`), where the condition holds; None makes it missing."""
-        return self.add(ReplaceWhere(column, operand(value), checked_condition("step replaceWhere", condition)))
+    def replaceWhere(self, column: str, value: Any, condition: Condition, otherwise: Any = _AS_IT_IS) -> Any:
+        """Puts a value, or that of another column (`col("b")`), where the condition holds; None makes it missing.
+
+        Args:
+            otherwise: the value, other column or None, where the condition does not hold or is unknown because of a
+                null; by default what is there stays.
+        """
+        condition = checked_condition("step replaceWhere", condition)
+        if otherwise is _AS_IT_IS:
+            return self.add(ReplaceWhere(column, operand(value), condition))
+        return self.add(ReplaceByCondition(column, operand(value), operand(otherwise), condition))
 
     def removeMissing(self, *columns: str) -> Any:
-        """Removes the rows that have null, or NaN, in one of these columns."""
-        return self.add(RemoveMissing(each("removeMissing", columns)))
+        """Removes the rows that have null, or NaN, in one of these columns; by default, in any column."""
+        return self.add(RemoveMissing(each("removeMissing", columns) if columns else ()))
+
+    def removeInvalid(self, *columns: str) -> Any:
+        """Removes the rows in which a value of these columns, by default of any column, is not as the schema says:
+        out of range, no state, NaN where it is not allowed, null where the column is not nullable.
+
+        Where a column is nullable, null is missing, not invalid; `removeMissing` removes such rows.
+        """
+        return self.add(RemoveInvalid(each("removeInvalid", columns) if columns else ()))
 
 
 @registered("keepWhere")
@@ -59,28 +79,67 @@ class RemoveWhere(KeepWhere):
         return dataset.where(~self.condition.holds(schema))
 
 
+class _Replace(Step):
+    """A step that puts values, which are checked against the column, into it."""
+
+    column: str
+    condition: Condition
+
+    def _replaced(self, schema: Schema, *values: Any) -> Schema:
+        self.condition.check(schema, self.label)
+        (field,) = schema.require(self.label, [self.column])
+        nullable = False
+        for value in values:
+            if value is None:
+                nullable = True
+                continue
+            check_value(self.label, field, value, schema)
+            check_fits(self.label, field, value, schema)
+            nullable |= isinstance(value, ColumnName) and schema[value.name].nullable
+        return schema.replaced({self.column: dataclasses.replace(field, nullable=nullable)})
+
+    def _value(self, schema: Schema, value: Any) -> Column:
+        return (F.lit(None) if value is None else expression(value)).cast(schema[self.column].sparkType)
+
+
 @registered("replaceWhere")
 @dataclasses.dataclass(frozen=True)
-class ReplaceWhere(Step):
+class ReplaceWhere(_Replace):
     column: str
     value: Any
     condition: Condition
 
     def schema_after(self, schema: Schema) -> Schema:
-        self.condition.check(schema, self.label)
-        (field,) = schema.require(self.label, [self.column])
-        nullable = field.nullable or self.value is None
-        if isinstance(self.value, ColumnName):
-            nullable |= schema[self.value.name].nullable if self.value.name in schema else False
-        if self.value is not None:
-            check_value(self.label, field, self.value, schema)
-            check_fits(self.label, field, self.value, schema)
-        return schema.replaced({self.column: dataclasses.replace(field, nullable=nullable)})
+        after = self._replaced(schema, self.value)
+        if not schema[self.column].nullable:
+            return after
+        return after.replaced({self.column: dataclasses.replace(after[self.column], nullable=True)})
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        value = F.lit(None) if self.value is None else expression(self.value)
-        value = value.cast(schema[self.column].sparkType)
+        value = self._value(schema, self.value)
         return {self.column: F.when(self.condition.holds(schema), value).otherwise(reference(self.column))}
+
+
+@registered("replaceWhereElse")
+@dataclasses.dataclass(frozen=True)
+class ReplaceByCondition(_Replace):
+    column: str
+    value: Any
+    otherwise: Any
+    condition: Condition
+
+    label = "step replaceWhere"
+
+    def schema_after(self, schema: Schema) -> Schema:
+        return self._replaced(schema, self.value, self.otherwise)
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        yes, no = self._value(schema, self.value), self._value(schema, self.otherwise)
+        return {self.column: F.when(self.condition.holds(schema), yes).otherwise(no)}
+
+    def __str__(self) -> str:
+        value, otherwise = (str(v) if isinstance(v, ColumnName) else repr(v) for v in (self.value, self.otherwise))
+        return f"replaceWhere({self.column!r}, {value}, {self.condition}, otherwise={otherwise})"
 
 
 def check_fits(step: str, field: Any, value: Any, schema: Schema) -> None:
@@ -108,14 +167,30 @@ class RemoveMissing(Step):
     columns: tuple[str, ...]
 
     def schema_after(self, schema: Schema) -> Schema:
-        schema.require(self.label, self.columns)
-        return schema.replaced({name: dataclasses.replace(schema[name], nullable=False) for name in self.columns})
+        fields = self._fields(schema)
+        return schema.replaced({field.name: dataclasses.replace(field, nullable=False) for field in fields})
+
+    def _fields(self, schema: Schema) -> list[Field]:
+        """Those of the columns; without any, all of the schema's."""
+        return schema.require(self.label, self.columns or schema.names)
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
-        complete = F.lit(True)
-        for name in self.columns:
-            complete = complete & ~missing(schema[name])
-        return dataset.where(complete)
+        return dataset.where(kinds.all_of([~missing(field) for field in self._fields(schema)]))
+
+
+@registered("removeInvalid")
+@dataclasses.dataclass(frozen=True)
+class RemoveInvalid(RemoveMissing):
+    def schema_after(self, schema: Schema) -> Schema:
+        self._fields(schema)
+        return schema
+
+    def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
+        def valid(field: Field) -> Column:
+            value = reference(field.name)
+            return F.when(value.isNull(), F.lit(field.nullable)).otherwise(F.coalesce(field.valid(value), F.lit(False)))
+
+        return dataset.where(kinds.all_of([valid(field) for field in self._fields(schema)]))
 
 
 def missing(field: Any) -> Column:
