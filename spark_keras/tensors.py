@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from pyspark.sql import functions as F
 
-from spark_keras import columns, signature
+from spark_keras import columns, signature, validation_rows
 from spark_keras.columns import TensorColumn
 from spark_keras.signature import Tensor
 from spark_keras.training.shard import ShardColumns
@@ -268,16 +268,22 @@ def shard_dataset(dataset: Any, stage: Any, spec: ShardColumns, workers: int) ->
     Each row carries a hash of its content, by which the worker sorts: the shuffle hands rows over in any order.
     Spark's round-robin `repartition` sorts before it deals, so that shards depend on the rows alone, too.
     """
-    held_out = [held_out_rows(dataset, stage, spec).alias("v")] if spec.validation else []
-    rows = selected(dataset, spec, *held_out)
+    indicator = set_value(stage, "validationIndicatorCol")
+    rows = selected(dataset, spec, *([columns.reference(indicator).alias("v")] if indicator else []))
+    if spec.validation and not indicator:
+        content = [columns.reference(name) for name in spec.tensors]
+        rows = validation_rows.with_held_out(rows, content, "v", stage.getOrDefault("validationSplit"), stage.getSeed())
     return rows.withColumn("h", F.xxhash64(*spec.tensors)).repartition(workers)
 
 
 def held_out_rows(dataset: Any, stage: Any, spec: ShardColumns) -> Any:
-    """A boolean column of the DataFrame: the rows that a fit validates on."""
+    """The rows of the DataFrame that a fit validates on."""
     if set_value(stage, "validationIndicatorCol"):
-        return columns.reference(stage.getValidationIndicatorCol())
-    tensors = [columns.expression(dataset, tensor) for tensor in spec.tensors.values()]
-    # Another hash than the one that sorts, so that the rows held out are spread over the order.
-    draw = F.pmod(F.xxhash64(F.lit(f"validation {stage.getSeed()}"), *tensors), F.lit(2**31))
-    return draw < F.lit(int(stage.getOrDefault("validationSplit") * 2**31))
+        return dataset.where(columns.reference(stage.getValidationIndicatorCol()))
+    content = [columns.expression(dataset, tensor) for tensor in spec.tensors.values()]
+    # A name that no other column has.
+    name = f"_{stage.uid}_held_out"
+    marked = validation_rows.with_held_out(
+        dataset, content, name, stage.getOrDefault("validationSplit"), stage.getSeed()
+    )
+    return marked.where(columns.reference(name)).drop(name)

@@ -164,7 +164,7 @@ class Trained(
         if watcher is not None:
             held_out = None
             if task.columns.validation:
-                held_out = dataset.where(tensors.held_out_rows(dataset, self, task.columns))
+                held_out = tensors.held_out_rows(dataset, self, task.columns)
             watcher.begins(model, held_out, lambda: self._fitted(dataset, model, None, outputs))
         count, spec, frequency = task.workers, task.columns, self.getAveragingFrequency()
         rows = self._kept_rows.of(self, tensors.shard_dataset(dataset, self, spec, count))
