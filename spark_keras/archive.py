@@ -19,8 +19,9 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.saving import serialization_lib
 
-from spark_keras import temporary
+from spark_keras import own_code, temporary
 
 # Python's own random state is what Keras draws default initializer seeds from, and it belongs to the
 # whole process, so only one thread at a time may draw from it.
@@ -43,15 +44,25 @@ class KerasArchive:
             mode off, so that a model with `Lambda` layers can be trained; what comes from a file is never
             trusted on its own word.
         description: one line for `explainParams`.
+        code: functions and classes of the user's that the model is made of, as `own_code.packed` gives them; they are
+            unpickled only where code is trusted. None: there are none.
 
     Attributes:
-        size: in bytes.
-        digest: of the content, as SHA-256.
+        size: of the content, in bytes.
+        digest: of content and code, as SHA-256.
     """
 
-    def __init__(self, content: bytes | str, trusted: bool = False, description: str = "Keras model"):
-        self.trusted = trusted
+    def __init__(
+        self,
+        content: bytes | str,
+        trusted: bool = False,
+        description: str = "Keras model",
+        code: bytes | None = None,
+    ):
+        # Keras knows what it was told in one thread; a fit may run in another one.
+        self._trusted = trusted or serialization_lib.in_safe_mode() is False
         self.description = description
+        self.code = code
         self.size = len(content) if isinstance(content, bytes) else os.path.getsize(content)
         self._data: bytes | None = None
         self._path: str | None = None
@@ -75,14 +86,12 @@ class KerasArchive:
                 with warnings.catch_warnings():
                     # That a model is not built yet is fine: the columns tell its shapes when it is fitted.
                     warnings.filterwarnings("ignore", ".*has not yet been built", UserWarning)
-                    if _bytes_of(model) <= MEMORY_BYTES:
-                        model.save(path)
-                    else:
-                        # Keras writes a folder to disk, but makes a `.keras` file in memory, as large as the model.
-                        model.save(f"{path}.folder", zipped=False)
-                        _pack(f"{path}.folder", path)
+                    warnings.filterwarnings("ignore", ".*being serialized includes a `lambda`", UserWarning)
+                    code = own_code.packed(model)
+                    # What Keras cannot write it may still write by name.
+                    own_code.saved(model, lambda: _save(model, path))
                 size = f"{model.count_params():,} parameters" if model.built else "not built yet"
-                return cls(path, trusted=True, description=f"{type(model).__name__} '{model.name}', {size}")
+                return cls(path, trusted=True, description=f"{type(model).__name__} '{model.name}', {size}", code=code)
         if isinstance(model, (bytes, bytearray)):
             return cls(bytes(model))
         if isinstance(model, (str, os.PathLike)):
@@ -97,6 +106,11 @@ class KerasArchive:
             f"Received: {model!r} (of type {type(model)}). "
             "Expected: a compiled keras.Model, or the path or bytes of a .keras archive."
         )
+
+    @property
+    def trusted(self) -> bool:
+        """Whether code inside may run: it comes from this process, or Keras was told to load any."""
+        return self._trusted or serialization_lib.in_safe_mode() is False
 
     @property
     def data(self) -> bytes:
@@ -115,18 +129,24 @@ class KerasArchive:
 
     @contextlib.contextmanager
     def _for_keras(self) -> Iterator[str]:
-        """A path to load from: of a large archive a folder with what is in it, because Keras unpacks in memory."""
+        """A path to load from: of a large archive a folder with what is in it, because Keras unpacks in memory; the
+        same of one whose structure is another one, which names its own code."""
+        structure = own_code.structure_of(self.code) if self.code and self.trusted else None
         with self.file() as path:
-            if self.size <= MEMORY_BYTES or not zipfile.is_zipfile(path):
+            if (self.size <= MEMORY_BYTES and not structure) or not zipfile.is_zipfile(path):
                 yield path
                 return
             with temporary.folder() as folder:
                 with zipfile.ZipFile(path) as archive:
                     archive.extractall(folder)
+                if structure:
+                    _write(os.path.join(folder, "config.json"), structure.encode())
                 yield folder
 
     def load(self, custom_objects: dict[str, Any] | None = None, compile: bool = True) -> keras.Model:
         """Returns a new Keras model; raises `ValueError` naming `customObjects` where a class is unknown."""
+        if self.code and self.trusted:
+            custom_objects = own_code.unpacked(self.code, custom_objects or {})
         with self._for_keras() as path:
             try:
                 with DRAWING, warnings.catch_warnings():
@@ -135,12 +155,22 @@ class KerasArchive:
                     return keras.saving.load_model(
                         path, custom_objects=custom_objects, compile=compile, safe_mode=not self.trusted
                     )
-            except TypeError as error:
+            except (TypeError, ValueError) as error:
+                trust = (
+                    "the stage is loaded by .read().safeMode(False).load(path), or after "
+                    "keras.config.enable_unsafe_deserialization(), where its source is trusted"
+                )
+                expected = (
+                    "every custom layer, loss and metric is registered with "
+                    "@keras.saving.register_keras_serializable() or passed in Param `customObjects`, and its "
+                    "get_config() returns what its constructor needs"
+                )
+                held = bool(self.code) and not self.trusted
+                if isinstance(error, ValueError) and not held:
+                    raise
                 raise ValueError(
                     f"The model ({self.description}) cannot be rebuilt from its archive. Received: {error}\n"
-                    "Expected: every custom layer, loss and metric is registered with "
-                    "@keras.saving.register_keras_serializable() or passed in Param `customObjects`, and its "
-                    "get_config() returns what its constructor needs."
+                    f"Expected: {expected}{f'; or, because it holds code of its own: {trust}' if held else ''}."
                 ) from error
 
     def _digest(self) -> str:
@@ -148,10 +178,11 @@ class KerasArchive:
         with io.BytesIO(self._data) if self._path is None else open(self._path, "rb") as content:
             while piece := content.read(2**20):
                 digest.update(piece)
+        digest.update(self.code or b"")
         return digest.hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return KerasArchive, (self.data, self.trusted, self.description)
+        return KerasArchive, (self.data, self._trusted, self.description, self.code)
 
     def __repr__(self) -> str:
         return f"<{self.description}, {self.size:,} bytes>"
@@ -173,6 +204,15 @@ def _own_file(owner: object) -> str:
     folder = tempfile.mkdtemp(prefix=temporary.PREFIX)
     weakref.finalize(owner, temporary.remove, folder)
     return os.path.join(folder, "model.keras")
+
+
+def _save(model: keras.Model, path: str) -> None:
+    if _bytes_of(model) <= MEMORY_BYTES:
+        model.save(path)
+    else:
+        # Keras writes a folder to disk, but makes a `.keras` file in memory, as large as the model.
+        model.save(f"{path}.folder", zipped=False)
+        _pack(f"{path}.folder", path)
 
 
 def _bytes_of(model: keras.Model) -> int:

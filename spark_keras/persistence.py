@@ -13,6 +13,7 @@ from spark_keras.archive import KerasArchive
 from spark_keras.training.summary import KerasTrainingSummary
 
 MODEL_FILE = "model.keras"
+CODE_FILE = "code.json"
 SUMMARY_FILE = "summary.json"
 
 # Params whose values are live Python objects. The model goes into a file of its own.
@@ -37,7 +38,8 @@ class KerasReadable(MLReadable):
 
 
 class KerasWriter(MLWriter):
-    """Writes `path/metadata` (Spark's own format), `path/model.keras` and, for a fitted model, `path/summary.json`."""
+    """Writes `path/metadata` (Spark's own format), `path/model.keras`, `path/code.json` for a model with code of the
+    user's own and, for a fitted model, `path/summary.json`."""
 
     def __init__(self, instance: Any):
         super().__init__()
@@ -62,14 +64,17 @@ class KerasWriter(MLWriter):
             extra["attributes"] = attributes
         DefaultParamsWriter.saveMetadata(instance, path, self.sc, extraMetadata={"keras": extra}, paramMap=params)
         if instance.isSet("model"):
-            cluster.write_file(self.sparkSession, f"{path}/{MODEL_FILE}", instance.getOrDefault("model").data)
+            archive = instance.getOrDefault("model")
+            cluster.write_file(self.sparkSession, f"{path}/{MODEL_FILE}", archive.data)
+            if archive.code:
+                cluster.write_file(self.sparkSession, f"{path}/{CODE_FILE}", archive.code)
         summary = getattr(instance, "_summary", None)
         if summary is not None:
             cluster.write_file(self.sparkSession, f"{path}/{SUMMARY_FILE}", summary.to_json().encode())
 
 
 class KerasReader(MLReader):
-    """Reads what `KerasWriter` wrote; nothing in it is unpickled."""
+    """Reads what `KerasWriter` wrote; nothing in it is unpickled in safe mode."""
 
     def __init__(self, cls: Any):
         super().__init__()
@@ -77,7 +82,8 @@ class KerasReader(MLReader):
         self._safe_mode = True
 
     def safeMode(self, value: bool) -> KerasReader:
-        """Whether Keras refuses archives that hold code, such as `Lambda` layers (default True)."""
+        """Whether code that was saved with a model, such as that of `Lambda` layers, is refused (default True). False:
+        it is unpickled when the model is used, so it must come from somebody whom you trust."""
         self._safe_mode = value
         return self
 
@@ -98,7 +104,10 @@ class KerasReader(MLReader):
             instance._set(modelFn=imported(extra["modelFn"]))
         data = cluster.read_file(self.sparkSession, f"{path}/{MODEL_FILE}")
         if data is not None:
-            instance._set(model=KerasArchive(data, trusted=not self._safe_mode, description="saved Keras model"))
+            code = cluster.read_file(self.sparkSession, f"{path}/{CODE_FILE}")
+            description = "saved Keras model"
+            archive = KerasArchive(data, trusted=not self._safe_mode, description=description, code=code)
+            instance._set(model=archive)
         summary = cluster.read_file(self.sparkSession, f"{path}/{SUMMARY_FILE}")
         if summary is not None:
             instance._summary = KerasTrainingSummary.from_json(summary.decode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -204,7 +205,7 @@ class _FileStore:
         archive = KerasArchive.of(model)
         cluster.write_file(self._spark, self._path, archive.data)
         self._own = True
-        return archive.digest
+        return hashlib.sha256(archive.data).hexdigest()
 
     def restore(self, model: Any, kept: str) -> None:
         data = cluster.read_file(self._spark, self._path)

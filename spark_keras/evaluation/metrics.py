@@ -69,6 +69,7 @@ def labelled_task(
         archive=stage._travelling(spark, archive),
         digest=archive.digest,
         safe_mode=not archive.trusted,
+        code=archive.code if archive.trusted else None,
         columns=spec._replace(validation=False),
         batch_size=stage.getBatchSize(),
     )
@@ -96,7 +97,7 @@ def with_metrics(archive: KerasArchive, objects: dict[str, Any], metrics: Any) -
             f"{ {name: ['mse'] for name in names} }, because the model has several outputs."
         )
     model.compile(**{**config, "optimizer": model.optimizer, "metrics": together})
-    return KerasArchive(KerasArchive.of(model).data, trusted=archive.trusted)
+    return KerasArchive.of(model)
 
 
 def _own_code(metrics: Any) -> dict[str, Any]:

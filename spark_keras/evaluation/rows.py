@@ -22,6 +22,7 @@ class LabelledTask(NamedTuple):
         archive: the bytes of the compiled model's `.keras` archive, or a Spark broadcast of them.
         digest: of the archive; models are cached by it.
         safe_mode: Keras' safe mode for loading it.
+        code: the model's own code, as in `KerasArchive`.
         columns: features, labels and weight.
         batch_size: rows in one forward pass.
     """
@@ -30,6 +31,7 @@ class LabelledTask(NamedTuple):
     archive: Any
     digest: str
     safe_mode: bool
+    code: bytes | None
     columns: shards.ShardColumns
     batch_size: int
 
@@ -52,7 +54,7 @@ def _load(task: LabelledTask) -> Any:
     from spark_keras.training import state
 
     data = task.archive if isinstance(task.archive, bytes) else task.archive.value
-    model = KerasArchive(data, trusted=not task.safe_mode).load(custom_objects)
+    model = KerasArchive(data, trusted=not task.safe_mode, code=task.code).load(custom_objects)
     if keras.backend.backend() == "tensorflow":
         # XLA would compile for seconds, and again for a partition's last, short batch.
         model.jit_compile = False

@@ -24,6 +24,7 @@ class ForwardTask(NamedTuple):
         archive: the `.keras` archive's bytes, or a Spark broadcast of them.
         digest: of the archive; models are cached by it.
         safe_mode: Keras' safe mode for loading it.
+        code: the model's own code, as in `KerasArchive`.
         inputs: the model's inputs.
         output_layer: name of an inner layer whose activations are wanted, or None for the model's own outputs.
         batch_size: rows in one forward pass.
@@ -36,6 +37,7 @@ class ForwardTask(NamedTuple):
     archive: Any
     digest: str
     safe_mode: bool
+    code: bytes | None
     inputs: tuple[TensorColumn, ...]
     output_layer: str | None
     batch_size: int
@@ -149,7 +151,7 @@ class CompiledModel:
         from spark_keras.archive import KerasArchive
 
         data = task.archive if isinstance(task.archive, bytes) else task.archive.value
-        model = KerasArchive(data, trusted=not task.safe_mode).load(custom_objects, compile=False)
+        model = KerasArchive(data, trusted=not task.safe_mode, code=task.code).load(custom_objects, compile=False)
         self._model = with_output_layer(model, task.output_layer)
         self._batch_size = task.batch_size
         names, structure = [tensor.name for tensor in task.inputs], signature.input_structure(self._model)

@@ -109,6 +109,7 @@ class Forward(
             archive=self._travelling(spark, archive),
             digest=archive.digest,
             safe_mode=not archive.trusted,
+            code=archive.code if archive.trusted else None,
             inputs=inputs,
             output_layer=layer,
             batch_size=self.getBatchSize(),

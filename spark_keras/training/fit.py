@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import keras
 
-from spark_keras import cluster, columns, params, tensors
+from spark_keras import cluster, columns, own_code, params, tensors
 from spark_keras.archive import KerasArchive, Seeding
 from spark_keras.evaluation import summable
 from spark_keras.executor import ONEDNN, ProcessSettings
@@ -139,10 +139,13 @@ class Trained(
             states.build(model, spec.sample())
         summable.refuse_not_summable(model, spec, outputs)
         self._check_optimizer(model)
+        architecture = states.architecture(model, spec.names_in_structures)
+        settings = ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects())
+        code = own_code.pickled(model, architecture)
         task = WorkerTask(
             endpoint=wire.Endpoint(""),  # known when the fit's own socket is open
-            settings=ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects()),
-            architecture=states.architecture(model, spec.names_in_structures),
+            settings=settings._replace(custom_objects=settings.custom_objects + code),
+            architecture=architecture,
             safe_mode=not trusted,
             columns=spec,
             batch_size=self.getBatchSize(),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from spark_keras import own_code
 from spark_keras.training import automatic_names
 
 # Variables of more bytes are written in pieces.
@@ -266,7 +267,8 @@ def seed_variables(model: keras.Model) -> list[Any]:
 def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
     """A compiled model's structure as JSON, without its weights: what the closure carries to the workers.
 
-    Beside what Keras serialises it has the variables that the optimizer does not decay, by their index.
+    Beside what Keras serialises it has the variables that the optimizer does not decay, by their index. The model's own
+    code is in it by name (`own_code.pickled`).
 
     Args:
         kept: names of layers that stay as they are; others that Keras has made are numbered anew.
@@ -277,7 +279,8 @@ def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
                 f"Layer {layer.name!r} ({type(layer).__name__}) keeps a vocabulary outside its weights, and only "
                 "weights travel to the workers. Apply it before training, with StringIndexer or the layer itself."
             )
-    structure = automatic_names.settled(keras.saving.serialize_keras_object(model), kept)
+    with own_code.named(model):
+        structure = automatic_names.settled(keras.saving.serialize_keras_object(model), kept)
     return json.dumps({**structure, _UNDECAYED: _undecayed(model)})
 
 
