@@ -8,9 +8,10 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Estimator
 
-from spark_keras import columns, converters, params, tensors
+from spark_keras import columns, output_meaning, params, signature, tensors
 from spark_keras.archive import KerasArchive
 from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel
+from spark_keras.output_params import OutputTypeParams
 from spark_keras.training.fit import Trained
 
 
@@ -129,11 +130,11 @@ class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
         return KerasModel(model=archive)
 
 
-class KerasClassifier(Trained, params.ClassificationParams, Estimator):
+class KerasClassifier(Trained, params.ClassificationParams, OutputTypeParams, Estimator):
     """Trains a Keras classifier: class indices in, `prediction`, `probability` and `rawPrediction` out.
 
-    The model has one output: one number for each class, or one sigmoid (or logit) for two classes. Labels are indices
-    in [0, number of classes); they are one-hot encoded where the loss wants that.
+    The model has one output: one number for each class, or one sigmoid, logit or margin for two classes. Labels are
+    indices in [0, number of classes); they are one-hot encoded where the loss wants that.
 
     Args:
         model: a compiled keras.Model, or the path or bytes of a `.keras` archive. The model itself is never changed.
@@ -144,9 +145,12 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
         inputCols: {"input name": "column"} for a model with several inputs.
         labelCol: number, boolean, array or vector. Default "label".
         predictionCol: class as a double. Default "prediction"; "" leaves a column out.
-        probabilityCol: vector of probabilities. Default "probability".
+        probabilityCol: vector of probabilities, in [0, 1]. Default "probability". None is written of margins.
         rawPredictionCol: vector of what the model gives. Default "rawPrediction".
         thresholds: the class with the largest probability / threshold is predicted.
+        outputType: what the model gives: "probabilities", "logits", or "margins" as of a hinge loss. Default "auto": as
+            its last activation, else its loss says.
+        threshold: for one margin: class 1 is predicted where the margin is larger. Default 0.
         weightCol: row weights, as Keras' sample_weight.
         validationIndicatorCol: boolean column, true for rows to validate on.
         validationSplit: share of the rows to validate on, chosen by the hash of their content. Default 0.
@@ -203,6 +207,8 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
         probabilityCol: str = "probability",
         rawPredictionCol: str = "rawPrediction",
         thresholds: list[float] | None = None,
+        outputType: str = "auto",
+        threshold: float = 0.0,
         weightCol: str | None = None,
         validationIndicatorCol: str | None = None,
         validationSplit: float = 0.0,
@@ -230,7 +236,9 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
     ):
         super().__init__()
         self._defaults()
-        self._setDefault(probabilityCol="probability", rawPredictionCol="rawPrediction")
+        self._setDefault(
+            probabilityCol="probability", rawPredictionCol="rawPrediction", outputType="auto", threshold=0.0
+        )
         self._set(**self._input_kwargs)
 
     _classifies = True
@@ -238,14 +246,8 @@ class KerasClassifier(Trained, params.ClassificationParams, Estimator):
     def _output_params(self) -> list[str]:
         return ["predictionCol", "probabilityCol", "rawPredictionCol"]
 
-    def _check_outputs(self, outputs: Any) -> None:
-        shape = outputs[0].shape
-        if len(outputs) != 1 or len(shape) != 1 or shape[0] is None:
-            raise ValueError(
-                f"The model is not a classifier. Received: outputs {[(t.name, t.shape) for t in outputs]}. Expected: "
-                "one output of shape (number of classes,), or (1,) for two classes. KerasEstimator trains any model."
-            )
-        converters.check_thresholds(tensors.set_value(self, "thresholds"), max(2, shape[0]))
+    def _check_outputs(self, dataset: Any, model: Any, outputs: Any) -> None:
+        output_meaning.check_classifier(dataset, self, model, outputs)
 
     def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> KerasClassificationModel:
         fitted = KerasClassificationModel(model=archive)
@@ -348,12 +350,8 @@ class KerasRegressor(Trained, Estimator):
         self._defaults()
         self._set(**self._input_kwargs)
 
-    def _check_outputs(self, outputs: Any) -> None:
-        if len(outputs) != 1:
-            raise ValueError(
-                f"The model has {len(outputs)} outputs {[tensor.name for tensor in outputs]}. Expected: one. "
-                "KerasEstimator trains any model."
-            )
+    def _check_outputs(self, dataset: Any, model: Any, outputs: Any) -> None:
+        signature.check_only_output(outputs)
 
     def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> KerasRegressionModel:
         return KerasRegressionModel(model=archive)

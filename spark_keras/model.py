@@ -7,13 +7,14 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Model, Transformer
 
-from spark_keras import columns, converters, params, signature, tensors
+from spark_keras import columns, output_meaning, params, signature, tensors
 from spark_keras.evaluation import losses
 from spark_keras.evaluation import metrics as evaluation
 from spark_keras.evaluation.classification import ClassificationEvaluation
 from spark_keras.evaluation.regression import RegressionEvaluation
-from spark_keras.inference import forward
+from spark_keras.inference.heads import ClassificationHead, RegressionHead
 from spark_keras.inference.stage import Forward, OutputColumn, TensorOutputs, sql_type
+from spark_keras.output_params import OutputTypeParams
 from spark_keras.training.summary import KerasTrainingSummary
 
 
@@ -174,10 +175,11 @@ class KerasRegressionModel(_FittedModel, params.PredictionParams):
         if not prediction:
             return dataset
         inputs, outputs = self._outputs(dataset)
+        signature.check_only_output(outputs)
         columns.check_new_column(dataset, "predictionCol", prediction)
         scalar = outputs[0].shape in ((), (1,))
         number = "double" if scalar else sql_type(outputs[0]._replace(dtype="float64"))
-        head, output = forward.RegressionHead(scalar), OutputColumn(prediction, "prediction")
+        head, output = RegressionHead(scalar), OutputColumn(prediction, "prediction")
         return self._applied(dataset, inputs, head, {"prediction": number}, [output])
 
     def evaluateRegression(self, dataset: Any) -> RegressionEvaluation:
@@ -199,11 +201,12 @@ class KerasRegressionModel(_FittedModel, params.PredictionParams):
         )
 
 
-class KerasClassificationModel(_FittedModel, params.PredictionParams, params.ClassificationParams):
+class KerasClassificationModel(_FittedModel, params.PredictionParams, params.ClassificationParams, OutputTypeParams):
     """A model fitted by `KerasClassifier`: `prediction`, `probability` and `rawPrediction`.
 
-    `rawPrediction` is what the model gives: logits if its loss has `from_logits=True`, else the probabilities. A model
-    with one sigmoid output gives vectors for two classes.
+    `rawPrediction` is what the model gives: probabilities, logits or margins, as Param `outputType`, its last
+    activation or its loss says. A model with one output for two classes gives vectors for both. There is no
+    `probability` of margins.
     """
 
     _classifies = True
@@ -217,6 +220,8 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
             labelCols=[],
             probabilityCol="probability",
             rawPredictionCol="rawPrediction",
+            outputType="auto",
+            threshold=0.0,
         )
         self._set(model=model)
 
@@ -236,16 +241,17 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
         if not named:
             return dataset
         inputs, outputs = self._outputs(dataset)
+        head = self._head(outputs)
+        if head.kind == "margins" and named.pop("probability", None) and not named:
+            return dataset
         for name, column in named.items():
             columns.check_new_column(dataset, f"{name}Col", column)
         classes = max(2, outputs[0].shape[-1])
-        thresholds = tensors.set_value(self, "thresholds")
-        converters.check_thresholds(thresholds, classes)
-        logits = self._logits()
-        # Without logits the raw prediction is the probability, and travels once.
-        source = {name: "probability" if name == "rawPrediction" and not logits else name for name in named}
+        # A raw prediction that is the probability travels once.
+        same = head.raw_is_probability(outputs[0].shape[-1])
+        source = {name: "probability" if name == "rawPrediction" and same else name for name in named}
         types = {name: "double" if name == "prediction" else "array<double>" for name in dict.fromkeys(source.values())}
-        head = forward.ClassificationHead(tuple(types), logits, tuple(thresholds) if thresholds else None)
+        head = head._replace(wanted=tuple(types))
         made = [
             OutputColumn(column, source[name], name != "prediction", self._attributes(name, column, classes))
             for name, column in named.items()
@@ -256,7 +262,8 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
         self, dataset: Any, curves: bool | None = None, bins: int = 10
     ) -> ClassificationEvaluation:
         """A report on this model's predictions: accuracy, precision, recall, F1, top k, MCC, confusion matrix, figures
-        of each class, ROC and precision-recall curves with their exact areas, calibration.
+        of each class, ROC and precision-recall curves with their exact areas, calibration. Margins take the place of
+        probabilities where the model gives them, and have no calibration.
 
         The model is applied once; Spark counts its predictions, and the driver receives the counts.
 
@@ -265,20 +272,26 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
             curves: whether to compute the curves of the classes; default: for at most 32 of them.
             bins: of probabilities, for the calibration.
         Raises:
-            ValueError: where `predictionCol` or `probabilityCol` is "", or the DataFrame has no rows.
+            ValueError: where `predictionCol` or `probabilityCol` (of margins `rawPredictionCol`) is "", or the
+                DataFrame has no rows.
         """
-        names = {name: self.getOrDefault(name) for name in ("labelCol", "predictionCol", "probabilityCol")}
+        margins = self._head(self._outputs(dataset)[1]).kind == "margins"
+        if margins:
+            bins = 0
         return ClassificationEvaluation.of(
             self.transform(dataset),
-            **names,
+            labelCol=self.getLabelCol(),
+            predictionCol=self.getPredictionCol(),
+            probabilityCol=self.getRawPredictionCol() if margins else self.getProbabilityCol(),
             weightCol=tensors.set_value(self, "weightCol"),
             classes=self.labels if len(self.labels) == self.numClasses else None,
             curves=curves,
             bins=bins,
         )
 
-    def _logits(self) -> bool:
-        return signature.from_logits(signature.only_loss_of(self._driver_model(compile=True)))
+    def _head(self, outputs: Any) -> ClassificationHead:
+        output_meaning.check_output(outputs)
+        return output_meaning.head_of(self._driver_model(compile=True), self, outputs[0])
 
     def _attributes(self, name: str, column: str, classes: int) -> dict[str, Any]:
         """ML attributes, as Spark's own classifiers write them."""

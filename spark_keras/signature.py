@@ -58,6 +58,20 @@ def outputs_of(model: keras.Model, x: Any) -> tuple[tuple[Tensor, ...], Any]:
         x: `keras.KerasTensor`s, packed by `pack_inputs`.
     """
     result = model(x)
+    return _named_tensors(model, result), keras.tree.map_structure(lambda _: 0, result)
+
+
+def outputs_of_graph(model: keras.Model) -> tuple[Tensor, ...] | None:
+    """The output tensors of a Sequential or functional model as it stands; None of another one, which must be called
+    first, or where a dimension is free."""
+    functional = getattr(model, "_functional", model)
+    if not isinstance(functional, keras.Function):
+        return None
+    outputs = _named_tensors(model, functional._outputs_struct)
+    return None if any(None in output.shape for output in outputs) else outputs
+
+
+def _named_tensors(model: keras.Model, result: Any) -> tuple[Tensor, ...]:
     flat = keras.tree.flatten(result)
     if isinstance(result, dict):
         names = sorted(result)
@@ -65,10 +79,18 @@ def outputs_of(model: keras.Model, x: Any) -> tuple[tuple[Tensor, ...], Any]:
         names = list(model.output_names)
     else:
         names = [f"output_{index}" for index in range(len(flat))] if len(flat) > 1 else ["output"]
-    tensors = tuple(
+    return tuple(
         Tensor(name, tuple(t.shape[1:]), keras.backend.standardize_dtype(t.dtype)) for name, t in zip(names, flat)
     )
-    return tensors, keras.tree.map_structure(lambda _: 0, result)
+
+
+def check_only_output(outputs: Sequence[Tensor]) -> None:
+    """Refuses a model of which only one output would be used."""
+    if len(outputs) != 1:
+        raise ValueError(
+            f"The model has {len(outputs)} outputs {[tensor.name for tensor in outputs]}. Expected: one. "
+            "KerasEstimator trains, and KerasTransformer applies, a model with several."
+        )
 
 
 def loss_of(model: keras.Model, index: int, name: str) -> Any:
@@ -105,10 +127,3 @@ def label_kind(loss: Any) -> str | None:
     if isinstance(loss, str) and loss in keras.saving.get_custom_objects():
         return None
     return "values"
-
-
-def from_logits(loss: Any) -> bool:
-    """Whether a loss says that the model gives logits instead of probabilities."""
-    if isinstance(loss, keras.losses.Loss):
-        return bool(loss.get_config().get("from_logits", False))
-    return False

@@ -223,6 +223,8 @@ def _labels_by_output(stage: Any, labels: Any, found: Any, outputs: Sequence[Ten
     named = set_value(stage, "labelCols")
     if named is None:
         if len(outputs) > 1:
+            if not stage.hasParam("labelCols"):
+                signature.check_only_output(outputs)
             raise ValueError(
                 f"The model has {len(outputs)} outputs {[tensor.name for tensor in outputs]}. Received: one label "
                 f"column, labelCol. Expected: Param `labelCols`, such as { {t.name: 'column' for t in outputs} }."

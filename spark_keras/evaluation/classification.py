@@ -52,7 +52,7 @@ class ClassificationEvaluation:
             predictions: with these columns; read once, and kept in memory or on disk meanwhile.
             classes: their names; default: from the prediction column's ML attributes, else the indices.
             curves: whether to compute the curves of the classes; default: for at most 32 of them.
-            bins: of probabilities, for the calibration.
+            bins: of probabilities, for the calibration; 0: none, for scores that are no probabilities.
         """
         for param, column in (("labelCol", labelCol), ("predictionCol", predictionCol), ("weightCol", weightCol)):
             if column is not None:

@@ -51,7 +51,10 @@ class Curve:
 
     @property
     def calibrationError(self) -> float:
-        """Expected calibration error: |mean probability − share of the class|, averaged over rows (Naeini, 2015)."""
+        """Expected calibration error: |mean probability − share of the class|, averaged over rows (Naeini, 2015).
+        NaN without bins."""
+        if not len(self.binCounts):
+            return float("nan")
         gap = np.abs(np.nan_to_num(self.binScores) - np.nan_to_num(self.binShares))
         return float(np.sum(gap * self.binCounts) / np.sum(self.binCounts))
 
@@ -66,7 +69,7 @@ def curves(scores: Any, classes: Sequence[int], names: Sequence[str], bins: int)
     counts = scores.groupBy("class", "score").agg(F.sum("positive").alias("p"), F.sum("negative").alias("n")).cache()
     try:
         points = _points(counts).collect()
-        binned = _binned(counts, bins).collect()
+        binned = _binned(counts, bins).collect() if bins else []
     finally:
         counts.unpersist()
     made = []

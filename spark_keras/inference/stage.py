@@ -14,6 +14,7 @@ from spark_keras.archive import DRAWING, KerasArchive
 from spark_keras.arrow_column import arrow_column
 from spark_keras.executor import ProcessSettings, RecentlyUsed
 from spark_keras.inference import forward
+from spark_keras.inference.heads import TensorHead
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.signature import Tensor
 
@@ -188,4 +189,4 @@ class TensorOutputs(Forward, params.HasOutputs, params.PredictionParams):
         fields = tuple(f"f{index}" if name else None for index, name in enumerate(names))
         types = {field: sql_type(output) for field, output in zip(fields, outputs) if field}
         made = [OutputColumn(name, field) for name, field in zip(names, fields) if name and field]
-        return self._applied(dataset, inputs, forward.TensorHead(fields), types, made, layer)
+        return self._applied(dataset, inputs, TensorHead(fields), types, made, layer)

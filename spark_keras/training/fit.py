@@ -13,13 +13,13 @@ from typing import Any, Protocol
 
 import keras
 
-from spark_keras import cluster, columns, own_code, params, tensors
+from spark_keras import cluster, columns, own_code, params, signature, tensors
 from spark_keras.archive import KerasArchive, Seeding
 from spark_keras.evaluation import summable
 from spark_keras.executor import ONEDNN, ProcessSettings
 from spark_keras.fault_tolerance import HasFaultTolerance
 from spark_keras.persistence import KerasReadable, KerasWritable
-from spark_keras.training import checkpoint, loop, wire
+from spark_keras.training import checkpoint, loop, mismatch, wire
 from spark_keras.training import state as states
 from spark_keras.training.attempts import Limits
 from spark_keras.training.checkpoint import Checkpoints
@@ -132,9 +132,14 @@ class Trained(
         seeding = Seeding(self.getSeed())
         with seeding:
             model, trusted = self._new_model()
+        known = signature.outputs_of_graph(model)
+        if known is not None:
+            self._check_outputs(dataset, model, known)
         # Between these, Spark may have to look at a row, for which nobody else should wait.
         spec, outputs = tensors.training_columns(dataset, self, model, self._classifies, seeding)
-        self._check_outputs(outputs)
+        if known is None:
+            self._check_outputs(dataset, model, outputs)
+        mismatch.warn_of_losses(model, outputs)
         with seeding:
             states.build(model, spec.sample())
         summable.refuse_not_summable(model, spec, outputs)
@@ -318,7 +323,7 @@ class Trained(
             if column:
                 columns.check_new_column(dataset, name, column)
 
-    def _check_outputs(self, outputs: Any) -> None:
+    def _check_outputs(self, dataset: Any, model: keras.Model, outputs: Any) -> None:
         """Refuses a model whose outputs do not fit the kind of estimator."""
 
     def _check_optimizer(self, model: keras.Model) -> None:

@@ -1,0 +1,261 @@
+"""The meaning of a classifier's outputs: probabilities, logits or margins.
+
+The activation that makes an output tells it, else the loss, else Param `outputType`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+
+from spark_keras import columns, converters, signature, tensors
+from spark_keras.inference.heads import ClassificationHead
+from spark_keras.signature import Tensor
+
+
+class Meaning(NamedTuple):
+    """What numbers mean.
+
+    Args:
+        kind: "probabilities", "logits" or "margins"; None: not told.
+        exclusive: whether classes exclude each other, so that the probabilities of a row sum to 1; None: not told.
+    """
+
+    kind: str | None = None
+    exclusive: bool | None = None
+
+
+UNKNOWN = Meaning()
+
+# --- told by the activation ----------------------------------------------------------------------------------------
+
+_ACTIVATIONS = {
+    "softmax": Meaning("probabilities", True),
+    "sparsemax": Meaning("probabilities", True),
+    "sigmoid": Meaning("probabilities", False),
+    "hard_sigmoid": Meaning("probabilities", False),
+    "sparse_sigmoid": Meaning("probabilities", False),
+    # Logarithms of probabilities; their softmax is the probabilities.
+    "log_softmax": Meaning("logits", True),
+}
+
+# Layers that end with the activation that they are given.
+_ACTIVATED = tuple(
+    getattr(keras.layers, name)
+    for name in (
+        "Activation Dense EinsumDense Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose "
+        "SeparableConv1D SeparableConv2D DepthwiseConv1D DepthwiseConv2D"
+    ).split()
+)
+# Layers and operations that keep what numbers mean: when a model predicts, they pass them on, or average them.
+_PASSING = (
+    "ActivityRegularization AlphaDropout Dropout GaussianDropout GaussianNoise SpatialDropout1D SpatialDropout2D "
+    "SpatialDropout3D Flatten Identity Permute Reshape Cast Squeeze ExpandDims Average GlobalAveragePooling1D "
+    "GlobalAveragePooling2D GlobalAveragePooling3D"
+).split()
+
+
+def activation_of(output: Any) -> str | None:
+    """Keras' name of the activation that makes a symbolic tensor, such as "softmax" or "linear"; None: unknown."""
+    history = getattr(output, "_keras_history", None)
+    if history is None:
+        return None
+    made_by = history.operation
+    inner = getattr(made_by, "_functional", made_by)  # a Sequential wraps one
+    if _is_graph(inner):
+        return activation_of(inner.outputs[history.tensor_index])
+    name = _activation_at(made_by, output)
+    if _passes(made_by) or (name == "linear" and isinstance(made_by, keras.layers.Activation)):
+        before = {activation_of(tensor) for tensor in made_by._inbound_nodes[history.node_index].input_tensors}
+        return before.pop() if len(before) == 1 else None
+    return name
+
+
+def _is_graph(model: Any) -> bool:
+    """Whether a model computes what its symbolic outputs say, and nothing of its own."""
+    return isinstance(model, keras.Function) and _of_keras(type(model).call.__module__)
+
+
+def _passes(operation: Any) -> bool:
+    return _of_keras(type(operation).__module__) and type(operation).__name__ in _PASSING
+
+
+def _activation_at(operation: Any, output: Any) -> str | None:
+    """The activation that an operation itself applies last."""
+    if isinstance(operation, _ACTIVATED):
+        # A subclass of the user's may go on.
+        return _name_of(operation.activation, output) if _of_keras(type(operation).call.__module__) else None
+    if not _of_keras(type(operation).__module__):
+        return None
+    name = _snake(type(operation).__name__)
+    if name in ("softmax", "log_softmax"):
+        return name if operation.axis in (-1, len(output.shape) - 1) else None
+    return name if hasattr(keras.activations, name) else None
+
+
+def _name_of(activation: Any, output: Any) -> str | None:
+    if isinstance(activation, keras.layers.Layer):
+        return _activation_at(activation, output)
+    return activation.__name__ if _of_keras(getattr(activation, "__module__", None)) else None
+
+
+def _of_keras(module: str | None) -> bool:
+    return (module or "").split(".")[0] == "keras"
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+# --- told by the loss ----------------------------------------------------------------------------------------------
+
+_LOSSES = {
+    "binary_crossentropy": Meaning("probabilities", False),
+    "binary_focal_crossentropy": Meaning("probabilities", False),
+    "categorical_crossentropy": Meaning("probabilities", True),
+    "categorical_focal_crossentropy": Meaning("probabilities", True),
+    "categorical_generalized_cross_entropy": Meaning("probabilities", True),
+    "sparse_categorical_crossentropy": Meaning("probabilities", True),
+    "kl_divergence": Meaning("probabilities", True),
+    "hinge": Meaning("margins", False),
+    "squared_hinge": Meaning("margins", False),
+    "categorical_hinge": Meaning("margins", True),
+}
+
+
+def said_by_loss(loss: Any) -> Meaning:
+    """What a loss takes the outputs for, in whatever form compile() was given it."""
+    settings: dict[str, Any] = {}
+    if isinstance(loss, str):
+        loss = _named_loss(loss)
+    if inspect.isclass(loss) and issubclass(loss, keras.losses.Loss):
+        loss = loss()
+    if isinstance(loss, keras.losses.Loss):
+        settings = loss.get_config()
+        loss = getattr(loss, "fn", None)
+    while isinstance(loss, functools.partial):
+        settings = {**loss.keywords, **settings}
+        loss = loss.func
+    name = getattr(loss, "__name__", None) if _of_keras(getattr(loss, "__module__", None)) else None
+    said = _LOSSES.get(name, UNKNOWN)
+    # A loss of the user's own may have this setting, too.
+    if "from_logits" in settings:
+        return said._replace(kind="logits" if settings["from_logits"] else "probabilities")
+    return said
+
+
+def _named_loss(name: str) -> Any:
+    if name in keras.saving.get_custom_objects():
+        return keras.saving.get_custom_objects()[name]
+    try:
+        return keras.losses.get(name)
+    except ValueError:  # one of the user's, which is known where the model is loaded
+        return None
+
+
+# --- both ----------------------------------------------------------------------------------------------------------
+
+
+def said_by_activation(activation: str | None) -> Meaning:
+    """What an activation makes its numbers, by its name."""
+    return _ACTIVATIONS.get(activation, UNKNOWN)
+
+
+def symbolic_outputs(model: keras.Model) -> Sequence[Any]:
+    """The output tensors of a Sequential or functional model with their history; none of another one."""
+    functional = getattr(model, "_functional", model)
+    return functional.outputs if _is_graph(functional) else ()
+
+
+def of_classifier(model: keras.Model, stage: Any) -> Meaning:
+    """What the only output of a model means: by Param `outputType`, else the activation, else the loss.
+
+    The activation comes first, because a sigmoid or softmax gives probabilities whatever the loss makes of them.
+    """
+    outputs = symbolic_outputs(model)
+    by_activation = said_by_activation(activation_of(outputs[0]) if len(outputs) == 1 else None)
+    by_loss = said_by_loss(signature.only_loss_of(model))
+    exclusive = by_loss.exclusive if by_activation.exclusive is None else by_activation.exclusive
+    kind = stage.getOutputType()
+    if kind == "auto":
+        kind = by_activation.kind or by_loss.kind
+    return Meaning(kind, exclusive)
+
+
+def head_of(model: keras.Model, stage: Any, output: Tensor) -> ClassificationHead:
+    """What makes a classifier's columns of the model's output; the Params that go with its meaning are checked.
+
+    An output of which nothing tells the meaning is taken for probabilities, which the executors check.
+    """
+    kind, exclusive = of_classifier(model, stage)
+    classes = max(2, output.shape[-1])
+    thresholds = tensors.set_value(stage, "thresholds")
+    converters.check_thresholds(thresholds, classes)
+    by_margin = kind == "margins" and output.shape[-1] == 1
+    if stage.isSet("threshold") and not by_margin:
+        raise ValueError(
+            f"Param `threshold` is for one margin, which tells two classes apart. Received: {stage.getThreshold()} and "
+            f"{kind or 'probabilities'} of {classes} classes. Expected: Param `thresholds`, by which probabilities are "
+            "divided, or none."
+        )
+    if kind == "margins":
+        said = "margins, which are no probabilities (a hinge loss, or Param `outputType`)"
+        if thresholds is not None:
+            raise ValueError(
+                "Param `thresholds` divides probabilities, of which this model has none. "
+                f"Received: {thresholds} and {said}. Expected: Param `threshold`, a margin, for two classes; or none."
+            )
+        if stage.isSet("probabilityCol") and stage.getProbabilityCol():
+            raise ValueError(
+                "Param `probabilityCol` names a column that cannot be written. Received: "
+                f'{stage.getProbabilityCol()!r} and {said}. Expected: "" or not set; column `rawPredictionCol` has the '
+                "margins."
+            )
+    return ClassificationHead(
+        wanted=(),
+        kind=kind or "probabilities",
+        exclusive=exclusive is not False,
+        thresholds=tuple(thresholds) if thresholds else None,
+        threshold=stage.getThreshold(),
+        # Numbers with 8 or 11 bits.
+        tolerance=0.05 if output.dtype in ("bfloat16", "float16") else 1e-3,
+    )
+
+
+def check_output(outputs: Sequence[Tensor]) -> None:
+    """Refuses a model that is no classifier by its outputs."""
+    signature.check_only_output(outputs)
+    if len(outputs[0].shape) != 1 or outputs[0].shape[0] is None:
+        raise ValueError(
+            f"The model is not a classifier. Received: output {outputs[0].name!r} of shape {outputs[0].shape}. "
+            "Expected: shape (number of classes,), or (1,) for two classes. KerasEstimator trains, and "
+            "KerasTransformer applies, any model."
+        )
+
+
+def check_classifier(dataset: Any, stage: Any, model: keras.Model, outputs: Sequence[Tensor]) -> None:
+    """Refuses a model whose output is none of a classifier, has no known meaning, or has several labels per row."""
+    check_output(outputs)
+    meaning = of_classifier(model, stage)
+    if meaning.kind is None:
+        raise ValueError(
+            "Nothing tells what the model's output means: its last activation may give any number or is unknown, and "
+            f"so is the loss. Received: loss {signature.only_loss_of(model)!r} and an output of shape "
+            f'{outputs[0].shape}. Expected: Param `outputType`, "probabilities", "logits" or "margins"; or a softmax '
+            "or sigmoid as the last activation; or a loss that tells, such as a cross-entropy with from_logits=True."
+        )
+    head_of(model, stage, outputs[0])
+    label = stage.getLabelCol()
+    depth, _ = columns.column_depth(columns.check_column(dataset, "labelCol", label), "labelCol", label)
+    if depth and outputs[0].shape[-1] > 1 and meaning.exclusive is False:
+        raise ValueError(
+            f"Several labels per row are not what a classifier learns. Received: arrays in column {label!r} "
+            f"(labelCol), and a model that scores each of {outputs[0].shape[-1]} labels by itself. Expected: class "
+            "indices as labels, of which a row has one; or KerasEstimator, whose `prediction` is an array with a score "
+            "for each label."
+        )
