@@ -146,6 +146,24 @@ def named_columns(name: str) -> Callable[[Any], dict[str, str] | list[str]]:
     return convert
 
 
+def input_columns(value: Any) -> Any:
+    """Columns in the form of a model's inputs: a list, a dict by name, or these inside each other."""
+    nested = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    if not any(isinstance(each, (Mapping, list, tuple)) for each in nested):
+        return named_columns("inputCols")(value)
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, str):
+            return part
+        if isinstance(part, Mapping) and part and all(isinstance(name, str) for name in part):
+            return {name: plain(each) for name, each in part.items()}
+        if isinstance(part, (list, tuple)) and part:
+            return [plain(each) for each in part]
+        raise refuse("inputCols", value, "columns by name or in a list, which may be inside each other")
+
+    return plain(value)
+
+
 def shapes(value: Any) -> dict[str, list[int]]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise refuse("shapes", value, 'a dict {"column": [28, 28]}')

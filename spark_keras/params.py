@@ -105,8 +105,8 @@ class HasInputs(Params):
         Params._dummy(),
         "inputCols",
         'columns of a model with several inputs: {"input name": "column"}, or a list in the order of the model\'s '
-        "inputs",
-        converters.named_columns("inputCols"),
+        "inputs; for a model that takes nested inputs, dicts and lists inside each other",
+        converters.input_columns,
     )  # type: ignore[arg-type]
 
     def getFeaturesCols(self) -> list[str]:

@@ -22,7 +22,7 @@ def inputs_of(model: keras.Model) -> tuple[Tensor, ...] | None:
     structure = _inputs_struct(model)
     if structure is None:
         return None
-    if isinstance(structure, dict):
+    if isinstance(structure, dict) and all(isinstance(each, keras.KerasTensor) for each in structure.values()):
         named = sorted(structure.items())
     else:
         named = [(tensor.name, tensor) for tensor in keras.tree.flatten(structure)]
@@ -40,15 +40,10 @@ def input_structure(model: keras.Model) -> Any:
     return None if structure is None else keras.tree.map_structure(lambda _: 0, structure)
 
 
-def pack_inputs(structure: Any, names: Sequence[str], inputs: Sequence[Any]) -> Any:
-    """Inputs as the model is called with them.
-
-    In the model's own structure, because Keras maps a dict of names to a list of inputs when it computes, but not when
-    it only infers shapes. A model without a structure of its own gets one tensor, or a dict by name.
-    """
-    if structure is not None:
-        return keras.tree.pack_sequence_as(structure, list(inputs))
-    return inputs[0] if len(inputs) == 1 else dict(zip(names, inputs))
+def pack_inputs(form: Any, inputs: Sequence[Any]) -> Any:
+    """Inputs as the model is called with them: in its own form (`input_forms`), because Keras maps a dict of names to a
+    list of inputs when it computes, but not when it only infers shapes."""
+    return keras.tree.map_structure(lambda index: inputs[index], form)
 
 
 def outputs_of(model: keras.Model, x: Any) -> tuple[tuple[Tensor, ...], Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from pyspark.sql import functions as F
 
-from spark_keras import columns, signature, validation_rows
+from spark_keras import columns, input_forms, signature, validation_rows
 from spark_keras.columns import TensorColumn
 from spark_keras.signature import Tensor
 from spark_keras.training.shard import ShardColumns
@@ -47,8 +47,10 @@ def require_model_inputs(dataset: Any, stage: Any, model: keras.Model) -> tuple[
             return (_scalars(dataset, name, several, wanted),)
         return (_column(dataset, "featuresCol", name, stage.getFeaturesCol(), wanted[0] if wanted else None),)
     if wanted is None:
-        pairs = named.items() if isinstance(named, dict) else ((column, column) for column in named)
+        pairs = input_forms.named(model, named)
         return tuple(_column(dataset, "inputCols", name, column, None) for name, column in pairs)
+    if input_forms.is_nested(named):
+        named = [column for _, column in input_forms.leaves(named)]
     return tuple(
         _column(dataset, "inputCols", tensor.name, column, tensor)
         for tensor, column in zip(wanted, _in_order("inputCols", "inputs", named, wanted))
@@ -140,10 +142,11 @@ def settle_inputs(
     )
 
 
-def symbolic_inputs(model: keras.Model, tensors: Sequence[TensorColumn]) -> Any:
-    """What `Model.__call__` takes, as symbols."""
-    symbols = [keras.KerasTensor((None, *t.tensor_shape), t.dtype, name=t.name) for t in tensors]
-    return signature.pack_inputs(signature.input_structure(model), [t.name for t in tensors], symbols)
+def called(stage: Any, model: keras.Model, inputs: Sequence[TensorColumn]) -> tuple[tuple[Tensor, ...], Any, Any]:
+    """(output tensors, the structure they come in, the form in which the model takes its inputs); builds the model."""
+    symbols = [keras.KerasTensor((None, *t.tensor_shape), t.dtype, name=t.name) for t in inputs]
+    forms = input_forms.possible(model, set_value(stage, "inputCols"), [tensor.name for tensor in inputs])
+    return input_forms.called(model, forms, symbols)
 
 
 def training_columns(
@@ -172,7 +175,7 @@ def training_columns(
     found = found_shapes(dataset, [*features, *labels], [*look_up, *[True] * len(labels)])
     features = settle_inputs(model, features, found[: len(features)])
     with seeding or contextlib.nullcontext():
-        outputs, structure = signature.outputs_of(model, symbolic_inputs(model, features))
+        outputs, structure, form = called(stage, model, features)
     ordered = _labels_by_output(stage, labels, found[len(features) :], outputs)
     settled = tuple(
         settle_label(label, shape, output, signature.loss_of(model, index, output.name), classifier)
@@ -182,8 +185,7 @@ def training_columns(
         features=features,
         labels=settled,
         weight=weight,
-        # Now, because the symbolic call has built the model.
-        feature_structure=signature.input_structure(model),
+        feature_structure=form,
         label_structure=structure,
         validation=validation,
         skip_invalid=stage.getOrDefault("handleInvalid") != "error",

@@ -26,6 +26,7 @@ class ForwardTask(NamedTuple):
         safe_mode: Keras' safe mode for loading it.
         code: the model's own code, as in `KerasArchive`.
         inputs: the model's inputs.
+        form: in which the model takes them (`input_forms`).
         output_layer: name of an inner layer whose activations are wanted, or None for the model's own outputs.
         batch_size: rows in one forward pass.
         invalid: "error", "skip" or "keep".
@@ -39,6 +40,7 @@ class ForwardTask(NamedTuple):
     safe_mode: bool
     code: bytes | None
     inputs: tuple[TensorColumn, ...]
+    form: Any
     output_layer: str | None
     batch_size: int
     invalid: str
@@ -90,8 +92,7 @@ class CompiledModel:
         model = KerasArchive(data, trusted=not task.safe_mode, code=task.code).load(custom_objects, compile=False)
         self._model = with_output_layer(model, task.output_layer)
         self._batch_size = task.batch_size
-        names, structure = [tensor.name for tensor in task.inputs], signature.input_structure(self._model)
-        self._pack = lambda inputs: signature.pack_inputs(structure, names, inputs)
+        self._pack = lambda inputs: signature.pack_inputs(task.form, inputs)
         compiled = {"tensorflow": self._tensorflow_program, "jax": self._jax_program}.get(keras.backend.backend())
         forward = compiled() if compiled else self._model.predict_on_batch
         self._outputs = lambda x: keras.tree.flatten(forward(x))
@@ -165,5 +166,5 @@ def _key(task: ForwardTask) -> tuple[Any, ...]:
         task.output_layer,
         task.batch_size,
         task.settings,
-        tuple(t.name for t in task.inputs),
+        repr(task.form),
     )

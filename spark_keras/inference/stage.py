@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 from pyspark.sql import functions as F
 
-from spark_keras import cluster, columns, params, signature, tensors
+from spark_keras import cluster, columns, params, tensors
 from spark_keras.archive import DRAWING, KerasArchive
 from spark_keras.arrow_column import arrow_column
 from spark_keras.executor import ProcessSettings, RecentlyUsed
@@ -22,6 +22,13 @@ from spark_keras.signature import Tensor
 _INLINE_BYTES = 2**20
 
 _driver_models = RecentlyUsed(4)
+
+
+class Inputs(NamedTuple):
+    """The columns that feed a model, and the form in which it takes them (`input_forms`)."""
+
+    columns: tuple[columns.TensorColumn, ...]
+    form: Any
 
 
 class OutputColumn(NamedTuple):
@@ -78,20 +85,20 @@ class Forward(
         with DRAWING:
             return _driver_models.get(key, lambda: archive.load(objects, compile=compile))
 
-    def _outputs(self, dataset: Any, layer: str | None = None) -> tuple[Any, tuple[Tensor, ...]]:
-        """(input tensors with their columns and shapes, the model's output tensors), checked against the DataFrame."""
+    def _outputs(self, dataset: Any, layer: str | None = None) -> tuple[Inputs, tuple[Tensor, ...]]:
+        """(the inputs with their columns and shapes, the model's output tensors), checked against the DataFrame."""
         model = forward.with_output_layer(self._driver_model(), layer)
         inputs = tensors.require_model_inputs(dataset, self, model)
         # transform() is lazy, and a stream has no first row: one is looked at only where the model leaves a shape open.
         found = tensors.found_shapes(dataset, inputs, tensors.leaves_open(model, len(inputs)))
         inputs = tensors.settle_inputs(model, inputs, found)
-        outputs, _ = signature.outputs_of(model, tensors.symbolic_inputs(model, inputs))
-        return inputs, outputs
+        outputs, _, form = tensors.called(self, model, inputs)
+        return Inputs(inputs, form), outputs
 
     def _applied(
         self,
         dataset: Any,
-        inputs: Any,
+        inputs: Inputs,
         head: Any,
         fields: dict[str, str],
         outputs: Sequence[OutputColumn],
@@ -111,7 +118,8 @@ class Forward(
             digest=archive.digest,
             safe_mode=not archive.trusted,
             code=archive.code if archive.trusted else None,
-            inputs=inputs,
+            inputs=inputs.columns,
+            form=inputs.form,
             output_layer=layer,
             batch_size=self.getBatchSize(),
             invalid=self.getHandleInvalid(),
@@ -119,7 +127,7 @@ class Forward(
         )
         types = [kind if len(fields) == 1 else f"{name}:{kind}" for name, kind in fields.items()]
         kind = types[0] if len(types) == 1 else f"struct<{','.join(types)}>"
-        expressions = [columns.expression(dataset, tensor) for tensor in inputs]
+        expressions = [columns.expression(dataset, tensor) for tensor in inputs.columns]
         results = arrow_column(functools.partial(forward.predict, task), kind, dataset, expressions)
         skips = self.getHandleInvalid() == "skip"
         if len(outputs) == 1 and not outputs[0].vector and not skips:

@@ -24,7 +24,7 @@ class ShardColumns(NamedTuple):
         features: columns `x0`, `x1`, … ; one tensor, or several named inputs.
         labels: columns `y0`, `y1`, …
         weight: column `w`, or None.
-        feature_structure: how the model's inputs are nested; None for a model that takes whatever it is given.
+        feature_structure: the form in which the model takes its inputs, with indices in `features`.
         label_structure: how the model's outputs are nested; labels are packed the same way.
         validation: whether there is a boolean column `v`.
         skip_invalid: whether rows with null or NaN are left out and counted, instead of refused.
@@ -57,12 +57,11 @@ class ShardColumns(NamedTuple):
 
         from spark_keras.signature import pack_inputs
 
-        names = [tensor.name for tensor in self.features]
         features = [f"x{index}" for index in range(len(self.features))]
         labels = [f"y{index}" for index in range(len(self.labels))]
 
         def pack(arrays: dict[str, Any]) -> tuple[Any, ...]:
-            x = pack_inputs(self.feature_structure, names, [arrays[name] for name in features])
+            x = pack_inputs(self.feature_structure, [arrays[name] for name in features])
             outputs = [arrays[name] for name in labels]
             y = outputs[0] if len(outputs) == 1 else keras.tree.pack_sequence_as(self.label_structure, outputs)
             return (x, y, arrays["w"]) if self.weight else (x, y)
