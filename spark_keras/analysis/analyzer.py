@@ -41,6 +41,8 @@ class DataFrameAnalyzer(
         maxOutOfRange: greatest share of values out of range, default 0.01.
         maxNullIncrease: by how much the share of nulls may grow, default 0.05.
         maxUnseen: greatest share of unseen categories, default 0.
+        falseAlarmRate: greatest probability that rows of the same distribution are told to differ, in whatever columns
+            and checks, default 0.01; with 1 the limits above alone decide.
 
     Raises:
         ValueError: on unknown columns, and where the rows are not the same in both passes.
@@ -69,6 +71,7 @@ class DataFrameAnalyzer(
         maxOutOfRange: float = 0.01,
         maxNullIncrease: float = 0.05,
         maxUnseen: float = 0.0,
+        falseAlarmRate: float = 0.01,
     ):
         super().__init__()
         self._defaults()
@@ -96,15 +99,20 @@ class DataFrameAnalyzer(
         rule = statistics.QUANTILE_RULES[self.getQuantileRule()]
         asked = [each for probability in probabilities for each in rule(probability)]
         sketches = passes.sketches(dataset, streams, categories, asked, self.getRelativeError())
-        ranges = [passes.Range(each.low, each.high, each.quantiles.get(0.5)) for each in sketches[: len(streams)]]
+        most = self.getMaxDistinct()
+        ranges = [
+            passes.Range(
+                each.low, each.high, each.quantiles.get(0.5), each.least, each.greatest, statistics.few(each, most)
+            )
+            for each in sketches[: len(streams)]
+        ]
         strings = [
-            category.expression
-            if statistics.counts_every_string(sketch, self.getMaxDistinct())
-            else passes.only_hashes(category, sketch.heavy)
+            category.expression if statistics.few(sketch, most) else passes.only_hashes(category, sketch.heavy)
             for category, sketch in zip(categories, sketches[len(streams) :])
         ]
-        counts = passes.counts(dataset, streams, ranges, self.getBins(), strings)
-        _check_same_rows(streams, fields, counts)
+        counts = passes.counts(dataset, streams, ranges, self.getBins(), categories, strings)
+        measured = [*[stream.column for stream in streams], *[category.column for category in categories]]
+        _check_same_rows([fields[column].name for column in measured], sketches, counts)
         figures = [
             statistics.statistics(counted, range_, sketch, probabilities, rule)
             for counted, range_, sketch in zip(counts, ranges, sketches)
@@ -117,7 +125,7 @@ class DataFrameAnalyzer(
             categories,
             [each.strings for each in counts[len(streams) :]],
             sketches[len(streams) :],
-            self.getMaxDistinct(),
+            most,
         )
 
 
@@ -137,13 +145,13 @@ def _check_numeric(dataset: Any, names: Sequence[str]) -> None:
         )
 
 
-def _check_same_rows(streams: Sequence[Any], fields: Sequence[Any], counts: Sequence[passes.Counts]) -> None:
-    for measure, counted in zip(streams, counts):
-        if counted.below or counted.above or (counted.finite and not counted.at_low):
+def _check_same_rows(names: Sequence[str], sketches: Sequence[Any], counts: Sequence[passes.Counts]) -> None:
+    for name, sketch, counted in zip(names, sketches, counts):
+        if sketch.content != counted.content:
             raise ValueError(
-                f"The rows were not the same in both passes. Received: other values in column "
-                f"{fields[measure.column].name!r} in the second pass. Expected: a DataFrame that gives the same rows "
-                "whenever it is computed; cache it, or give a seed to what is random in it."
+                f"The rows were not the same in both passes. Received: other values in column {name!r} in the second "
+                "pass. Expected: a DataFrame that gives the same rows whenever it is computed; cache it, or give a "
+                "seed to what is random in it."
             )
 
 

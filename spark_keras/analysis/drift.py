@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from spark_keras.analysis import comparisons
 from spark_keras.analysis import measures as m
+from spark_keras.analysis.comparisons import Comparison, Drift, Tolerances, Unseen
+from spark_keras.analysis.distributions import Distribution, distribution_of
 from spark_keras.analysis.figures import ColumnAnalysis, Statistics
-from spark_keras.analysis.passes import Counts, Range, counts, only_strings
+from spark_keras.analysis.passes import only_strings
+from spark_keras.analysis.places import Placed, count_places
 from spark_keras.analysis.statistics import category_names
 
-# How rarely a difference that is only chance is told of, for each check.
-_LEVEL = 0.001
+_EXAMPLES = 3
 
 
 class DriftError(ValueError):
@@ -25,78 +28,130 @@ class DriftWarning(UserWarning):
     """Rows differ from those that were analysed."""
 
 
-class Drift(NamedTuple):
-    """One difference.
+class _Watched(NamedTuple):
+    """A measure that is compared: of a whole column, of a position of its arrays, or of all their values."""
+
+    measure: m.Measure
+    before: Statistics | None
+    edges: Distribution
+
+
+def check(
+    dataset: Any, analyses: Sequence[ColumnAnalysis], tolerances: Tolerances, relative_error: float
+) -> list[Drift]:
+    """All differences, in the order of the columns; one pass over the rows, and one over those with unseen categories.
 
     Args:
-        column: the column's name.
-        check: "schema", "nulls", "range", "categories" or "distribution".
-        received: what the rows are like.
-        expected: what the analysis allows.
+        relative_error: that of the analysis' quantiles.
     """
-
-    column: str
-    check: str
-    received: str
-    expected: str
-
-    def __str__(self) -> str:
-        return f"Column {self.column!r}, {self.check}. Received: {self.received}. Expected: {self.expected}."
-
-
-class Tolerances(NamedTuple):
-    max_distance: float
-    max_out_of_range: float
-    max_null_increase: float
-    max_unseen: float
-
-
-def chance(rows: int, others: int, subsets: int = 1) -> float:
-    """The distance of two samples of one distribution that is exceeded with a probability below `_LEVEL`.
-
-    From Hoeffding's inequality and a union bound over the subsets; for distances between distribution functions that of
-    Dvoretzky, Kiefer, Wolfowitz and Massart.
-    """
-    return math.sqrt((subsets * math.log(2) + math.log(1 / _LEVEL)) / 2 * (1 / max(rows, 1) + 1 / max(others, 1)))
-
-
-def check(dataset: Any, analyses: Sequence[ColumnAnalysis], tolerances: Tolerances) -> list[Drift]:
-    """All differences, in the order of the columns; one pass over the rows."""
     found = _schema(dataset, analyses)
     if found:
         return found
     names = list(dict.fromkeys(_column_of(dataset, analysis) for analysis in analyses))
     fields = {field.name: field for field in m.fields_of(dataset, names)}
     own = [fields[analysis.name] for analysis in analyses]
-    all_measures, categories = m.measures_of(own, {})
-    # The first measure of a column is that of the whole column.
-    first = {measure.column: measure for measure in reversed(all_measures)}
-    watched = [first[index] for index in range(len(own))]
-    known = [analyses[category.column].distinctIsExact for category in categories]
-    categories = [category for category, complete in zip(categories, known) if complete]
-    seen = [_seen_strings(own[category.column], analyses[category.column]) for category in categories]
-    histograms = [statistics.histogram for statistics in map(statistics_of, analyses) if statistics is not None]
-    bins = max((len(histogram.counts) for histogram in histograms if histogram is not None), default=1)
-    told = counts(
-        dataset,
-        watched,
-        [_range(statistics_of(analysis)) for analysis in analyses],
-        bins,
-        [only_strings(category, strings) for category, strings in zip(categories, seen)],
-    )
-    strings = {category.column: counted.strings for category, counted in zip(categories, told[len(watched) :])}
-    for index, (analysis, counted) in enumerate(zip(analyses, told)):
-        found += _nulls(analysis, counted, tolerances)
-        if index in strings:
-            found += _categories(dataset, own[index], analysis, counted, strings[index], tolerances)
-        elif statistics_of(analysis) is not None:
-            found += _range_and_distribution(analysis, counted, tolerances)
+    watched = [
+        each
+        for index, (field, analysis) in enumerate(zip(own, analyses))
+        for each in _watched(index, field, analysis, relative_error)
+    ]
+    _, categories = m.measures_of(own, {})
+    complete = {each.column: each for each in categories if analyses[each.column].distinctIsExact}
+    strings = [
+        only_strings(
+            complete[each.measure.column], _seen_strings(own[each.measure.column], analyses[each.measure.column])
+        )
+        if each.measure.column in complete
+        else None
+        for each in watched
+    ]
+    told = count_places(dataset, [each.measure for each in watched], [each.edges.edges for each in watched], strings)
+    placed: list[list[tuple[_Watched, Placed]]] = [[] for _ in analyses]
+    for each, counted in zip(watched, told):
+        placed[each.measure.column].append((each, counted))
+    unseen = _unseen(dataset, {index: own[index] for index in complete if _has_unseen(placed[index][0][1])}, analyses)
+    compared: list[Comparison] = []
+    for index, (field, analysis) in enumerate(zip(own, analyses)):
+        (whole, counted), *others = placed[index]
+        if not counted.rows:
+            continue
+        if not analysis.rows:
+            found.append(Drift(analysis.name, "range", f"{counted.rows} rows", "none, as no rows were analysed"))
+            continue
+        before = analysis.nulls + (analysis.nan or 0)
+        compared += comparisons.nulls(analysis.name, counted, before, analysis.rows, tolerances)
+        if index in complete:
+            now = _by_name(field, counted.strings)
+            frequent = dict(analysis.mostFrequent)
+            compared += comparisons.categories(analysis.name, now, unseen.get(index, Unseen()), frequent, tolerances)
+        elif whole.before is not None:
+            what = "lengths" if analysis.lengths is not None else "values"
+            compared += comparisons.numbers(analysis.name, what, counted, whole.before, whole.edges, tolerances)
+        compared += _arrays(analysis, counted, others, tolerances)
+    return found or comparisons.drifts(compared, tolerances.false_alarm_rate)
+
+
+def _watched(column: int, field: m.Field, analysis: ColumnAnalysis, relative_error: float) -> list[_Watched]:
+    """What is compared of a column; the first one is of the whole column."""
+
+    def watched(measure: m.Measure, before: Statistics | None) -> _Watched:
+        return _Watched(measure, before, distribution_of(before or Statistics(), relative_error))
+
+    elements = analysis.elements or ()
+    of_column, _ = m.measures_of([field], {field.name: len(elements)} if elements else {})
+    of_column = [each._replace(column=column) for each in of_column]
+    found = [watched(of_column[0], statistics_of(analysis))]
+    if elements:
+        of_elements = [each for each in of_column if each.role == m.ELEMENT]
+        found += [watched(each, before) for each, before in zip(of_elements, elements)]
+    elif analysis.values is not None:
+        (all_values,) = [each for each in of_column if each.role == m.VALUES]
+        limits = distribution_of(analysis.values, relative_error)
+        ends = {limits.edges[0], limits.edges[-1]} if limits.numbers else ()
+        limits = limits._replace(edges=np.array(sorted(ends)))
+        found.append(watched(all_values, analysis.values))
+        found += [_Watched(each, analysis.values, limits) for each in m.row_extremes(field, column)]
+    return found
+
+
+def _arrays(
+    analysis: ColumnAnalysis, lengths: Placed, others: Sequence[tuple[_Watched, Placed]], tolerances: Tolerances
+) -> list[Comparison]:
+    """The positions of arrays where they were analysed, else all their values."""
+    found: list[Comparison] = []
+    if analysis.elements:
+        for each, counted in others:
+            position, before = each.measure.index, each.before
+            missing = analysis.rows - before.count + before.nan
+            found += comparisons.nulls(analysis.name, counted, missing, analysis.rows, tolerances, position)
+            found += comparisons.numbers(analysis.name, "values", counted, before, each.edges, tolerances, position)
+    elif others:
+        (values, counted), (_, least), (_, greatest) = others
+        found += comparisons.array_values(analysis, lengths, counted, least, greatest, values.edges, tolerances)
     return found
 
 
 def statistics_of(analysis: ColumnAnalysis) -> Statistics | None:
-    """The statistics whose distribution is watched."""
-    return analysis.lengths if analysis.lengths is not None else analysis if analysis.histogram is not None else None
+    """The statistics of the numbers that stand for a whole column."""
+    if analysis.lengths is not None:
+        return analysis.lengths
+    return None if analysis.kind in ("struct", "other") else analysis
+
+
+def warn_of_earlier_version(analyses: Sequence[ColumnAnalysis], stacklevel: int) -> None:
+    """Tells what is not compared, where an analysis was saved before there were percentiles."""
+    earlier = [
+        analysis.name
+        for analysis in analyses
+        if (numbers := statistics_of(analysis)) is not None and numbers.min is not None and numbers.percentiles is None
+    ]
+    if earlier:
+        warnings.warn(
+            "Distributions are compared at few places, and of arrays nothing but lengths and analysed positions. "
+            f"Received: an analysis of an earlier version, without percentiles of the columns {earlier}. "
+            "Expected: one that is fitted anew.",
+            stacklevel=stacklevel,
+        )
 
 
 def _column_of(dataset: Any, analysis: ColumnAnalysis) -> str:
@@ -117,15 +172,6 @@ def _schema(dataset: Any, analyses: Sequence[ColumnAnalysis]) -> list[Drift]:
     ]
 
 
-def _range(statistics: Statistics | None) -> Range:
-    if statistics is None or statistics.histogram is None:
-        return Range()
-    low, high = statistics.histogram.edges[0], statistics.histogram.edges[-1]
-    if statistics.min == statistics.max:
-        low = high = low / 2 + high / 2
-    return Range(low, high, low)
-
-
 def _seen_strings(field: Any, analysis: ColumnAnalysis) -> list[str]:
     """As the column has them: numbers of categories go by their names in an analysis."""
     names = category_names(field)
@@ -133,94 +179,41 @@ def _seen_strings(field: Any, analysis: ColumnAnalysis) -> list[str]:
     return sorted(wanted - set(names.values()) | {number for number, name in names.items() if name in wanted})
 
 
-def _nulls(analysis: ColumnAnalysis, counted: Counts, tolerances: Tolerances) -> list[Drift]:
-    rows = counted.nulls + counted.nan + counted.infinite + counted.finite
-    before = analysis.nulls + (analysis.nan or 0)
-    if not rows or not analysis.rows:
-        return []
-    share, usual = (counted.nulls + counted.nan) / rows, before / analysis.rows
-    allowed = usual + tolerances.max_null_increase
-    if share <= allowed or (before and share <= usual + chance(rows, analysis.rows)):
-        return []
-    return [Drift(analysis.name, "nulls", f"{share:.2%} null or NaN", f"at most {allowed:.2%}, as it was {usual:.2%}")]
-
-
-def _range_and_distribution(analysis: ColumnAnalysis, counted: Counts, tolerances: Tolerances) -> list[Drift]:
-    statistics = statistics_of(analysis)
-    what = "lengths" if statistics is analysis.lengths else "values"
-    outside = counted.below + counted.above + (counted.infinite if not analysis.infinite else 0)
-    numbers = counted.finite + counted.infinite
-    if not numbers or statistics.histogram is None:
-        return []
-    found = []
-    if outside / numbers > tolerances.max_out_of_range:
-        found.append(
-            Drift(
-                analysis.name,
-                "range",
-                f"{outside / numbers:.2%} of the {what} are outside ({counted.below} below, {outside - counted.below} "
-                "above)",
-                f"at most {tolerances.max_out_of_range:.2%} outside [{statistics.min}, {statistics.max}]",
-            )
-        )
-    before = np.array([0, *statistics.histogram.counts, 0])
-    now = np.array([counted.below, *counted.bins, counted.above])
-    if now.sum():
-        distance = float(np.abs(np.cumsum(before) / before.sum() - np.cumsum(now) / now.sum()).max())
-        found += _distance(
-            analysis, distance, chance(now.sum(), before.sum()), tolerances, "Kolmogorov-Smirnov distance"
-        )
-    return found
-
-
-def _categories(
-    dataset: Any,
-    field: Any,
-    analysis: ColumnAnalysis,
-    counted: Counts,
-    strings: Mapping[str | None, int],
-    tolerances: Tolerances,
-) -> list[Drift]:
+def _by_name(field: m.Field, strings: Any) -> dict[str, int]:
     names = category_names(field)
     now: dict[str, int] = {}
     for text, count in strings.items():
         if text is not None:
             now[names.get(text, text)] = now.get(names.get(text, text), 0) + count
-    values = counted.finite + counted.nan + counted.infinite
-    unseen = values - sum(now.values())
-    if not values:
-        return []
-    found = []
-    before = dict(analysis.mostFrequent)
-    if unseen / values > tolerances.max_unseen:
-        examples = _unseen_examples(dataset, field, _seen_strings(field, analysis))
-        shown = ", ".join(repr(text) for text, _ in analysis.mostFrequent[:5]) + (", …" if len(before) > 5 else "")
-        found.append(
-            Drift(
-                analysis.name,
-                "categories",
-                f"{unseen} of {values} values are new, such as {examples}",
-                f"at most {tolerances.max_unseen:.2%} new; {len(before)} are known: {shown}",
-            )
-        )
-    total = sum(before.values())
-    if total:
-        distance = (sum(abs(now.get(each, 0) / values - before[each] / total) for each in before) + unseen / values) / 2
-        margin = chance(values, total, len(before))
-        found += _distance(analysis, distance, margin, tolerances, "total variation distance")
+    return now
+
+
+def _has_unseen(counted: Placed) -> bool:
+    known = sum(count for text, count in counted.strings.items() if text is not None)
+    return counted.rows - counted.nulls > known
+
+
+def _unseen(dataset: Any, fields: dict[int, m.Field], analyses: Sequence[ColumnAnalysis]) -> dict[int, Unseen]:
+    """The categories that the analyses do not know: only how often they occur, because they may be many."""
+    from pyspark.sql import functions as F
+
+    if not fields:
+        return {}
+    unknown = []
+    for index, field in fields.items():
+        text = field.expression.cast("string")
+        seen = _seen_strings(field, analyses[index])
+        new = F.when(~text.isin(*seen), text) if seen else text
+        unknown.append(F.struct(F.lit(index).alias("column"), new.alias("text")))
+    rows = dataset.select(F.inline(F.array(*unknown))).where(F.col("text").isNotNull())
+    times = rows.groupBy("column", "text").agg(F.count("*").alias("times"))
+    counts = times.groupBy("column", "times").agg(
+        F.count("*").alias("categories"),
+        F.slice(F.array_sort(F.collect_set(F.substring("text", 1, 100))), 1, _EXAMPLES).alias("examples"),
+    )
+    found: dict[int, Unseen] = {}
+    for row in counts.orderBy("column", F.desc("times")).collect():
+        known = found.get(row.column, Unseen())
+        examples = [*known.examples, *row.examples][:_EXAMPLES]
+        found[row.column] = Unseen({**known.counts, row.times: row.categories}, examples)
     return found
-
-
-def _unseen_examples(dataset: Any, field: Any, seen: Sequence[str]) -> str:
-    text = field.expression.cast("string")
-    rows = dataset.where(text.isNotNull() & ~text.isin(*seen)).select(text.alias("text")).limit(3).collect()
-    return ", ".join(sorted({repr(row.text) for row in rows}))
-
-
-def _distance(
-    analysis: ColumnAnalysis, distance: float, margin: float, tolerances: Tolerances, name: str
-) -> list[Drift]:
-    allowed = max(tolerances.max_distance, margin)
-    if distance <= allowed:
-        return []
-    return [Drift(analysis.name, "distribution", f"{name} {distance:.3f}", f"at most {allowed:.3f}")]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+from spark_keras.analysis import times
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,8 @@ class Statistics:
     """Figures of numbers. What is not known, or not defined for so few values, is None.
 
     Nulls are left out of everything. NaN and infinite values are counted in `count`, `nan` and `infinite` and left
-    out of everything else. Numbers are analysed as doubles: `bigint` and `decimal` are exact up to 2**53.
+    out of everything else. Numbers are analysed as doubles: `bigint` and `decimal` are exact up to 2**53, but for
+    `min`, `max` and their counts of `bigint` and times, and for `distinct`, which are exact beyond.
 
     Args:
         count: values that are not null (as in Spark; pandas leaves out NaN, too).
@@ -50,7 +50,8 @@ class Statistics:
         positives: values above 0.
         countAtMin: values that are equal to `min`.
         countAtMax: values that are equal to `max`.
-        distinct: number of distinct values, by Spark's `approx_count_distinct` (relative standard deviation 5 %).
+        distinct: number of distinct values; up to `maxDistinct` counted one by one, else by Spark's
+            `approx_count_distinct` (relative standard deviation 5 %), but never more than there are values.
         quantiles: {probability: value}. By default as Spark's `percentile_approx` gives them: the least value of the
             column that so large a share of the values does not exceed; nothing is interpolated. With
             quantileRule="midpoint" and n values, where probability * n is a whole number k, the mean of the k-th and
@@ -59,6 +60,8 @@ class Statistics:
             quartiles -0.5, 1.5 and 4, where the default tells -1, 0 and 3. Ranks are off by at most `relativeError`
             times the number of values.
         histogram: over [min, max].
+        percentiles: the least value, the 1st to 99th percentile, and the greatest value, as doubles; those of times as
+            the histogram's edges are. Later rows are compared at them.
     """
 
     count: int = 0
@@ -79,6 +82,7 @@ class Statistics:
     distinct: int | None = None
     quantiles: dict[float, Any] | None = None
     histogram: Histogram | None = None
+    percentiles: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ class ColumnAnalysis(Statistics):
     | other | anything else | nothing |
 
     Of times there is no sum and no count of zeros, negatives and positives; `stdev` is a `timedelta`, `variance` in
-    seconds squared, and edges of histograms are microseconds since 1970 (days for dates).
+    seconds squared, and edges of histograms are microseconds since 1970 (days for dates). Times before the year 1 and
+    after 9999, which Python's `datetime` lacks, are `numpy.datetime64`, timestamps in UTC.
 
     Args:
         name: the column's name; a field of a struct has the struct's name and a dot in front.
@@ -107,7 +112,7 @@ class ColumnAnalysis(Statistics):
         kind: see above.
         rows: rows of the DataFrame: `count + nulls`.
         nulls: rows in which the column is null.
-        distinct: exact where `distinctIsExact`, else by `approx_count_distinct`.
+        distinct: as in `Statistics`.
         distinctIsExact: whether every distinct value was counted: strings and categories with up to `maxDistinct`
             distinct values.
         mostFrequent: ((value, count), …), most frequent first, of strings and categories; counts are exact. Where there
@@ -116,6 +121,7 @@ class ColumnAnalysis(Statistics):
         tensorShape: lengths of (nested) arrays and vectors, with None for a dimension whose length
             differs between rows.
         elements: statistics of each position of the (flattened) arrays, on request (`elementStatistics`).
+        values: statistics of all values of arrays and vectors of numbers, whatever their position.
     """
 
     name: str = ""
@@ -128,6 +134,7 @@ class ColumnAnalysis(Statistics):
     lengths: Statistics | None = None
     tensorShape: tuple[int | None, ...] | None = None
     elements: tuple[Statistics, ...] | None = None
+    values: Statistics | None = None
 
 
 # --- JSON ----------------------------------------------------------------------------------------------------------
@@ -154,21 +161,17 @@ def _encoded(name: str, value: Any) -> Any:
         return [[probability, _encoded("", each)] for probability, each in value.items()]
     if isinstance(value, tuple):
         return [list(each) if isinstance(each, tuple) else each for each in value]
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    return value
+    return times.encoded(value)
 
 
 def from_dict(cls: type, values: dict[str, Any]) -> Any:
     """The `Statistics` or `ColumnAnalysis` of `to_dict`."""
     decoded = dict(values)
-    decode = _TIMES.get(values.get("dataType", ""), lambda value: value) if values.get("kind") == "time" else None
+    decode = times.parsed if values.get("kind") == "time" else None
     for name, value in values.items():
         if name == "histogram":
             decoded[name] = Histogram(tuple(value["edges"]), tuple(value["counts"]))
-        elif name == "lengths":
+        elif name in ("lengths", "values"):
             decoded[name] = from_dict(Statistics, value)
         elif name == "elements":
             decoded[name] = tuple(from_dict(Statistics, each) for each in value)
@@ -176,52 +179,13 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
             decoded[name] = {probability: decode(each) if decode else each for probability, each in value}
         elif name == "mostFrequent":
             decoded[name] = tuple((each, count) for each, count in value)
-        elif name == "tensorShape":
+        elif name in ("tensorShape", "percentiles"):
             decoded[name] = tuple(value)
         elif decode and name in ("min", "max", "mean"):
             decoded[name] = decode(value)
         elif decode and name == "stdev":
-            decoded[name] = datetime.timedelta(seconds=value)
+            decoded[name] = times.duration(value)
     return cls(**decoded)
-
-
-def _date_or_datetime(text: str) -> Any:
-    # The mean of dates has a time of the day.
-    return datetime.datetime.fromisoformat(text) if "T" in text else datetime.date.fromisoformat(text)
-
-
-_TIMES = {
-    "timestamp": datetime.datetime.fromisoformat,
-    "timestamp_ntz": datetime.datetime.fromisoformat,
-    "date": _date_or_datetime,
-}
-
-
-# --- times ---------------------------------------------------------------------------------------------------------
-
-
-def as_times(statistics: Statistics, data_type: str) -> Statistics:
-    """Statistics of microseconds since 1970 (days, for dates) as those of times."""
-    microseconds = 86_400_000_000 if data_type == "date" else 1
-
-    def instant(value: Any) -> Any:
-        if value is None:
-            return None
-        at = _EPOCH + datetime.timedelta(microseconds=round(value * microseconds))
-        return at if data_type == "timestamp" else at.replace(tzinfo=None)
-
-    def exact(value: Any) -> Any:
-        at = instant(value)
-        return at.date() if at is not None and data_type == "date" else at
-
-    changed: dict[str, Any] = dict.fromkeys(("nan", "infinite", "sum", "zeros", "negatives", "positives"))
-    changed |= {"min": exact(statistics.min), "max": exact(statistics.max), "mean": instant(statistics.mean)}
-    if statistics.stdev is not None:
-        changed["stdev"] = datetime.timedelta(microseconds=statistics.stdev * microseconds)
-        changed["variance"] = statistics.variance * (microseconds / 1e6) ** 2
-    if statistics.quantiles is not None:
-        changed["quantiles"] = {probability: exact(value) for probability, value in statistics.quantiles.items()}
-    return dataclasses.replace(statistics, **changed)
 
 
 def positions(column: ColumnAnalysis, figure: str) -> np.ndarray:

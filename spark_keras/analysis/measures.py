@@ -1,7 +1,7 @@
 """Which numbers are measured of which column: every column becomes one or several measures, each a column of doubles.
 
 A number is measured by itself, a string, an array or a map by its length, a time by its distance from 1970. So two
-aggregations, whatever the types, do for all columns (see `passes`).
+aggregations, whatever the types, do for all columns (see `passes`). What a double would round keeps a key beside it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ VALUE = "value"
 LENGTH = "length"
 PRESENCE = "presence"  # only whether it is null
 INNER_LEAST, INNER_GREATEST = "inner least", "inner greatest"
+SHAPE = (LENGTH, INNER_LEAST, INNER_GREATEST)
 ELEMENT = "element"
+VALUES = "values"  # of an array, whatever their position
+ROW_LEAST, ROW_GREATEST = "row least", "row greatest"  # of the values of an array
 
 
 class Measure(NamedTuple):
@@ -25,14 +28,18 @@ class Measure(NamedTuple):
     Args:
         column: index of the column that it tells about.
         role: what it tells.
-        expression: a Spark column of doubles.
+        expression: a Spark column of doubles; of the role VALUES one of arrays of doubles.
         index: position of an element, or level of nesting.
+        key: a bigint (an array of them) that tells apart what the doubles may not; None: they tell all.
+        whole: whether the key is the value itself.
     """
 
     column: int
     role: str
     expression: Any
     index: int = 0
+    key: Any = None
+    whole: bool = False
 
 
 class Category(NamedTuple):
@@ -111,18 +118,16 @@ def measures_of(fields: Sequence[Field], element_counts: dict[str, int]) -> tupl
     measures, categories = [], []
     for index, field in enumerate(fields):
         kind = kind_of(field)
-        measures += [
-            Measure(index, role, expression, place) for role, expression, place in _MEASURES[kind](field, kind)
-        ]
+        measures += [Measure(index, *measured) for measured in _MEASURES[kind](field, kind)]
         if kind in ("string", "categorical"):
             categories.append(Category(index, field.expression.cast("string")))
         if kind == "array" and field.name in element_counts:
-            flat = flat_array(field)
-            # From an array that is too short: null, in ANSI mode too.
-            measures += [
-                Measure(index, ELEMENT, _get(flat, place).cast("double"), place)
-                for place in range(element_counts[field.name])
-            ]
+            flat, whole = flat_array(field), _has_whole_elements(field)
+            for place in range(element_counts[field.name]):
+                # From an array that is too short: null, in ANSI mode too.
+                value = _get(flat, place)
+                key = value.cast("bigint") if whole else None
+                measures.append(Measure(index, ELEMENT, value.cast("double"), place, key, whole))
     return measures, categories
 
 
@@ -133,8 +138,14 @@ def _get(array: Any, place: int) -> Any:
 
 
 def _value(field: Field, kind: str) -> Any:
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import DecimalType, IntegralType
+
     value = field.expression.cast("int") if kind == "boolean" else field.expression
-    return [(VALUE, value.cast("double"), 0)]
+    if isinstance(field.data_type, IntegralType):
+        return [(VALUE, value.cast("double"), 0, value.cast("bigint"), True)]
+    key = F.xxhash64(value) if isinstance(field.data_type, DecimalType) else None
+    return [(VALUE, value.cast("double"), 0, key)]
 
 
 def _time(field: Field, kind: str) -> Any:
@@ -150,7 +161,7 @@ def _time(field: Field, kind: str) -> Any:
         units = minutes * 60_000_000 + (F.date_part(F.lit("SECOND"), time) * 1_000_000).cast("bigint")
     else:
         units = F.unix_micros(field.expression)
-    return [(VALUE, units.cast("double"), 0)]
+    return [(VALUE, units.cast("double"), 0, units.cast("bigint"), True)]
 
 
 def _length(field: Field, kind: str) -> Any:
@@ -170,18 +181,37 @@ def _presence(field: Field, kind: str) -> Any:
 
 
 def _array(field: Field, kind: str) -> Any:
-    """The length, and the least and the greatest of each inner dimension."""
+    """The length, the least and the greatest of each inner dimension, and all values where they are numbers."""
     from pyspark.sql import functions as F
     from pyspark.sql.types import ArrayType
 
     array, data_type = _as_array(field)
-    found = [(LENGTH, _size(array), 0)]
+    found: list[Any] = [(LENGTH, _size(array), 0)]
     level = 1
     while isinstance(data_type, ArrayType) and isinstance(data_type.elementType, ArrayType):
-        lengths = F.transform(array, _size)
+        # An array that is null has no length: unlike any other.
+        lengths = F.transform(array, lambda inner: F.coalesce(_size(inner), F.lit(-1.0)))
         found += [(INNER_LEAST, F.array_min(lengths), level), (INNER_GREATEST, F.array_max(lengths), level)]
-        array, data_type, level = F.flatten(array), data_type.elementType, level + 1
+        array, data_type, level = _flattened(array), data_type.elementType, level + 1
+    if has_numeric_elements(field):
+        whole = _has_whole_elements(field)
+        found.append((VALUES, array.cast("array<double>"), 0, array.cast("array<bigint>") if whole else None, whole))
     return found
+
+
+def row_extremes(field: Field, column: int) -> list[Measure]:
+    """The least and the greatest value of each array; the greatest is NaN or infinite where a value is.
+
+    Args:
+        column: index of the measures' column.
+    """
+    from pyspark.sql import functions as F
+
+    (values,) = [measured[1] for measured in _array(field, "array") if measured[0] == VALUES]
+    return [
+        Measure(column, ROW_LEAST, F.array_min(values)),
+        Measure(column, ROW_GREATEST, F.array_max(values)),
+    ]
 
 
 _MEASURES = {
@@ -225,12 +255,34 @@ def flat_array(field: Field) -> Any:
     return array
 
 
+def _flattened(array: Any) -> Any:
+    """One dimension less; inner arrays that are null have no elements."""
+    from pyspark.sql import functions as F
+
+    return F.flatten(F.filter(array, lambda inner: inner.isNotNull()))
+
+
 def has_numeric_elements(field: Field) -> bool:
-    from pyspark.sql.types import ArrayType, BooleanType, NumericType
+    """Whether the column has arrays of numbers or booleans, or ML vectors."""
+    from pyspark.sql.types import BooleanType, NumericType
 
     if kind_of(field) != "array":
         return False
+    element = _element(field)
+    return element is None or isinstance(element, (NumericType, BooleanType))
+
+
+def _has_whole_elements(field: Field) -> bool:
+    from pyspark.sql.types import IntegralType
+
+    return isinstance(_element(field), IntegralType)
+
+
+def _element(field: Field) -> Any:
+    """The type of a (nested) array's elements; None for vectors."""
+    from pyspark.sql.types import ArrayType
+
     _, element = _as_array(field)
     while isinstance(element, ArrayType):
         element = element.elementType
-    return element is None or isinstance(element, (NumericType, BooleanType))
+    return element

@@ -17,7 +17,8 @@ from pyspark.ml.util import (
 )
 
 from spark_keras.analysis import drift, figures
-from spark_keras.analysis.drift import Drift, DriftError, DriftWarning, Tolerances
+from spark_keras.analysis.comparisons import Drift, Tolerances
+from spark_keras.analysis.drift import DriftError, DriftWarning
 from spark_keras.analysis.figures import ColumnAnalysis
 from spark_keras.analysis.params import AnalysisStageParams
 
@@ -91,12 +92,22 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
     def drift(self, dataset: Any) -> list[Drift]:
         """How the rows differ from those that were analysed, beyond the tolerances; empty where they do not.
 
-        Where columns are missing or have other types, only that is told. Otherwise one pass over the rows.
+        Where columns are missing or have other types, only that is told. Otherwise one pass over the rows, and a second
+        one where there are categories that the analysis does not know. Rows of the same distribution differ, in
+        whatever columns, with a probability of at most `falseAlarmRate`.
         """
+        return self._drift(dataset, stacklevel=4)
+
+    def _drift(self, dataset: Any, stacklevel: int) -> list[Drift]:
+        drift.warn_of_earlier_version(list(self), stacklevel)
         tolerances = Tolerances(
-            self.getMaxDistance(), self.getMaxOutOfRange(), self.getMaxNullIncrease(), self.getMaxUnseen()
+            self.getMaxDistance(),
+            self.getMaxOutOfRange(),
+            self.getMaxNullIncrease(),
+            self.getMaxUnseen(),
+            self.getFalseAlarmRate(),
         )
-        return drift.check(dataset, list(self), tolerances)
+        return drift.check(dataset, list(self), tolerances, self.getRelativeError())
 
     def _transform(self, dataset: Any) -> Any:
         action = self.getOnDrift()
@@ -107,7 +118,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
                 f'A stream has no end at which it could be compared. Received: onDrift="{action}" and a streaming '
                 'DataFrame. Expected: onDrift="ignore", or transform in foreachBatch.'
             )
-        found = self.drift(dataset)
+        found = self._drift(dataset, stacklevel=5)
         if found:
             message = "\n".join(["Rows differ from those that were analysed.", *map(str, found)])
             if action == "error":

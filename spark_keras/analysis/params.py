@@ -166,8 +166,8 @@ class DriftParams(Params):
     maxDistance: Param[float] = Param(
         Params._dummy(),
         "maxDistance",
-        "greatest distance between distributions, in [0, 1]: Kolmogorov-Smirnov's at the edges of the histogram, total "
-        "variation for categories; what chance explains in few rows is always allowed",
+        "greatest distance between distributions, in [0, 1]: Kolmogorov-Smirnov's at the percentiles, total variation "
+        "for categories",
         _share("maxDistance"),
     )  # type: ignore[arg-type]
 
@@ -190,6 +190,14 @@ class DriftParams(Params):
         "maxUnseen",
         "greatest share of strings or categories that were not there in the analysis, where it knows all",
         _share("maxUnseen"),
+    )  # type: ignore[arg-type]
+
+    falseAlarmRate: Param[float] = Param(
+        Params._dummy(),
+        "falseAlarmRate",
+        "greatest probability that rows of the same distribution are told to differ, in whatever columns and checks; "
+        "with 1 the limits alone decide",
+        _share("falseAlarmRate"),
     )  # type: ignore[arg-type]
 
     def getOnDrift(self) -> str:
@@ -232,6 +240,14 @@ class DriftParams(Params):
         """Sets `maxUnseen`."""
         return self._set(maxUnseen=value)
 
+    def getFalseAlarmRate(self) -> float:
+        """Value of `falseAlarmRate` or its default."""
+        return self.getOrDefault(self.falseAlarmRate)
+
+    def setFalseAlarmRate(self, value: float) -> Any:
+        """Sets `falseAlarmRate`."""
+        return self._set(falseAlarmRate=value)
+
 
 class AnalysisStageParams(AnalysisParams, DriftParams):
     """What analyzer and analysis share."""
@@ -250,4 +266,5 @@ class AnalysisStageParams(AnalysisParams, DriftParams):
             maxOutOfRange=0.01,
             maxNullIncrease=0.05,
             maxUnseen=0.0,
+            falseAlarmRate=0.01,
         )

@@ -1,11 +1,14 @@
 """The two aggregations of an analysis, each over all columns at once.
 
-All measures of a row become rows (measure, number), which are grouped by the measure. So the plan has the same few
-aggregates however many columns there are: the code that Spark generates for them stays small enough for the JVM to
-compile, where thousands of aggregates side by side do not.
+All measures of a row become rows (measure, number), which are grouped by the measure (see `streams`). So the plan has
+the same few aggregates however many columns there are: the code that Spark generates for them stays small enough for
+the JVM to compile, where thousands of aggregates side by side do not.
 
 1. `sketches`: quantiles, least and greatest value, approximate number of distinct values.
-2. `counts`: with the range known, all counts, sums of powers around the median, histogram and frequencies of strings.
+2. `counts`: with the range known, all counts, sums of powers around the median, histogram, frequencies of strings, and
+   the distinct values where there are few.
+
+Both add up a hash of what they read, so that rows that have changed between them are found.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spark_keras.analysis.measures import Category, Measure
+from spark_keras.analysis.streams import by_measure, category_hash, stream
 
 # What a row (measure, number) is counted as, where it is in no bin.
 _NULL, _NAN, _INFINITE, _BELOW, _ABOVE, _AT_LOW, _AT_HIGH, _STRING = range(-8, 0)
@@ -29,11 +33,24 @@ _GRID = tuple(float(share) for share in np.linspace(0, 1, round(1 / _HASH_GRID) 
 
 
 class Sketch(NamedTuple):
-    """What the first pass tells of one measure; `quantiles` is empty where there is no finite number."""
+    """What the first pass tells of one measure; `quantiles` is empty where there is no finite number.
+
+    Args:
+        quantiles: {probability: value}.
+        distinct: about so many distinct values.
+        percentiles: the least value, the 1st to 99th percentile, the greatest value.
+        heavy: of a category, the hashes that may be frequent.
+        least, greatest: of a measure with whole keys, these.
+        content: number of rows and sum of their hashes.
+    """
 
     quantiles: dict[float, float]
     distinct: int
+    percentiles: tuple[float, ...] = ()
     heavy: tuple[int, ...] = ()
+    least: int | None = None
+    greatest: int | None = None
+    content: tuple[int, int] = (0, 0)
 
     @property
     def low(self) -> float | None:
@@ -45,11 +62,20 @@ class Sketch(NamedTuple):
 
 
 class Range(NamedTuple):
-    """What a measure's numbers are compared with in the second pass; all None where nothing is known."""
+    """What a measure's numbers are compared with in the second pass; all None where nothing is known.
+
+    Args:
+        low, high, median: as doubles.
+        least, greatest: the least and the greatest key, where keys are whole.
+        few: whether the distinct values are counted one by one.
+    """
 
     low: float | None = None
     high: float | None = None
     median: float | None = None
+    least: int | None = None
+    greatest: int | None = None
+    few: bool = False
 
     @property
     def scale(self) -> float:
@@ -80,6 +106,8 @@ class Counts:
     powers: np.ndarray = field(default_factory=lambda: np.zeros(3))  # sums of ((x - median) * scale) ** 1, 2, 3
     bins: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     strings: dict[str | None, int] = field(default_factory=dict)
+    distinct: int = 0  # where `Range.few`
+    content: tuple[int, int] = (0, 0)
 
     @property
     def finite(self) -> int:
@@ -97,21 +125,41 @@ def sketches(
     from pyspark.sql import functions as F
 
     asked = sorted({*_GRID, *probabilities})
-    numbers = [measure.expression for measure in measures] + [_hash(each).cast("double") for each in categories]
-    stream = dataset.select(F.posexplode(F.array(*numbers)).alias("measure", "x"))
-    finite = stream.select("measure", F.when(F.abs("x") < math.inf, F.col("x")).alias("x"))
-    rows = finite.groupBy("measure").agg(
-        F.percentile_approx("x", asked, round(1 / relative_error)).alias("quantiles"),
-        F.approx_count_distinct("x").alias("distinct"),
+    rows = stream(dataset, [*measures, *_hashes(measures, categories)])
+    finite = F.abs("x") < math.inf
+    found = [Sketch({}, 0)] * (len(measures) + len(categories))
+    grouped = rows.groupBy("measure").agg(
+        F.percentile_approx(F.when(finite, F.col("x")), asked, round(1 / relative_error)).alias("quantiles"),
+        F.approx_count_distinct(F.when(finite, F.col("key"))).alias("distinct"),
+        F.min(F.when(finite, F.col("key"))).alias("least"),
+        F.max(F.when(finite, F.col("key"))).alias("greatest"),
+        *_content(),
     )
-    found = [Sketch({}, 0)] * len(numbers)
-    for row in rows.collect():
-        if row.quantiles is not None:
-            quantiles = dict(zip(asked, row.quantiles))
-            grid = [quantiles[share] for share in _GRID]
-            heavy = tuple(sorted({int(left) for left, right in zip(grid, grid[1:]) if left == right}))
-            found[row.measure] = Sketch(quantiles, row.distinct, heavy)
+    for row in grouped.collect():
+        quantiles = dict(zip(asked, row.quantiles or ()))
+        grid = [quantiles[share] for share in _GRID] if quantiles else []
+        heavy = tuple(sorted({int(left) for left, right in zip(grid, grid[1:]) if left == right}))
+        whole = row.measure < len(measures) and measures[row.measure].whole
+        extremes = (row.least, row.greatest) if whole else (None, None)
+        content = (row.rows, row.hashes)
+        found[row.measure] = Sketch(quantiles, row.distinct, tuple(grid[::2]), heavy, *extremes, content)
     return found
+
+
+def _hashes(measures: Sequence[Measure], categories: Sequence[Category]) -> list[Measure]:
+    """A measure for each category: hashes, in the 53 bits that a double holds exactly."""
+    return [
+        Measure(len(measures) + index, "hash", category_hash(each).cast("double"))
+        for index, each in enumerate(categories)
+    ]
+
+
+def _content() -> list[Any]:
+    """Aggregates that differ where the values do: how many they are, and the sum of 28 bits of their hashes."""
+    from pyspark.sql import functions as F
+
+    # So few bits that the sum of ten billion fits into a bigint.
+    return [F.count("*").alias("rows"), F.sum(F.shiftright(F.xxhash64("key"), 36)).alias("hashes")]
 
 
 def counts(
@@ -119,6 +167,7 @@ def counts(
     measures: Sequence[Measure],
     ranges: Sequence[Range],
     bins: int,
+    categories: Sequence[Category],
     strings: Sequence[Any],
 ) -> list[Counts]:
     """The second pass: counts for each measure, then for each category.
@@ -130,33 +179,31 @@ def counts(
     from pyspark.sql import functions as F
 
     first_string = len(measures)
-    # A string takes part with its place alone.
-    numbers = [measure.expression for measure in measures] + [F.lit(0.0)] * len(strings)
-    stream = dataset.select(
-        F.array(*numbers).alias("numbers"), F.array(*strings).cast("array<string>").alias("strings")
-    ).select(F.posexplode("numbers").alias("measure", "x"), "strings")
-    measure, x = F.col("measure"), F.col("x")
-    stream = stream.select(
+    measure, x, key = F.col("measure"), F.col("x"), F.col("key")
+    known = [*ranges, *[Range()] * len(strings)]
+    rows = stream(dataset, [*measures, *_hashes(measures, categories)], [None] * first_string + list(strings))
+    rows = rows.select(
         "measure",
         "x",
-        F.when(measure >= first_string, F.col("strings")[measure - first_string]).alias("string"),
-        *[
-            _by_measure([*values, *[None] * len(strings)], name)
-            for name, values in (
-                ("low", [each.low for each in ranges]),
-                ("high", [each.high for each in ranges]),
-                ("median", [each.median for each in ranges]),
-                ("scale", [each.scale for each in ranges]),
-                ("step", [None if each.low is None else (each.high - each.low) / bins for each in ranges]),
-            )
-        ],
+        "key",
+        "string",
+        by_measure([each.low for each in known], "double").alias("low"),
+        by_measure([each.high for each in known], "double").alias("high"),
+        by_measure([each.median for each in known], "double").alias("median"),
+        by_measure([each.scale for each in known], "double").alias("scale"),
+        by_measure([None if each.low is None else (each.high - each.low) / bins for each in known], "double").alias(
+            "step"
+        ),
+        F.coalesce(key == by_measure([each.least for each in known], "bigint"), F.lit(False)).alias("least"),
+        F.coalesce(key == by_measure([each.greatest for each in known], "bigint"), F.lit(False)).alias("greatest"),
+        F.when(by_measure([int(each.few) for each in known], "int") == 1, key).alias("value"),
     )
     low, high, step = F.col("low"), F.col("high"), F.col("step")
     # Within the bins before it becomes a whole number: infinity does not fit into one.
     place = F.least(F.greatest((x - low) / (high - low) * bins, F.lit(0.0)), F.lit(bins - 1.0))
     guess = F.when(high > low, F.floor(place))
     z = (x - F.col("median")) * F.col("scale")
-    stream = stream.select("measure", "x", "string", low, high, step, guess.alias("guess"), z.alias("z"))
+    rows = rows.select(*rows.columns, guess.alias("guess"), z.alias("z"))
     guess, z = F.col("guess"), F.col("z")
     # As in numpy.histogram: rounding may put a number next to its bin, which the edges themselves put right.
     number_of_bin = F.when(x < guess * step + low, guess - 1).when(
@@ -173,81 +220,66 @@ def counts(
         .when(x == high, _AT_HIGH)
         .otherwise(number_of_bin.otherwise(guess))
     )
-    rows = (
-        stream.groupBy("measure", place.alias("place"), "string")
-        .agg(
-            F.count("*").alias("count"),
-            F.sum("x").alias("sum"),
-            F.sum(z).alias("z1"),
-            F.sum(z * z).alias("z2"),
-            F.sum(z * z * z).alias("z3"),
-            F.sum((x == 0).cast("int")).alias("zeros"),
-            F.sum((x < 0).cast("int")).alias("negatives"),
-        )
-        .collect()
+    sums = {
+        "rows": F.count("*"),
+        "hashes": _content()[1],
+        "sum": F.sum("x"),
+        "z1": F.sum(z),
+        "z2": F.sum(z * z),
+        "z3": F.sum(z * z * z),
+        "zeros": F.count(F.when(x == 0, 0)),
+        "negatives": F.count(F.when(x < 0, 0)),
+        "at_least": F.count(F.when(F.col("least"), 0)),
+        "at_greatest": F.count(F.when(F.col("greatest"), 0)),
+    }
+    grouped = rows.groupBy("measure", place.alias("place"), "string", "value").agg(
+        *[sum_.alias(name) for name, sum_ in sums.items()]
     )
-    by_measure = defaultdict(list)
-    for row in rows:
-        by_measure[row.measure].append(row)
-    return [
-        _counts(by_measure[index], ranges[index] if index < first_string else Range(), bins)
-        for index in range(first_string + len(strings))
-    ]
+    if any(each.few for each in ranges):
+        # Distinct values are counted where they are, so that the driver need not see them.
+        grouped = grouped.groupBy("measure", "place", "string").agg(
+            F.count("value").alias("distinct"), *[F.sum(name).alias(name) for name in sums]
+        )
+    else:
+        grouped = grouped.withColumn("distinct", F.lit(0))
+    by_index = defaultdict(list)
+    for row in grouped.collect():
+        by_index[row.measure].append(row)
+    return [_counts(by_index[index], known[index], bins) for index in range(len(known))]
 
 
 def _counts(rows: Sequence[Any], range_: Range, bins: int) -> Counts:
     found = Counts(bins=np.zeros(bins, int))
     names = {_NULL: "nulls", _NAN: "nan", _INFINITE: "infinite", _BELOW: "below", _ABOVE: "above"}
+    whole = range_.least is not None
     for row in rows:
+        found.content = (found.content[0] + row.rows, found.content[1] + row.hashes)
         if row.place == _STRING:
-            found.strings[row.string] = row["count"]
+            found.strings[row.string] = row.rows
             continue
         if row.place in names:
-            setattr(found, names[row.place], row["count"])
+            setattr(found, names[row.place], row.rows)
         elif row.place == _AT_LOW:
-            found.at_low = row["count"]
+            found.at_low = row.rows
             same = range_.low == range_.high
-            found.bins[np.searchsorted(range_.edges(bins)[1:-1], range_.low, "right") if same else 0] += row["count"]
+            found.bins[np.searchsorted(range_.edges(bins)[1:-1], range_.low, "right") if same else 0] += row.rows
         elif row.place == _AT_HIGH:
-            found.at_high = row["count"]
-            found.bins[-1] += row["count"]
+            found.at_high = row.rows
+            found.bins[-1] += row.rows
         else:
-            found.bins[row.place] += row["count"]
+            found.bins[row.place] += row.rows
         if row.place not in (_NULL, _NAN, _INFINITE):
             found.sum += row.sum
             found.zeros += row.zeros
             found.negatives += row.negatives
+            found.distinct += row.distinct
             if row.z1 is not None:
                 found.powers += [row.z1, row.z2, row.z3]
     if range_.low == range_.high:
         found.at_high = found.at_low
+    if whole:
+        found.at_low, found.at_high = sum(row.at_least for row in rows), sum(row.at_greatest for row in rows)
     return found
-
-
-def _by_measure(values: Sequence[float | None], name: str) -> Any:
-    """The value that belongs to the row's measure."""
-    from pyspark.sql import functions as F
-
-    literals = ", ".join("CAST(NULL AS DOUBLE)" if value is None else f"{value!r}D" for value in map(_float, values))
-    return F.expr(f"array({literals})")[F.col("measure")].alias(name)
-
-
-def _float(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _hash(category: Category) -> Any:
-    """A string's hash, in the 53 bits that a double holds exactly."""
-    from pyspark.sql import functions as F
-
-    return F.when(category.expression.isNotNull(), F.shiftright(F.xxhash64(category.expression), 11))
-
-
-def only_hashes(category: Category, hashes: Sequence[int]) -> Any:
-    """The strings with one of these hashes; others become null."""
-    from pyspark.sql import functions as F
-
-    return F.when(_hash(category).isin(*hashes), category.expression) if hashes else F.lit(None).cast("string")
 
 
 def only_strings(category: Category, strings: Sequence[str]) -> Any:
@@ -255,3 +287,10 @@ def only_strings(category: Category, strings: Sequence[str]) -> Any:
     from pyspark.sql import functions as F
 
     return F.when(category.expression.isin(*strings), category.expression) if strings else F.lit(None).cast("string")
+
+
+def only_hashes(category: Category, hashes: Sequence[int]) -> Any:
+    """The strings with one of these hashes; others become null."""
+    from pyspark.sql import functions as F
+
+    return F.when(category_hash(category).isin(*hashes), category.expression) if hashes else F.lit(None).cast("string")

@@ -6,19 +6,24 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from spark_keras.analysis.figures import ColumnAnalysis, Histogram, Statistics, as_times
+from spark_keras.analysis.figures import ColumnAnalysis, Histogram, Statistics
 from spark_keras.analysis.measures import (
     ELEMENT,
     INNER_GREATEST,
     INNER_LEAST,
     LENGTH,
     VALUE,
+    VALUES,
     Category,
     Field,
     Measure,
     kind_of,
 )
 from spark_keras.analysis.passes import Counts, Range, Sketch
+from spark_keras.analysis.times import as_times
+
+# Of more than `maxDistinct` strings those are counted that have such a share of the column.
+_FREQUENT = 0.01
 
 # Far below `relativeError`, and above what rounding does to a probability times a number of values.
 _BESIDE = 1e-9
@@ -46,30 +51,41 @@ def statistics(
         "zeros": counts.zeros,
         "negatives": counts.negatives,
         "positives": finite - counts.zeros - counts.negatives,
-        "distinct": sketch.distinct,
+        "distinct": counts.distinct if range_.few else min(sketch.distinct, finite),
     }
     if finite:
+        low, high = _exact(sketch.least, range_.low), _exact(sketch.greatest, range_.high)
         # Powers of distances to the median: it is at most one standard deviation away from the mean, so that hardly
         # anything cancels in the differences below.
         first, second, third = (counts.powers / finite).tolist()
         m2 = max(second - first**2, 0.0)
         m3 = third - 3 * first * second + 2 * first**3
-        constant = range_.low == range_.high
+        constant = low == high
         found |= {
-            "min": range_.low,
-            "max": range_.high,
-            "mean": range_.low if constant else counts.sum / finite,
+            "min": low,
+            "max": high,
+            # What rounding may have put beside the range.
+            "mean": min(max(counts.sum / finite, low), high),
             "sum": counts.sum,
             "countAtMin": counts.at_low,
             "countAtMax": counts.at_high,
             "skewness": m3 / m2**1.5 if m2 > 0 and not constant else None,
-            "quantiles": {float(each): _mean([sketch.quantiles[p] for p in rule(each)]) for each in probabilities},
+            "quantiles": {
+                float(each): min(max(_mean([sketch.quantiles[p] for p in rule(each)]), low), high)
+                for each in probabilities
+            },
+            "percentiles": sketch.percentiles,
             "histogram": histogram(counts, range_),
         }
         if finite > 1:
             found["variance"] = 0.0 if constant else m2 * finite / (finite - 1) / range_.scale / range_.scale
             found["stdev"] = math.sqrt(found["variance"])
     return Statistics(**found)
+
+
+def _exact(key: int | None, value: float) -> float:
+    """The value, where a double has it, else its key."""
+    return value if key is None or int(value) == key and abs(key) <= 2**53 else key
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -111,7 +127,8 @@ def columns(
         category = category_of.get(index)
         described = _described(field, [measures[i] for i in own], [figures[i] for i in own], counts[own[0]])
         if category is not None:
-            described |= _frequencies(field, strings[category], string_sketches[category], max_distinct)
+            sketch = string_sketches[category]
+            described |= _frequencies(field, strings[category], sketch, max_distinct, described["count"])
         analyses.append(ColumnAnalysis(**described))
     return analyses
 
@@ -139,10 +156,12 @@ def _described(
         described["tensorShape"] = _tensor_shape(measures, figures)
         elements = tuple(each for measure, each in zip(measures, figures) if measure.role == ELEMENT)
         described["elements"] = elements or None
+        described["values"] = next((each for measure, each in zip(measures, figures) if measure.role == VALUES), None)
     return described
 
 
 def _tensor_shape(measures: Sequence[Measure], figures: Sequence[Statistics]) -> tuple[int | None, ...]:
+    # An inner array that is null counts as one of length -1.
     dimensions: list[tuple[float | None, float | None]] = []
     for measure, each in zip(measures, figures):
         if measure.role == LENGTH:
@@ -154,20 +173,29 @@ def _tensor_shape(measures: Sequence[Measure], figures: Sequence[Statistics]) ->
     return tuple(int(least) if least is not None and least == greatest else None for least, greatest in dimensions)
 
 
-def _frequencies(field: Field, strings: dict[str | None, int], sketch: Sketch, max_distinct: int) -> dict[str, Any]:
-    exact = counts_every_string(sketch, max_distinct)
-    known = [(text, count) for text, count in strings.items() if text is not None]
+def _frequencies(
+    field: Field, strings: dict[str | None, int], sketch: Sketch, max_distinct: int, count: int
+) -> dict[str, Any]:
+    known = [(text, number) for text, number in strings.items() if text is not None]
+    distinct = len(known) if few(sketch, max_distinct) else min(sketch.distinct, count)
+    exact = few(sketch, max_distinct) and distinct <= max_distinct
+    if not exact:
+        known = [(text, number) for text, number in known if number >= _FREQUENT * count]
     frequent = sorted(known, key=lambda each: (-each[1], each[0]))
     names = category_names(field)
     return {
-        "distinct": len(known) if exact else sketch.distinct,
+        "distinct": distinct,
         "distinctIsExact": exact,
-        "mostFrequent": tuple((names.get(text, text), count) for text, count in frequent),
+        "mostFrequent": tuple((names.get(text, text), number) for text, number in frequent),
     }
 
 
-def counts_every_string(sketch: Sketch, max_distinct: int) -> bool:
-    return sketch.distinct <= max_distinct
+def few(sketch: Sketch, max_distinct: int) -> bool:
+    """Whether there may be so few distinct values that they are counted one by one.
+
+    `approx_count_distinct` has a relative standard deviation of 5 %: this is ten of them.
+    """
+    return sketch.distinct <= max(1.5 * max_distinct, max_distinct + 16)
 
 
 def category_names(field: Field) -> dict[str, str]:

@@ -77,7 +77,8 @@ class TensorAnalyzer(Estimator[TensorAnalysis], HasInputCols, DefaultParamsReada
         else:
             every = [_field(dataset, name) for name in dataset.columns]
             fields = [field for field in every if measures.has_numeric_elements(field)]
-        streams, _ = measures.measures_of(fields, {})
+        every_stream, _ = measures.measures_of(fields, {})
+        streams = [each for each in every_stream if each.role in measures.SHAPE]
         bounds = [
             F.array(F.min(each.expression), F.max(each.expression)).alias(f"m{i}") for i, each in enumerate(streams)
         ]

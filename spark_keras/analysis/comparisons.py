@@ -1,0 +1,247 @@
+"""Comparisons of rows with an analysis: from counts to p-values and to words; without Spark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from spark_keras.analysis import significance
+from spark_keras.analysis.distributions import Distribution
+from spark_keras.analysis.figures import ColumnAnalysis, Statistics
+from spark_keras.analysis.places import Placed
+
+
+class Drift(NamedTuple):
+    """One difference.
+
+    Args:
+        column: the column's name.
+        check: "schema", "nulls", "range", "categories" or "distribution".
+        received: what the rows are like.
+        expected: what the analysis allows.
+    """
+
+    column: str
+    check: str
+    received: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"Column {self.column!r}, {self.check}. Received: {self.received}. Expected: {self.expected}."
+
+
+class Tolerances(NamedTuple):
+    """What is no difference, however sure it is; and how often chance may be told as one."""
+
+    max_distance: float
+    max_out_of_range: float
+    max_null_increase: float
+    max_unseen: float
+    false_alarm_rate: float
+
+
+class Comparison(NamedTuple):
+    """One comparison, and its test: of a column, or of one position of its arrays.
+
+    Args:
+        probability: the p-value: so great a difference by chance.
+        size: how great it is.
+        allowed: up to this size it is no difference.
+    """
+
+    column: str
+    check: str
+    probability: float
+    size: float
+    allowed: float
+    received: str
+    expected: str
+    position: int | None = None
+
+
+def drifts(comparisons: Sequence[Comparison], rate: float) -> list[Drift]:
+    """The differences that are greater than allowed, and told apart from chance; positions of an array are one."""
+    chosen = significance.significant([each.probability for each in comparisons], rate)
+    told = [each for each, is_chosen in zip(comparisons, chosen) if is_chosen and each.size > each.allowed]
+    together: dict[tuple[str, str], list[Comparison]] = {}
+    for each in told:
+        together.setdefault((each.column, each.check), []).append(each)
+    found = []
+    for (column, check), all_of_it in together.items():
+        most = max(all_of_it, key=lambda each: each.size)
+        received, expected = most.received, most.expected
+        if most.position is not None:
+            others = f"the greatest of {len(all_of_it)} positions, " if len(all_of_it) > 1 else ""
+            received = f"at position {most.position}, {others}{received}"
+        found.append(Drift(column, check, received, expected))
+    return found
+
+
+def nulls(
+    column: str, now: Placed, before: int, rows_before: int, tolerances: Tolerances, position: int | None = None
+) -> Iterator[Comparison]:
+    """Nulls and NaN: more of them."""
+    missing = now.nulls + now.nan
+    share, usual = missing / now.rows, before / rows_before if rows_before else 0.0
+    allowed = tolerances.max_null_increase
+    yield Comparison(
+        column,
+        "nulls",
+        significance.increase(missing, now.rows, before, rows_before),
+        share - usual,
+        allowed,
+        f"{share:.2%} null or NaN",
+        f"at most {usual + allowed:.2%}, as it was {usual:.2%}",
+        position,
+    )
+
+
+def numbers(
+    column: str,
+    what: str,
+    now: Placed,
+    before: Statistics,
+    distribution: Distribution,
+    tolerances: Tolerances,
+    position: int | None = None,
+) -> Iterator[Comparison]:
+    """Numbers beyond all that were analysed, and the distance of the distributions."""
+    received, known = now.finite + now.infinite, distribution.numbers + (before.infinite or 0)
+    if not received:
+        return
+    yield out_of_range(column, what, now, now, received, before, known, tolerances, position)
+    if now.finite and distribution.numbers:
+        distance = distribution.distance(now.places)
+        probability = significance.distance(distance, now.finite, distribution.numbers)
+        yield _distance(column, "Kolmogorov-Smirnov distance", distance, probability, tolerances, position)
+
+
+def out_of_range(
+    column: str,
+    what: str,
+    least: Placed,
+    greatest: Placed,
+    received: int,
+    before: Statistics,
+    known: int,
+    tolerances: Tolerances,
+    position: int | None = None,
+) -> Comparison:
+    """Values below the least, above the greatest, or infinite.
+
+    Args:
+        least, greatest: what is compared with the least, with the greatest value.
+        received, known: how many of them there are, now and in the analysis.
+    """
+    below, above = least.below_first, greatest.above_last
+    infinite, infinite_before = max(least.infinite, greatest.infinite), min(before.infinite or 0, known)
+    chances = (
+        significance.increase(below, received, 0, known),
+        significance.increase(above, received, 0, known),
+        significance.increase(infinite, received, infinite_before, known),
+    )
+    excess = max(infinite / received - (infinite_before / known if known else 0.0), 0.0)
+    outside = (below + above) / received + excess
+    further = f", {infinite} infinite" if infinite else ""
+    limits = f"outside [{before.min}, {before.max}]" if before.min is not None else "at all, as there were none"
+    return Comparison(
+        column,
+        "range",
+        min(1.0, len(chances) * min(chances)),
+        outside,
+        tolerances.max_out_of_range,
+        f"{outside:.2%} of the {what} are outside ({below} below, {above} above{further})",
+        f"at most {tolerances.max_out_of_range:.2%} {limits}",
+        position,
+    )
+
+
+def array_values(
+    analysis: ColumnAnalysis,
+    lengths: Placed,
+    values: Placed,
+    least: Placed,
+    greatest: Placed,
+    distribution: Distribution,
+    tolerances: Tolerances,
+) -> Iterator[Comparison]:
+    """All values of arrays, whatever their position. Values of one row may depend on each other, so rows are counted.
+
+    Args:
+        lengths, least, greatest: of each row.
+        values: of all rows.
+    """
+    column, before, known = analysis.name, analysis.values, analysis.count
+    rows = lengths.finite
+    if not rows or not known:
+        return
+    # So many arrays have a NaN; of those before it is known that they were no more than the NaN.
+    with_nan = Placed(greatest.nan, 0, 0, np.array([rows - greatest.nan]))
+    yield from nulls(column, with_nan, min(before.nan or 0, known), known, tolerances)
+    yield out_of_range(column, "rows' values", least, greatest, rows, before, known, tolerances)
+    longest = _longest(analysis, lengths)
+    if values.finite and distribution.numbers and longest:
+        distance = distribution.distance(values.places)
+        # Values up to an edge, in the mean of the rows: they differ by the sum of what each position differs by.
+        mean = distribution.distance(values.places, distribution.numbers / known, rows) / longest
+        probability = significance.mean_distance(mean, rows, known)
+        yield _distance(column, "Kolmogorov-Smirnov distance of all values", distance, probability, tolerances)
+
+
+def _longest(analysis: ColumnAnalysis, lengths: Placed) -> float | None:
+    """Values of the longest array; None where it is not known."""
+    longest = max(analysis.lengths.max or 0, lengths.greatest or 0)
+    inner = (analysis.tensorShape or (None,))[1:]
+    return None if None in inner else longest * math.prod(inner)
+
+
+def _distance(
+    column: str, name: str, distance: float, probability: float, tolerances: Tolerances, position: int | None = None
+) -> Comparison:
+    allowed = tolerances.max_distance
+    return Comparison(
+        column,
+        "distribution",
+        probability,
+        distance,
+        allowed,
+        f"{name} {distance:.3f}",
+        f"at most {allowed:.3f}",
+        position,
+    )
+
+
+class Unseen(NamedTuple):
+    """Values that the analysis does not know: how often they occur, {times: how many of them}, and some of them."""
+
+    counts: Mapping[int, int] = {}
+    examples: Sequence[str] = ()
+
+
+def categories(
+    column: str, now: Mapping[str, int], unseen: Unseen, before: Mapping[str, int], tolerances: Tolerances
+) -> Iterator[Comparison]:
+    """Categories that were not there, and the total variation distance of the frequencies."""
+    new = np.repeat(np.array(list(unseen.counts), int), list(unseen.counts.values()))
+    counts_now = np.concatenate([[now.get(text, 0) for text in before], new]).astype(int)
+    counts_before = np.concatenate([list(before.values()), np.zeros(len(new))]).astype(int)
+    values, total = int(counts_now.sum()), int(counts_before.sum())
+    if not values:
+        return
+    shown = ", ".join(map(repr, list(before)[:5])) + (", …" if len(before) > 5 else "")
+    yield Comparison(
+        column,
+        "categories",
+        significance.unseen(counts_now, counts_before) if total else 1.0,
+        int(new.sum()) / values,
+        tolerances.max_unseen,
+        f"{int(new.sum())} of {values} values are new, such as {', '.join(map(repr, unseen.examples))}",
+        f"at most {tolerances.max_unseen:.2%} new; {len(before)} are known: {shown}",
+    )
+    if total:
+        distance = float(np.abs(counts_now / values - counts_before / total).sum()) / 2
+        probability = significance.frequencies(counts_now, counts_before)
+        yield _distance(column, "total variation distance", distance, probability, tolerances)

@@ -1,0 +1,90 @@
+"""The measures of a DataFrame as one stream of rows (measure, number), whatever the columns are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from spark_keras.analysis.measures import VALUES, Category, Measure
+
+
+def stream(dataset: Any, measures: Sequence[Measure], strings: Sequence[Any] = ()) -> Any:
+    """A row for each measure of each row, and for each value of the measures of arrays.
+
+    Args:
+        strings: for each measure a Spark column of strings that travels with it, or None; none at all for no strings.
+
+    Returns:
+        Columns "measure" (index), "x" (double), "key" (bigint; equal for equal values) and "string".
+    """
+    from pyspark.sql import functions as F
+
+    def zipped(values: Any, keys: Any, texts: Any) -> Any:
+        # arrays_zip fills up with nulls what is missing.
+        nothing = F.array()
+        keys = nothing.cast("array<bigint>") if keys is None else keys
+        texts = nothing.cast("array<string>") if texts is None else texts
+        return F.arrays_zip(values, keys, texts).cast("array<struct<x:double,key:bigint,string:string>>")
+
+    def array(values: Sequence[Any], data_type: str) -> Any:
+        if all(value is None for value in values):
+            return None
+        null = F.lit(None).cast(data_type)
+        return F.array(*[null if value is None else value for value in values])
+
+    alone = [index for index, measure in enumerate(measures) if measure.role != VALUES]
+    arrays = [index for index, measure in enumerate(measures) if measure.role == VALUES]
+    numbers = zipped(
+        F.array(*[measures[index].expression for index in alone]),
+        array([measures[index].key for index in alone], "bigint"),
+        array([strings[index] for index in alone], "string") if strings else None,
+    )
+    if arrays:
+        # Two steps, so that no row carries more than its own arrays.
+        groups = [F.struct(F.lit(-1).alias("array"), numbers.alias("numbers"))]
+        for index in arrays:
+            measure = measures[index]
+            values = zipped(measure.expression, measure.key, None)
+            groups.append(F.struct(F.lit(index).alias("array"), values.alias("numbers")))
+        grouped = dataset.select(F.inline(F.array(*groups)))
+        rows = grouped.select("array", F.posexplode("numbers").alias("place", "number"))
+        measure = F.when(F.col("array") < 0, _order(alone)).otherwise(F.col("array"))
+    else:
+        rows = dataset.select(F.posexplode(numbers).alias("place", "number"))
+        measure = F.col("place")
+    x, key = F.col("number.x"), F.col("number.key")
+    return rows.select(measure.alias("measure"), x.alias("x"), "number.string", key.alias("key")).select(
+        "measure", "x", F.coalesce("key", F.xxhash64("x")).alias("key"), "string"
+    )
+
+
+def _order(alone: Sequence[int]) -> Any:
+    from pyspark.sql import functions as F
+
+    if list(alone) == list(range(len(alone))):
+        return F.col("place")
+    return F.get(literals(alone, "int"), F.col("place"))
+
+
+def by_measure(values: Sequence[float | None], data_type: str) -> Any:
+    """The value that belongs to the row's measure; null for None and for numbers that are not finite."""
+    from pyspark.sql import functions as F
+
+    return F.get(literals(values, data_type), F.col("measure"))
+
+
+def literals(values: Sequence[float | None], data_type: str) -> Any:
+    """An array of numbers, as one literal: an expression for each would take long with many."""
+    from pyspark.sql import functions as F
+
+    # JSON has no other numbers.
+    texts = ["null" if value is None or not math.isfinite(value) else repr(value) for value in values]
+    return F.from_json(F.lit(f"[{','.join(texts)}]"), f"array<{data_type}>")
+
+
+def category_hash(category: Category) -> Any:
+    """A string's hash, in the 53 bits that a double holds exactly."""
+    from pyspark.sql import functions as F
+
+    return F.when(category.expression.isNotNull(), F.shiftright(F.xxhash64(category.expression), 11))
