@@ -1,150 +1,200 @@
-"""A report on a classifier's predictions: counted by Spark, figures by scikit-learn over the counts."""
+"""A report on a classifier's predictions: counted where the rows are, figures by scikit-learn over the counts."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from pyspark.sql import functions as F
 
 from spark_keras import columns
-from spark_keras.evaluation import display
+from spark_keras.evaluation import class_counts, display, passes, plots
+from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES, Counting
 from spark_keras.evaluation.curves import Curve, curves
-
-# A curve of each class is a sort of its scores: for more classes only on request.
-_CURVES_FOR_CLASSES = 32
+from spark_keras.evaluation.steps import MOST_CLASSES, Rules
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationEvaluation:
-    """How good a classifier is on the rows of a DataFrame.
+    """How good a classifier is on the rows of a DataFrame, or on the steps of their sequences.
 
     Args:
         classes: names of the classes; their indices where they have no names.
-        confusionMatrix: shape (classes, classes): rows (or their weights' sum) by true class, then by predicted class.
-        ranks: shape (classes,): rows by how many classes have a larger probability than the true one.
+        cells: of the confusion matrix that hold rows: (true classes, predicted classes, rows or their weights' sums).
+        ranks: shape (classes,): rows by how many classes have a larger score than the true one; None without scores.
         curves: one for each class; for two classes only that of the second one. Empty where none was asked for.
+        leftOut: rows without a prediction, and rows or steps that are masked or of an ignored class.
     """
 
     classes: list[str]
-    confusionMatrix: np.ndarray
-    ranks: np.ndarray
+    cells: tuple[np.ndarray, np.ndarray, np.ndarray]
+    ranks: np.ndarray | None
     curves: list[Curve]
+    leftOut: int = 0
 
     @classmethod
     def of(
         cls,
         predictions: Any,
         labelCol: str = "label",
-        predictionCol: str = "prediction",
-        probabilityCol: str = "probability",
+        predictionCol: str | None = "prediction",
+        probabilityCol: str | None = None,
         weightCol: str | None = None,
         classes: Sequence[str] | None = None,
         curves: bool | None = None,
         bins: int = 10,
+        rawPredictionCol: str | None = None,
+        maskCol: str | None = None,
+        ignoreClass: int | Sequence[int] | None = None,
+        nonFinite: str = "error",
     ) -> ClassificationEvaluation:
-        """Counts the predictions of any Spark ML classifier.
+        """Counts the predictions of any Spark ML classifier, in one pass.
+
+        Rows whose prediction is null are left out, which handleInvalid="keep" has asked for. All other nulls, numbers
+        that are NaN or infinite, labels and predictions that are no class indices, probabilities outside [0, 1] and
+        negative weights are refused.
 
         Args:
-            predictions: with these columns; read once, and kept in memory or on disk meanwhile.
+            predictions: with these columns; each row is looked at once.
+            labelCol: class indices: a number, or for sequences an array of them, nested as they are.
+            predictionCol: the predicted classes, alike. None: the first class with the largest score.
+            probabilityCol: a vector or array with the probability of each class, for each step one; or a number for
+                each step, that of the second of two classes. Default: "probability" where there is such a column. ""
+                for none.
+            weightCol: weight of each row, or of each step.
             classes: their names; default: from the prediction column's ML attributes, else the indices.
             curves: whether to compute the curves of the classes; default: for at most 32 of them.
             bins: of probabilities, for the calibration; 0: none, for scores that are no probabilities.
+            rawPredictionCol: scores for the curves and top k instead of probabilities, such as margins. Default:
+                "rawPrediction" where there is such a column and no probability.
+            maskCol: 1 (or true) for rows or steps that count, 0 (or false) for those that do not.
+            ignoreClass: a label, or labels, whose rows or steps do not count.
+            nonFinite: "error" (default), or "wrong": a row with a score that is NaN or infinite counts, and is right
+                for no k and at no threshold, as in Keras.
+        Raises:
+            ValueError: naming the column and how many rows are at fault.
         """
-        for param, column in (("labelCol", labelCol), ("predictionCol", predictionCol), ("weightCol", weightCol)):
-            if column is not None:
-                columns.check_column(predictions, param, column)
-        kind = columns.check_column(predictions, "probabilityCol", probabilityCol)
-        if kind.simpleString() != "vector":
-            raise ValueError(
-                f"Column {probabilityCol!r} in Param `probabilityCol` is not a vector. "
-                f"Received type: {kind.simpleString()}. Expected: a vector with the probability of each class."
-            )
-        scored = _scored(predictions, labelCol, predictionCol, probabilityCol, weightCol).persist()
-        try:
-            return cls._count(scored, _names(predictions, predictionCol, classes), curves, bins)
-        finally:
-            scored.unpersist()
+        _check(bins, nonFinite)
+        probability, raw = _score_columns(predictions, probabilityCol, rawPredictionCol)
+        bins = bins if probability else 0
+        named = [
+            ("label", "labelCol", labelCol),
+            ("prediction", "predictionCol", predictionCol),
+            ("scores", "probabilityCol" if probability else "rawPredictionCol", probability or raw),
+            ("weight", "weightCol", weightCol),
+            ("mask", "maskCol", maskCol),
+        ]
+        reads = [passes.read(predictions, *each) for each in named if each[2]]
+        _check_depths(reads, predictions)
+        names = _names(predictions, predictionCol, classes)
+        has_scores = bool(probability or raw)
+        rules = Rules(
+            lead="prediction" if predictionCol else "scores",
+            label="index",
+            prediction="index",
+            scores="probability" if bins else "finite",
+            classes=len(names) if names else _number_of_classes(predictions, predictionCol),
+            ignored=tuple(np.atleast_1d([] if ignoreClass is None else ignoreClass).tolist()),
+            non_finite=nonFinite,
+        )
+        count = functools.partial(class_counts.count, Counting(rules, curves, bins))
+        wanted = has_scores and curves is not False
+        with passes.told(passes.frame(predictions, reads), count, wanted) as (sums, points):
+            found = sums["lengths"][0] if has_scores else np.array([rules.classes or 0])
+            _check_lengths(found, reads, names)
+            total = max(2, int(found[0])) if len(found) and found[0] else 0
+            passes.refuse(sums, reads, total or None)
+            return cls._made(sums, points, names, total, curves if has_scores else False, bins)
 
     @classmethod
-    def _count(
-        cls, scored: Any, names: Sequence[str] | None, wanted: bool | None, bins: int
+    def _made(
+        cls, sums: Any, points: Any, names: Sequence[str] | None, total: int, wanted: bool | None, bins: int
     ) -> ClassificationEvaluation:
-        p = F.col("p")
-        weight = F.sum("w").alias("weight")
-        unweighted = F.sum(F.col("w").isNull().cast("long")).alias("unweighted")
-        pairs = scored.groupBy("label", "prediction", F.size("p").alias("classes")).agg(weight, unweighted).collect()
-        if not pairs:
-            raise ValueError("The DataFrame has no rows to evaluate. Expected: at least one.")
-        if missing := sum(row.unweighted for row in pairs):
-            raise ValueError(
-                f"Weights are missing. Received: {missing} rows with null. Expected: a weight in each row."
-            )
-        count = max(row.classes for row in pairs)
-        names = list(names) if names else [str(index) for index in range(count)]
-        bad = sorted({row.label for row in pairs if row.label not in range(count)}, key=str)
-        if bad or len(names) != count:
-            raise ValueError(
-                f"Labels and probabilities do not agree. Received: labels {bad or 'of ' + str(names)} and vectors of "
-                f"{count} probabilities. Expected: class indices from 0 to {count - 1}."
-            )
-        confusion = np.zeros((count, count))
-        for row in pairs:
-            confusion[int(row.label), int(row.prediction)] += row.weight
-        own = p[F.col("label").cast("int")]
-        ranks = np.zeros(count)
-        for row in scored.groupBy(F.size(F.filter(p, lambda other: other > own)).alias("rank")).agg(weight).collect():
-            ranks[row["rank"]] += row.weight
-        if wanted is None:
-            wanted = count <= _CURVES_FOR_CLASSES
-        indices = [1] if count == 2 else list(range(count))
-        made = curves(_scores(scored, indices), indices, names, bins) if wanted else []
-        return cls(names, confusion, ranks, made)
+        codes, weights = sums["cells"]
+        if not weights.sum() > 0:
+            raise ValueError("The rows' weights sum to 0. Expected: at least one row with a positive weight.")
+        true, predicted = np.divmod(codes[weights > 0], MOST_CLASSES)
+        total = total or int(max(true.max(), predicted.max(), 1)) + 1
+        names = list(names) if names else [str(index) for index in range(total)]
+        made = curves(sums, points, class_counts.classes_of_curves(total, wanted), names, bins) if points else []
+        ranks = sums.dense("ranks", total) if wanted is not False or points is not None else None
+        return cls(names, (true, predicted, weights[weights > 0]), ranks, made, int(sums.total("leftOut")))
 
     # --- figures ---
 
     @property
     def rows(self) -> float:
         """Rows, or their weights' sum."""
-        return float(self.confusionMatrix.sum())
+        return float(self.cells[2].sum())
+
+    @cached_property
+    def confusionMatrix(self) -> np.ndarray:
+        """Shape (classes, classes): rows (or their weights' sum) by true class, then by predicted class."""
+        matrix = np.zeros((len(self.classes), len(self.classes)))
+        matrix[self.cells[:2]] = self.cells[2]
+        return matrix
 
     @property
     def accuracy(self) -> float:
         """Share of the rows whose class was predicted."""
-        return float(np.trace(self.confusionMatrix) / self.rows)
+        return float(self._counts[0].sum() / self.rows)
 
-    def precision(self, average: str = "macro") -> float:
-        """Precision over all classes: "macro" (mean of the classes), "micro" (of all rows) or "weighted" (by rows)."""
-        return self._averages(average)[0]
+    def precision(self, average: str = "macro", over: str = "occurring") -> float:
+        """Precision over all classes.
 
-    def recall(self, average: str = "macro") -> float:
+        Args:
+            average: "macro" (mean of the classes), "micro" (of all rows) or "weighted" (by rows).
+            over: the classes of a macro average: "occurring" (default) among labels or predictions, as scikit-learn;
+                "labelled": those that have rows; "all", where one without rows or predictions counts as 0.
+        """
+        return self._averages(average, over)[0]
+
+    def recall(self, average: str = "macro", over: str = "occurring") -> float:
         """Recall over all classes, as `precision`."""
-        return self._averages(average)[1]
+        return self._averages(average, over)[1]
 
-    def f1(self, average: str = "macro") -> float:
+    def f1(self, average: str = "macro", over: str = "occurring") -> float:
         """F1 over all classes, as `precision`."""
-        return self._averages(average)[2]
+        return self._averages(average, over)[2]
+
+    def fBeta(self, beta: float, average: str = "macro", over: str = "occurring") -> float:
+        """Weighted harmonic mean of precision and recall, averaged as `precision`; recall weighs beta² times as much
+        (van Rijsbergen, 1979)."""
+        return self._averages(average, over, beta)[2]
+
+    @property
+    def balancedAccuracy(self) -> float:
+        """Mean recall of the classes that have rows."""
+        return self.recall("macro", "labelled")
 
     def topK(self, k: int) -> float:
-        """Share of the rows whose class is among the k with the largest probability; ties count, as in Keras."""
+        """Share of the rows whose class is among the k with the largest score; ties count, as in Keras."""
+        if self.ranks is None:
+            raise ValueError(
+                "No scores were evaluated. Expected: an evaluation with `probabilityCol` or `rawPredictionCol`."
+            )
         return float(self.ranks[:k].sum() / self.rows)
 
     @property
     def mcc(self) -> float:
-        """Matthews correlation coefficient; for more than two classes as of Gorodkin (2004)."""
-        return float(self._metrics.matthews_corrcoef(*self._pairs[:2], sample_weight=self._pairs[2]))
+        """Matthews correlation coefficient; for more than two classes as of Gorodkin (2004). 0 where only one class
+        occurs among labels or among predictions."""
+        right, labelled, predicted = self._counts
+        covariance = right.sum() * self.rows - labelled @ predicted
+        spread = (self.rows**2 - labelled @ labelled) * (self.rows**2 - predicted @ predicted)
+        return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
 
     @property
     def areaUnderROC(self) -> float:
-        """Of the second of two classes; for more, the mean over the classes."""
+        """Of the second of two classes; for more, the mean over the classes that have an area."""
         return self._mean_area("areaUnderROC")
 
     @property
     def areaUnderPR(self) -> float:
-        """Of the second of two classes; for more, the mean over the classes."""
+        """Of the second of two classes; for more, the mean over the classes that have an area."""
         return self._mean_area("areaUnderPR")
 
     def curve(self, name: Any) -> Curve:
@@ -156,25 +206,35 @@ class ClassificationEvaluation:
 
     def _mean_area(self, which: str) -> float:
         if not self.curves:
-            raise ValueError("No curves were computed. Expected: an evaluation with curves=True.")
-        return float(np.nanmean([getattr(curve, which) for curve in self.curves]))
+            raise ValueError("No curves were computed. Expected: an evaluation with scores, and with curves=True.")
+        areas = np.array([getattr(curve, which) for curve in self.curves])
+        known = ~np.isnan(areas)
+        return float(areas[known].mean()) if known.any() else float("nan")
 
     @cached_property
     def _metrics(self) -> Any:
         return display.required("sklearn.metrics", "scikit-learn", "A report on classification")
 
     @cached_property
-    def _pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """True class, predicted class and weight of each cell that holds rows."""
-        true, predicted = np.nonzero(self.confusionMatrix)
-        return true, predicted, self.confusionMatrix[true, predicted]
+    def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """By class: rows that are right, of it, and predicted as it."""
+        true, predicted, weights = self.cells
+        hits = weights * (true == predicted)
+        return tuple(
+            np.bincount(*each, minlength=len(self.classes))
+            for each in ((true, hits), (true, weights), (predicted, weights))
+        )
 
-    def _averages(self, average: str | None) -> Any:
-        true, predicted, weights = self._pairs
+    def _averages(self, average: str | None, over: str = "all", beta: float = 1.0) -> Any:
+        true, predicted, weights = self.cells
+        ranges = {"occurring": None, "labelled": np.unique(true), "all": range(len(self.classes))}
+        if over not in ranges:
+            raise ValueError(f"Invalid value for argument `over`. Received: {over!r}. Expected: one of {list(ranges)}.")
         return self._metrics.precision_recall_fscore_support(
             true,
             predicted,
-            labels=range(len(self.classes)),
+            beta=beta,
+            labels=ranges[over] if average in ("macro", None) else None,
             average=average,
             sample_weight=weights,
             zero_division=0.0,
@@ -197,10 +257,13 @@ class ClassificationEvaluation:
         figures = [("rows", self.rows), ("accuracy", self.accuracy)]
         for name in ("precision", "recall", "f1"):
             figures += [(f"{name} ({way})", getattr(self, name)(way)) for way in ("macro", "micro")]
-        figures += [(f"top {k}", self.topK(k)) for k in (2, 3, 5) if k < len(self.classes)]
-        figures.append(("MCC", self.mcc))
+        if self.ranks is not None:
+            figures += [(f"top {k}", self.topK(k)) for k in (2, 3, 5) if k < len(self.classes)]
+        figures += [("balanced accuracy", self.balancedAccuracy), ("MCC", self.mcc)]
         if self.curves:
             figures += [("area under ROC", self.areaUnderROC), ("area under PR", self.areaUnderPR)]
+        if self.leftOut:
+            figures.append(("left out", float(self.leftOut)))
         return figures
 
     def toPandas(self) -> Any:
@@ -213,7 +276,7 @@ class ClassificationEvaluation:
             display.text_table(("all classes", ""), self._figures()),
             display.text_table(self._HEAD, self._table()),
         ]
-        if len(self.classes) <= _CURVES_FOR_CLASSES:
+        if len(self.classes) <= CURVES_FOR_CLASSES:
             matrix = [[name, *row] for name, row in zip(self.classes, self.confusionMatrix.tolist())]
             parts.append(display.text_table(("true \\ predicted", *self.classes), matrix))
         return "\n\n".join(parts)
@@ -225,72 +288,83 @@ class ClassificationEvaluation:
                 display.html_table(("figure", "value"), self._figures(), "All classes"),
                 display.html_table(self._HEAD, self._table(), "By class"),
                 display.html_table(("true \\ predicted", *self.classes), matrix, "Confusion matrix")
-                if len(self.classes) <= _CURVES_FOR_CLASSES
+                if len(self.classes) <= CURVES_FOR_CLASSES
                 else "",
             ]
         )
 
     def plot(self) -> Any:
         """Confusion matrix, ROC and precision-recall curves and calibration, as one matplotlib figure."""
-        new, axes = display.figure(4 if self.curves else 1)
-        shares = self.confusionMatrix / np.maximum(self.confusionMatrix.sum(axis=1, keepdims=True), 1e-300)
-        axes[0].imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axes[0].set(title="Confusion matrix", xlabel="predicted", ylabel="true")
-        if len(self.classes) <= 20:
-            axes[0].set_xticks(range(len(self.classes)), self.classes, rotation=90)
-            axes[0].set_yticks(range(len(self.classes)), self.classes)
-            for (row, column), value in np.ndenumerate(self.confusionMatrix):
-                colour = "white" if shares[row, column] > 0.5 else "black"
-                axes[0].text(column, row, f"{value:,.0f}", ha="center", va="center", color=colour, fontsize="small")
-        for curve in self.curves:
-            label = f"{curve.name}: {curve.areaUnderROC:.3f}"
-            axes[1].plot([0, *curve.falsePositiveRate], [0, *curve.truePositiveRate], label=label)
-            label = f"{curve.name}: {curve.areaUnderPR:.3f}"
-            axes[2].step(
-                [0, *curve.truePositiveRate], [*curve.precision[:1], *curve.precision], where="pre", label=label
+        return plots.classification(self)
+
+    def plotResiduals(self) -> Any:
+        """Rows by |probability − 1| where they are of the class, else by probability, and rows by probability, of each
+        class; a matplotlib figure."""
+        return plots.residuals(self.curves)
+
+
+def _check(bins: int, non_finite: str) -> None:
+    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 0:
+        raise ValueError(f"Invalid value for argument `bins`. Received: {bins!r}. Expected: 0 or more.")
+    if non_finite not in ("error", "wrong"):
+        raise ValueError(
+            f"Invalid value for argument `nonFinite`. Received: {non_finite!r}. Expected: 'error' or 'wrong'."
+        )
+
+
+def _score_columns(predictions: Any, probability: str | None, raw: str | None) -> tuple[str, str]:
+    """Names of the columns with probabilities and with other scores; "" for none."""
+    if probability is None:
+        probability = "probability" if "probability" in predictions.columns and not raw else ""
+    if raw is None:
+        raw = "rawPrediction" if "rawPrediction" in predictions.columns and not probability else ""
+    return probability, raw
+
+
+def _check_depths(reads: list[passes.Read], predictions: Any) -> None:
+    by_role = {each.role: each for each in reads}
+    label, scores = by_role["label"], by_role.get("scores")
+    if scores and not scores.depth and not label.depth:
+        kind = columns.check_column(predictions, scores.param, scores.column).simpleString()
+        raise ValueError(
+            f"Column {scores.column!r} in Param `{scores.param}` is not a vector. Received type: {kind}. "
+            "Expected: a vector or array with the score of each class."
+        )
+    for each in reads:
+        if each.role in ("prediction", "mask", "weight") and each.depth and not label.depth:
+            raise ValueError(
+                f"Column {each.column!r} in `{each.param}` is an array. Received: a number in the label column "
+                f"{label.column!r}. Expected: a number, too."
             )
-            axes[3].plot(curve.binScores, curve.binShares, marker="o", label=curve.name)
-        if self.curves:
-            axes[1].set(title="ROC", xlabel="false positive rate", ylabel="true positive rate")
-            axes[2].set(title="Precision and recall", xlabel="recall", ylabel="precision", ylim=(0, 1.02))
-            axes[3].set(title="Calibration", xlabel="mean probability", ylabel="share of the class")
-            for axis in (axes[1], axes[3]):
-                axis.plot([0, 1], [0, 1], color="grey", linewidth=0.5)
-            for axis in axes[1:]:
-                axis.legend(fontsize="small")
-        return new
+    if "prediction" not in by_role and not scores:
+        raise ValueError("Nothing says what was predicted. Expected: `predictionCol`, or a column of scores.")
 
 
-def _scored(predictions: Any, label: str, prediction: str, probability: str, weight: str | None) -> Any:
-    """Label, prediction, probabilities "p" and weight "w", as narrow as may be. Rows without prediction are left out,
-    which handleInvalid="keep" has asked for."""
-    from pyspark.ml.functions import vector_to_array
-
-    row_weight = F.lit(1.0) if weight is None else columns.reference(weight).cast("double")
-    return predictions.where(columns.reference(prediction).isNotNull()).select(
-        columns.reference(label).cast("double").alias("label"),
-        columns.reference(prediction).cast("double").alias("prediction"),
-        vector_to_array(columns.reference(probability)).alias("p"),
-        row_weight.alias("w"),
-    )
-
-
-def _scores(scored: Any, classes: Sequence[int]) -> Any:
-    """One row for each row and class: the class's probability, and the row's weight as positive or negative."""
-    if len(classes) == 1:
-        each = scored.select("*", F.lit(classes[0]).alias("class"), F.col("p")[classes[0]].alias("score"))
-    else:
-        each = scored.select("label", "w", F.posexplode("p").alias("class", "score"))
-    hit = F.col("label") == F.col("class")
-    return each.select(
-        "class",
-        "score",
-        F.when(hit, F.col("w")).otherwise(0.0).alias("positive"),
-        F.when(hit, 0.0).otherwise(F.col("w")).alias("negative"),
-    )
+def _check_lengths(found: np.ndarray, reads: list[passes.Read], names: Sequence[str] | None) -> None:
+    scores = next((each for each in reads if each.role == "scores"), None)
+    if scores is None or not len(found):
+        return
+    expected = len(names) if names else None
+    if len(found) > 1 or (expected and max(2, found[0]) != expected):
+        lengths = " and ".join(str(length) for length in found)
+        of = f"labels of {list(names)[:10]} and " if names else ""
+        raise ValueError(
+            f"Labels and probabilities do not agree. Received: {of}vectors of {lengths} scores in {scores.label}. "
+            f"Expected: one score for each of the {expected or 'same'} classes, in every row."
+        )
 
 
-def _names(predictions: Any, prediction: str, classes: Sequence[str] | None) -> Sequence[str] | None:
+def _names(predictions: Any, prediction: str | None, classes: Sequence[str] | None) -> Sequence[str] | None:
     if classes is not None:
         return [str(name) for name in classes]
-    return predictions.schema[prediction].metadata.get("ml_attr", {}).get("vals")
+    return _attributes(predictions, prediction).get("vals")
+
+
+def _number_of_classes(predictions: Any, prediction: str | None) -> int | None:
+    return _attributes(predictions, prediction).get("num_vals")
+
+
+def _attributes(predictions: Any, prediction: str | None) -> dict[str, Any]:
+    if not prediction:
+        return {}
+    return predictions.select(columns.reference(prediction)).schema[0].metadata.get("ml_attr", {})

@@ -1,22 +1,27 @@
-"""Curves over all thresholds of a score, exact: counted and accumulated by Spark, a class at a time."""
+"""Curves over all thresholds of a score, exact: of points that the partitions have counted."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from pyspark.sql import Window
-from pyspark.sql import functions as F
+
+from spark_keras.evaluation import long_curves
+from spark_keras.evaluation.partial import Sums, decoded, together
+from spark_keras.evaluation.thresholds import Thresholds
 
 # Points of a curve that are kept for drawing, spread over its length.
-_POINTS = 1000
+POINTS = 1000
+# Points of all curves that the driver takes; more are sorted by Spark.
+DRIVER_POINTS = 2**21
 
 
 @dataclasses.dataclass(frozen=True)
-class Curve:
-    """One class against all others, at every threshold of its probability.
+class Curve(Thresholds):
+    """One class against all others, at every threshold of its score.
 
     Args:
         name: of the class.
@@ -31,9 +36,11 @@ class Curve:
         truePositiveRate: recall, at each of these thresholds.
         falsePositiveRate: at each of these thresholds.
         precision: at each of these thresholds.
-        binCounts: rows by probability, in equal bins of [0, 1].
+        binCounts: rows by probability, in equal bins of [0, 1]. This and what follows is empty where scores are no
+            probabilities.
         binScores: the mean probability in each bin; NaN in an empty one.
         binShares: the share of rows of the class in each bin; NaN in an empty one.
+        residualCounts: rows by |probability − 1| where they are of the class, else by probability, in the same bins.
     """
 
     name: str
@@ -48,100 +55,88 @@ class Curve:
     binCounts: np.ndarray
     binScores: np.ndarray
     binShares: np.ndarray
+    residualCounts: np.ndarray
+    # All distinct scores, falling, with the positives and negatives that score as high or higher; where they are too
+    # many for the driver, those of `thresholds`.
+    _points: tuple[np.ndarray, np.ndarray, np.ndarray] = dataclasses.field(repr=False, compare=False)
 
     @property
     def calibrationError(self) -> float:
-        """Expected calibration error: |mean probability − share of the class|, averaged over rows (Naeini, 2015).
-        NaN without bins."""
-        if not len(self.binCounts):
-            return float("nan")
+        """Expected calibration error: |mean probability − share of the class|, averaged over rows (Naeini, 2015)."""
         gap = np.abs(np.nan_to_num(self.binScores) - np.nan_to_num(self.binShares))
-        return float(np.sum(gap * self.binCounts) / np.sum(self.binCounts))
+        return _share(float(np.sum(gap * self.binCounts)), float(np.sum(self.binCounts)))
 
 
-def curves(scores: Any, classes: Sequence[int], names: Sequence[str], bins: int) -> list[Curve]:
+def curves(sums: Sums, points: Any, classes: Sequence[int], names: Sequence[str], bins: int) -> list[Curve]:
     """The curves of some classes.
 
     Args:
-        scores: DataFrame with columns "class" (int), "score" (double), "positive" and "negative" (double): weights of
-            rows, of which one is zero.
+        sums: with the number of points and the calibration.
+        points: the DataFrame of points.
     """
-    counts = scores.groupBy("class", "score").agg(F.sum("positive").alias("p"), F.sum("negative").alias("n")).cache()
-    try:
-        points = _points(counts).collect()
-        binned = _binned(counts, bins).collect() if bins else []
-    finally:
-        counts.unpersist()
-    made = []
-    for index in classes:
-        # Some bins of a partition may be empty; a class that nobody scored has no row at all.
-        own = sorted((row for row in points if row["class"] == index), key=lambda row: (row.tp + row.fp, -row.score))
-        made.append(_curve(names[index], own, [row for row in binned if row["class"] == index], bins))
+    if not classes:
+        return []
+    made = long_curves.curves(points) if sums.total("points") > DRIVER_POINTS else _short(points)
+    binned = [
+        sums.dense(which, len(names) * bins).reshape(len(names), bins)
+        for which in ("binCounts", "binScores", "binHits", "residuals")
+    ]
+    return [_curve(names[index], made.get(index), *(array[index] for array in binned)) for index in classes]
+
+
+def _short(points: Any) -> dict[int, tuple[Any, ...]]:
+    """By class: points, area under the ROC curve and under the precision-recall curve, both times the counts."""
+    parts: dict[int, list[Any]] = defaultdict(list)
+    for row in points.collect():
+        parts[row.key].append(decoded(row))
+    made = {}
+    for key in list(parts):
+        scores, positives, negatives = (array[::-1] for array in together(parts.pop(key)))
+        tp, fp = np.cumsum(positives), np.cumsum(negatives)
+        roc = np.sum(negatives * (tp - positives / 2))
+        pr = np.sum(positives * tp / (tp + fp))
+        made[key] = (scores, tp, fp), float(roc), float(pr)
     return made
 
 
-def _points(counts: Any) -> Any:
-    """Stretches of the curves: their last point, and what they add to the areas."""
-    by_class = Window.partitionBy("class")
-    from_top = by_class.orderBy(F.desc("score")).rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    ranked = counts.select(
-        "*",
-        F.sum("p").over(from_top).alias("tp"),
-        F.sum("n").over(from_top).alias("fp"),
-        F.sum("p").over(by_class).alias("positives"),
-        F.sum("n").over(by_class).alias("negatives"),
-    )
-    # Along both axes, so that steep and flat parts have their points.
-    way = (F.col("tp") / F.greatest("positives", F.lit(1e-300))) + (
-        F.col("fp") / F.greatest("negatives", F.lit(1e-300))
-    )
-    return (
-        ranked.withColumn("stretch", F.floor(way * (_POINTS // 2)))
-        .groupBy("class", "stretch")
-        .agg(
-            F.sum(F.col("n") * (F.col("tp") - F.col("p") / 2)).alias("roc"),
-            F.sum(F.when(F.col("p") > 0, F.col("p") * F.col("tp") / (F.col("tp") + F.col("fp"))).otherwise(0.0)).alias(
-                "pr"
-            ),
-            F.max("tp").alias("tp"),
-            F.max("fp").alias("fp"),
-            F.min("score").alias("score"),
-        )
-    )
-
-
-def _binned(counts: Any, bins: int) -> Any:
-    index = F.least(F.floor(F.col("score") * bins), F.lit(bins - 1)).cast("int")
-    total = F.col("p") + F.col("n")
-    return counts.groupBy("class", index.alias("bin")).agg(
-        F.sum(total).alias("count"), F.sum(total * F.col("score")).alias("scores"), F.sum("p").alias("positives")
-    )
-
-
-def _curve(name: str, points: list[Any], binned: list[Any], bins: int) -> Curve:
-    tp = np.array([row.tp for row in points], "float64")
-    fp = np.array([row.fp for row in points], "float64")
-    positives, negatives = (float(tp[-1]), float(fp[-1])) if points else (0.0, 0.0)
-    counts, scores, shares = np.zeros(bins), np.full(bins, np.nan), np.full(bins, np.nan)
-    for row in binned:
-        counts[row.bin] = row["count"]
-        if row["count"]:
-            scores[row.bin], shares[row.bin] = row.scores / row["count"], row.positives / row["count"]
+def _curve(
+    name: str, made: Any, counts: np.ndarray, totals: np.ndarray, hits: np.ndarray, residuals: np.ndarray
+) -> Curve:
+    # A class that nobody scored has no points at all.
+    points, roc, pr = made or ((np.zeros(0), np.zeros(0), np.zeros(0)), 0.0, 0.0)
+    positives, negatives = (float(points[1][-1]), float(points[2][-1])) if len(points[0]) else (0.0, 0.0)
+    kept = _spread(*points[1:])
+    scores, tp, fp = (array[kept] for array in points)
     return Curve(
         name=name,
         positives=positives,
         negatives=negatives,
-        areaUnderROC=_share(sum(row.roc for row in points), positives * negatives),
-        areaUnderPR=_share(sum(row.pr for row in points), positives),
-        thresholds=np.array([row.score for row in points], "float64"),
+        areaUnderROC=_share(roc, positives * negatives),
+        areaUnderPR=_share(pr, positives),
+        thresholds=scores,
         truePositiveRate=tp / positives if positives else np.full(len(tp), np.nan),
         falsePositiveRate=fp / negatives if negatives else np.full(len(fp), np.nan),
-        precision=np.divide(tp, tp + fp, out=np.full(len(tp), np.nan), where=tp + fp > 0),
+        precision=tp / (tp + fp),
         binCounts=counts,
-        binScores=scores,
-        binShares=shares,
+        binScores=_shares(totals, counts),
+        binShares=_shares(hits, counts),
+        residualCounts=residuals,
+        _points=points,
     )
+
+
+def _spread(tp: np.ndarray, fp: np.ndarray) -> np.ndarray:
+    """The last points of at most 1001 stretches. Along both axes, so that steep and flat parts have their points."""
+    if not len(tp):
+        return np.zeros(0, "int64")
+    way = tp / max(tp[-1], 1e-300) + fp / max(fp[-1], 1e-300)
+    stretch = np.floor(way * (POINTS // 2))
+    return np.flatnonzero(np.append(stretch[1:] != stretch[:-1], True))
 
 
 def _share(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
+
+
+def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
+    return np.divide(parts, wholes, out=np.full(len(parts), np.nan), where=wholes > 0)

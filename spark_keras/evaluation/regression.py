@@ -1,8 +1,9 @@
-"""A report on a regressor's predictions, from sums that Spark makes."""
+"""A report on a regressor's predictions, from sums that are made where the rows are."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 from pyspark.sql import functions as F
 
-from spark_keras import columns
-from spark_keras.evaluation import display
+from spark_keras.evaluation import display, passes, plots, regression_sums
+from spark_keras.evaluation.partial import EXPLODED, SCHEMA, Sums, exploded
+from spark_keras.evaluation.regression_sums import Moments
 
 # Cells along each axis of the drawn histogram of labels and predictions, and outputs that are drawn.
 _CELLS = 40
@@ -60,10 +62,15 @@ class RegressionEvaluation:
         outputs: figures of each number that the model gives.
         histograms: of each drawn output: (counts of shape (cells, cells) by label and prediction, lowest and highest
             value of both axes).
+        residuals: of each drawn output: (counts of shape (cells, cells) by prediction and error, lowest and highest
+            prediction, largest error; errors go from −largest to largest).
+        leftOut: rows without a prediction, and numbers that are masked.
     """
 
     outputs: list[RegressionFigures]
     histograms: list[tuple[np.ndarray, float, float]]
+    residuals: list[tuple[np.ndarray, float, float, float]] = dataclasses.field(default_factory=list)
+    leftOut: int = 0
 
     @classmethod
     def of(
@@ -73,76 +80,66 @@ class RegressionEvaluation:
         predictionCol: str = "prediction",
         weightCol: str | None = None,
         names: Sequence[str] | None = None,
+        maskCol: str | None = None,
     ) -> RegressionEvaluation:
         """Sums over the predictions of any Spark ML regressor.
 
+        Rows whose prediction is null are left out, which handleInvalid="keep" has asked for. All other nulls, numbers
+        that are NaN or infinite and negative weights are refused.
+
         Args:
-            predictions: with these columns; read once, and kept in memory or on disk meanwhile.
-            predictionCol: a number, or an array or vector of numbers; labelCol the same.
+            predictions: with these columns; each row is looked at once, and kept in memory or on disk meanwhile.
+            labelCol: a number, or an array or vector of as many numbers as the prediction has.
+            predictionCol: a number, or an array or vector of numbers, each an output. Of nested arrays, such as
+                sequences, the innermost are outputs, and all steps count together.
+            weightCol: weight of each row, or of each step.
             names: of the outputs; default: label column, or its name and an index.
+            maskCol: 1 (or true) for rows, steps or single numbers that count, 0 (or false) for those that do not.
         Raises:
-            ValueError: where there are no rows, or labels or weights are missing. Rows without prediction are left
-                out, which handleInvalid="keep" has asked for.
+            ValueError: naming the column and how many rows are at fault; where there are no rows.
         """
-        weight = F.lit(1.0) if weightCol is None else columns.reference(weightCol).cast("double")
-        if weightCol is not None:
-            columns.check_column(predictions, "weightCol", weightCol)
-        label = _numbers(predictions, "labelCol", labelCol)
-        prediction = _numbers(predictions, "predictionCol", predictionCol)
-        pairs = (
-            predictions.where(columns.reference(predictionCol).isNotNull())
-            .select(weight.alias("w"), F.posexplode_outer(F.arrays_zip(label.alias("y"), prediction.alias("p"))))
-            .select(F.col("pos").alias("output"), "w", F.col("col")["y"].alias("y"), F.col("col")["p"].alias("p"))
-            .persist()
-        )
-        try:
-            return cls._sum(pairs, labelCol, names)
-        finally:
-            pairs.unpersist()
+        named = [
+            ("label", "labelCol", labelCol),
+            ("prediction", "predictionCol", predictionCol),
+            ("weight", "weightCol", weightCol),
+            ("mask", "maskCol", maskCol),
+        ]
+        reads = [passes.read(predictions, *each) for each in named if each[2]]
+        with passes.told(passes.frame(predictions, reads), regression_sums.moments, True) as (sums, rows):
+            passes.refuse(sums, reads, headline="Labels, weights or parts of predictions are missing")
+            return cls._of(sums, rows, labelCol, names)
 
     @classmethod
-    def _sum(cls, pairs: Any, label: str, names: Sequence[str] | None) -> RegressionEvaluation:
-        w, y, p = F.col("w"), F.col("y"), F.col("p")
-        e = p - y
-        means = pairs.groupBy("output").agg(
-            F.sum("w").alias("rows"),
-            (F.sum(w * y) / F.sum("w")).alias("y_mean"),
-            (F.sum(w * p) / F.sum("w")).alias("p_mean"),
-            F.least(F.min("y"), F.min("p")).alias("low"),
-            F.greatest(F.max("y"), F.max("p")).alias("high"),
-            F.sum((y + p + w).isNull().cast("long")).alias("incomplete"),
+    def _of(cls, sums: Sums, rows: Any, label: str, names: Sequence[str] | None) -> RegressionEvaluation:
+        parts: dict[int, list[Moments]] = {}
+        for output, message in sums.messages:
+            parts.setdefault(output, []).append(Moments(*message))
+        moments = {output: regression_sums.merged(parts[output]) for output in sorted(parts)}
+        if not all(each.rows > 0 for each in moments.values()):
+            raise ValueError("The rows' weights sum to 0. Expected: at least one row with a positive weight.")
+        names = list(names) if names else [label] if len(moments) == 1 else [f"{label}[{i}]" for i in moments]
+        error = F.abs(F.col("second") - F.col("first"))
+        medians = (
+            rows.mapInArrow(exploded, EXPLODED).groupBy("key").agg(F.percentile_approx(error, 0.5, 10000).alias("e"))
         )
-        found = {row.output: row for row in means.collect()}
-        if not found:
-            raise ValueError("The DataFrame has no rows to evaluate. Expected: at least one.")
-        # A row whose label is null as a whole has no outputs.
-        incomplete = max(row.incomplete for row in found.values())
-        if incomplete:
-            raise ValueError(
-                f"Labels, weights or parts of predictions are missing. Received: {incomplete} such rows. Expected: as "
-                "many labels as predictions and no null among them, or among weights; leave such rows out before."
-            )
-        names = list(names) if names else [label] if len(found) == 1 else [f"{label}[{i}]" for i in sorted(found)]
-        # Squares of what is left of the mean: those of the numbers themselves would lose their digits.
-        from_y, from_p = y - F.col("y_mean"), p - F.col("p_mean")
-        sums = (
-            pairs.join(F.broadcast(pairs.sparkSession.createDataFrame(list(found.values()), means.schema)), "output")
-            .groupBy("output")
-            .agg(
-                F.sum(w * e * e).alias("ee"),
-                F.sum(w * F.abs(e)).alias("absolute"),
-                F.max(F.abs(e)).alias("largest"),
-                F.percentile_approx(F.abs(e), 0.5, 10000).alias("median"),
-                F.sum(w * from_y * from_y).alias("yy"),
-                F.sum(w * from_p * from_p).alias("pp"),
-                F.sum(w * from_y * from_p).alias("yp"),
-            )
-        )
+        by_output = {row.key: row.e for row in medians.collect()}
         figures = [
-            _figures(name, found[row.output], row)
-            for name, row in zip(names, sorted(sums.collect(), key=lambda row: row.output))
+            _figures(name, each, by_output[output]) for name, (output, each) in zip(names, moments.items(), strict=True)
         ]
-        return cls(figures, [_histogram(pairs, found[output]) for output in sorted(found)[:_DRAWN]])
+        drawn = {output: _extent(each) for output, each in list(moments.items())[:_DRAWN]}
+        counted = Sums.of(
+            rows.mapInArrow(functools.partial(regression_sums.histograms, drawn, _CELLS), SCHEMA).collect()
+        )
+
+        def cells(what: str, output: int) -> np.ndarray:
+            return counted.dense(f"{what} {output}", _CELLS * _CELLS).reshape(_CELLS, _CELLS)
+
+        return cls(
+            figures,
+            [(cells("labels", output), low, high) for output, (low, high, _) in drawn.items()],
+            [(cells("errors", output), *extent) for output, extent in drawn.items()],
+            int(sums.total("leftOut")),
+        )
 
     def __getattr__(self, name: str) -> float:
         """A figure of the only output, such as `evaluation.rmse`; of several, their mean."""
@@ -170,62 +167,32 @@ class RegressionEvaluation:
 
     def plot(self) -> Any:
         """Predictions against labels, as counts, for at most four outputs; a matplotlib figure."""
-        new, axes = display.figure(len(self.histograms))
-        for axis, output, (counts, low, high) in zip(axes, self.outputs, self.histograms):
-            drawn = np.ma.masked_equal(counts.T, 0)
-            image = axis.imshow(drawn, origin="lower", extent=(low, high, low, high), norm="log", cmap="viridis")
-            axis.plot([low, high], [low, high], color="grey", linewidth=0.5)
-            axis.set(title=f"{output.name}: R² {output.r2:.3f}", xlabel="label", ylabel="prediction")
-            new.colorbar(image, ax=axis, label="rows")
-        return new
+        return plots.regression(self)
+
+    def plotResiduals(self) -> Any:
+        """Errors against predictions, as counts, and rows by error, for at most four outputs; a matplotlib figure."""
+        return plots.errors(self)
 
 
-def _numbers(predictions: Any, param: str, column: str) -> Any:
-    """A column as an array of doubles."""
-    from pyspark.ml.functions import vector_to_array
-
-    kind = columns.check_column(predictions, param, column)
-    depth, _ = columns.column_depth(kind, param, column)
-    if depth > 1:
-        raise ValueError(
-            f"Column {column!r} in Param `{param}` is a nested array. Received type: {kind.simpleString()}. "
-            "Expected: a number, or a flat array or vector of numbers."
-        )
-    source = columns.reference(column)
-    if kind.simpleString() == "vector":
-        return vector_to_array(source)
-    return source.cast("array<double>") if depth else F.array(source.cast("double"))
+def _extent(moments: Moments) -> tuple[float, float, float]:
+    high = moments.high if moments.high > moments.low else moments.low + 1.0
+    return moments.low, high, moments.largest or 1.0
 
 
-def _figures(name: str, means: Any, sums: Any) -> RegressionFigures:
-    rows, bias = means.rows, means.p_mean - means.y_mean
-    mse = sums.ee / rows
+def _figures(name: str, of: Moments, median: float) -> RegressionFigures:
+    bias, mse = of.p - of.y, of.ee / of.rows
     error_variance = mse - bias**2
     return RegressionFigures(
         name=name,
-        rows=rows,
+        rows=of.rows,
         mse=mse,
         rmse=math.sqrt(mse),
-        mae=sums.absolute / rows,
-        medianAbsoluteError=sums.median,
-        maxError=sums.largest,
+        mae=of.absolute / of.rows,
+        medianAbsoluteError=median,
+        maxError=of.largest,
         bias=bias,
-        r2=1 - sums.ee / sums.yy if sums.yy else math.nan,
-        explainedVariance=1 - error_variance * rows / sums.yy if sums.yy else math.nan,
-        relativeSquaredError=sums.ee / sums.yy if sums.yy else math.nan,
-        pearson=sums.yp / math.sqrt(sums.yy * sums.pp) if sums.yy and sums.pp else math.nan,
+        r2=1 - of.ee / of.yy if of.yy else math.nan,
+        explainedVariance=1 - error_variance * of.rows / of.yy if of.yy else math.nan,
+        relativeSquaredError=of.ee / of.yy if of.yy else math.nan,
+        pearson=of.yp / math.sqrt(of.yy * of.pp) if of.yy and of.pp else math.nan,
     )
-
-
-def _histogram(pairs: Any, means: Any) -> tuple[np.ndarray, float, float]:
-    low, high = means.low, means.high if means.high > means.low else means.low + 1.0
-
-    def cell(value: Any) -> Any:
-        return F.least(F.floor((value - low) / (high - low) * _CELLS), F.lit(_CELLS - 1)).cast("int")
-
-    own = pairs.where(F.col("output") == means.output)
-    counted = own.groupBy(cell(F.col("y")).alias("y"), cell(F.col("p")).alias("p")).agg(F.sum("w").alias("n"))
-    counts = np.zeros((_CELLS, _CELLS))
-    for row in counted.collect():
-        counts[row.y, row.p] = row.n
-    return counts, low, high

@@ -1,0 +1,116 @@
+"""A classifier's rows, counted where they are. Free of Keras; runs on the executors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from spark_keras.evaluation.partial import Points, Sums
+from spark_keras.evaluation.steps import MOST_CLASSES, Rules, Steps, read
+
+# A curve of each class is a sort of its scores: for more classes only on request.
+CURVES_FOR_CLASSES = 32
+# Numbers that are compared at a time.
+_CELLS = 2**20
+
+
+class Counting(NamedTuple):
+    """What is counted.
+
+    Args:
+        rules: for the columns.
+        curves: for each class; None: for at most 32 of them.
+        bins: of probabilities; 0 where scores are none.
+    """
+
+    rules: Rules
+    curves: bool | None
+    bins: int
+
+
+def count(counting: Counting, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Cells of the confusion matrix, ranks of the true classes, calibration and points of the curves."""
+    sums, points = Sums(), Points()
+    for batch in batches:
+        steps = read(batch, counting.rules, sums)
+        predicted = steps.prediction
+        if predicted is None:
+            predicted = steps.scores.argmax(axis=1)
+        sums.add("cells", steps.label.astype("int64") * MOST_CLASSES + predicted.astype("int64"), steps.weight)
+        if steps.scores is not None:
+            chunk = max(1, _CELLS // steps.scores.shape[1])
+            for start in range(0, len(steps.label), chunk):
+                _scores(counting, steps, slice(start, start + chunk), sums, points)
+                yield from points.overflow()
+    yield from points.flush()
+    sums.add("points", 0, points.sent)
+    yield from sums.batches()
+
+
+def classes_of_curves(classes: int, wanted: bool | None) -> list[int]:
+    """The classes that have a curve: of two only the second."""
+    if wanted is False or (wanted is None and classes > CURVES_FOR_CLASSES):
+        return []
+    return [1] if classes == 2 else list(range(classes))
+
+
+def _scores(counting: Counting, steps: Steps, part: slice, sums: Sums, points: Points) -> None:
+    label, scores, weight = steps.label[part].astype("int64"), steps.scores[part], steps.weight[part]
+    finite = np.isfinite(scores).all(axis=1)
+    own = np.take_along_axis(scores, label[:, None], axis=1)
+    ranks = np.count_nonzero(scores > own, axis=1)
+    # As in Keras, a row is never right where a score is NaN or infinite.
+    sums.add("ranks", ranks[finite], weight[finite])
+    chosen = classes_of_curves(scores.shape[1], counting.curves)
+    if chosen:
+        hits = label[:, None] == np.array(chosen)
+        add_scores(
+            scores[:, chosen],
+            hits,
+            np.repeat(weight[:, None], len(chosen), axis=1),
+            chosen,
+            counting.bins,
+            sums,
+            points,
+        )
+
+
+def add_scores(
+    scores: np.ndarray,
+    hits: np.ndarray,
+    weights: np.ndarray,
+    keys: list[int],
+    bins: int,
+    sums: Sums,
+    points: Points,
+) -> None:
+    """Adds scores to the curves and the calibration of their classes.
+
+    Args:
+        scores: shape (steps, classes); a step with a NaN or infinite score is wrong at any threshold.
+        hits: same shape: whether the step is of the class.
+        weights: same shape.
+        keys: of the classes.
+        bins: of [0, 1]; 0 where scores are no probabilities.
+    """
+    finite = np.isfinite(scores).all(axis=1, keepdims=True)
+    ordered = np.where(finite, scores, np.where(hits, -np.inf, np.inf))
+    for column, key in enumerate(keys):
+        hit, weight = hits[:, column], weights[:, column]
+        points.add(key, ordered[:, column], np.where(hit, weight, 0.0), np.where(hit, 0.0, weight))
+    if bins:
+        p = np.where(finite, np.clip(scores, 0.0, 1.0), 0.0)
+        weight = np.where(finite, weights, 0.0)
+        first = np.array(keys) * bins
+        where = (first + _bin(p, bins)).ravel()
+        sums.add("binCounts", where, weight.ravel())
+        sums.add("binScores", where, (weight * p).ravel())
+        sums.add("binHits", where, (weight * hits).ravel())
+        sums.add("residuals", (first + _bin(np.abs(hits - p), bins)).ravel(), weight.ravel())
+
+
+def _bin(values: np.ndarray, bins: int) -> np.ndarray:
+    return np.minimum(np.floor(values * bins).astype("int64"), bins - 1)

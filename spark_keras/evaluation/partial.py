@@ -1,0 +1,201 @@
+"""What a partition tells of its rows: sums by index, points of curves, faults; and how the driver puts them together.
+
+Free of Keras, and of Spark's session: both sides use it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+# Numbers travel as bytes: as arrays, Spark would make an object of each.
+SCHEMA = "name string, key int, first binary, second binary, third binary"
+_ARROW = pa.schema(
+    [("name", pa.string()), ("key", pa.int32()), *((part, pa.binary()) for part in ("first", "second", "third"))]
+)
+POINTS = "curve"
+_MESSAGE = "message"
+_FAULT = "fault "
+
+# Points that a partition holds before it sends them on, and those in one message.
+_HELD = 2**20
+_SENT = 2**16
+# Entries of a sum before equal indices are added up.
+_ENTRIES = 2**16
+_EXAMPLES = 3
+
+
+class Points:
+    """Scores with the weights of rows that are of the class and that are not, by class; equal scores are added up."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = defaultdict(list)
+        self._count = 0
+        self.sent = 0
+
+    def add(self, key: int, scores: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> None:
+        seen = (positives > 0) | (negatives > 0)
+        self._hold(key, scores[seen], positives[seen], negatives[seen])
+
+    def _hold(self, key: int, *arrays: np.ndarray) -> None:
+        self._held[key].append(arrays)
+        self._count += len(arrays[0])
+
+    def overflow(self) -> Iterator[pa.RecordBatch]:
+        """What is to be sent on, so that no more than a part of the rows is held."""
+        return self.flush() if self._count >= _HELD else iter(())
+
+    def flush(self) -> Iterator[pa.RecordBatch]:
+        for key, parts in self._held.items():
+            arrays = self._joined(parts)
+            self.sent += len(arrays[0])
+            for start in range(0, len(arrays[0]), _SENT):
+                yield _batch([(POINTS, key, *(array[start : start + _SENT] for array in arrays))])
+        self._held.clear()
+        self._count = 0
+
+    def _joined(self, parts: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+        return together(parts)
+
+
+class Triples(Points):
+    """Three numbers of each row, as they are."""
+
+    def add(self, key: int, first: np.ndarray, second: np.ndarray, third: np.ndarray) -> None:
+        self._hold(key, first, second, third)
+
+    def _joined(self, parts: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+        return tuple(np.concatenate(arrays) for arrays in zip(*parts))
+
+
+def together(parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct scores, rising, with the sums of their weights."""
+    scores, positives, negatives = (np.concatenate(arrays) for arrays in zip(*parts))
+    distinct, which = np.unique(scores, return_inverse=True)
+    return (
+        distinct,
+        np.bincount(which, positives, minlength=len(distinct)),
+        np.bincount(which, negatives, minlength=len(distinct)),
+    )
+
+
+def decoded(row: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The points of one message."""
+    return tuple(np.frombuffer(part, "float64") for part in (row.first, row.second, row.third))
+
+
+def exploded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Points one by one, for Spark: `EXPLODED`."""
+    for key, arrays in points_of(batches):
+        keys = np.full(len(arrays[0]), key, "int32")
+        yield pa.RecordBatch.from_arrays(
+            [pa.array(array) for array in (keys, *arrays)], ["key", "first", "second", "third"]
+        )
+
+
+EXPLODED = "key int, first double, second double, third double"
+
+
+def points_of(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """Key and numbers of each message of points."""
+    for batch in batches:
+        for row in batch.to_pylist():
+            yield row["key"], [np.frombuffer(row[part], "float64") for part in ("first", "second", "third")]
+
+
+class Fault(NamedTuple):
+    """Rows that cannot be evaluated.
+
+    Args:
+        role: of the column: "label", "prediction", "scores", "weight" or "mask".
+        kind: of the fault, such as "null".
+        rows: with this fault.
+        examples: of their values.
+    """
+
+    role: str
+    kind: str
+    rows: int
+    examples: tuple[float, ...]
+
+
+class Sums:
+    """Sums by name and index, the faults found, and arrays that do not add up, by key."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[int, np.ndarray]] = []
+        self._parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
+        self._faults: dict[tuple[str, str], Fault] = {}
+
+    def add(self, name: str, index: Any, values: Any) -> None:
+        index, values = np.atleast_1d(np.asarray(index, "int64")), np.atleast_1d(np.asarray(values, "float64"))
+        self._parts[name].append((index, np.broadcast_to(values, index.shape)))
+        if sum(len(part) for part, _ in self._parts[name]) > _ENTRIES:
+            self._parts[name] = [self[name]]
+
+    def __getitem__(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """The indices that occur, rising, and their sums."""
+        if not self._parts.get(name):
+            return np.zeros(0, "int64"), np.zeros(0)
+        index, values = (np.concatenate(arrays) for arrays in zip(*self._parts[name]))
+        distinct, which = np.unique(index, return_inverse=True)
+        return distinct, np.bincount(which, values, minlength=len(distinct))
+
+    def total(self, name: str) -> float:
+        return float(self[name][1].sum())
+
+    def dense(self, name: str, size: int) -> np.ndarray:
+        array = np.zeros(size)
+        index, values = self[name]
+        array[index] = values
+        return array
+
+    def fault(self, role: str, kind: str, bad: np.ndarray, values: np.ndarray | None = None) -> None:
+        """Notes the rows with a fault, and some of their values."""
+        if bad.any():
+            examples = () if values is None else np.unique(values[bad])[:_EXAMPLES]
+            self._note(Fault(role, kind, int(np.count_nonzero(bad)), tuple(examples)))
+
+    def _note(self, new: Fault) -> None:
+        old = self._faults.get((new.role, new.kind), Fault(new.role, new.kind, 0, ()))
+        examples = tuple(sorted({*old.examples, *new.examples}))[:_EXAMPLES]
+        self._faults[new.role, new.kind] = Fault(new.role, new.kind, old.rows + new.rows, examples)
+
+    @property
+    def faults(self) -> list[Fault]:
+        return list(self._faults.values())
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        rows = [(name, 0, *self[name], np.zeros(0)) for name in self._parts]
+        for fault in self.faults:
+            name = f"{_FAULT}{fault.role} {fault.kind}"
+            rows.append((name, 0, np.array([fault.rows]), np.array(fault.examples), np.zeros(0)))
+        for key, array in self.messages:
+            rows.append((_MESSAGE, key, np.zeros(0), array, np.zeros(0)))
+        if rows:
+            yield _batch(rows)
+
+    @classmethod
+    def of(cls, rows: Iterable[Any]) -> Sums:
+        """The sums over all partitions."""
+        sums = cls()
+        for row in rows:
+            index, values = np.frombuffer(row.first, "int64"), np.frombuffer(row.second, "float64")
+            if row.name == _MESSAGE:
+                sums.messages.append((row.key, values))
+            elif row.name.startswith(_FAULT):
+                role, kind = row.name.removeprefix(_FAULT).split(" ", 1)
+                sums._note(Fault(role, kind, int(index[0]), tuple(values)))
+            else:
+                sums.add(row.name, index, values)
+        return sums
+
+
+def _batch(rows: Sequence[tuple[str, int, np.ndarray, np.ndarray, np.ndarray]]) -> pa.RecordBatch:
+    names, keys, *parts = zip(*rows)
+    arrays = [pa.array([array.tobytes() for array in part], pa.binary()) for part in parts]
+    return pa.RecordBatch.from_arrays([pa.array(names), pa.array(keys, pa.int32()), *arrays], schema=_ARROW)

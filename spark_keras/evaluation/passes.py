@@ -1,0 +1,138 @@
+"""One pass over scored rows: the columns that a report reads, what the partitions tell of them, and what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from pyspark.sql import functions as F
+
+from spark_keras import columns
+from spark_keras.evaluation.partial import POINTS, SCHEMA, Fault, Sums
+
+
+class Read(NamedTuple):
+    """A column that a report reads.
+
+    Args:
+        role: what the executors call it: "label", "prediction", "scores", "weight" or "mask".
+        param: the argument that names it, for messages.
+        column: its name.
+        depth: how many arrays are nested; a vector is an array.
+    """
+
+    role: str
+    param: str
+    column: str
+    depth: int
+
+    @property
+    def label(self) -> str:
+        return f"column {self.column!r} ({self.param})"
+
+
+def read(predictions: Any, role: str, param: str, column: str) -> Read:
+    """A column of numbers, booleans, or arrays or vectors of them; anything else is refused."""
+    kind = columns.check_column(predictions, param, column)
+    depth, _ = columns.column_depth(kind, param, column)
+    return Read(role, param, column, depth)
+
+
+def frame(predictions: Any, reads: list[Read]) -> Any:
+    """The columns under the names of their roles, as doubles; a weight of 1 where none was named."""
+    from pyspark.ml.functions import vector_to_array
+
+    chosen = []
+    for each in reads:
+        source = columns.reference(each.column)
+        if predictions.select(source).schema[0].dataType.simpleString() == "vector":
+            source = vector_to_array(source)
+        chosen.append(source.cast("array<" * each.depth + "double" + ">" * each.depth).alias(each.role))
+    if not any(each.role == "weight" for each in reads):
+        chosen.append(F.lit(1.0).alias("weight"))
+    return predictions.select(*chosen)
+
+
+@contextlib.contextmanager
+def told(rows: Any, count: Callable[..., Any], points: bool) -> Iterator[tuple[Sums, Any]]:
+    """What the partitions tell of their rows, each of which is looked at once: sums over all of them, and a DataFrame
+    of the points, kept in memory or on disk while the block lasts.
+
+    Args:
+        count: of `mapInArrow`; yields what `spark_keras.evaluation.partial` makes.
+        points: whether it yields points, too.
+    """
+    parts = rows.mapInArrow(count, SCHEMA)
+    if not points:
+        yield Sums.of(parts.collect()), None
+        return
+    parts = parts.persist()
+    try:
+        name = F.col("name")
+        yield Sums.of(parts.where(name != POINTS).collect()), parts.where(name == POINTS)
+    finally:
+        parts.unpersist()
+
+
+def refuse(sums: Sums, reads: list[Read], classes: int | None = None, headline: str | None = None) -> None:
+    """Raises `ValueError` where rows have faults, or there are none at all.
+
+    Args:
+        classes: their number, where labels and predictions are class indices.
+        headline: of the message, where parts are missing.
+    """
+    named = {each.role: each for each in reads}
+    if sums.faults:
+        kinds = {fault.kind for fault in sums.faults}
+        received = "; ".join(_received(fault, named, classes) for fault in sums.faults)
+        if headline and kinds <= {"null", "length"}:
+            received = f"{sums.total('invalid'):.0f} such rows: {received}"
+        else:
+            headline = _headline(sums.faults[0], named)
+        expected = "; ".join(dict.fromkeys(_expected(fault, classes) for fault in sums.faults))
+        raise ValueError(f"{headline}. Received: {received}. Expected: {expected}.")
+    if not sums.total("rows"):
+        left_out = f" Received: {sums.total('leftOut'):.0f} that do not count." if sums.total("leftOut") else ""
+        raise ValueError(f"The DataFrame has no rows to evaluate.{left_out} Expected: at least one.")
+
+
+def _headline(fault: Fault, named: dict[str, Read]) -> str:
+    if fault.role == "weight" and fault.kind == "null":
+        return "Weights are missing"
+    if fault.role == "label" and fault.kind == "index" and "scores" in named:
+        return "Labels and probabilities do not agree"
+    column = named[fault.role].label
+    return f"C{column[1:]} has rows that cannot be evaluated"
+
+
+def _received(fault: Fault, named: dict[str, Read], classes: int | None) -> str:
+    column = named[fault.role].label
+    shown = ", ".join(f"{example:.15g}" for example in fault.examples)
+    if fault.kind == "index" and fault.role == "label" and classes and "scores" in named:
+        labels = [float(example) for example in fault.examples]
+        return f"labels {labels} and vectors of {classes} scores, in {fault.rows} rows of {column}"
+    kind = {
+        "null": "null",
+        "non-finite": f"NaN or infinite numbers ({shown})",
+        "index": f"what is no class index ({shown})",
+        "binary": f"neither 0 nor 1 ({shown})",
+        "probability": f"numbers outside [0, 1] ({shown})",
+        "negative": f"negative numbers ({shown})",
+        "length": f"more or fewer numbers than labels ({shown})",
+    }[fault.kind]
+    return f"{fault.rows} rows with {kind} in {column}"
+
+
+def _expected(fault: Fault, classes: int | None) -> str:
+    if fault.kind == "index":
+        until = f" to {classes - 1}" if classes else ""
+        return f"class indices from 0{until}"
+    return {
+        "null": "as many labels as predictions and no null among them, or among weights; leave such rows out before",
+        "non-finite": "finite numbers",
+        "binary": "0 or 1",
+        "probability": "probabilities; other scores, such as margins, go into `rawPredictionCol`",
+        "negative": "0 or more",
+        "length": "as many numbers as labels, in each row",
+    }[fault.kind]
