@@ -8,7 +8,7 @@ Python.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,8 @@ class TensorColumn(NamedTuple):
         depth: how many arrays are nested in the column that travels (0 for a number).
         classes: for integer labels, their number: every label lies in [0, classes).
         one_hot: whether integer labels become one-hot rows of `classes` numbers.
+        class_axis: for one-hot labels, which of a row's axes has the classes, counted from the last one (−1).
+        ignored: for integer labels, one that the loss leaves out, inside of [0, classes) or not; or None.
         non_negative: whether negative numbers are refused (row weights).
     """
 
@@ -44,6 +46,8 @@ class TensorColumn(NamedTuple):
     classes: int | None = None
     one_hot: bool = False
     non_negative: bool = False
+    class_axis: int = -1
+    ignored: int | None = None
 
     @property
     def label(self) -> str:
@@ -54,7 +58,10 @@ class TensorColumn(NamedTuple):
     @property
     def tensor_shape(self) -> tuple[int, ...]:
         """Shape of one row of the finished tensor."""
-        return (*self.shape, self.classes) if self.one_hot else self.shape
+        if not self.one_hot:
+            return self.shape
+        place = len(self.shape) + 1 + self.class_axis
+        return (*self.shape[:place], self.classes, *self.shape[place:])
 
 
 # --- on the driver -------------------------------------------------------------------------------------------------
@@ -280,6 +287,32 @@ def to_numpy(array: pa.Array, tensor: TensorColumn) -> np.ndarray:
     """A column without nulls as one contiguous array of shape (rows, *tensor.tensor_shape).
 
     Raises:
+        InvalidData: as `to_stored` does.
+    """
+    return finished(to_stored(array, tensor), tensor)
+
+
+def finished(stored: np.ndarray, tensor: TensorColumn, allocate: Callable[..., np.ndarray] = np.empty) -> np.ndarray:
+    """A tensor as the model takes it, of what is kept of it: class indices of shape (…, *tensor.shape) become one-hot
+    rows, float32 of shape (…, *tensor.tensor_shape); all else is kept as it is taken.
+
+    Args:
+        allocate: makes an array of a shape and dtype.
+    """
+    if not tensor.one_hot:
+        return stored
+    place = stored.ndim + 1 + tensor.class_axis
+    rows = allocate((*stored.shape[:place], tensor.classes, *stored.shape[place:]), np.dtype("float32"))
+    rows[...] = 0
+    np.put_along_axis(rows, np.expand_dims(stored, place), 1.0, axis=place)
+    return rows
+
+
+def to_stored(array: pa.Array, tensor: TensorColumn) -> np.ndarray:
+    """A column without nulls as one contiguous array of shape (rows, *tensor.shape), labels to be one-hot encoded as
+    class indices: a row of thousands of classes takes four bytes until its minibatch is made.
+
+    Raises:
         InvalidData: on ragged arrays, a wrong number of elements, fractions or overflow in an integer tensor, labels
             outside [0, classes), negative weights.
     """
@@ -303,10 +336,7 @@ def to_numpy(array: pa.Array, tensor: TensorColumn) -> np.ndarray:
         )
     values = array.to_numpy(zero_copy_only=False)
     _check_values(values, tensor)
-    values = values.astype(tensor.dtype, copy=False).reshape(rows, *tensor.shape)
-    if tensor.one_hot:
-        return np.eye(tensor.classes, dtype="float32")[values.astype("int64")]
-    return np.ascontiguousarray(values)
+    return np.ascontiguousarray(values.astype(tensor.dtype, copy=False).reshape(rows, *tensor.shape))
 
 
 def _check_values(values: np.ndarray, tensor: TensorColumn) -> None:
@@ -320,11 +350,14 @@ def _check_values(values: np.ndarray, tensor: TensorColumn) -> None:
             )
     if tensor.classes is not None:
         outside = (values < 0) | (values >= tensor.classes)
+        if tensor.ignored is not None:
+            outside &= values != tensor.ignored
         if outside.any():
             raise InvalidData(
                 f"Label outside [0, {tensor.classes}) in {tensor.label}. Received: {values[outside][0]:g}. "
                 f"Expected: class indices from 0 to {tensor.classes - 1}, because the model has {tensor.classes} "
-                "classes; StringIndexer makes such indices."
+                f"classes{'' if tensor.ignored is None else f'; or {tensor.ignored}, which the loss ignores'}; "
+                "StringIndexer makes such indices."
             )
     if np.issubdtype(tensor.dtype, np.integer) and len(values):
         limits = np.iinfo(tensor.dtype)

@@ -164,6 +164,25 @@ def input_columns(value: Any) -> Any:
     return plain(value)
 
 
+def class_weight(value: Any) -> dict[int, float] | str:
+    expected = 'a dict {class index: weight} with weights of 0 or more, or "balanced"'
+    if isinstance(value, str) and value == "balanced":
+        return value
+    if not isinstance(value, Mapping) or not value:
+        raise refuse("classWeight", value, expected)
+    weights = {}
+    for key, weight in value.items():
+        try:
+            # JSON, as which Params are saved, has strings for keys.
+            index, number = float(key), float(weight)
+        except (TypeError, ValueError):
+            raise refuse("classWeight", value, expected) from None
+        if index != int(index) or not 0 <= number < float("inf"):
+            raise refuse("classWeight", value, expected)
+        weights[int(index)] = number
+    return weights
+
+
 def shapes(value: Any) -> dict[str, list[int]]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise refuse("shapes", value, 'a dict {"column": [28, 28]}')

@@ -13,9 +13,10 @@ from spark_keras.archive import KerasArchive
 from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel
 from spark_keras.output_params import OutputTypeParams
 from spark_keras.training.fit import Trained
+from spark_keras.weight_params import HasClassWeight, HasWeightCols
 
 
-class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
+class KerasEstimator(Trained, params.HasLabels, HasWeightCols, HasClassWeight, params.HasOutputs, Estimator):
     """Trains a Keras model on the executors, with any tensors in and out.
 
     Synchronous data-parallel training: each worker trains its shard for `averagingFrequency` minibatches, then the
@@ -28,11 +29,15 @@ class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
         featuresCol: column of a model with one input: vector, (nested) array or number. Default "features".
         featuresCols: scalar columns instead of featuresCol.
         inputCols: {"input name": "column"} for a model with several inputs.
-        labelCol: number, boolean, array or vector. Default "label".
-        labelCols: {"output name": "column"} for a model with several outputs.
+        labelCol: number, boolean, array or vector. Default "label", which a model that computes its own loss can do
+            without; "" for none; the features column, for an autoencoder.
+        labelCols: {"output name": "column"} for a model with several outputs; those without a loss need none.
         predictionCol: column for the only output, as an array with the model's shape. Default "prediction".
         outputCols: {"output name": "column"} for a model with several outputs.
-        weightCol: row weights, as Keras' sample_weight.
+        weightCol: weights of rows, as Keras' sample_weight: a number, or an array with one for each time step.
+        weightCols: {"output name": "column"} for weights of each output.
+        classWeight: {class index: weight}, as Keras' class_weight, or "balanced". Applied while rows are trained, not
+            to those validated on; multiplied with weights of rows.
         validationIndicatorCol: boolean column, true for rows to validate on.
         validationSplit: share of the rows to validate on, chosen by the hash of their content. Default 0.
         epochs: passes over the rows. Default 1.
@@ -88,6 +93,8 @@ class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
         predictionCol: str = "prediction",
         outputCols: dict[str, str] | list[str] | None = None,
         weightCol: str | None = None,
+        weightCols: dict[str, str] | list[str] | None = None,
+        classWeight: dict[int, float] | str | None = None,
         validationIndicatorCol: str | None = None,
         validationSplit: float = 0.0,
         epochs: int = 1,
@@ -130,7 +137,7 @@ class KerasEstimator(Trained, params.HasLabels, params.HasOutputs, Estimator):
         return KerasModel(model=archive)
 
 
-class KerasClassifier(Trained, params.ClassificationParams, OutputTypeParams, Estimator):
+class KerasClassifier(Trained, params.ClassificationParams, OutputTypeParams, HasClassWeight, Estimator):
     """Trains a Keras classifier: class indices in, `prediction`, `probability` and `rawPrediction` out.
 
     The model has one output: one number for each class, or one sigmoid, logit or margin for two classes. Labels are
@@ -152,6 +159,8 @@ class KerasClassifier(Trained, params.ClassificationParams, OutputTypeParams, Es
             its last activation, else its loss says.
         threshold: for one margin: class 1 is predicted where the margin is larger. Default 0.
         weightCol: row weights, as Keras' sample_weight.
+        classWeight: {class index: weight}, as Keras' class_weight, or "balanced". Applied while rows are trained, not
+            to those validated on; multiplied with row weights.
         validationIndicatorCol: boolean column, true for rows to validate on.
         validationSplit: share of the rows to validate on, chosen by the hash of their content. Default 0.
         epochs: passes over the rows. Default 1.
@@ -210,6 +219,7 @@ class KerasClassifier(Trained, params.ClassificationParams, OutputTypeParams, Es
         outputType: str = "auto",
         threshold: float = 0.0,
         weightCol: str | None = None,
+        classWeight: dict[int, float] | str | None = None,
         validationIndicatorCol: str | None = None,
         validationSplit: float = 0.0,
         epochs: int = 1,

@@ -6,8 +6,9 @@ from typing import Any
 
 from pyspark import keyword_only
 from pyspark.ml import Model, Transformer
+from pyspark.sql import functions as F
 
-from spark_keras import columns, output_meaning, params, signature, tensors
+from spark_keras import columns, label_rules, output_meaning, params, signature, tensors
 from spark_keras.evaluation import losses
 from spark_keras.evaluation import metrics as evaluation
 from spark_keras.evaluation.classification import ClassificationEvaluation
@@ -16,6 +17,7 @@ from spark_keras.inference.heads import ClassificationHead, RegressionHead
 from spark_keras.inference.stage import Forward, OutputColumn, TensorOutputs, sql_type
 from spark_keras.output_params import OutputTypeParams
 from spark_keras.training.summary import KerasTrainingSummary
+from spark_keras.weight_params import HasWeightCols
 
 
 class KerasTransformer(Transformer, TensorOutputs):
@@ -83,7 +85,7 @@ class KerasTransformer(Transformer, TensorOutputs):
         return self._transform_tensors(dataset, tensors.set_value(self, "outputLayer"))
 
 
-class _FittedModel(Model, Forward, params.LabelParams, params.HasLabels):
+class _FittedModel(Model, Forward, params.LabelParams, params.HasLabels, HasWeightCols):
     """What all fitted models share."""
 
     _summary: KerasTrainingSummary | None = None
@@ -265,7 +267,8 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
         of each class, ROC and precision-recall curves with their exact areas, calibration. Margins take the place of
         probabilities where the model gives them, and have no calibration.
 
-        The model is applied once; Spark counts its predictions, and the driver receives the counts.
+        The model is applied once; Spark counts its predictions, and the driver receives the counts. Rows with a label
+        that the loss ignores (`ignore_class`) are left out.
 
         Args:
             dataset: with the features and label columns (and `weightCol`, if set).
@@ -278,6 +281,11 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
         margins = self._head(self._outputs(dataset)[1]).kind == "margins"
         if margins:
             bins = 0
+        ignored = label_rules.rule_of(signature.only_loss_of(self._driver_model(compile=True))).ignored
+        if ignored is not None:
+            columns.check_column(dataset, "labelCol", self.getLabelCol())
+            label = columns.reference(self.getLabelCol())
+            dataset = dataset.where(F.coalesce(label != ignored, F.lit(True)))
         return ClassificationEvaluation.of(
             self.transform(dataset),
             labelCol=self.getLabelCol(),

@@ -172,7 +172,7 @@ class HasLabels(Params):
         Params._dummy(),
         "labelCols",
         'label columns of a model with several outputs: {"output name": "column"}, or a list in the order of the '
-        "model's outputs; instead of labelCol",
+        "model's outputs; instead of labelCol; an output without a loss or metric needs none",
         converters.named_columns("labelCols"),
     )  # type: ignore[arg-type]
 

@@ -53,7 +53,7 @@ class Program:
 
     def __call__(self, *arguments: Any) -> list[np.ndarray]:
         """The outputs, read-only."""
-        flat = [self._tensor(array) for array in keras.tree.flatten(arguments)]
+        flat = [self._tensor(array) for array in keras.tree.flatten(arguments) if array is not None]
         # What `dtype` and `shape` make objects of, which take longer to compare than all else here.
         shapes = tuple([(tensor._datatype_enum(), tensor._shape_tuple()) for tensor in flat])
         if shapes not in self._compiled:
@@ -71,7 +71,10 @@ class Program:
         import tensorflow as tf
 
         def function(*flat: Any) -> Any:
-            return self._function(*keras.tree.pack_sequence_as(arguments, flat))
+            given = iter(flat)
+            return self._function(
+                *keras.tree.map_structure(lambda each: None if each is None else next(given), arguments)
+            )
 
         program = tf.function(function, jit_compile=self._xla, autograph=False).get_concrete_function(*flat)
         return program.inference_fn.call_flat, list(program.captured_inputs)

@@ -1,8 +1,7 @@
-"""What a Keras model takes and gives: its input and output tensors, and what its losses want of labels."""
+"""What a Keras model takes and gives: its input and output tensors, and what its losses and metrics look at."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -98,27 +97,30 @@ def loss_of(model: keras.Model, index: int, name: str) -> Any:
     return loss
 
 
+def compiled_metrics(model: keras.Model) -> list[Any]:
+    """What was given to `compile` as metrics and as weighted metrics, in the form it was given in."""
+    compiled = getattr(model, "_compile_metrics", None)
+    return [getattr(compiled, name, None) for name in ("_user_metrics", "_user_weighted_metrics")] if compiled else []
+
+
+def compares(model: keras.Model, index: int, name: str, count: int) -> bool:
+    """Whether a loss or a metric compares an output with a label.
+
+    Args:
+        count: number of the model's outputs.
+    """
+    given = [loss_of(model, index, name)]
+    for metrics in compiled_metrics(model):
+        if count > 1 and isinstance(metrics, dict):
+            metrics = metrics.get(name)
+        elif count > 1 and isinstance(metrics, (list, tuple)) and len(metrics) == count:
+            names = list(getattr(model, "output_names", None) or ())
+            metrics = metrics[names.index(name) if name in names else index]
+        given.append(metrics)
+    return any(each is not None for each in keras.tree.flatten(given))
+
+
 def only_loss_of(model: keras.Model) -> Any:
     """The loss of a model with one output, however it was given to compile()."""
     losses = keras.tree.flatten(getattr(model, "loss", None))
     return losses[0] if len(losses) == 1 else None
-
-
-_CATEGORICAL = {"categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge"}
-
-
-def label_kind(loss: Any) -> str | None:
-    """What a loss wants: "indices" of classes, "categories" (one-hot), "values" like the output; None if unknown."""
-    if loss is None:
-        return None
-    if not isinstance(loss, str) and not (getattr(loss, "__module__", None) or "").startswith("keras."):
-        return None
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    if name == "sparse_categorical_crossentropy":
-        return "indices"
-    if name in _CATEGORICAL:
-        return "categories"
-    if isinstance(loss, str) and loss in keras.saving.get_custom_objects():
-        return None
-    return "values"

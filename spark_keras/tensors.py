@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +11,7 @@ from pyspark.sql import functions as F
 from spark_keras import columns, input_forms, signature, validation_rows
 from spark_keras.columns import TensorColumn
 from spark_keras.signature import Tensor
-from spark_keras.training.shard import ShardColumns
+from spark_keras.training.row_spec import ShardColumns
 
 
 def set_value(stage: Any, name: str) -> Any:
@@ -45,14 +43,14 @@ def require_model_inputs(dataset: Any, stage: Any, model: keras.Model) -> tuple[
         name = wanted[0].name if wanted else "features"
         if several:
             return (_scalars(dataset, name, several, wanted),)
-        return (_column(dataset, "featuresCol", name, stage.getFeaturesCol(), wanted[0] if wanted else None),)
+        return (tensor_column(dataset, "featuresCol", name, stage.getFeaturesCol(), wanted[0] if wanted else None),)
     if wanted is None:
         pairs = input_forms.named(model, named)
-        return tuple(_column(dataset, "inputCols", name, column, None) for name, column in pairs)
+        return tuple(tensor_column(dataset, "inputCols", name, column, None) for name, column in pairs)
     if input_forms.is_nested(named):
         named = [column for _, column in input_forms.leaves(named)]
     return tuple(
-        _column(dataset, "inputCols", tensor.name, column, tensor)
+        tensor_column(dataset, "inputCols", tensor.name, column, tensor)
         for tensor, column in zip(wanted, _in_order("inputCols", "inputs", named, wanted))
     )
 
@@ -69,7 +67,8 @@ def _in_order(param: str, what: str, named: Any, wanted: Sequence[Tensor]) -> li
     return [named[name] for name in names] if isinstance(named, dict) else list(named)
 
 
-def _column(dataset: Any, param: str, name: str, column: str, wanted: Tensor | None) -> TensorColumn:
+def tensor_column(dataset: Any, param: str, name: str, column: str, wanted: Tensor | None) -> TensorColumn:
+    """A tensor of one column, of whatever shape its rows have."""
     data_type = columns.check_column(dataset, param, column)
     depth, _ = columns.column_depth(data_type, param, column)
     return TensorColumn(name, param, (column,), (), _numpy_dtype(wanted), depth)
@@ -149,121 +148,20 @@ def called(stage: Any, model: keras.Model, inputs: Sequence[TensorColumn]) -> tu
     return input_forms.called(model, forms, symbols)
 
 
-def training_columns(
-    dataset: Any, stage: Any, model: keras.Model, classifier: bool, seeding: Any = None
-) -> tuple[ShardColumns, tuple[Tensor, ...]]:
-    """Everything a worker loads, checked against the model; and the model's outputs. Builds the model's weights.
-
-    Args:
-        seeding: a context to build them in.
-    """
-    features = require_model_inputs(dataset, stage, model)
-    labels = _label_columns(dataset, stage)
-    weight_col = set_value(stage, "weightCol")
-    weight = None
-    if weight_col:
-        weight = _column(dataset, "weightCol", "sample_weight", weight_col, None)
-        if weight.depth:
-            raise ValueError(
-                f"Column {weight_col!r} in Param `weightCol` is not a scalar. Expected: one number for each row."
-            )
-        weight = weight._replace(dtype="float32", non_negative=True)
-    validation = _validates(dataset, stage)
-    # A row may cost as much as all of them. None is looked at for flat arrays, which take the model's shape; workers
-    # refuse those of another length.
-    look_up = [free or tensor.depth > 1 for free, tensor in zip(leaves_open(model, len(features)), features)]
-    found = found_shapes(dataset, [*features, *labels], [*look_up, *[True] * len(labels)])
-    features = settle_inputs(model, features, found[: len(features)])
-    with seeding or contextlib.nullcontext():
-        outputs, structure, form = called(stage, model, features)
-    ordered = _labels_by_output(stage, labels, found[len(features) :], outputs)
-    settled = tuple(
-        settle_label(label, shape, output, signature.loss_of(model, index, output.name), classifier)
-        for index, (output, (label, shape)) in enumerate(zip(outputs, ordered))
-    )
-    spec = ShardColumns(
-        features=features,
-        labels=settled,
-        weight=weight,
-        feature_structure=form,
-        label_structure=structure,
-        validation=validation,
-        skip_invalid=stage.getOrDefault("handleInvalid") != "error",
-    )
-    return spec, outputs
-
-
-def _validates(dataset: Any, stage: Any) -> bool:
-    """Whether rows are held out for validation; checks the Params that say which."""
-    indicator = set_value(stage, "validationIndicatorCol")
-    if indicator:
-        data_type = columns.check_column(dataset, "validationIndicatorCol", indicator)
-        if data_type.simpleString() != "boolean":
-            raise ValueError(
-                f"Column {indicator!r} in Param `validationIndicatorCol` is not boolean. "
-                f"Received type: {data_type.simpleString()}. Expected: true for rows to validate on."
-            )
-    split = stage.getOrDefault("validationSplit") if stage.hasParam("validationSplit") else 0.0
-    if indicator and split:
-        raise ValueError(
-            "Params `validationIndicatorCol` and `validationSplit` exclude each other. "
-            f"Received: {indicator!r} and {split}. Expected: one of them."
-        )
-    return bool(indicator or split)
-
-
-def _label_columns(dataset: Any, stage: Any) -> list[TensorColumn]:
-    named = set_value(stage, "labelCols")
-    if named is None:
-        return [_column(dataset, "labelCol", "label", stage.getLabelCol(), None)]
-    pairs = named.items() if isinstance(named, dict) else ((column, column) for column in named)
-    return [_column(dataset, "labelCols", name, column, None) for name, column in pairs]
-
-
-def _labels_by_output(stage: Any, labels: Any, found: Any, outputs: Sequence[Tensor]) -> list[Any]:
-    pairs = list(zip(labels, found))
-    named = set_value(stage, "labelCols")
-    if named is None:
-        if len(outputs) > 1:
-            if not stage.hasParam("labelCols"):
-                signature.check_only_output(outputs)
-            raise ValueError(
-                f"The model has {len(outputs)} outputs {[tensor.name for tensor in outputs]}. Received: one label "
-                f"column, labelCol. Expected: Param `labelCols`, such as { {t.name: 'column' for t in outputs} }."
-            )
-        return pairs
-    _in_order("labelCols", "outputs", named, outputs)
-    if isinstance(named, list):
-        return pairs
-    by_name = {label.name: pair for pair in pairs for label in pair[:1]}
-    return [by_name[output.name] for output in outputs]
-
-
-def settle_label(
-    label: TensorColumn, found: tuple[int, ...] | None, output: Tensor, loss: Any, classifier: bool
-) -> TensorColumn:
-    """A label tensor as the output's loss wants it: class indices, one-hot rows, or values like the output."""
-    kind = signature.label_kind(loss)
-    label = label._replace(name=output.name)
-    classes = output.shape[-1] if output.shape else 1
-    per_class = output.shape[:-1]
-    scalar = found is not None and math.prod(found) == math.prod(dim or 1 for dim in per_class)
-    if kind == "indices":
-        label = label._replace(dtype="int32", classes=classes)
-        return columns.fit_shape(label, per_class, found)
-    if classes and classes > 1 and scalar and (kind == "categories" or (classifier and kind == "values")):
-        return columns.fit_shape(label._replace(classes=classes, one_hot=True, dtype="int32"), per_class, found)
-    if classifier and scalar:
-        label = label._replace(classes=max(2, classes or 0))
-    if kind is None:
-        return columns.fit_shape(label, None, found)
-    return columns.fit_shape(label, output.shape, found)
-
-
 def selected(dataset: Any, spec: ShardColumns, *others: Any) -> Any:
     """The columns that workers read: one for each tensor under its internal name, and others."""
     tensors = [columns.expression(dataset, tensor).alias(name) for name, tensor in spec.tensors.items()]
     return dataset.select(*tensors, *others)
+
+
+def loaded_rows(dataset: Any, stage: Any, spec: ShardColumns) -> Any:
+    """The columns that a fit loads, with a boolean column `v` where rows are held out for validation."""
+    indicator = set_value(stage, "validationIndicatorCol")
+    rows = selected(dataset, spec, *([columns.reference(indicator).alias("v")] if indicator else []))
+    if spec.validation and not indicator:
+        content = [columns.reference(name) for name in spec.tensors]
+        rows = validation_rows.with_held_out(rows, content, "v", stage.getOrDefault("validationSplit"), stage.getSeed())
+    return rows
 
 
 def shard_dataset(dataset: Any, stage: Any, spec: ShardColumns, workers: int) -> Any:
@@ -272,11 +170,7 @@ def shard_dataset(dataset: Any, stage: Any, spec: ShardColumns, workers: int) ->
     Each row carries a hash of its content, by which the worker sorts: the shuffle hands rows over in any order.
     Spark's round-robin `repartition` sorts before it deals, so that shards depend on the rows alone, too.
     """
-    indicator = set_value(stage, "validationIndicatorCol")
-    rows = selected(dataset, spec, *([columns.reference(indicator).alias("v")] if indicator else []))
-    if spec.validation and not indicator:
-        content = [columns.reference(name) for name in spec.tensors]
-        rows = validation_rows.with_held_out(rows, content, "v", stage.getOrDefault("validationSplit"), stage.getSeed())
+    rows = loaded_rows(dataset, stage, spec)
     return rows.withColumn("h", F.xxhash64(*spec.tensors)).repartition(workers)
 
 

@@ -120,6 +120,8 @@ def test_transformer_comes_back(df, tmp_path):
 ESTIMATOR_PARAMS = {
     "inputCols": {"features": "f"},
     "labelCols": ["a", "b"],
+    "weightCols": ["v", "w"],
+    "classWeight": {0: 0.5, 3: 2.0},
     "outputCols": {"x": "y"},
     "weightCol": "w",
     "validationSplit": 0.25,

@@ -276,6 +276,8 @@ VALUES = {
     "joinTimeout": 20.0,
     "labelCol": "l",
     "labelCols": ["l", "m"],
+    "weightCols": ["v", "w"],
+    "classWeight": {0: 0.5, 3: 2.0},
     "maxFailures": 2,
     "maxShardMemory": 2**30,
     "model": KerasArchive(b"archive"),

@@ -15,6 +15,7 @@ from spark_keras.evaluation import summable
 from spark_keras.evaluation.rows import LabelledTask, evaluate_partition
 from spark_keras.executor import ProcessSettings
 from spark_keras.training import state as states
+from spark_keras.training_columns import training_columns
 
 _RESULT_SCHEMA = "rows long, states array<double>"
 
@@ -63,7 +64,7 @@ def labelled_task(
             f"The model {model.name!r} is not compiled, so it has no loss and no metrics. "
             "Expected: a model after model.compile(optimizer=…, loss=…)."
         )
-    spec, outputs = tensors.training_columns(dataset, stage, model, classifier)
+    spec, outputs = training_columns(dataset, stage, model, classifier)
     task = LabelledTask(
         settings=ProcessSettings.of_driver(cluster.task_cpus(spark), objects),
         archive=stage._travelling(spark, archive),

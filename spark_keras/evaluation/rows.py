@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from spark_keras import executor
@@ -43,7 +44,8 @@ def model_of(task: LabelledTask) -> Any:
     """The compiled model, with every variable that it will have; one for each process."""
     executor.prepare(task.settings)
     shapes = tuple((name, t.tensor_shape, t.dtype) for name, t in task.columns.tensors.items())
-    return _models_of_process.get((task.digest, task.safe_mode, task.settings, shapes), lambda: _load(task))
+    key = task.digest, task.safe_mode, task.settings, shapes, task.columns.weight_axes
+    return _models_of_process.get(key, lambda: _load(task))
 
 
 def _load(task: LabelledTask) -> Any:
@@ -62,6 +64,26 @@ def _load(task: LabelledTask) -> Any:
     return model
 
 
+def _evaluate_batches(model: Any, task: LabelledTask, arrays: dict[str, np.ndarray]) -> None:
+    """As `Model.evaluate` does, which not every version of Keras can with an output that has no label."""
+    for start in range(0, len(arrays["x0"]), task.batch_size):
+        batch = {name: array[start : start + task.batch_size] for name, array in arrays.items()}
+        model.test_on_batch(*task.columns.pack(batch))
+
+
+# What the finished rows that are evaluated in one call may take: thousands of classes make them much larger than what
+# has travelled.
+PIECE_BYTES = 64 * 2**20
+
+
+def in_pieces(task: LabelledTask, arrays: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """The rows in pieces of whole batches, as few as there may be."""
+    rows, batches = len(arrays["x0"]), PIECE_BYTES // (task.columns.row_bytes * task.batch_size)
+    size = task.batch_size * max(1, batches)
+    for start in range(0, rows, size):
+        yield {name: array[start : start + size] for name, array in arrays.items()}
+
+
 def evaluate_partition(task: LabelledTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """One row: how many rows the partition has, and the states of its metrics as one array."""
     model = model_of(task)  # before Keras is imported here, which it prepares
@@ -77,13 +99,15 @@ def evaluate_partition(task: LabelledTask, batches: Iterator[pa.RecordBatch]) ->
     try:
         for batch in batches:
             _, arrays = shards.tensors_of(batch, task.columns, counts)
-            rows = len(next(iter(arrays.values())))
-            if rows:
+            for part in in_pieces(task, arrays):
                 # Keras' own loop, so that whatever the model overrides is called. Fed by a generator, it would count
                 # the losses of several outputs once too often.
-                x, y, weight = keras.utils.unpack_x_y_sample_weight(task.columns.pack(arrays))
-                model.evaluate(x, y, sample_weight=weight, batch_size=task.batch_size, verbose=0)
-                counts["rows"] += rows
+                if None in (*task.columns.labels, *task.columns.weights):
+                    _evaluate_batches(model, task, part)
+                else:
+                    x, y, weight = keras.utils.unpack_x_y_sample_weight(task.columns.pack(part))
+                    model.evaluate(x, y, sample_weight=weight, batch_size=task.batch_size, verbose=0)
+                counts["rows"] += len(part["x0"])
     finally:
         del vars(model)["reset_metrics"]
     result = state.read_metrics(model).tolist() if counts["rows"] else []

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from spark_keras import columns
 from spark_keras.signature import Tensor
 from spark_keras.training import state as states
-from spark_keras.training.shard import ShardColumns
+from spark_keras.training.row_spec import ShardColumns
 
 # Rows in each of the two parts that are compared.
 _ROWS = 16
@@ -89,15 +90,17 @@ def _made_up_rows(spec: ShardColumns, outputs: Sequence[Tensor], seed: int) -> t
     """Labels, and predictions that could be probabilities."""
     random = np.random.default_rng(seed)
     labels, predictions = [], []
-    for label, output in zip(spec.labels, outputs):
+    for label, output in zip(spec.labels or [None] * len(outputs), outputs):
         shape = tuple(dim or 1 for dim in output.shape)
         scores = random.uniform(0.1, 1.0, (_ROWS, *shape)).astype("float32")
         predictions.append(scores / scores.sum(axis=-1, keepdims=True) if shape and shape[-1] > 1 else scores)
+        if label is None:
+            labels.append(None)
+            continue
         values = random.uniform(0.0, 1.0, (_ROWS, *label.shape))
         if label.classes:
             values = random.integers(0, label.classes, (_ROWS, *label.shape))
-        made = np.eye(label.classes)[values] if label.one_hot else values
-        labels.append(made.astype("float32" if label.one_hot else label.dtype))
+        labels.append(columns.finished(values.astype(label.dtype), label))
 
     def pack(tensors: list[Any]) -> Any:
         return tensors[0] if len(tensors) == 1 else keras.tree.pack_sequence_as(spec.label_structure, tensors)

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 
 import keras
 
-from spark_keras import cluster, columns, own_code, params, signature, tensors
+from spark_keras import cluster, columns, labels, own_code, params, signature, tensors
 from spark_keras.archive import KerasArchive, Seeding
 from spark_keras.evaluation import summable
 from spark_keras.executor import ONEDNN, ProcessSettings
 from spark_keras.fault_tolerance import HasFaultTolerance
 from spark_keras.persistence import KerasReadable, KerasWritable
-from spark_keras.training import checkpoint, loop, mismatch, wire
+from spark_keras.training import checkpoint, class_counts, loop, mismatch, wire
 from spark_keras.training import state as states
 from spark_keras.training.attempts import Limits
 from spark_keras.training.checkpoint import Checkpoints
@@ -30,6 +30,7 @@ from spark_keras.training.summary import KerasTrainingSummary
 from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.worker import WorkerTask
 from spark_keras.training.workers import ResidentWorkers
+from spark_keras.training_columns import training_columns
 
 
 class Watcher(Protocol):
@@ -136,12 +137,13 @@ class Trained(
         if known is not None:
             self._check_outputs(dataset, model, known)
         # Between these, Spark may have to look at a row, for which nobody else should wait.
-        spec, outputs = tensors.training_columns(dataset, self, model, self._classifies, seeding)
+        spec, outputs = training_columns(dataset, self, model, self._classifies, seeding)
         if known is None:
             self._check_outputs(dataset, model, outputs)
         mismatch.warn_of_losses(model, outputs)
         with seeding:
             states.build(model, spec.sample())
+            labels.refuse_without_loss(model, spec)
         summable.refuse_not_summable(model, spec, outputs)
         self._check_optimizer(model)
         architecture = states.architecture(model, spec.names_in_structures)
@@ -167,7 +169,7 @@ class Trained(
             return self._trained(dataset, None)
 
     def _trained(self, dataset: Any, watcher: Watcher | None) -> Any:
-        prepared = self._prepared(dataset)
+        prepared = class_counts.counted(dataset, self, self._prepared(dataset))
         model, outputs, task = prepared
         if watcher is not None:
             held_out = None
@@ -241,6 +243,7 @@ class Trained(
         settings |= {"numWorkers": task.workers, "threads": process.threads, "floatx": process.floatx}
         settings |= {ONEDNN: process.onednn, "dtype_policy": process.dtype_policy}
         settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
+        settings |= task.columns.decisive
         state = states.read(model, states.layout_of(model))
         callbacks = [*self.getCallbacks(), *([watcher] if watcher else [])]
         identity = checkpoint.identity(model, state, callbacks, settings)

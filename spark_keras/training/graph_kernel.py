@@ -213,7 +213,8 @@ def _each_minibatch(body: Any, integers: Any, *held: Any) -> Any:
 
 
 def _minibatch(batches: Any, index: Any) -> Any:
-    return tf.nest.map_structure(lambda stacked: stacked[index], batches)
+    # An output without a label has None.
+    return keras.tree.map_structure(lambda stacked: None if stacked is None else stacked[index], batches)
 
 
 def _concatenated(parts: list[Any], dtype: Any) -> Any:

@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 
 # Params that decide which rows a worker gets. A model decides, too, as what; hence plans are compared beside.
 _DECISIVE = (
-    "featuresCol featuresCols inputCols labelCol labelCols weightCol validationIndicatorCol validationSplit numWorkers"
+    "featuresCol featuresCols inputCols labelCol labelCols weightCol weightCols validationIndicatorCol validationSplit "
+    "numWorkers"
 ).split()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -116,6 +118,9 @@ class StepsKernel:
 
     def __init__(self, model: keras.Model, layout: Layout):
         self.model, self.layout = model, layout
+        for name in ("train_step", "test_step"):
+            # Not as an attribute of a layer, which Keras would look at.
+            vars(model)[name] = _as_in_fit(getattr(model, name))
 
     def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
         self._write(state)
@@ -123,7 +128,7 @@ class StepsKernel:
         metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(first, first + steps):
             self.model.reset_metrics()
-            self.model.train_on_batch(*_minibatch(batches, step))
+            self.model.train_on_batch(*keras.utils.unpack_x_y_sample_weight(_minibatch(batches, step)))
             metrics = metrics + read_metrics(self.model)
         return Result(read(self.model, self.layout), metrics)
 
@@ -134,7 +139,7 @@ class StepsKernel:
         metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(steps):
             self.model.reset_metrics()
-            self.model.test_on_batch(*_minibatch(batches, step))
+            self.model.test_on_batch(*keras.utils.unpack_x_y_sample_weight(_minibatch(batches, step)))
             metrics = metrics + read_metrics(self.model)
         return metrics
 
@@ -167,5 +172,18 @@ def make(name: str, model: keras.Model, layout: Layout) -> Any:
     return graph_kernel.make(model, layout, xla=name == "xla")
 
 
+def _as_in_fit(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step of training or evaluation that gets its data as `fit` gives them: `x` alone where there are no labels, and
+    (x, y) where there are no weights. `train_on_batch` gives (x, None, None)."""
+
+    @functools.wraps(step)
+    def wrapped(*arguments: Any, **keywords: Any) -> Any:
+        *state, data = arguments
+        return step(*state, keras.utils.pack_x_y_sample_weight(*keras.utils.unpack_x_y_sample_weight(data)), **keywords)
+
+    return wrapped
+
+
 def _minibatch(batches: Any, step: int) -> Any:
-    return keras.tree.map_structure(lambda stacked: stacked[step], batches)
+    # An output without a label has None.
+    return keras.tree.map_structure(lambda stacked: None if stacked is None else stacked[step], batches)

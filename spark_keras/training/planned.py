@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import keras
 
 from spark_keras import cluster, params, tensors
-from spark_keras.training import kernel, shard_file
+from spark_keras.training import kernel
 from spark_keras.training import plan as plans
 from spark_keras.training import state as states
-from spark_keras.training.shard import ShardColumns, zeros
 from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.worker import WorkerTask, default_max_memory
 from spark_keras.training.workers import ResidentWorkers
@@ -66,7 +65,7 @@ class Planned(params.HasTraining, params.ValidationParams):
         minibatches = None if rows is None else self.getEpochs() * -(-rows.largest // task.batch_size)
         kept = kept_kernel and kernel.Choice(kept_kernel, "the checkpoint")
         chosen = kept or self._kernel(model, minibatches, workers)
-        row_bytes = _row_bytes(task.columns)
+        row_bytes = task.columns.row_bytes
         limit = task.max_shard_memory or default_max_memory(task)
         memory = "a quarter of a worker's memory, where executors are as this machine"
         decisions = {
@@ -99,16 +98,12 @@ class Planned(params.HasTraining, params.ValidationParams):
         return kernel.Choice(min(seconds, key=seconds.get), f"measured for Param jitCompile: {told}")
 
 
-def _row_bytes(spec: ShardColumns) -> int:
-    return shard_file.row_bytes({name: zeros(tensor, 0) for name, tensor in spec.tensors.items()})
-
-
 def _estimated_rows(dataset: Any, task: WorkerTask, validation_split: float) -> plans.Rows | None:
     rows, size = cluster.row_statistics(dataset)
     # Nobody has looked yet which rows will be held out or skipped.
     exact = rows is not None and not task.columns.validation and not task.columns.skip_invalid
     if rows is None and size is not None:
-        rows = size // max(1, _row_bytes(task.columns))
+        rows = size // max(1, task.columns.kept_bytes)
     return None if rows is None else plans.estimated_rows(rows, exact, task.workers, validation_split)
 
 

@@ -13,7 +13,7 @@ from spark_keras import executor
 from spark_keras.executor import ProcessSettings
 from spark_keras.training import shared_memory
 from spark_keras.training.messages import sendable
-from spark_keras.training.shard import ShardColumns
+from spark_keras.training.row_spec import ShardColumns
 
 
 class Replica:
@@ -76,7 +76,7 @@ _kept = executor.RecentlyUsed(2)
 def of_process(architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns) -> Replica:
     """This process's replica for rows of these shapes, built where it is not there."""
     shapes = tuple((name, tensor.tensor_shape, tensor.dtype) for name, tensor in columns.tensors.items())
-    key = architecture, settings, shapes
+    key = architecture, settings, shapes, columns.weight_axes, columns.class_weights is not None
     return _kept.get(key, lambda: Replica(architecture, settings, safe_mode, columns))
 
 

@@ -4,89 +4,25 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from spark_keras import columns
-from spark_keras.columns import TensorColumn
 from spark_keras.training import shard_file
 from spark_keras.training.order import EpochOrder
+from spark_keras.training.row_spec import ShardColumns, stored_zeros
 from spark_keras.training.shared_memory import aligned
 
 
-class ShardColumns(NamedTuple):
-    """What travels to the workers: the internal column names, shared by driver and worker.
-
-    Args:
-        features: columns `x0`, `x1`, … ; one tensor, or several named inputs.
-        labels: columns `y0`, `y1`, …
-        weight: column `w`, or None.
-        feature_structure: the form in which the model takes its inputs, with indices in `features`.
-        label_structure: how the model's outputs are nested; labels are packed the same way.
-        validation: whether there is a boolean column `v`.
-        skip_invalid: whether rows with null or NaN are left out and counted, instead of refused.
-    """
-
-    features: tuple[TensorColumn, ...]
-    labels: tuple[TensorColumn, ...]
-    weight: TensorColumn | None
-    feature_structure: Any
-    label_structure: Any
-    validation: bool
-    skip_invalid: bool
-
-    @property
-    def tensors(self) -> dict[str, TensorColumn]:
-        named = {f"x{i}": tensor for i, tensor in enumerate(self.features)}
-        named |= {f"y{i}": tensor for i, tensor in enumerate(self.labels)}
-        return named | ({"w": self.weight} if self.weight else {})
-
-    @property
-    def names_in_structures(self) -> set[str]:
-        """Names by which several tensors are told apart when they are packed or meet their losses."""
-        several = [group for group in (self.features, self.labels) if len(group) > 1]
-        named = [each for each in (self.feature_structure, self.label_structure) if isinstance(each, dict)]
-        return {tensor.name for group in several for tensor in group} | {name for each in named for name in each}
-
-    def packer(self) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-        """What makes (x, y) or (x, y, sample_weight), nested as the model takes them, of arrays or tensors by name."""
-        import keras
-
-        from spark_keras.signature import pack_inputs
-
-        features = [f"x{index}" for index in range(len(self.features))]
-        labels = [f"y{index}" for index in range(len(self.labels))]
-
-        def pack(arrays: dict[str, Any]) -> tuple[Any, ...]:
-            x = pack_inputs(self.feature_structure, [arrays[name] for name in features])
-            outputs = [arrays[name] for name in labels]
-            y = outputs[0] if len(outputs) == 1 else keras.tree.pack_sequence_as(self.label_structure, outputs)
-            return (x, y, arrays["w"]) if self.weight else (x, y)
-
-        return pack
-
-    def pack(self, arrays: dict[str, Any]) -> tuple[Any, ...]:
-        """What `packer` gives of these arrays."""
-        return self.packer()(arrays)
-
-    def sample(self) -> tuple[Any, ...]:
-        """A few rows of zeros, to build a model with.
-
-        Not one row, which broadcasts with everything: a loss or metric that does not fit the labels would only be
-        found on the workers.
-        """
-        return self.pack({name: zeros(tensor, 7) for name, tensor in self.tensors.items()})
-
-
-def zeros(tensor: TensorColumn, rows: int) -> np.ndarray:
-    return np.zeros((rows, *tensor.tensor_shape), "float32" if tensor.one_hot else tensor.dtype)
-
-
 class Rows(Protocol):
-    """Rows as tensors, sorted by the hash of their content, wherever they are kept."""
+    """Rows as tensors, sorted by the hash of their content, wherever they are kept.
+
+    Attributes:
+        row_bytes: of a row as it is trained, which may be more than is kept of it.
+    """
 
     storage: str
     count: int
@@ -104,10 +40,10 @@ class MemoryRows:
 
     storage = "memory"
 
-    def __init__(self, arrays: dict[str, np.ndarray]):
+    def __init__(self, arrays: dict[str, np.ndarray], row_bytes: int | None = None):
         self.arrays = arrays
         self.count = len(next(iter(arrays.values())))
-        self.row_bytes = shard_file.row_bytes(arrays)
+        self.row_bytes = shard_file.row_bytes(arrays) if row_bytes is None else row_bytes
 
     def parts(self, order: EpochOrder, start: int, stop: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
         for window, index in order.parts(start, stop):
@@ -139,6 +75,7 @@ class Shard(NamedTuple):
 
     @property
     def bytes(self) -> int:
+        """Of the rows as they are trained."""
         return sum(rows.count * rows.row_bytes for rows in (self.training, self.validation))
 
     def close(self) -> None:
@@ -150,7 +87,8 @@ def load(batches: Iterable[pa.RecordBatch], spec: ShardColumns, max_memory: int 
     """Reads a partition. The result depends on its rows alone, not on the order in which they arrive.
 
     Args:
-        max_memory: rows of more bytes go to a file, which changes nothing but where they are.
+        max_memory: rows that take more bytes when they are trained go to a file, which changes nothing but where they
+            are.
     """
     skipped: dict[str, int] = {}
     digest = _Digest()
@@ -159,17 +97,18 @@ def load(batches: Iterable[pa.RecordBatch], spec: ShardColumns, max_memory: int 
     size = 0
     for chunk in chunks:
         held.append(chunk)
-        size += sum(chunk[name].nbytes for name in spec.tensors)
+        size += len(chunk["hash"]) * spec.row_bytes
         if size > max_memory:
-            training, validation = shard_file.sort_into_files(itertools.chain(_drained(held), chunks))
+            training, validation = shard_file.sort_into_files(itertools.chain(_drained(held), chunks), spec.row_bytes)
             return Shard(training, validation, skipped, str(digest))
     if not held:
-        empty = {name: zeros(tensor, 0) for name, tensor in spec.tensors.items()}
-        return Shard(MemoryRows(empty), MemoryRows(empty), skipped, str(digest))
+        empty = MemoryRows({name: stored_zeros(tensor, 0) for name, tensor in spec.tensors.items()}, spec.row_bytes)
+        return Shard(empty, empty, skipped, str(digest))
     whole = {name: np.concatenate([chunk.pop(name) for chunk in held]) for name in list(held[0])}
     order = np.argsort(whole.pop("hash"), kind="stable")
     held_out = whole.pop("validation", np.zeros(len(order), bool))[order]
-    return Shard(_take(whole, order[~held_out]), _take(whole, order[held_out]), skipped, str(digest))
+    training, validation = (_take(whole, order[part], spec.row_bytes) for part in (~held_out, held_out))
+    return Shard(training, validation, skipped, str(digest))
 
 
 def _chunks(
@@ -191,7 +130,8 @@ def _chunks(
 def tensors_of(
     batch: pa.RecordBatch, spec: ShardColumns, skipped: dict[str, int]
 ) -> tuple[pa.RecordBatch, dict[str, np.ndarray]]:
-    """The batch's complete rows, and their tensors; refuses the others, or leaves them out and counts them."""
+    """The batch's complete rows, and what is kept of their tensors; refuses the others, or leaves them out and counts
+    them."""
     keep = np.ones(batch.num_rows, bool)
     for name, tensor in spec.tensors.items():
         usable = columns.usable_rows(batch.column(name))
@@ -206,7 +146,7 @@ def tensors_of(
         keep &= usable
     if not keep.all():
         batch = batch.filter(pa.array(keep))
-    return batch, {name: columns.to_numpy(batch.column(name), tensor) for name, tensor in spec.tensors.items()}
+    return batch, {name: columns.to_stored(batch.column(name), tensor) for name, tensor in spec.tensors.items()}
 
 
 class _Digest:
@@ -232,8 +172,8 @@ def _drained(held: list[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray
         yield held.pop(0)
 
 
-def _take(arrays: dict[str, np.ndarray], index: np.ndarray) -> MemoryRows:
-    return MemoryRows({name: array[index] for name, array in arrays.items()})
+def _take(arrays: dict[str, np.ndarray], index: np.ndarray, row_bytes: int) -> MemoryRows:
+    return MemoryRows({name: array[index] for name, array in arrays.items()}, row_bytes)
 
 
 def epoch_order(rows: Rows, seed: int, shard: int, epoch: int, shuffle: bool) -> EpochOrder:

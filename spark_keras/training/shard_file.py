@@ -32,15 +32,16 @@ class FileRows:
 
     Args:
         file: holds the blocks.
-        like: arrays of the tensors' types and row shapes.
+        like: arrays of the tensors' types and row shapes, as they are kept.
         count: number of rows.
+        row_bytes: of a row as it is trained, by which rows are divided into blocks.
     """
 
     storage = "file"
 
-    def __init__(self, file: IO[bytes], like: Arrays, count: int):
+    def __init__(self, file: IO[bytes], like: Arrays, count: int, row_bytes: int):
         self.count = count
-        self.row_bytes = row_bytes(like)
+        self.row_bytes = row_bytes
         self._file = file
         self._like = _empty(like, 0)
         self._held: tuple[bytes, Arrays] = (b"", {})
@@ -72,30 +73,32 @@ class FileRows:
         stop = 0
         for block, length in zip(blocks.tolist(), rows.tolist()):
             start, stop = stop, stop + length
-            _read(self._file, [array[start:stop] for array in arrays.values()], block * size * self.row_bytes)
+            _read(self._file, [array[start:stop] for array in arrays.values()], block * size * row_bytes(self._like))
         return arrays
 
     def _announce(self, blocks: np.ndarray) -> None:
         """Lets the system read the next window while this one is trained."""
         if not hasattr(os, "posix_fadvise"):
             return
-        size = block_rows(self.row_bytes) * self.row_bytes
+        size = block_rows(self.row_bytes) * row_bytes(self._like)
         for block in blocks.tolist():
             os.posix_fadvise(self._file.fileno(), block * size, size, os.POSIX_FADV_WILLNEED)
 
 
-def sort_into_files(chunks: Iterable[Arrays]) -> tuple[FileRows, FileRows]:
+def sort_into_files(chunks: Iterable[Arrays], trained_bytes: int) -> tuple[FileRows, FileRows]:
     """Training and validation rows in files, sorted by hash; memory is needed for some runs, not for the rows.
 
     Args:
         chunks: tensors, with "hash" and, where rows are held out, "validation"; at least one chunk.
+        trained_bytes: of a row as it is trained.
     """
     directory = local_directory()
     with contextlib.ExitStack() as on_failure, _disk_full_explained(directory):
         with _open(directory) as file:
             runs = list(_write_runs(file, chunks))
             like = {name: none for name, none in runs[0].like.items() if name not in ("hash", "validation")}
-            training, validation = (_Writer(on_failure.enter_context(_open(directory)), like) for _ in range(2))
+            files = [on_failure.enter_context(_open(directory)) for _ in range(2)]
+            training, validation = (_Writer(each, like, trained_bytes) for each in files)
             for rows in _merge(file, runs):
                 held_out = rows.pop("validation", None)
                 kept = {name: rows.pop(name) for name in like}
@@ -188,9 +191,9 @@ def _merge(file: IO[bytes], runs: list[_Run]) -> Iterator[Arrays]:
 class _Writer:
     """Appends rows to a file of blocks."""
 
-    def __init__(self, file: IO[bytes], like: Arrays):
-        self._file, self._like, self._count = file, like, 0
-        self._size = block_rows(row_bytes(like))
+    def __init__(self, file: IO[bytes], like: Arrays, trained_bytes: int):
+        self._file, self._like, self._count, self._trained_bytes = file, like, 0, trained_bytes
+        self._size = block_rows(trained_bytes)
         self._begun = like  # the block that is not full yet
 
     def append(self, rows: Arrays) -> None:
@@ -205,7 +208,7 @@ class _Writer:
     def finish(self) -> FileRows:
         self._write(self._begun)
         self._file.flush()
-        return FileRows(self._file, self._like, self._count)
+        return FileRows(self._file, self._like, self._count, self._trained_bytes)
 
     def _write(self, block: Arrays) -> None:
         for array in block.values():

@@ -127,7 +127,9 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         }
         line.send(join)
         logger.info("Worker %d: %d rows in %s", shard_index, shard.training.count, shard.storage)
-        with contextlib.closing(Minibatches(shard.training, task, shard_index, _prepare(task))) as minibatches:
+        with contextlib.closing(
+            Minibatches(shard.training, task, shard_index, _prepare(task, training=True))
+        ) as minibatches:
             rounds = _answer(line, replica, task, shard, minibatches)
         yield pa.RecordBatch.from_pydict(
             {"shard": pa.array([shard_index], pa.int32()), "rounds": pa.array([rounds], pa.int64())}
@@ -188,13 +190,13 @@ def default_max_memory(task: WorkerTask) -> int:
     return executor.memory_share(task.workers, task.settings.threads) // 4
 
 
-def _prepare(task: WorkerTask) -> Callable[[dict[str, np.ndarray]], Any]:
+def _prepare(task: WorkerTask, training: bool) -> Callable[[dict[str, np.ndarray]], Any]:
     """What makes a stack's arrays into what the kernel takes. Of the task: a next one may find its replica, but names
     its columns itself."""
     from spark_keras import programs
 
-    pack, to_tensor = task.columns.packer(), programs.to_tensor()
-    return lambda arrays: pack({name: to_tensor(array) for name, array in arrays.items()})
+    finish, pack, to_tensor = task.columns.finish, task.columns.packer(), programs.to_tensor()
+    return lambda arrays: pack({name: to_tensor(array) for name, array in finish(arrays, training).items()})
 
 
 def _answer(line: wire.Line, replica: Replica, task: WorkerTask, shard: shards.Shard, minibatches: Minibatches) -> int:
@@ -339,7 +341,7 @@ def _evaluate(
     wanted = kernel.for_few_steps(header["kernel"])
     order, last = shards.epoch_order(rows, 0, 0, 0, shuffle=False), -(-rows.count // task.batch_size)
     count = shards.stack_count(rows, last, task.batch_size)
-    prepare = _prepare(task)
+    prepare = _prepare(task, training=False)
     for stack in shards.stacks(rows, order, 0, last, task.batch_size, count):
         metric_states, _, warning = replica.call(wanted, "evaluate", state, prepare(stack.batches), stack.steps)
         metrics = metrics + metric_states

@@ -1,0 +1,292 @@
+"""Labels and weights: which columns hold them, for which outputs, and what each output's loss makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+
+from spark_keras import columns, label_rules, signature
+from spark_keras.columns import TensorColumn
+from spark_keras.signature import Tensor
+from spark_keras.tensors import set_value, tensor_column
+from spark_keras.training.class_weights import ClassWeights
+from spark_keras.training.row_spec import ShardColumns
+
+
+class Named(NamedTuple):
+    """Columns as a Param names them.
+
+    Args:
+        param: the Param.
+        value: its value: one column, {"output name": "column"}, or a list; None for none.
+        columns: by name, or by place in the list; those named "" left out.
+    """
+
+    param: str
+    value: Any
+    columns: dict[Any, TensorColumn]
+
+    def by_output(self, outputs: Sequence[Tensor], wanted: Sequence[bool]) -> list[Any]:
+        """For each output the key of its column, or None.
+
+        Args:
+            wanted: which outputs have something to compare with a label, as a list may name columns of these alone.
+        """
+        if isinstance(self.value, dict):
+            return [output.name if output.name in self.columns else None for output in outputs]
+        if isinstance(self.value, list):
+            count = len(self.value)
+            places = range(len(outputs)) if count == len(outputs) else [i for i, each in enumerate(wanted) if each]
+        else:
+            count, places = 1, range(len(outputs)) if len(outputs) == 1 else [i for i, w in enumerate(wanted) if w]
+        keys = dict(zip(places, range(count))) if len(places) == count else {}
+        return [keys.get(index) if keys.get(index) in self.columns else None for index in range(len(outputs))]
+
+
+# --- labels --------------------------------------------------------------------------------------------------------
+
+
+def label_columns(dataset: Any, stage: Any, model: keras.Model) -> Named:
+    """The label columns that the Params name, each with its depth.
+
+    The default of `labelCol` is a column that a model which compares nothing with labels can do without: such a model
+    gets one where its own code may look at labels and the DataFrame has the column.
+    """
+    named = set_value(stage, "labelCols")
+    if named is not None:
+        pairs = named.items() if isinstance(named, dict) else enumerate(named)
+        found = {key: tensor_column(dataset, "labelCols", str(key), column, None) for key, column in pairs if column}
+        return Named("labelCols", named, found)
+    column = set_value(stage, "labelCol")
+    if column is not None and not stage.isSet("labelCol") and not _compares(model):
+        column = column if has_own_step(model) and _has_column(dataset, column) else None
+    if column is None:
+        return Named("labelCol", None, {})
+    return Named("labelCol", column, {0: tensor_column(dataset, "labelCol", "label", column, None)})
+
+
+def _has_column(dataset: Any, column: str) -> bool:
+    try:
+        columns.check_column(dataset, "labelCol", column)
+    except ValueError:
+        return False
+    return True
+
+
+def has_own_step(model: keras.Model) -> bool:
+    """Whether code of the user's sees the labels."""
+    return any(
+        getattr(type(model), name) is not getattr(keras.Model, name)
+        for name in ("train_step", "test_step", "compute_loss", "compute_metrics")
+    )
+
+
+def _compares(model: keras.Model) -> bool:
+    """Whether a loss or metric was given to `compile`."""
+    given = [getattr(model, "loss", None), *signature.compiled_metrics(model)]
+    return any(each is not None for each in keras.tree.flatten(given))
+
+
+def labels_by_output(stage: Any, named: Named, model: keras.Model, outputs: Sequence[Tensor]) -> list[Any]:
+    """For each output the key of its label column; None for one without a label.
+
+    Raises:
+        ValueError: where an output with a loss or metric has no label, or a name is no output's.
+    """
+    if len(outputs) > 1 and not stage.hasParam("labelCols"):
+        signature.check_only_output(outputs)
+    wanted = [signature.compares(model, index, output.name, len(outputs)) for index, output in enumerate(outputs)]
+    keys = named.by_output(outputs, wanted)
+    names = [output.name for output in outputs]
+    missing = [name for name, key, each in zip(names, keys, wanted) if each and key is None]
+    given = len([key for key in keys if key is not None])
+    if given < len(named.columns) or (missing and not (given == 0 and has_own_step(model))):
+        _refuse(named, names, [name for name, each in zip(names, wanted) if each])
+    return keys
+
+
+def _refuse(named: Named, names: list[str], wanted: list[str]) -> None:
+    if named.param == "labelCols":
+        raise ValueError(
+            f"Wrong outputs in Param `labelCols`. Received: {named.value!r}. Expected: "
+            f"{len(wanted)} column{'s' if len(wanted) > 1 else ''}, one for each of the model's outputs {wanted} that "
+            f"have a loss or metric{'' if wanted == names else f'; its outputs are {names}'}."
+        )
+    if named.value is None:
+        raise ValueError(
+            f'The model compares labels with its outputs {wanted}. Received: labelCol="". Expected: Param '
+            f"`{'labelCol' if len(wanted) == 1 else 'labelCols'}` names their columns; an autoencoder's may be the "
+            "features column."
+        )
+    raise ValueError(
+        f"The model has {len(names)} outputs {names}. Received: one label column, labelCol. Expected: Param "
+        f"`labelCols`, such as { {name: 'column' for name in wanted or names} }."
+    )
+
+
+def refuse_without_loss(model: keras.Model, spec: ShardColumns) -> None:
+    """Raises `ValueError` for a built model that is trained by Keras' own step and gives it nothing to minimise.
+
+    Only a call with numbers tells whether layers add losses of their own.
+    """
+    if getattr(model, "loss", None) is not None or has_own_step(model):
+        return
+    x, _, _ = keras.utils.unpack_x_y_sample_weight(spec.sample())
+    model(x, training=False)
+    if not model.losses:
+        raise ValueError(
+            f"The model {model.name!r} has no loss. Received: compile() without `loss`, and no layer that calls "
+            "add_loss(). Expected: a model after model.compile(optimizer=…, loss=…), or one that computes its own loss."
+        )
+
+
+# --- weights -------------------------------------------------------------------------------------------------------
+
+
+def weight_columns(dataset: Any, stage: Any, model: keras.Model) -> Named:
+    """The weight columns that the Params name, each with its depth."""
+    column, several = set_value(stage, "weightCol"), set_value(stage, "weightCols")
+    if column is not None and several is not None:
+        raise ValueError(
+            f"Params `weightCol` and `weightCols` exclude each other. Received: weightCol={column!r}, "
+            f"weightCols={several!r}. Expected: weightCol for rows, weightCols for each output of them."
+        )
+    if several is None:
+        pairs, param = ([] if column is None else [(0, column)]), "weightCol"
+    else:
+        pairs, param = list(several.items() if isinstance(several, dict) else enumerate(several)), "weightCols"
+    found = {
+        key: tensor_column(dataset, param, "sample_weight", name, None)._replace(dtype="float32", non_negative=True)
+        for key, name in pairs
+        if name
+    }
+    for weight in found.values():
+        # Before a row is looked at for the array's length.
+        if weight.depth and _one_loss_for_a_row(model):
+            _refuse_array(weight, "the losses of this model have one number for a row, too")
+    return Named(param, column if several is None else several, found)
+
+
+def _one_loss_for_a_row(model: keras.Model) -> bool:
+    """Whether the losses are surely no longer than the rows."""
+    outputs = getattr(getattr(model, "_functional", model), "_outputs", None)
+    losses = keras.tree.flatten(getattr(model, "loss", None))
+    if outputs is None or any(loss is None or label_rules.rule_of(loss).kind == "own" for loss in losses):
+        return False
+    return all(len(output.shape) <= 2 for output in outputs)
+
+
+def _refuse_array(weight: TensorColumn, reason: str) -> None:
+    raise ValueError(
+        f"Column {weight.columns[0]!r} in Param `{weight.param}` is not a scalar. Expected: one number for each row, "
+        f"because {reason}."
+    )
+
+
+class Weights(NamedTuple):
+    """Weights as workers load them; see `ShardColumns`."""
+
+    weight: TensorColumn | None
+    weights: tuple[TensorColumn | None, ...]
+    axes: tuple[int, ...]
+
+
+def settle_weights(
+    named: Named,
+    found: dict[Any, tuple[int, ...] | None],
+    labels: Sequence[TensorColumn | None],
+    model: keras.Model,
+    outputs: Sequence[Tensor],
+    by_class: bool,
+) -> Weights:
+    """Weights of the shapes that the outputs' losses have: one number for a row, or one for each of its time steps.
+
+    Args:
+        found: row shapes as the columns hold them, by key.
+        by_class: whether weights of classes join them.
+    """
+    if not named.columns and not by_class:
+        return Weights(None, (), ())
+    labelled = [label is not None for label in labels]
+    if not any(labelled):
+        raise ValueError(
+            f"Params `{named.param if named.columns else 'classWeight'}` weighs losses that compare labels with "
+            "outputs. Received: a model without labels. Expected: no weights."
+        )
+    losses = [signature.loss_of(model, index, output.name) for index, output in enumerate(outputs)]
+    shapes = [
+        label_rules.values_of(loss, label, output) if label and loss is not None else None
+        for loss, label, output in zip(losses, labels, outputs)
+    ]
+    axes = tuple(len(shape or ()) for shape in shapes)
+    if named.param == "weightCol":
+        (weight,) = named.columns.values() or (None,)
+        if weight is None or not weight.depth:
+            # Rows are weighed as they always were where each has one loss.
+            return Weights(weight, (), axes if by_class or any(axes) else ())
+        if sum(labelled) > 1:
+            _refuse_array(
+                weight,
+                f"the model has {sum(labelled)} outputs with labels; Param `weightCols` weighs each output's own time "
+                "steps",
+            )
+        keys = [0 if each else None for each in labelled]
+    else:
+        keys = named.by_output(outputs, labelled)
+        unknown = len(named.columns) - len([key for key in keys if key is not None])
+        if unknown or any(key is not None and not each for key, each in zip(keys, labelled)):
+            raise ValueError(
+                f"Wrong outputs in Param `weightCols`. Received: {named.value!r}. Expected: columns of outputs that "
+                f"have a label, which are {[o.name for o, each in zip(outputs, labelled) if each]}."
+            )
+    weights = tuple(
+        None if key is None else _fitted(named.columns[key], found[key], shape, output)
+        for key, shape, output in zip(keys, shapes, outputs)
+    )
+    return Weights(None, weights, axes)
+
+
+def _fitted(
+    weight: TensorColumn, found: tuple[int, ...] | None, wanted: tuple[int, ...] | None, output: Tensor
+) -> TensorColumn:
+    if not weight.depth:
+        return weight
+    if wanted is not None and found is not None and found != wanted:
+        try:
+            return columns.fit_shape(weight, wanted, found)
+        except ValueError:
+            raise ValueError(
+                f"Wrong shape of weights in {weight.label}. Received: shape {found} per row. Expected: one number for "
+                f"each row{f', or shape {wanted}' if wanted else ''}, because the loss of output {output.name!r} has "
+                f"{'so many numbers in a row' if wanted else 'one number in a row'}."
+            ) from None
+    return columns.fit_shape(weight, wanted, found)
+
+
+def class_weights(stage: Any, labels: Sequence[TensorColumn | None]) -> ClassWeights | None:
+    """The Param `classWeight`, checked; of "balanced" the classes are counted later.
+
+    Raises:
+        ValueError: where no label, or more than one, has classes to weigh, or a class is not the model's.
+    """
+    given = set_value(stage, "classWeight")
+    if given is None:
+        return None
+    named = [label for label in labels if label is not None]
+    if len(named) != 1:
+        raise ValueError(
+            f"Param `classWeight` weighs the classes of one label, as in Keras. Received: {given!r}, and a model with "
+            f"{len(named)} labels. Expected: one; Param `weightCols` weighs the rows of each output."
+        )
+    if given == "balanced":
+        return ClassWeights((), ())
+    classes = named[0].classes
+    unknown = [index for index in given if classes is not None and not 0 <= index < classes]
+    if unknown:
+        raise ValueError(
+            f"Unknown classes in Param `classWeight`. Received: {unknown}. Expected: class indices from 0 to "
+            f"{classes - 1}, because the model has {classes} classes."
+        )
+    return ClassWeights.by_class(given)
