@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras.src.saving import serialization_lib
 
-from spark_keras import own_code, temporary
+from spark_keras import model_files, own_code, stages, temporary
 
 # Python's own random state is what Keras draws default initializer seeds from, and it belongs to the
 # whole process, so only one thread at a time may draw from it.
@@ -64,10 +64,11 @@ class KerasArchive:
         self.description = description
         self.code = code
         self.size = len(content) if isinstance(content, bytes) else os.path.getsize(content)
+        self._suffix = ".h5" if model_files.is_hdf5(content) else ".keras"
         self._data: bytes | None = None
         self._path: str | None = None
         if self.size > MEMORY_BYTES:
-            self._path = _own_file(self)
+            self._path = _own_file(self, self._suffix)
             if isinstance(content, bytes):
                 _write(self._path, content)
             else:
@@ -78,7 +79,8 @@ class KerasArchive:
 
     @classmethod
     def of(cls, model: Any) -> KerasArchive:
-        """Takes a `keras.Model`, the path or bytes of a `.keras` archive, or another `KerasArchive`."""
+        """Takes a `keras.Model`, the path or bytes of a `.keras` archive or `.h5` file, a fitted stage, or another
+        `KerasArchive`; raises `ValueError` for a file that holds no model."""
         if isinstance(model, KerasArchive):
             return model
         if isinstance(model, keras.Model):
@@ -92,19 +94,26 @@ class KerasArchive:
                     own_code.saved(model, lambda: _save(model, path))
                 size = f"{model.count_params():,} parameters" if model.built else "not built yet"
                 return cls(path, trusted=True, description=f"{type(model).__name__} '{model.name}', {size}", code=code)
+        stage = stages.with_model(model)
+        if stage is not None:
+            return stage.getOrDefault("model")
         if isinstance(model, (bytes, bytearray)):
+            with _new_path() as path:
+                _write(path, bytes(model))
+                model_files.check(path, f"{len(model):,} bytes")
             return cls(bytes(model))
         if isinstance(model, (str, os.PathLike)):
-            if not os.path.isfile(model):
-                raise ValueError(
-                    f"Invalid value for Param `model`. Received: {str(model)!r}, which is no file on the driver. "
-                    "Expected: a compiled keras.Model, or the path or bytes of a .keras archive."
-                )
-            return cls(os.fspath(model), description=f"archive {os.path.basename(model)}")
+            with model_files.located(os.fspath(model)) as path:
+                model_files.check(path, repr(os.fspath(model)))
+                description = f"archive {os.path.basename(os.path.normpath(model))}"
+                if not os.path.isdir(path):
+                    return cls(path, description=description)
+                with _new_path() as packed:
+                    _pack(path, packed)
+                    return cls(packed, description=description)
         raise TypeError(
-            "Invalid value for Param `model`. "
-            f"Received: {model!r} (of type {type(model)}). "
-            "Expected: a compiled keras.Model, or the path or bytes of a .keras archive."
+            f"Invalid value for Param `model`. Received: {model!r} (of type {type(model)}). "
+            f"Expected: {model_files.EXPECTED}."
         )
 
     @property
@@ -117,13 +126,18 @@ class KerasArchive:
         """The bytes of the archive; those of a large one are read anew each time."""
         return _read(self._path) if self._data is None else self._data
 
+    @property
+    def suffix(self) -> str:
+        """Of a file's name: ".keras", or ".h5" for Keras' format of before."""
+        return self._suffix
+
     @contextlib.contextmanager
     def file(self) -> Iterator[str]:
         """The path of a file with the archive, to be read inside this context."""
         if self._path is not None:
             yield self._path
             return
-        with _new_path() as path:
+        with _new_path(self._suffix) as path:
             _write(path, self.data)
             yield path
 
@@ -149,7 +163,8 @@ class KerasArchive:
             custom_objects = own_code.unpacked(self.code, custom_objects or {})
         with self._for_keras() as path:
             try:
-                with DRAWING, warnings.catch_warnings():
+                # Keras of before 3.12 reads HDF5 files without regard to the mode that it is given.
+                with DRAWING, serialization_lib.SafeModeScope(not self.trusted), warnings.catch_warnings():
                     # One or two variables are those of an optimizer that was never used: there is nothing to skip.
                     warnings.filterwarnings("ignore", ".*saved optimizer has [12] variables", UserWarning)
                     return keras.saving.load_model(
@@ -195,15 +210,15 @@ class KerasArchive:
 
 
 @contextlib.contextmanager
-def _new_path() -> Iterator[str]:
+def _new_path(suffix: str = ".keras") -> Iterator[str]:
     with temporary.folder() as folder:
-        yield os.path.join(folder, "model.keras")
+        yield os.path.join(folder, f"model{suffix}")
 
 
-def _own_file(owner: object) -> str:
+def _own_file(owner: object, suffix: str) -> str:
     folder = tempfile.mkdtemp(prefix=temporary.PREFIX)
     weakref.finalize(owner, temporary.remove, folder)
-    return os.path.join(folder, "model.keras")
+    return os.path.join(folder, f"model{suffix}")
 
 
 def _save(model: keras.Model, path: str) -> None:

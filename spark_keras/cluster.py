@@ -336,6 +336,16 @@ def fetch_file(spark: Any, path: str, local: str) -> None:
     file_system.copyToLocalFile(False, source, target, True)
 
 
+def fetch_model(spark: Any, path: str, local: str) -> bool:
+    """Copies a file, or a folder with all in it, of any file system that Spark reaches; False if there is none."""
+    file_system, source = _hadoop_path(spark, path)
+    if not file_system.exists(source):
+        return False
+    target = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(f"file://{local}")
+    file_system.copyToLocalFile(False, source, target, True)
+    return True
+
+
 def delete_file(spark: Any, path: str) -> None:
     file_system, target = _hadoop_path(spark, path)
     file_system.delete(target, False)

@@ -23,7 +23,8 @@ class KerasEstimator(Trained, params.HasLabels, HasWeightCols, HasClassWeight, p
     driver averages their parameters, weighted by the rows trained.
 
     Args:
-        model: a compiled keras.Model, or the path or bytes of a `.keras` archive. The model itself is never changed.
+        model: a compiled keras.Model, a fitted stage to go on from, or the path or bytes of a `.keras` archive or `.h5`
+            file. The model itself is never changed.
         modelFn: a function that builds and compiles the model, called as `modelFn(**modelParams)`.
         modelParams: keyword arguments for modelFn, which ParamGridBuilder can vary.
         featuresCol: column of a model with one input: vector, (nested) array or number. Default "features".
@@ -144,7 +145,8 @@ class KerasClassifier(Trained, params.ClassificationParams, OutputTypeParams, Ha
     indices in [0, number of classes); they are one-hot encoded where the loss wants that.
 
     Args:
-        model: a compiled keras.Model, or the path or bytes of a `.keras` archive. The model itself is never changed.
+        model: a compiled keras.Model, a fitted stage to go on from, or the path or bytes of a `.keras` archive or `.h5`
+            file. The model itself is never changed.
         modelFn: a function that builds and compiles the model, called as `modelFn(**modelParams)`.
         modelParams: keyword arguments for modelFn, which ParamGridBuilder can vary.
         featuresCol: column of a model with one input: vector, (nested) array or number. Default "features".
@@ -270,7 +272,8 @@ class KerasRegressor(Trained, Estimator):
     """Trains a Keras regressor: `prediction` is a double, or an array of doubles where the model gives several numbers.
 
     Args:
-        model: a compiled keras.Model, or the path or bytes of a `.keras` archive. The model itself is never changed.
+        model: a compiled keras.Model, a fitted stage to go on from, or the path or bytes of a `.keras` archive or `.h5`
+            file. The model itself is never changed.
         modelFn: a function that builds and compiles the model, called as `modelFn(**modelParams)`.
         modelParams: keyword arguments for modelFn, which ParamGridBuilder can vary.
         featuresCol: column of a model with one input: vector, (nested) array or number. Default "features".

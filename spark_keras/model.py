@@ -27,7 +27,8 @@ class KerasTransformer(Transformer, TensorOutputs):
     `outputLayer` the activations of an inner layer are given instead (feature extraction).
 
     Args:
-        model: a keras.Model (it need not be compiled), or the path or bytes of a `.keras` archive.
+        model: a keras.Model (it need not be compiled), a fitted stage, or the path or bytes of a `.keras` archive or
+            `.h5` file.
         featuresCol: column of a model with one input: vector, (nested) array or number. Default "features".
         featuresCols: scalar columns instead of featuresCol.
         inputCols: {"input name": "column"} for a model with several inputs.

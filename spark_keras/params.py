@@ -22,17 +22,19 @@ from pyspark.ml.param.shared import (
     HasWeightCol,
 )
 
-from spark_keras import converters
+from spark_keras import converters, stages
 from spark_keras.archive import KerasArchive
+from spark_keras.pickling import Picklable
 
 
-class HasModel(converters.NoneIsUnset):
+class HasModel(Picklable, converters.NoneIsUnset):
     """What is trained or applied."""
 
     model: Param[KerasArchive] = Param(
         Params._dummy(),
         "model",
-        "a compiled keras.Model, or the path or bytes of a .keras archive; held as bytes",
+        "a compiled keras.Model, a fitted stage to go on from, or the path or bytes of a .keras archive or .h5 file; "
+        "held as bytes",
         KerasArchive.of,
     )  # type: ignore[arg-type]
 
@@ -42,6 +44,13 @@ class HasModel(converters.NoneIsUnset):
         "custom layers, losses and metrics by name, as Keras' custom_objects; not needed for registered classes",
         converters.objects,
     )  # type: ignore[arg-type]
+
+    def _set(self, **kwargs: Any) -> Any:
+        stage = stages.with_model(kwargs.get("model"))
+        if stage is not None and stage.isSet("customObjects") and "customObjects" not in kwargs:
+            # What its model was made of, and this one is.
+            kwargs["customObjects"] = {**stage.getCustomObjects(), **self.getOrDefault("customObjects")}
+        return super()._set(**kwargs)
 
     def getModel(self) -> KerasArchive:
         """Value of `model` or its default."""

@@ -12,7 +12,7 @@ from spark_keras import cluster
 from spark_keras.archive import KerasArchive
 from spark_keras.training.summary import KerasTrainingSummary
 
-MODEL_FILE = "model.keras"
+MODEL_FILE = "model"
 CODE_FILE = "code.json"
 SUMMARY_FILE = "summary.json"
 
@@ -65,7 +65,7 @@ class KerasWriter(MLWriter):
         DefaultParamsWriter.saveMetadata(instance, path, self.sc, extraMetadata={"keras": extra}, paramMap=params)
         if instance.isSet("model"):
             archive = instance.getOrDefault("model")
-            cluster.write_file(self.sparkSession, f"{path}/{MODEL_FILE}", archive.data)
+            cluster.write_file(self.sparkSession, f"{path}/{MODEL_FILE}{archive.suffix}", archive.data)
             if archive.code:
                 cluster.write_file(self.sparkSession, f"{path}/{CODE_FILE}", archive.code)
         summary = getattr(instance, "_summary", None)
@@ -102,7 +102,8 @@ class KerasReader(MLReader):
         extra = metadata.get("keras", {})
         if "modelFn" in extra:
             instance._set(modelFn=imported(extra["modelFn"]))
-        data = cluster.read_file(self.sparkSession, f"{path}/{MODEL_FILE}")
+        files = (cluster.read_file(self.sparkSession, f"{path}/{MODEL_FILE}{suffix}") for suffix in (".keras", ".h5"))
+        data = next(filter(None, files), None)
         if data is not None:
             code = cluster.read_file(self.sparkSession, f"{path}/{CODE_FILE}")
             description = "saved Keras model"

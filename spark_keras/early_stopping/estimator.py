@@ -25,11 +25,12 @@ from spark_keras.early_stopping.persistence import NestedReadable, NestedWritabl
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.early_stopping.scores import EvaluatorScore, FunctionScore, MonitorScore
 from spark_keras.early_stopping.stopper import Stopper
+from spark_keras.pickling import Picklable
 from spark_keras.training import state as states
 from spark_keras.training.checkpoint import exclusive
 
 
-class EarlyStopping(Estimator, EarlyStoppingParams, NestedWritable, NestedReadable):
+class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, NestedReadable):
     """Trains with a Keras estimator until a condition says stop, and returns the best model.
 
     After each `evaluateEvery` epochs the model gets a score. The model with the best one is kept, and conditions are
@@ -231,7 +232,7 @@ class _FileStore:
         states.weights_have_changed(model)
 
 
-class EarlyStoppingModel(Model, NestedWritable, NestedReadable):
+class EarlyStoppingModel(Picklable, Model, NestedWritable, NestedReadable):
     """The best model of a training that was stopped, and how it was stopped.
 
     Args:
