@@ -192,3 +192,16 @@ def test_blocks_that_break_their_promise_are_named(frame):
         mapBlocks(frame.coalesce(1), loses_rows).collect()
     with pytest.raises(Exception, match="Ragged arrays in column 'ragged'"):
         mapBlocks(frame.coalesce(1), lambda ragged: ragged, "z").collect()
+
+
+def test_names_with_backticks_and_dots_are_names_in_every_function(spark):
+    df = spark.range(6).selectExpr("id * 1.0D AS `a``b.c d`", "id % 2 AS `k``.`")
+    name, key = "a`b.c d", "k`."
+    assert reduceBlocks(df, lambda x: x.sum(axis=0), inputs=[name]) == 15.0
+    both = reduceBlocks(df, lambda x, k: (x.sum(axis=0), k.sum(axis=0)), inputs=[name, key])
+    assert both == {name: 15.0, key: 3}
+    made = mapBlocks(df, lambda x: x + 1, "n`.", inputs=[name])
+    assert made.columns == [name, key, "n`."] and made.agg({"`n``.`": "sum"}).first()[0] == 21.0
+    assert mapRows(df, lambda x: x + 1, "n`.", inputs=[name]).columns == [name, key, "n`."]
+    grouped = aggregate(df.groupBy("`k``.`"), lambda x: x.sum(), "s`.", inputs=[name])
+    assert sorted(map(tuple, grouped.collect())) == [(0, 6.0), (1, 9.0)]

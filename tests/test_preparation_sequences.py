@@ -184,3 +184,26 @@ def test_steps_on_sequences_are_refused_without_any(frame):
         start(frame).splitSequences(gap=1)
     with pytest.raises(ValueError, match="Invalid gap in step splitSequences. Received: 'often'"):
         start(frame).splitSequences(gap="often", on="at")
+
+
+@pytest.mark.parametrize(
+    ("values", "gap", "expected"),
+    [
+        ([0, None, 100, 101], 10, [[0, None], [100, 101]]),
+        ([None, 0, None, None, 5, 30], 10, [[None, 0, None, None, 5], [30]]),
+        ([0, None, 5, None], 10, [[0, None, 5, None]]),
+        ([None, None], 10, [[None, None]]),
+        ([-(2**63) + 1, 2**63 - 1], 10, [[-(2**63) + 1], [2**63 - 1]]),
+    ],
+)
+def test_a_gap_around_a_missing_value_splits(spark, values, gap, expected):
+    df = spark.createDataFrame([(1, i, value) for i, value in enumerate(values)], "key int, place int, at long")
+    process = TransformProcess(df).toSequences(by="key", orderBy="place").splitSequences(gap=gap, on="at")
+    assert sorted((row.at for row in process.transform(df).collect()), key=expected.index) == expected
+
+
+def test_nan_is_no_gap(spark):
+    rows = [(1, i, value) for i, value in enumerate([0.0, float("nan"), 1.0, float("nan"), 50.0])]
+    df = spark.createDataFrame(rows, "key int, place int, at double")
+    process = TransformProcess(df).toSequences(by="key", orderBy="place").splitSequences(gap=10, on="at")
+    assert sorted(row.place for row in process.transform(df).collect()) == [[0, 1, 2, 3], [4]]

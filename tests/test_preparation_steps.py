@@ -551,3 +551,137 @@ def test_partitions_without_rows_change_nothing(frame):
     )
     assert rows_of(process, frame.coalesce(1)) == rows_of(process, frame)
     assert process.transform(frame.where(F.lit(False))).count() == 0
+
+
+# --- exact numbers ---------------------------------------------------------------------------------------------------
+
+WHOLE = {
+    # text: as a long, as an integer
+    "9223372036854775807": (2**63 - 1, None),
+    "9223372036854775808": (None, None),
+    "-9223372036854775808": (-(2**63), None),
+    "-9223372036854775809": (None, None),
+    "1234567890123456789.0": (1234567890123456789, None),
+    "9223372036854775807.99999999999999999999": (2**63 - 1, None),
+    "9007199254740993": (2**53 + 1, None),
+    "2147483648": (2**31, None),
+    "2147483647.9": (2**31 - 1, 2**31 - 1),
+    " 12 ": (12, 12),
+    "+5": (5, 5),
+    "-0.5": (0, 0),
+    ".5": (0, 0),
+    "-.9": (0, 0),
+    "7.": (7, 7),
+    "1e3": (1000, 1000),
+    "9.007199254740993e15": (2**53 + 1, None),
+    "1e-3": (0, 0),
+    "1e19": (None, None),
+    "NaN": (None, None),
+    "inf": (None, None),
+    ".": (None, None),
+    "1.5.2": (None, None),
+    "1_000": (None, None),
+    "0x10": (None, None),
+    "": (None, None),
+}
+
+
+@pytest.mark.compat
+@pytest.mark.parametrize("ansi", ["true", "false"])
+def test_every_digit_of_a_text_counts_in_a_cast_to_a_whole_number(spark, ansi):
+    df = spark.createDataFrame([(text, text) for text in WHOLE], "long string, integer string")
+    spark.conf.set("spark.sql.ansi.enabled", ansi)
+    try:
+        process = (
+            TransformProcess(df).duplicate("long", "text").cast({"long": "long", "integer": "integer"}, invalid="null")
+        )
+        found = {row.text: (row.long, row.integer) for row in process.transform(df).collect()}
+    finally:
+        spark.conf.unset("spark.sql.ansi.enabled")
+    assert found == WHOLE
+
+
+def test_a_float_beyond_the_whole_numbers_is_none_of_them(spark):
+    df = spark.createDataFrame([(2.0**63, 2.0**31), (-(2.0**63), -(2.0**31))], "m double, n float")
+    process = TransformProcess(df).cast({"m": "long", "n": "integer"}, invalid="null")
+    assert process.transform(df).collect() == [(None, None), (-(2**63), -(2**31))]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: start().constant("large", 2**63),
+        lambda: start().keepWhere(col("m") > 2**63),
+        lambda: start().keepWhere(~(col("m").isIn(1, -(2**63) - 1) | col("flag"))),
+        lambda: start().arithmetic("more", "+", "m", 2**64),
+        lambda: start().replaceMissing({"m": 2**63}),
+        lambda: start().groupBy("kind").agg(n=col("m").sum(where=col("m") < 2**63)),
+        lambda: Schema().long("x", maximum=2**63),
+        lambda: Schema().integer("x", minimum=-(2**63) - 1),
+    ],
+)
+def test_whole_numbers_beyond_64_bits_are_refused_at_once(make):
+    with pytest.raises(ValueError, match="9223372036854775808|18446744073709551616|9223372036854775809"):
+        make()
+
+
+def test_a_column_of_floats_is_compared_with_floats(spark):
+    df = spark.createDataFrame([(0.1,), (0.2,), (0.3,), (math.inf,)], "f float")
+    process = TransformProcess(df)
+    assert process.keepWhere(col("f") == 0.1).transform(df).count() == 1
+    assert process.keepWhere(col("f").between(0.1, 0.3)).transform(df).count() == 3
+    assert process.keepWhere(col("f").isIn(0.2, 0.7)).transform(df).count() == 1
+    # A number that no float can hold is no infinity.
+    assert process.keepWhere(col("f") <= 1e300).transform(df).count() == 3
+
+
+def test_normalisers_of_the_largest_numbers_stay_finite(spark):
+    huge = 1e308
+    figures = {"x": SimpleNamespace(min=-huge, max=huge, mean=-huge, stdev=huge)}
+    df = spark.createDataFrame([(-huge,), (0.0,), (huge,), (None,)], "x double")
+    made = {}
+    for name, process in {
+        "unit": TransformProcess(df).minMax("x", analysis=figures),
+        "huge": TransformProcess(df).minMax("x", analysis=figures, min=-huge, max=huge),
+        "standard": TransformProcess(df).standardise("x", analysis=figures),
+        "logarithm": TransformProcess(df).logarithm(
+            "x", analysis={"x": SimpleNamespace(min=-huge, mean=huge)}, scale=1.0
+        ),
+    }.items():
+        made[name] = [row.x for row in process.transform(df).collect()]
+        if name != "standard":
+            back = [row.x for row in process.denormalise("x").transform(df).collect()]
+            same(back, [-huge, pytest.approx(0.0, abs=1e293), huge, None]) if name == "logarithm" else same(
+                back, [-huge, 0.0, huge, None]
+            )
+    same(made["unit"], [0.0, 0.5, 1.0, None])
+    same(made["huge"], [-huge, 0.0, huge, None])
+    same(made["standard"], [0.0, 1.0, 2.0, None])
+    same(made["logarithm"], [0.0, math.log2(1.5), 1.0, None])
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: start().constant("KIND", 5),
+        lambda: start().duplicate("x", "Y"),
+        lambda: start().rename({"x": "Y"}),
+        lambda: start().arithmetic("N", "+", "n", 1),
+        lambda: start().function("X", "log", "x"),
+        lambda: start().groupBy("kind").agg(Kind=countRows()),
+        lambda: start().groupBy("kind").agg(a=countRows(), A=countRows()),
+        lambda: Schema().double("a").long("A"),
+    ],
+)
+def test_names_that_are_the_same_to_spark_are_refused_at_once(make):
+    with pytest.raises(ValueError, match="there already|occur twice"):
+        make()
+
+
+def test_the_case_of_a_column_may_be_changed_and_a_wrong_one_is_named(frame):
+    assert start().rename({"x": "X"}).transform(frame).columns[5] == "X"
+    with pytest.raises(ValueError, match="Received: 'Kind'.*Did you mean 'kind'"):
+        start().remove("Kind")

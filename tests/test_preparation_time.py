@@ -183,3 +183,73 @@ def test_times_that_do_not_parse_follow_the_rule_and_are_counted(spark):
 def test_invalid_time_patterns_are_refused_when_the_step_is_added(pattern, message):
     with pytest.raises(ValueError, match=f"Invalid pattern in step parseTime.*{message}"):
         TransformProcess(Schema().string("at")).parseTime("at", pattern)
+
+
+@pytest.mark.compat
+@pytest.mark.parametrize("policy", ["LEGACY", "CORRECTED"])
+def test_times_are_parsed_alike_whatever_the_sessions_parser(session, policy):
+    rows = [(0, "2013-07-01 12:30:15.000250"), (1, "tomorrow"), (2, "2013-13-01 00:00:00.000000"), (3, None)]
+    df = session.createDataFrame(rows, "id int, at string")
+    session.conf.set("spark.sql.legacy.timeParserPolicy", policy)
+    try:
+        for zone, hour in (("America/New_York", 16), ("+05:30", 7), ("UTC", 12)):
+            process = TransformProcess(Schema.of(df)).parseTime(
+                "at", "yyyy-MM-dd HH:mm:ss.SSSSSS", zone=zone, invalid="null"
+            )
+            made = process.transform(df).selectExpr("id", "unix_micros(at) AS us").orderBy("id").collect()
+            minute = 0 if zone == "+05:30" else 30
+            at = datetime.datetime(2013, 7, 1, hour, minute, 15, 250, tzinfo=UTC)
+            assert [row.us for row in made] == [int(at.timestamp()) * 10**6 + 250, None, None, None]
+            assert process.problems(df)[0].count == 2
+        no_zone = TransformProcess(Schema.of(df)).parseTime(
+            "at", "yyyy-MM-dd HH:mm:ss.SSSSSS", zone=None, invalid="null"
+        )
+        assert no_zone.schema["at"] == Schema().time("at", zone=None)["at"]
+        assert values(no_zone, df, "at") == [datetime.datetime(2013, 7, 1, 12, 30, 15, 250), None, None, None]
+        assert repr(TransformProcess.fromJSON(no_zone.toJSON())) == repr(no_zone)
+        offsets = session.createDataFrame([(0, "2020-01-01T00:00+02:00")], "id int, at string")
+        of_zone = TransformProcess(Schema.of(offsets)).parseTime("at", "yyyy-MM-dd'T'HH:mmXXX").deriveTime("at", EPOCH)
+        assert values(of_zone, offsets, "epoch") == [1577829600000]
+        other = TransformProcess(Schema.of(offsets)).parseTime("at", "yyyy-MM-dd'T'HH:mmVV")
+        if policy == "LEGACY":
+            with pytest.raises(ValueError, match="does not know \\['V'\\]. Expected: X or z"):
+                other.transform(offsets)
+    finally:
+        session.conf.unset("spark.sql.legacy.timeParserPolicy")
+
+
+def test_a_pattern_with_a_zone_reads_no_times_without_one():
+    with pytest.raises(ValueError, match="which reads a zone, with zone=None"):
+        TransformProcess(Schema().string("at")).parseTime("at", "yyyy-MM-dd XXX", zone=None)
+
+
+@pytest.mark.compat
+def test_moves_by_the_calendar_keep_the_offset_as_sparks_own_do(spark):
+    # Both 02:30 of the night in which Berlin's clocks go back, a time before it, one after it, and one that is skipped.
+    seconds = [1603585800, 1603589400, 1603499400, 1603675800, 1585443000, 1585353600]
+    df = spark.createDataFrame(list(enumerate(seconds)), "id int, n long")
+    moves = [
+        (0, "days"),
+        (1, "days"),
+        (-1, "days"),
+        (0, "weeks"),
+        (0, "months"),
+        (1, "months"),
+        (0, "years"),
+        (-7, "months"),
+    ]
+    process = TransformProcess(Schema.of(df)).epochToTime("n", zone="Europe/Berlin")
+    for number, (amount, unit) in enumerate(moves):
+        process = process.duplicate("n", f"m{number}").addTime(f"m{number}", amount, unit)
+    before = spark.conf.get("spark.sql.session.timeZone")
+    spark.conf.set("spark.sql.session.timeZone", "Europe/Berlin")
+    try:
+        sums = [f"timestamp_seconds(n) + INTERVAL '{amount}' {unit} AS m{i}" for i, (amount, unit) in enumerate(moves)]
+        sums = [text.replace("'0' weeks", "'0' days") for text in sums]
+        expected = df.selectExpr("id", *sums).orderBy("id").collect()
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", before)
+    found = process.transform(df).drop("n").orderBy("id").collect()
+    assert [row.asDict() for row in found] == [row.asDict() for row in expected]
+    with pytest.raises(ValueError, match="Invalid amount in step addTime. Received: 9223372036854775 seconds"):
+        process.addTime("n", 2**63 // 1000, "seconds")

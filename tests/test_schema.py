@@ -49,6 +49,8 @@ def test_ddl_has_the_types_and_spark_reads_it(spark):
     back = Schema.fromDDL(ddl, zone="America/New_York")
     assert back.names == EVERYTHING.names
     assert [field.sparkType for field in back] == [field.sparkType for field in EVERYTHING]
+    # Texts without a zone would be taken to be times of the session's.
+    assert "`at` string COMMENT 'time in America/New_York'" in ddl and "`wall` timestamp_ntz" in ddl
     assert back["open"].nullable is False
     assert Schema.fromDDL("`a.b` int") == Schema().integer("a.b")
 
@@ -204,3 +206,69 @@ def test_quality_of_other_columns_is_refused(spark):
         ValueError, match="column 'x' is boolean, not int; no column 'y'|no column 'y'.*column 'x' is boolean"
     ):
         DataQuality.of(df, Schema().integer("x").long("y"))
+
+
+def test_limits_of_floats_are_floats(spark):
+    df = spark.createDataFrame([(0.1, 0.1), (0.7, 0.7), (None, None)], "f float, g double")
+    found = DataQuality.of(df, Schema().float("f", minimum=0.1, maximum=0.7).double("g", minimum=0.1, maximum=0.7))
+    assert [(c.valid, c.invalid) for c in found.columns] == [(2, 0), (2, 0)]
+    assert DataQuality.of(df.select("f"), Schema().float("f", maximum=0.7 - 1e-7))["f"].examples == ("0.7",)
+    # A limit that no float can hold.
+    assert DataQuality.of(df.select("f"), Schema().float("f", minimum=-1e300, maximum=1e300)).ok
+
+
+@pytest.mark.compat
+def test_strings_are_counted_by_class(spark):
+    texts = ["", "abc", "Grüße", "a b", "12", "-3.5", "1e3", " 7", "x1", "1.2.3", None]
+    df = spark.createDataFrame([(text, text, 1) for text in texts], "text string, kind string, n int")
+    schema = Schema().string("text").categorical("kind", ["abc"]).integer("n")
+    quality = DataQuality.of(df, schema)
+    for name in ("text", "kind"):
+        assert (quality[name].empty, quality[name].alphabetic, quality[name].numeric) == (1, 2, 3)
+    assert quality["n"].empty is quality["n"].numeric is None
+    assert quality.toPandas().loc[0, "alphabetic"] == 2 and json.loads(quality.toJSON())[1]["numeric"] == 3
+
+
+def test_quality_of_very_many_columns_has_the_same_figures(spark):
+    names = [f"c{i}" for i in range(52)]
+    rows = [("", 1), ("abc", 2), ("12", 3), (None, None)]
+    df = spark.createDataFrame(rows, "t string, n int")
+    wide = df.selectExpr(*[f"t AS {name}" for name in names], *[f"n AS n{name}" for name in names])
+    schema = Schema().string(*names, maxLength=2).integer(*[f"n{name}" for name in names], maximum=2)
+    quality = DataQuality.of(wide.repartition(3), schema)
+    narrow = DataQuality.of(wide.select("c7", "nc7"), Schema([schema["c7"], schema["nc7"]]))
+    for found, expected in zip(narrow.columns, ((2, 1, 1, ("abc",), 1, 1, 1), (2, 1, 1, ("3",), None, None, None))):
+        figures = (
+            found.valid,
+            found.invalid,
+            found.missing,
+            found.examples,
+            found.empty,
+            found.alphabetic,
+            found.numeric,
+        )
+        assert figures == expected and quality[found.name] == found
+    assert len(quality.columns) == 104 and DataQuality.of(wide.where("n > 9"), schema).ok
+
+
+def test_quality_makes_few_calls_into_the_jvm_however_many_columns_there_are(spark):
+    from py4j.java_gateway import GatewayClient
+
+    client = spark.sparkContext._gateway._gateway_client
+    calls = []
+    original = type(client).send_command
+    names = [f"c{i}" for i in range(120)]
+    df = spark.range(3).selectExpr(*[f"id AS {name}" for name in names])
+    schema = Schema().long(*names, minimum=0, maximum=5)
+
+    def counted(self, command, *args, **options):
+        if not command.startswith("m"):  # memory of objects that are gone
+            calls.append(command)
+        return original(self, command, *args, **options)
+
+    type(client).send_command = counted
+    try:
+        DataQuality.of(df, schema)
+    finally:
+        type(client).send_command = original
+    assert issubclass(type(client), GatewayClient) and 0 < len(calls) < 5 * len(names)

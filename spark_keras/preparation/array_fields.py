@@ -7,8 +7,6 @@ import json
 from collections.abc import Callable
 from typing import ClassVar
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_keras.preparation.fields import (
@@ -73,28 +71,22 @@ class ArrayField(Field):
             nested = T.ArrayType(nested)
         return nested
 
-    def valid(self, value: Column) -> Column:
-        def element_is_valid(element: Column) -> Column:
-            return F.coalesce(self.elementField.valid(element) & element.isNotNull(), F.lit(False))
-
-        return _nested_check(self.shape, element_is_valid)(value)
+    def check(self, value: str) -> str:
+        element = self.elementField
+        return _nested_check(self.shape, value, lambda e: f"coalesce({element.check(e)}, false) AND {e} IS NOT NULL")
 
     @property
     def description(self) -> str:
         return f"array of {self.element} ({', '.join('?' if n is None else str(n) for n in self.shape)})"
 
 
-def _nested_check(shape: tuple[int | None, ...], element: Callable[[Column], Column]) -> Callable[[Column], Column]:
-    """Whether an array has this shape and valid elements."""
+def _nested_check(shape: tuple[int | None, ...], value: str, element: Callable[[str], str]) -> str:
+    """SQL text: whether an array has this shape and valid elements."""
     if not shape:
-        return element
-    inner = _nested_check(shape[1:], element)
-
-    def check(array: Column) -> Column:
-        inside = F.forall(array, lambda part: inner(part))
-        return inside if shape[0] is None else (F.size(array) == shape[0]) & inside
-
-    return check
+        return element(value)
+    part = "part" if value.startswith("`") else f"{value}_part"
+    inside = f"forall({value}, {part} -> {_nested_check(shape[1:], part, element)})"
+    return inside if shape[0] is None else f"(size({value}) = {shape[0]} AND {inside})"
 
 
 @registered("sequence")
@@ -111,11 +103,9 @@ class SequenceField(Field):
     def sparkType(self) -> T.DataType:
         return T.ArrayType(self.element.sparkType)
 
-    def valid(self, value: Column) -> Column:
-        def step_is_valid(step: Column) -> Column:
-            return F.coalesce(self.element.valid(step), F.lit(self.element.nullable))
-
-        return _nested_check((self.length,), step_is_valid)(value)
+    def check(self, value: str) -> str:
+        nullable = str(self.element.nullable).lower()
+        return _nested_check((self.length,), value, lambda step: f"coalesce({self.element.check(step)}, {nullable})")
 
     def named(self, name: str) -> Field:
         return dataclasses.replace(self, name=name, element=self.element.named(name))
@@ -146,3 +136,10 @@ class OtherField(Field):
     @property
     def description(self) -> str:
         return self.sparkType.simpleString()
+
+
+@dataclasses.dataclass(frozen=True)
+class PassedField(OtherField):
+    """A column of a DataFrame that the process which runs over it does not know; steps leave it as it is."""
+
+    kind: ClassVar[str] = "passed"

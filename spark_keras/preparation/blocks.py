@@ -135,7 +135,7 @@ def reduceBlocks(
             )
     task = _task("reduceBlocks", df, fn, tensors, found, uses_keras, False, nulls)
     selected = df.select(*[e.alias(f"c{i}") for i, e in enumerate(_wire(df, tensors))])
-    returned = ", ".join(f"`{output.name}` {sql_type(output)}" for output in found)
+    returned = ", ".join(f"{columns.quoted(output.name)} {sql_type(output)}" for output in found)
 
     def reduce(batches: Iterator[Any]) -> Iterator[Any]:
         return block_program.reduce_blocks(task, batches)

@@ -19,6 +19,7 @@ from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.sql_text import fits_float
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -122,10 +123,15 @@ def check_value(step: str, field: Field, value: Any, schema: Schema) -> None:
         )
 
 
-def expression(value: Any) -> Column:
-    """A value or another column as a Spark expression that does not depend on the session's time zone."""
+def expression(value: Any, field: Field | None = None) -> Column:
+    """A value or another column as a Spark expression that does not depend on the session's time zone.
+
+    Compared with a column of 32-bit floats, 0.1 is 0.1 as such a float.
+    """
     if isinstance(value, ColumnName):
         return reference(value.name)
+    if isinstance(field, kinds.FloatField) and fits_float(value):
+        return F.lit(value).cast("float")
     if isinstance(value, datetime.datetime):
         if value.tzinfo is None:
             return F.lit(value.isoformat(sep=" ")).cast("timestamp_ntz")
@@ -167,7 +173,7 @@ class Compare(Condition):
         check_value(step, field, self.value, schema)
 
     def column(self, schema: Schema) -> Column:
-        return OPERATORS[self.operator](reference(self.name), expression(self.value))
+        return OPERATORS[self.operator](reference(self.name), expression(self.value, schema[self.name]))
 
     def __str__(self) -> str:
         value = self.value if isinstance(self.value, ColumnName) else repr(self.value)
@@ -190,7 +196,8 @@ class IsIn(Condition):
             check_value(step, field, value, schema)
 
     def column(self, schema: Schema) -> Column:
-        return reference(self.name).isin([expression(value) for value in self.values])
+        field = schema[self.name]
+        return reference(self.name).isin([expression(value, field) for value in self.values])
 
     def __str__(self) -> str:
         return f"col({self.name!r}).isIn({', '.join(map(repr, self.values))})"
@@ -264,8 +271,7 @@ class IsInvalid(_OfOne):
     """A column's value is there, and is not valid by the schema: out of range, no state, NaN …"""
 
     def column(self, schema: Schema) -> Column:
-        value = reference(self.name)
-        return value.isNotNull() & ~schema[self.name].valid(value)
+        return reference(self.name).isNotNull() & ~schema[self.name].valid()
 
 
 @registered("and")

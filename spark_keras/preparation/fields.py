@@ -1,21 +1,29 @@
 """The columns that a schema can have: their Spark types, and what is a valid value.
 
-A check is a Spark expression over the values that are not null; null is *missing*, not invalid.
+A check is SQL text over the values that are not null; null is *missing*, not invalid.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import re
-import zoneinfo
 from typing import Any, ClassVar
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from spark_keras.columns import quoted
+from spark_keras.preparation.checks import checked_pattern, checked_states, checked_zone, whole
 from spark_keras.preparation.registry import registered
+from spark_keras.preparation.sql_text import (
+    all_true,
+    float_literal,
+    in_range,
+    number_literal,
+    text_literal,
+    whole_number_problem,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +33,12 @@ class Field:
     Args:
         name: the column's name; dots and spaces may be part of it.
         nullable: whether the value may be missing (null).
+        label: whether it is a label, which rows that are to be scored need not have.
     """
 
     name: str
     nullable: bool = dataclasses.field(default=True, kw_only=True)
+    label: bool = dataclasses.field(default=False, kw_only=True)
 
     kind: ClassVar[str]
     # Spark types that hold nothing which this field's own type could not hold.
@@ -43,9 +53,13 @@ class Field:
         """Whether a DataFrame's column of this type can be cast to the field's without loss."""
         return dataType.simpleString() == self.sparkType.simpleString() or isinstance(dataType, self.narrower)
 
-    def valid(self, value: Column) -> Column:
-        """True where a value that is not null is valid."""
-        return F.lit(True)
+    def check(self, value: str) -> str:
+        """SQL text that is true where a value that is not null, given as SQL text, is valid."""
+        return "true"
+
+    def valid(self) -> Column:
+        """True where the column's value, if it is not null, is valid."""
+        return F.expr(self.check(quoted(self.name)))
 
     def named(self, name: str) -> Field:
         """The same field under another name."""
@@ -57,49 +71,24 @@ class Field:
         return self.kind
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.description}{'' if self.nullable else ' not null'}"
+        return f"{self.name}: {self.description}{self.marks}"
+
+    @property
+    def marks(self) -> str:
+        """What is printed behind the description."""
+        return f"{'' if self.nullable else ' not null'}{', label' if self.label else ''}"
 
 
 def _check_order(field: Any, low: str, high: str) -> None:
     least, most = getattr(field, low), getattr(field, high)
+    for name, limit in ((low, least), (high, most)):
+        expected = whole_number_problem(limit)
+        if expected and not isinstance(field, FloatingField):
+            raise ValueError(f"Invalid {name} of column {field.name!r}. Received: {limit}. Expected: {expected}.")
     if least is not None and most is not None and least > most:
         raise ValueError(
             f"Invalid range of column {field.name!r}. Received: {low}={least}, {high}={most}. Expected: {low} ≤ {high}."
         )
-
-
-def checked_pattern(what: str, pattern: str) -> str:
-    """A regular expression, refused where it cannot be compiled.
-
-    Spark compiles it as a regular expression of Java. Python's are the same but for a few constructs of Java that are
-    taken out of the check: ``\\p{…}`` and ``\\Q…\\E``.
-    """
-    if not isinstance(pattern, str):
-        raise TypeError(
-            f"Invalid pattern in {what}. Received: {pattern!r}. Expected: a regular expression as a string."
-        )
-    common = re.sub(r"\\[pP]\{\w+\}", r"\\w", re.sub(r"\\Q.*?\\E", "", pattern))
-    try:
-        re.compile(common)
-    except re.error as error:
-        raise ValueError(
-            f"Invalid pattern in {what}. Received: {pattern!r}, {error}. Expected: a regular expression."
-        ) from error
-    return pattern
-
-
-def checked_zone(what: str, zone: str) -> str:
-    """A time zone by its name in the time zone database, or an offset such as "+02:00"."""
-    if isinstance(zone, str) and re.fullmatch(r"[+-]\d\d:\d\d", zone):
-        return zone
-    try:
-        zoneinfo.ZoneInfo(zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"Unknown time zone in {what}. Received: {zone!r}. "
-            'Expected: a name such as "UTC" or "America/New_York", or an offset such as "+02:00".'
-        ) from error
-    return zone
 
 
 @registered("string")
@@ -122,21 +111,16 @@ class StringField(Field):
     def sparkType(self) -> T.DataType:
         return T.StringType()
 
-    def valid(self, value: Column) -> Column:
-        checks = [*in_range(F.length(value), self.minLength, self.maxLength)]
+    def check(self, value: str) -> str:
+        checks = _length_in(value, self.minLength, self.maxLength)
         if self.pattern is not None:
-            checks.append(value.rlike(whole(self.pattern)))
-        return all_of(checks)
+            checks.append(f"{value} RLIKE {text_literal(whole(self.pattern))}")
+        return all_true(checks)
 
     @property
     def description(self) -> str:
         parts = _range_text(self.minLength, self.maxLength, "length ")
         return " ".join(["string", *parts, *([f"/{self.pattern}/"] if self.pattern else [])])
-
-
-def whole(pattern: str) -> str:
-    """A pattern that matches whole values only; lines do not end a value."""
-    return rf"\A(?:{pattern})\z"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,8 +136,16 @@ class NumberField(Field):
     def __post_init__(self) -> None:
         _check_order(self, "minimum", "maximum")
 
-    def valid(self, value: Column) -> Column:
-        return all_of(in_range(value, self.minimum, self.maximum))
+    def check(self, value: str) -> str:
+        return all_true(self._in_range(value))
+
+    def _in_range(self, value: str) -> list[str]:
+        limits = (None if limit is None else self._literal(limit) for limit in (self.minimum, self.maximum))
+        return in_range(value, *limits)
+
+    def _literal(self, limit: float) -> str:
+        """A limit as the column's values are compared with it."""
+        return number_literal(limit)
 
     @property
     def description(self) -> str:
@@ -195,13 +187,11 @@ class FloatingField(NumberField):
 
     whole: ClassVar[bool] = False
 
-    def valid(self, value: Column) -> Column:
+    def check(self, value: str) -> str:
         # To Spark, NaN is larger than any number: a range would refuse it where it is allowed.
-        number = all_of([*in_range(value, self.minimum, self.maximum), *self._finite(value)])
-        return F.when(F.isnan(value), F.lit(self.allowNaN)).otherwise(number)
-
-    def _finite(self, value: Column) -> list[Column]:
-        return [] if self.allowInfinite else [F.abs(value) < F.lit(math.inf)]
+        finite = [] if self.allowInfinite else [f"abs({value}) < {number_literal(math.inf)}"]
+        number = all_true([*self._in_range(value), *finite])
+        return f"CASE WHEN isnan({value}) THEN {str(self.allowNaN).lower()} ELSE {number} END"
 
     @property
     def description(self) -> str:
@@ -216,6 +206,10 @@ class FloatField(FloatingField):
 
     kind: ClassVar[str] = "float"
     narrower: ClassVar[tuple[type, ...]] = (T.ByteType, T.ShortType)
+
+    def _literal(self, limit: float) -> str:
+        # 0.1 as a float is more than 0.1 as a double.
+        return float_literal(limit)
 
     @property
     def sparkType(self) -> T.DataType:
@@ -263,8 +257,8 @@ class CategoricalField(Field):
     def sparkType(self) -> T.DataType:
         return T.StringType()
 
-    def valid(self, value: Column) -> Column:
-        return value.isin(list(self.states))
+    def check(self, value: str) -> str:
+        return f"{value} IN ({', '.join(map(text_literal, self.states))})"
 
     @property
     def description(self) -> str:
@@ -272,27 +266,22 @@ class CategoricalField(Field):
         return f"categorical {{{shown}{f', … {len(self.states)} states' if len(self.states) > 6 else ''}}}"
 
 
-def checked_states(name: str, states: Any) -> tuple[str, ...]:
-    """The states of a categorical column: strings, each once."""
-    given = tuple(states) if isinstance(states, (list, tuple)) else ()
-    if not given or not all(isinstance(state, str) for state in given) or len(set(given)) < len(given):
-        raise ValueError(
-            f"Invalid states of categorical column {name!r}. Received: {states!r}. "
-            "Expected: a list of strings, at least one, each once."
-        )
-    return given
-
-
 @registered("time")
 @dataclasses.dataclass(frozen=True)
 class TimeField(Field):
     """A point in time (TIMESTAMP), whose calendar is that of `zone`; with `zone=None` a time of no zone
     (TIMESTAMP_NTZ).
+
+    Columns of texts, and of times of no zone, are read as points in time of `zone`.
     """
 
     zone: str | None = "UTC"
 
     kind: ClassVar[str] = "time"
+
+    def accepts(self, dataType: T.DataType) -> bool:
+        of_zone = (T.StringType, T.TimestampNTZType) if self.zone is not None else ()
+        return super().accepts(dataType) or isinstance(dataType, of_zone)
 
     def __post_init__(self) -> None:
         if self.zone is not None:
@@ -336,12 +325,16 @@ class BinaryField(Field):
     def sparkType(self) -> T.DataType:
         return T.BinaryType()
 
-    def valid(self, value: Column) -> Column:
-        return all_of(in_range(F.length(value), self.minLength, self.maxLength))
+    def check(self, value: str) -> str:
+        return all_true(_length_in(value, self.minLength, self.maxLength))
 
     @property
     def description(self) -> str:
         return " ".join(["binary", *_range_text(self.minLength, self.maxLength, "length ")])
+
+
+def _length_in(value: str, least: int | None, most: int | None) -> list[str]:
+    return in_range(f"length({value})", *(None if limit is None else number_literal(limit) for limit in (least, most)))
 
 
 def all_of(checks: list[Column]) -> Column:
@@ -350,15 +343,6 @@ def all_of(checks: list[Column]) -> Column:
     for check in checks:
         result = result & check
     return result
-
-
-def in_range(value: Column, least: float | None, most: float | None) -> list[Column]:
-    checks = []
-    if least is not None:
-        checks.append(value >= F.lit(least))
-    if most is not None:
-        checks.append(value <= F.lit(most))
-    return checks
 
 
 def _range_text(least: Any, most: Any, what: str = "") -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import pyspark
@@ -14,7 +15,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.preparation.registry import decode, encode
+from spark_keras.preparation.running import Run
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.sql_text import whole_number_problem
 from spark_keras.preparation.step import Step
 from spark_keras.preparation.steps.categories import CategorySteps
 from spark_keras.preparation.steps.columns import ColumnSteps
@@ -51,8 +54,14 @@ class TransformProcess(
     ones before it is refused when it is added: the schema is known after every step, without data. All steps together
     are one plan of Spark's expressions.
 
+    The process runs over any DataFrame that has the columns its steps need, whose names are compared as Spark does.
+    Columns that its schema does not know pass through, behind the others, up to a step that makes one row of several
+    (`groupBy`, `toSequences`). Labels may be missing, with all that steps make of them; so may columns that no step
+    needs.
+
     Args:
         schema: what the process starts from: a `Schema`, or a DataFrame or StructType with one.
+        labels: columns of it that are labels; `Schema.labels` marks them, too.
 
     Example:
         >>> process = (
@@ -64,11 +73,13 @@ class TransformProcess(
         >>> process.transform(df)
     """
 
-    def __init__(self, schema: Any = None):
+    def __init__(self, schema: Any = None, labels: str | Sequence[str] = ()):
         super().__init__()
         if schema is None:
             schema = Schema()
-        self._schemas: tuple[Schema, ...] = (schema if isinstance(schema, Schema) else Schema.of(schema),)
+        start = schema if isinstance(schema, Schema) else Schema.of(schema)
+        marked = (labels,) if isinstance(labels, str) else tuple(labels)
+        self._schemas: tuple[Schema, ...] = (start.labels(*marked) if marked else start,)
         self._steps: tuple[tuple[str, Step], ...] = ()
 
     # --- steps ---------------------------------------------------------------------------------------------------
@@ -98,6 +109,7 @@ class TransformProcess(
         return name if count == 1 else f"{name} {count}"
 
     def _with(self, step: Step, name: str) -> TransformProcess:
+        _check_numbers(step.label, step)
         after = step.schema_after(self.schema)
         return self._copy_of((*self._schemas, after), (*self._steps, (name, step)))
 
@@ -133,10 +145,7 @@ class TransformProcess(
     # --- on data -------------------------------------------------------------------------------------------------
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        dataset = self.initialSchema.conform(dataset, "the schema that the process starts from")
-        for schema, (_, step) in zip(self._schemas, self._steps):
-            dataset = step.apply(dataset, schema)
-        return dataset
+        return Run.of(self._schemas, self._steps, dataset).apply()
 
     def problems(self, dataset: DataFrame, examples: int = 5) -> list[Problem]:
         """Values that steps cannot use, whatever their rule for them: times that do not parse, strings that are no
@@ -148,8 +157,9 @@ class TransformProcess(
             examples: how many different values to show, in their order as strings.
         """
         found = []
-        dataset = self.initialSchema.conform(dataset, "the schema that the process starts from")
-        for schema, (name, step) in zip(self._schemas, self._steps):
+        run = Run.of(self._schemas, self._steps, dataset)
+        dataset = run.dataset
+        for name, step, schema in run.steps:
             bad = step.unusable(schema)
             if bad:
                 counts = dataset.agg(
@@ -238,6 +248,19 @@ class Problem:
         return (
             f"step {self.step!r}, column {self.column!r}: {self.count} unusable values, such as {list(self.examples)}"
         )
+
+
+def _check_numbers(label: str, part: Any) -> None:
+    """Raises a `ValueError` where a step holds a whole number that Spark cannot."""
+    expected = whole_number_problem(part)
+    if expected:
+        raise ValueError(f"Number too large in {label}. Received: {part}. Expected: {expected}; or a float.")
+    if isinstance(part, (tuple, list)):
+        parts = list(part)
+    else:
+        parts = [getattr(part, f.name) for f in dataclasses.fields(part)] if dataclasses.is_dataclass(part) else []
+    for inner in parts:
+        _check_numbers(label, inner)
 
 
 def _lenient(step: Step) -> Step:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from collections import Counter
+from typing import Any, NamedTuple
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_keras.columns import quoted, reference
+from spark_keras.columns import quoted
 from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.fields import Field
+from spark_keras.preparation.agreement import Agreement, disagreement, no_column
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.sql_text import text_literal
+from spark_keras.preparation.texts import OF_TEXT, as_read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +31,9 @@ class ColumnQuality:
         missing: nulls.
         examples: different invalid values as strings, the first ones in their order.
         nullable: whether the schema lets values be missing.
+        empty: of a column of strings, those without a character; None for other columns, as the next two.
+        alphabetic: strings of letters only, of any alphabet.
+        numeric: strings that are a number in decimal digits, such as "12", "-3.5" or "1e3".
     """
 
     name: str
@@ -37,6 +43,9 @@ class ColumnQuality:
     missing: int
     examples: tuple[str, ...] = ()
     nullable: bool = True
+    empty: int | None = None
+    alphabetic: int | None = None
+    numeric: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -62,8 +71,9 @@ class DataQuality:
     def of(dataset: DataFrame, schema: Schema, examples: int = 5) -> DataQuality:
         """Checks all values: one pass over the DataFrame, and one more for examples where values are invalid.
 
-        NaN and infinity are invalid unless the schema allows them. A column of strings where the schema has a number,
-        boolean, time or date is checked for whether its strings can be cast to it.
+        NaN and infinity are invalid unless the schema allows them. Where the schema has a number, boolean, time or date
+        and the column holds strings, a string is what `spark.read.csv` with this schema makes of it: one that it reads
+        as null is invalid.
 
         Args:
             dataset: a DataFrame with the columns of the schema; further columns are not looked at.
@@ -73,21 +83,15 @@ class DataQuality:
         Raises:
             ValueError: where columns are missing, or their types cannot be checked.
         """
-        _check_columns(dataset, schema)
-        checks = {field.name: _invalid(field, dataset.schema[field.name].dataType) for field in schema}
-        figures: list[Column] = []
-        for index, (name, invalid) in enumerate(checks.items()):
-            figures.append(F.count_if(reference(name).isNull()).alias(f"m{index}"))
-            figures.append(F.count_if(invalid).alias(f"i{index}"))
-        counts = dataset.agg(F.count(F.lit(1)).alias("rows"), *figures).first()
-        found = [name for index, name in enumerate(checks) if counts[f"i{index}"]]
-        values = _examples(dataset, {name: checks[name] for name in found}, examples)
+        values = _Values.of(dataset, schema)
+        counts = values.counts()
+        shown = values.examples([index for index, count in enumerate(counts) if count["invalid"]], examples)
         columns = []
-        for index, field in enumerate(schema):
-            missing, invalid = counts[f"m{index}"], counts[f"i{index}"]
-            valid = counts["rows"] - missing - invalid
-            shown = values.get(field.name, ())
-            columns.append(ColumnQuality(field.name, field.description, valid, invalid, missing, shown, field.nullable))
+        for index, (field, count) in enumerate(zip(schema, counts)):
+            valid, missing = count["present"] - count["invalid"], count["rows"] - count["present"]
+            classes = {name: count[name] for name in _CLASSES} if index in values.texts else {}
+            figures = (valid, count["invalid"], missing, shown.get(index, ()), field.nullable)
+            columns.append(ColumnQuality(field.name, field.description, *figures, **classes))
         return DataQuality(tuple(columns))
 
     @property
@@ -122,53 +126,106 @@ class DataQuality:
         return "\n".join(lines)
 
 
-def _check_columns(dataset: DataFrame, schema: Schema) -> None:
-    types = {field.name: field.dataType for field in dataset.schema.fields}
-    problems = [f"no column {field.name!r} ({field.description})" for field in schema if field.name not in types]
-    problems += [
-        f"column {field.name!r} is {types[field.name].simpleString()}, not {field.sparkType.simpleString()}"
-        for field in schema
-        if field.name in types and not field.accepts(types[field.name]) and not _of_text(field, types[field.name])
-    ]
-    if problems:
-        raise ValueError(
-            f"The DataFrame does not agree with the schema. Received: {'; '.join(problems)}. Expected: "
-            f"{schema.toDDL()}."
-        )
+# Beyond this many columns Spark does not compile a pass as a whole (spark.sql.codegen.maxFields).
+_WIDE = 100
+# Classes of strings, as regular expressions of the whole text.
+_CLASSES = {"empty": "", "alphabetic": r"\p{L}+", "numeric": r"[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?"}
 
 
-def _of_text(field: Field, dataType: T.DataType) -> bool:
-    """Whether a column holds strings that should be something simple."""
-    simple = (kinds.NumberField, kinds.BooleanField, kinds.TimeField, kinds.DateField)
-    return isinstance(dataType, T.StringType) and isinstance(field, simple)
+class _Values(NamedTuple):
+    """The values of a DataFrame as the schema takes them, as SQL text: built once, however many columns there are.
 
+    Args:
+        rows: for each column of the schema, `c<number>` as it is and `v<number>` as the schema takes it.
+        schema: the schema.
+        texts: numbers of the columns that hold strings.
+        read: numbers of those that hold strings where the schema has something else.
+        sources: the Spark types of the columns.
+    """
 
-def _invalid(field: Field, dataType: T.DataType) -> Column:
-    value = there = reference(field.name)
-    if _of_text(field, dataType):
-        value = F.expr(f"try_cast({quoted(field.name)} AS {field.sparkType.simpleString()})")
-        return there.isNotNull() & ~F.coalesce(field.valid(value) & value.isNotNull(), F.lit(False))
-    return there.isNotNull() & ~F.coalesce(field.valid(value), F.lit(False))
+    rows: DataFrame
+    schema: Schema
+    texts: frozenset[int]
+    read: frozenset[int]
+    sources: tuple[T.DataType, ...]
 
+    @staticmethod
+    def of(dataset: DataFrame, schema: Schema) -> _Values:
+        agreement = Agreement.of(schema, dataset)
+        problems = list(map(no_column, agreement.missing))
+        types = {name: column.dataType for name, column in agreement.found.items()}
+        texts = frozenset(i for i, field in enumerate(schema) if isinstance(types.get(field.name), T.StringType))
+        read = frozenset(i for i in texts if isinstance(schema.fields[i], OF_TEXT))
+        problems += agreement.wrong_types([field for i, field in enumerate(schema) if i not in read])
+        if problems:
+            raise disagreement("the schema", problems, schema)
+        selected = []
+        for index, field in enumerate(schema):
+            column = quoted(agreement.found[field.name].name)
+            selected.append(f"{column} AS c{index}")
+            if index in read:
+                selected.append(f"{as_read(field, column)} AS v{index}")
+        sources = tuple(types[field.name] for field in schema)
+        return _Values(dataset.selectExpr(*selected), schema, texts, read, sources)
 
-def _examples(dataset: DataFrame, checks: dict[str, Column], count: int) -> dict[str, tuple[str, ...]]:
-    """Some invalid values of each of these columns, in one pass."""
-    if not checks:
-        return {}
-    texts = [
-        F.when(invalid, F.struct(F.lit(index).alias("column"), _text(dataset, name).alias("value")))
-        for index, (name, invalid) in enumerate(checks.items())
-    ]
-    different = (
-        dataset.select(F.explode(F.array(*texts)).alias("bad")).where("bad IS NOT NULL").select("bad.*").distinct()
-    )
-    place = F.row_number().over(Window.partitionBy("column").orderBy("value"))
-    found: dict[str, list[str]] = {name: [] for name in checks}
-    for row in different.select("*", place.alias("place")).where(F.col("place") <= count).collect():
-        found[list(checks)[row["column"]]].append(row["value"])
-    return {name: tuple(sorted(values)) for name, values in found.items()}
+    def counts(self) -> list[Counter[str]]:
+        """For each column how many values are there, are invalid, and are of each class of strings; and all rows."""
+        names = ["rows", *self._flags(0, everything=True)]
+        codes = [self._code(index) for index in range(len(self.schema))]
+        if len(codes) > _WIDE:
+            # A row for each value: Spark takes many seconds to plan thousands of figures.
+            values = self.rows.selectExpr(f"posexplode(array({', '.join(codes)})) AS (place, code)")
+            found = values.groupBy("place", "code").count().collect()
+            counts = [Counter() for _ in codes]
+            for row in found:
+                for bit, name in enumerate(names):
+                    counts[row["place"]][name] += row["count"] * (row["code"] >> bit & 1)
+            return counts
+        coded = self.rows.selectExpr(*[f"{code} AS k{index}" for index, code in enumerate(codes)])
+        figures = [
+            f"count_if(k{index} & {1 << bit} <> 0) AS {name}{index}"
+            for index in range(len(codes))
+            for bit, name in enumerate(names)
+        ]
+        row = coded.selectExpr(*figures).first()
+        return [Counter({name: row[f"{name}{index}"] for name in names}) for index in range(len(codes))]
 
+    def _flags(self, index: int, everything: bool = False) -> dict[str, str]:
+        """What is counted of a value that is there, as SQL text."""
+        classes = {
+            name: f"c{index} RLIKE {text_literal(kinds.whole(pattern))}"
+            for name, pattern in _CLASSES.items()
+            if everything or index in self.texts
+        }
+        return {"present": "true", "invalid": self._invalid(index), **classes}
 
-def _text(dataset: DataFrame, name: str) -> Column:
-    value = reference(name)
-    return F.hex(value) if isinstance(dataset.schema[name].dataType, T.BinaryType) else value.cast("string")
+    def _code(self, index: int) -> str:
+        """SQL text: a number with a bit for everything that is counted, the first one for the row itself."""
+        flags = enumerate(self._flags(index).values(), 1)
+        bits = " + ".join(f"CASE WHEN {flag} THEN {1 << bit} ELSE 0 END" for bit, flag in flags)
+        return f"CASE WHEN c{index} IS NULL THEN 1 ELSE 1 + {bits} END"
+
+    def _invalid(self, index: int) -> str:
+        field = self.schema.fields[index]
+        if index not in self.read:
+            return f"c{index} IS NOT NULL AND NOT coalesce({field.check(f'c{index}')}, false)"
+        return f"c{index} IS NOT NULL AND NOT coalesce({field.check(f'v{index}')} AND v{index} IS NOT NULL, false)"
+
+    def examples(self, columns: list[int], count: int) -> dict[int, tuple[str, ...]]:
+        """Some invalid values of each of these columns, in one pass."""
+        if not columns:
+            return {}
+        texts = [
+            f"CASE WHEN {self._invalid(index)} THEN named_struct('column', {index}, 'value', {self._text(index)}) END"
+            for index in columns
+        ]
+        bad = self.rows.selectExpr(f"explode(array({', '.join(texts)})) AS bad")
+        different = bad.where("bad IS NOT NULL").select("bad.*").distinct()
+        place = F.row_number().over(Window.partitionBy("column").orderBy("value"))
+        found: dict[int, list[str]] = {index: [] for index in columns}
+        for row in different.select("*", place.alias("place")).where(F.col("place") <= count).collect():
+            found[row["column"]].append(row["value"])
+        return {index: tuple(sorted(values)) for index, values in found.items()}
+
+    def _text(self, index: int) -> str:
+        return f"hex(c{index})" if isinstance(self.sources[index], T.BinaryType) else f"CAST(c{index} AS STRING)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,11 +11,14 @@ from pyspark.sql import types as T
 
 from spark_keras.columns import quoted, reference
 from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.array_fields import ELEMENTS, ArrayField, OtherField
+from spark_keras.preparation.array_fields import ELEMENTS, ArrayField, OtherField, PassedField
 from spark_keras.preparation.fields import Field
+from spark_keras.preparation.names import UnknownColumn, repeated, same_name, unknown_column
 from spark_keras.preparation.registry import decode, encode, registered
 
 _METADATA = "spark_keras.field"
+# The comment of a column of texts that are times of a zone.
+_TIME_IN = "time in "
 
 
 @registered("schema")
@@ -46,9 +48,12 @@ class Schema:
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", tuple(self.fields))
         names = self.names
-        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        twice = repeated(names)
         if twice:
-            raise ValueError(f"Columns occur twice in a schema. Received: {twice}. Expected: each name once.")
+            raise ValueError(
+                f"Columns occur twice in a schema. Received: {twice}. Expected: each name once; to Spark, names that "
+                "differ in case only are the same."
+            )
         object.__setattr__(self, "_by_name", dict(zip(names, self.fields)))
 
     # --- columns by type -----------------------------------------------------------------------------------------
@@ -160,12 +165,22 @@ class Schema:
             raise TypeError(f"Columns need names. Received: {list(names)}. Expected: one string or more.")
         return Schema([*self.fields, *(cls(name, **options) for name in names)])
 
+    def labels(self, *names: str) -> Schema:
+        """Marks columns as labels: a process goes without them where rows to be scored do not have them."""
+        found = self.require("Schema.labels", names)
+        return self.replaced({field.name: dataclasses.replace(field, label=True) for field in found})
+
     # --- looking at it -------------------------------------------------------------------------------------------
 
     @property
     def names(self) -> list[str]:
         """The columns' names in their order."""
         return [field.name for field in self.fields]
+
+    @property
+    def known(self) -> list[str]:
+        """The names without those of columns that only pass through a process which does not know them."""
+        return [field.name for field in self.fields if not isinstance(field, PassedField)]
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)
@@ -183,7 +198,7 @@ class Schema:
 
     def __repr__(self) -> str:
         width = max((len(field.name) for field in self.fields), default=0)
-        lines = [f"  {f.name:<{width}}  {f.description}{'' if f.nullable else ' not null'}" for f in self.fields]
+        lines = [f"  {f.name:<{width}}  {f.description}{f.marks}" for f in self.fields]
         return "\n".join([f"Schema of {len(self)} columns", *lines])
 
     # --- for steps: fields that must be there, and schemas that follow -----------------------------------------------
@@ -195,7 +210,7 @@ class Schema:
             if not isinstance(column, str):
                 raise TypeError(f"Invalid column in {step}. Received: {column!r}. Expected: the name of a column.")
             if column not in self:
-                raise ValueError(unknown_column(step, column, self.names))
+                raise UnknownColumn(unknown_column(step, column, self.names), column)
             field = self[column]
             if types and not isinstance(field, types):
                 raise ValueError(
@@ -210,7 +225,7 @@ class Schema:
         for column in columns:
             if not isinstance(column, str) or not column:
                 raise TypeError(f"Invalid new column in {step}. Received: {column!r}. Expected: a name.")
-            if column in self:
+            if same_name(column, self.names) is not None:
                 raise ValueError(
                     f"New column of {step} is there already. Received: {column!r}. "
                     f"Expected: a name that is not among {self.names}."
@@ -268,16 +283,18 @@ class Schema:
         )
 
     def toDDL(self) -> str:
-        """The columns' names and Spark types, as in CREATE TABLE. Ranges, states and so on are not part of it."""
-        return ", ".join(
-            f"{quoted(field.name)} {field.sparkType.simpleString()}{'' if field.nullable else ' NOT NULL'}"
-            for field in self.fields
-        )
+        """The columns' names and the Spark types to read them with: `spark.read.csv(path, schema=schema.toDDL())`.
+
+        A time with a zone is read as STRING, with its zone as a comment: a reader takes texts to be times of the
+        session's zone, where `conform`, a transform process and `DataQuality` take them to be times of the column's.
+        Ranges, states and so on are not part of it.
+        """
+        return ", ".join(map(_ddl, self.fields))
 
     @staticmethod
     def fromDDL(ddl: str, zone: str = "UTC") -> Schema:
         """The schema of a DDL string such as "time TIMESTAMP, amount DOUBLE NOT NULL"; Spark's active session reads
-        it.
+        it. `zone` is that of timestamps without a comment as `toDDL` writes it.
         """
         from pyspark.sql import SparkSession
 
@@ -297,47 +314,29 @@ class Schema:
 
     # --- against data --------------------------------------------------------------------------------------------
 
-    def conform(self, dataset: Any, what: str = "the schema") -> Any:
+    def conform(self, dataset: Any, what: str = "the schema", dropOthers: bool = False) -> Any:
         """The DataFrame with exactly the columns of this schema, in its order.
 
-        Narrower numbers are widened where nothing is lost. Values are not looked at: `DataQuality` does that.
+        Narrower numbers are widened where nothing is lost. Texts, and times of no zone, become points in time where the
+        schema has a time with a zone: those of that zone, whatever the session's is. Otherwise values are not looked
+        at: `DataQuality` does that.
+
+        Args:
+            what: how messages name the schema.
+            dropOthers: leaves columns out that the schema does not know, instead of refusing them.
 
         Raises:
             ValueError: where columns are missing, are too many, or have other types; all of them are named.
         """
-        columns = {field.name: field.dataType for field in dataset.schema.fields}
-        problems = [f"no column {f.name!r} ({f.description})" for f in self.fields if f.name not in columns]
-        problems += [
-            f"column {field.name!r} is {columns[field.name].simpleString()}, not {field.sparkType.simpleString()}"
-            for field in self.fields
-            if field.name in columns and not field.accepts(columns[field.name])
-        ]
-        problems += [
-            f"column {name!r} ({kind.simpleString()}) is not in it"
-            for name, kind in columns.items()
-            if name not in self
-        ]
+        from spark_keras.preparation.agreement import Agreement, disagreement, no_column
+
+        agreement = Agreement.of(self, dataset)
+        problems = [*map(no_column, agreement.missing), *agreement.wrong_types(self)]
+        if not dropOthers:
+            problems += [f"column {c.name!r} ({c.dataType.simpleString()}) is not in it" for c in agreement.others]
         if problems:
-            raise ValueError(
-                f"The DataFrame does not agree with {what}. Received: {'; '.join(problems)}. "
-                f"Expected: {self.toDDL()}. Cast, select or drop columns of the DataFrame, or change the schema."
-            )
-        if list(columns) == self.names and all(columns[f.name] == f.sparkType for f in self.fields):
-            return dataset
-        return dataset.select(
-            *[
-                reference(f.name)
-                if columns[f.name] == f.sparkType or not isinstance(f, kinds.NumberField)
-                else reference(f.name).cast(f.sparkType).alias(f.name)
-                for f in self.fields
-            ]
-        )
-
-
-def unknown_column(step: str, column: Any, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(str(column), names, 1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"Unknown column in {step}. Received: {column!r}. Expected: one of {list(names)}.{hint}"
+            raise disagreement(what, problems, self)
+        return agreement.conformed(self, dataset)
 
 
 _SIMPLE: dict[type[T.DataType], Callable[..., Field]] = {
@@ -354,14 +353,26 @@ _SIMPLE: dict[type[T.DataType], Callable[..., Field]] = {
 }
 
 
+def _ddl(field: Field) -> str:
+    zone = field.zone if isinstance(field, kinds.TimeField) else None
+    kind = field.sparkType.simpleString() if zone is None else "string"
+    comment = "" if zone is None else f" COMMENT '{_TIME_IN}{zone}'"
+    return f"{quoted(field.name)} {kind}{'' if field.nullable else ' NOT NULL'}{comment}"
+
+
 def _field_of(field: T.StructField, zone: str) -> Field:
     kept = (field.metadata or {}).get(_METADATA)
     if kept is not None:
         known = decode(json.loads(kept)).named(field.name)
         # Metadata outlive a cast.
-        if known.accepts(field.dataType):
+        if known.accepts(field.dataType) and not (
+            isinstance(known, kinds.TimeField) and known.sparkType != field.dataType
+        ):
             return known
     name, kind, nullable = field.name, field.dataType, field.nullable
+    comment = (field.metadata or {}).get("comment", "")
+    if isinstance(kind, T.StringType) and comment.startswith(_TIME_IN):
+        return kinds.TimeField(name, comment.removeprefix(_TIME_IN), nullable=nullable)
     if type(kind) in _SIMPLE:
         return _SIMPLE[type(kind)](name, nullable=nullable)
     if isinstance(kind, T.TimestampType):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Set
+from typing import Any, ClassVar
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -24,6 +24,12 @@ class Step:
 
     # Set by `registered`: the step's name in messages, in print and in JSON.
     registered_name: str
+    # The dataclass field whose parts are columns, or begin with one, that the step changes each for itself.
+    each_alone: ClassVar[str | None] = None
+    # Whether it only chooses among columns, so that it can do without them.
+    only_chooses: ClassVar[bool] = False
+    # Whether it only chooses among rows.
+    filters: ClassVar[bool] = False
 
     def schema_after(self, schema: Schema) -> Schema:
         """The schema behind this step; raises a `ValueError` where the step cannot follow."""
@@ -48,6 +54,20 @@ class Step:
             return value.alias(field.name, metadata=known) if known else value.alias(field.name)
 
         return dataset.select(*[selected(field) for field in self.schema_after(schema)])
+
+    def without(self, missing: Set[str]) -> Step | None:
+        """What is left of the step where these columns are missing; None for nothing."""
+        if self.each_alone is None:
+            return self
+        parts = getattr(self, self.each_alone)
+        left = tuple(part for part in parts if self.column_of(part) not in missing)
+        if len(left) == len(parts):
+            return self
+        return dataclasses.replace(self, **{self.each_alone: left}) if left else None
+
+    def column_of(self, part: Any) -> str:
+        """The column that a part of `each_alone` stands for."""
+        return part[0] if isinstance(part, tuple) else part
 
     def metadata(self, schema: Schema) -> dict[str, dict[str, Any]]:
         """Metadata of the new columns, by name: ML attributes, as Spark's own stages write them."""

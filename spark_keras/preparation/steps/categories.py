@@ -164,6 +164,8 @@ class _OfStates(Step):
 @registered("categoricalToInteger")
 @dataclasses.dataclass(frozen=True)
 class CategoricalToInteger(_OfStates):
+    each_alone = "columns"
+
     columns: tuple[str, ...]
     unseen: str = "error"
 
@@ -195,6 +197,8 @@ class CategoricalToInteger(_OfStates):
 @registered("categoricalToOneHot")
 @dataclasses.dataclass(frozen=True)
 class CategoricalToOneHot(_OfStates):
+    each_alone = "columns"
+
     columns: tuple[str, ...]
     unseen: str = "error"
     asArray: bool = False

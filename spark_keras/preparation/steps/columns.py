@@ -9,12 +9,13 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
+from spark_keras.columns import quoted, reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.sql_text import number_literal, text_literal
 from spark_keras.preparation.step import Step, by_rule, choose, each, mapping_field, pairs
 
 
@@ -52,8 +53,8 @@ class ColumnSteps:
         """Changes types: `cast({"amount": "double"})`.
 
         Args:
-            types: "string", "integer", "long", "float", "double" or "boolean" for each column. Fractions are cut off;
-                ranges and patterns of the old type are given up.
+            types: "string", "integer", "long", "float", "double" or "boolean" for each column. Fractions are cut off,
+                of texts, too, where every digit counts; ranges and patterns of the old type are given up.
             invalid: what happens to a value that cannot be cast (a text that is no number, a number too large): "error"
                 (default), or "null".
         """
@@ -90,6 +91,9 @@ class ColumnSteps:
 @registered("remove")
 @dataclasses.dataclass(frozen=True)
 class Remove(Step):
+    each_alone = "columns"
+    only_chooses = True
+
     columns: tuple[str, ...]
 
     def schema_after(self, schema: Schema) -> Schema:
@@ -100,16 +104,21 @@ class Remove(Step):
 @registered("keep")
 @dataclasses.dataclass(frozen=True)
 class Keep(Step):
+    each_alone = "columns"
+    only_chooses = True
+
     columns: tuple[str, ...]
 
     def schema_after(self, schema: Schema) -> Schema:
         schema.require(self.label, self.columns)
-        return schema.without(set(schema.names) - set(self.columns))
+        return schema.without(set(schema.known) - set(self.columns))
 
 
 @registered("rename")
 @dataclasses.dataclass(frozen=True)
 class Rename(Step):
+    each_alone = "names"
+
     names: tuple[tuple[str, str], ...] = mapping_field()
 
     def schema_after(self, schema: Schema) -> Schema:
@@ -125,6 +134,9 @@ class Rename(Step):
 @registered("reorder")
 @dataclasses.dataclass(frozen=True)
 class Reorder(Step):
+    each_alone = "columns"
+    only_chooses = True
+
     columns: tuple[str, ...]
 
     def schema_after(self, schema: Schema) -> Schema:
@@ -169,6 +181,8 @@ class Constant(Step):
 @registered("cast")
 @dataclasses.dataclass(frozen=True)
 class Cast(Step):
+    each_alone = "types"
+
     types: tuple[tuple[str, str], ...] = mapping_field()
     invalid: str = "error"
 
@@ -203,15 +217,18 @@ class Cast(Step):
     def _cast(self, field: Field, wanted: str) -> Column:
         target = ELEMENTS[wanted]("").sparkType.simpleString()
         source = reference(field.name)
-        if isinstance(field, (kinds.StringField, kinds.CategoricalField)):
-            # A string with a fraction is no integer to Spark; as a number it has one that can be cut off.
-            if wanted in ("integer", "long"):
-                whole = F.expr(f"try_cast(trim({_quoted(field.name)}) AS {target})")
-                return F.coalesce(whole, F.expr(f"try_cast(try_cast({_quoted(field.name)} AS double) AS {target})"))
+        if isinstance(field, (kinds.StringField, kinds.CategoricalField)) and wanted in _BITS:
+            return _whole_number_of_text(quoted(field.name), target)
+        if isinstance(field, kinds.FloatingField) and wanted in _BITS:
+            # As a double, the largest whole number is one too large, which Spark's cast lets pass.
+            limit = number_literal(2.0 ** (_BITS[wanted] - 1))
+            return F.expr(
+                f"try_cast(CASE WHEN {quoted(field.name)} < {limit} THEN {quoted(field.name)} END AS {target})"
+            )
         if isinstance(field, kinds.FloatingField) and wanted == "boolean":
             source = F.when(~F.isnan(source), source)
             return source != F.lit(0)
-        return F.expr(f"try_cast({_quoted(field.name)} AS {target})")
+        return F.expr(f"try_cast({quoted(field.name)} AS {target})")
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {
@@ -219,8 +236,18 @@ class Cast(Step):
         }
 
 
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
+_BITS = {"integer": 32, "long": 64}
+
+
+def _whole_number_of_text(text: str, target: str) -> Column:
+    """A whole number of a text; a fraction is cut off. Every digit counts, so that nothing goes through a double."""
+    number = f"trim({text})"
+    with_point = f"{number} RLIKE {text_literal(kinds.whole(r'[+-]?([0-9]+[.][0-9]*|[.][0-9]+)'))}"
+    whole = f"substring_index({number}, '.', 1)"
+    cut = f"CASE WHEN {whole} IN ('', '+', '-') THEN '0' ELSE {whole} END"
+    # With an exponent, a number may be whole though it does not look so.
+    others = f"coalesce(try_cast({number} AS {target}), try_cast(try_cast({number} AS decimal(38, 18)) AS {target}))"
+    return F.expr(f"CASE WHEN {with_point} THEN try_cast({cut} AS {target}) ELSE {others} END")
 
 
 def _null_if_any(operands: list[Column], result: Column) -> Column:

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from spark_keras.columns import reference
 from spark_keras.preparation.fields import all_of
+from spark_keras.preparation.names import same_name
 from spark_keras.preparation.reductions import ORDERED
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
@@ -124,7 +125,7 @@ class Join(Step):
                     "Expected: the same type; cast one of them."
                 )
         values = self.other.without(key for _, key in self.on)
-        clash = [field.name for field in values if field.name in schema]
+        clash = [field.name for field in values if same_name(field.name, schema.names) is not None]
         if clash:
             raise ValueError(
                 f"Columns of {self.label} are on both sides. Received: {clash}. "
@@ -144,7 +145,8 @@ class Join(Step):
         return Schema([*fields, *(dataclasses.replace(f, nullable=f.nullable or right) for f in values)])
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
-        other = self.other.conform(self.table.dataset(dataset.sparkSession), f"the schema of {self.label}")
+        table = self.table.dataset(dataset.sparkSession)
+        other = self.other.conform(table, f"the schema of {self.label}", dropOthers=True)
         renamed = {there: here for here, there in self.on}
         other = other.select(*[reference(name).alias(renamed.get(name, name)) for name in self.other.names])
         keys = [here for here, _ in self.on]

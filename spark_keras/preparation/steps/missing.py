@@ -51,6 +51,8 @@ class MissingSteps:
 @registered("replaceMissing")
 @dataclasses.dataclass(frozen=True)
 class ReplaceMissing(Step):
+    each_alone = "values"
+
     values: tuple[tuple[str, Any], ...] = mapping_field()
 
     def schema_after(self, schema: Schema) -> Schema:

@@ -157,20 +157,42 @@ def _unless_null(value: Column, constant: float) -> Column:
     return F.when(value.isNotNull(), F.lit(constant))
 
 
+# Beyond this, differences of doubles can be infinite.
+_HUGE = 2.0**960
+
+
+def _part(x: Column, low: float, high: float) -> Column:
+    """(x − low) / (high − low); of halves where a difference could overflow."""
+    if max(abs(low), abs(high)) < _HUGE:
+        return (x - low) / F.lit(high - low)
+    return (x * 0.5 - low * 0.5) / F.lit(high * 0.5 - low * 0.5)
+
+
+def _between(part: Column, low: float, high: float) -> Column:
+    """part · (high − low) + low, the inverse of `_part`."""
+    if math.isfinite(high - low):
+        return part * (high - low) + low
+    return part * high + (F.lit(1.0) - part) * low
+
+
 def _min_max(n: Normaliser, x: Column) -> Column:
-    width = n.second - n.first
-    if width == 0:
-        return _unless_null(x, (n.low + n.high) / 2)
-    return (x - n.first) / F.lit(width) * (n.high - n.low) + n.low
+    if n.first == n.second:
+        return _unless_null(x, n.low * 0.5 + n.high * 0.5)
+    return _between(_part(x, n.first, n.second), n.low, n.high)
 
 
 def _min_max_inverse(n: Normaliser, y: Column) -> Column:
-    width = n.second - n.first
-    return _unless_null(y, n.first) if width == 0 else (y - n.low) / F.lit(n.high - n.low) * width + n.first
+    if n.first == n.second:
+        return _unless_null(y, n.first)
+    return _between(_part(y, n.low, n.high), n.first, n.second)
 
 
 def _standardise(n: Normaliser, x: Column) -> Column:
-    return _unless_null(x, 0.0) if n.second == 0 else (x - n.first) / F.lit(n.second)
+    if n.second == 0:
+        return _unless_null(x, 0.0)
+    if abs(n.first) < _HUGE:
+        return (x - n.first) / F.lit(n.second)
+    return (x * 0.5 - n.first * 0.5) / F.lit(n.second * 0.5)
 
 
 def _standardise_inverse(n: Normaliser, y: Column) -> Column:
@@ -178,12 +200,11 @@ def _standardise_inverse(n: Normaliser, y: Column) -> Column:
 
 
 def _logarithm(n: Normaliser, x: Column) -> Column:
-    width = n.second - n.first
-    return _unless_null(x, 0.0) if width == 0 else F.log2((x - n.first) / F.lit(width) + 1.0) * n.low
+    return _unless_null(x, 0.0) if n.first == n.second else F.log2(_part(x, n.first, n.second) + 1.0) * n.low
 
 
 def _logarithm_inverse(n: Normaliser, y: Column) -> Column:
-    return (F.pow(F.lit(2.0), y / F.lit(n.low)) - 1.0) * (n.second - n.first) + n.first
+    return _between(F.pow(F.lit(2.0), y / F.lit(n.low)) - 1.0, n.first, n.second)
 
 
 _METHODS: dict[str, tuple[Callable[[Normaliser, Column], Column], Callable[[Normaliser, Column], Column]]] = {
@@ -196,12 +217,17 @@ _METHODS: dict[str, tuple[Callable[[Normaliser, Column], Column], Callable[[Norm
 @registered("normalise")
 @dataclasses.dataclass(frozen=True)
 class Normalise(Step):
+    each_alone = "normalisers"
+
     name: str
     normalisers: tuple[Normaliser, ...]
 
     @property
     def label(self) -> str:
         return f"step {self.name}"
+
+    def column_of(self, part: Normaliser) -> str:
+        return part.column
 
     def schema_after(self, schema: Schema) -> Schema:
         names = [normaliser.column for normaliser in self.normalisers]

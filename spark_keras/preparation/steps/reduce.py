@@ -90,8 +90,13 @@ def checked_reductions(step: str, outputs: Mapping[str, Any]) -> None:
 @registered("groupBy")
 @dataclasses.dataclass(frozen=True)
 class GroupAndReduce(Step):
+    each_alone = "outputs"
+
     keys: tuple[str, ...]
     outputs: tuple[tuple[str, Reduction | SqlReduction], ...] = mapping_field()
+
+    def column_of(self, part: tuple[str, Reduction]) -> Any:
+        return getattr(part[1], "name", None)
 
     def schema_after(self, schema: Schema) -> Schema:
         keys: list[Field] = schema.require(self.label, self.keys, *ORDERED)

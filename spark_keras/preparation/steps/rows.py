@@ -62,6 +62,8 @@ class RowSteps:
 @registered("keepWhere")
 @dataclasses.dataclass(frozen=True)
 class KeepWhere(Step):
+    filters = True
+
     condition: Condition
 
     def schema_after(self, schema: Schema) -> Schema:
@@ -164,6 +166,9 @@ def check_fits(step: str, field: Any, value: Any, schema: Schema) -> None:
 @registered("removeMissing")
 @dataclasses.dataclass(frozen=True)
 class RemoveMissing(Step):
+    filters = True
+    each_alone = "columns"
+
     columns: tuple[str, ...]
 
     def schema_after(self, schema: Schema) -> Schema:
@@ -172,7 +177,7 @@ class RemoveMissing(Step):
 
     def _fields(self, schema: Schema) -> list[Field]:
         """Those of the columns; without any, all of the schema's."""
-        return schema.require(self.label, self.columns or schema.names)
+        return schema.require(self.label, self.columns or schema.known)
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         return dataset.where(kinds.all_of([~missing(field) for field in self._fields(schema)]))
@@ -187,8 +192,8 @@ class RemoveInvalid(RemoveMissing):
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         def valid(field: Field) -> Column:
-            value = reference(field.name)
-            return F.when(value.isNull(), F.lit(field.nullable)).otherwise(F.coalesce(field.valid(value), F.lit(False)))
+            missing = reference(field.name).isNull()
+            return F.when(missing, F.lit(field.nullable)).otherwise(F.coalesce(field.valid(), F.lit(False)))
 
         return dataset.where(kinds.all_of([valid(field) for field in self._fields(schema)]))
 

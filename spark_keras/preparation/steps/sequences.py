@@ -18,13 +18,13 @@ from pyspark.sql import functions as F
 from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField, SequenceField
+from spark_keras.preparation.clock import microseconds
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.reductions import ORDERED
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step
 from spark_keras.preparation.steps.reduce import several
-from spark_keras.preparation.steps.time import microseconds
 
 _SLICES = "_spark_keras_slices"
 
@@ -49,8 +49,8 @@ class SequenceSteps:
 
         Args:
             gap: a new sequence begins where column `on` grows by more than this from one step to the next: a number,
-                or, for times, a `datetime.timedelta` or a text such as "2 hours". A step whose `on` is null stays with
-                its sequence.
+                or, for times, a `datetime.timedelta` or a text such as "2 hours". A step whose `on` is null (or NaN)
+                stays with the steps before; whether a gap follows is measured from the last one that is known.
             on: the sequence column that `gap` is measured on.
             length: a new sequence begins after so many steps; the last one may be shorter.
         """
@@ -72,9 +72,9 @@ class SequenceSteps:
 
 
 def count_of(step: str, what: str, value: Any, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
         raise ValueError(
-            f"Invalid {what} in step {step}. Received: {value!r}. Expected: a whole number, {least} or more."
+            f"Invalid {what} in step {step}. Received: {value!r}. Expected: a whole number, {least} or more, below 2³¹."
         )
     return value
 
@@ -134,13 +134,16 @@ class ToSequences(Step):
             )
         keys = schema.require(self.label, self.by, *ORDERED)
         schema.without(self.by).require(self.label, self.orderBy, *ORDERED)
-        values = schema.without(self.by)
+        values = self._values(schema)
         simple = (*ORDERED, ArrayField, kinds.BinaryField)
         schema.require(self.label, values.names, *simple, expected="a column that rows can be ordered by, or an array")
         return Schema([*keys, *(SequenceField(field.name, element=field, nullable=False) for field in values)])
 
+    def _values(self, schema: Schema) -> Schema:
+        return Schema(field for field in schema if field.name in schema.known and field.name not in self.by)
+
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
-        values = schema.without(self.by).names
+        values = self._values(schema).names
         names = [*self.orderBy, *(name for name in values if name not in self.orderBy)]
         # Positions instead of names, which may hold dots.
         struct = F.struct(*[reference(name).alias(f"c{index}") for index, name in enumerate(names)])
@@ -224,16 +227,22 @@ class SplitByGap(_Cut):
         return super().schema_after(schema)
 
     def _starts(self, schema: Schema, size: Column) -> Column:
-        values = _numeric_array(schema[self.on])
-        # Pairs of neighbours, each the later one's position if a sequence begins there.
-        later = F.transform(
-            F.slice(values, F.lit(2), size), lambda value, index: F.struct(value.alias("v"), index.alias("i"))
+        placed = F.transform(
+            _numeric_array(schema[self.on]), lambda value, index: F.struct(value.alias("v"), index.alias("i"))
         )
-        begins = F.zip_with(later, F.slice(values, F.lit(1), size - 1), self._begins)
+        # A gap may lie around a step whose value is missing.
+        known = F.filter(placed, lambda step: step["v"].isNotNull() & ~F.isnan(step["v"].cast("double")))
+        count = F.size(known)
+        # Pairs of neighbours, each the later one's position if a sequence begins there.
+        begins = F.zip_with(
+            F.slice(known, F.lit(2), count), F.slice(known, F.lit(1), F.greatest(count - 1, F.lit(0))), self._begins
+        )
         return F.concat(_steps_of(F.least(size, F.lit(1)), 1), F.filter(begins, lambda index: index.isNotNull()))
 
     def _begins(self, later: Column, earlier: Column) -> Column:
-        return F.when(later["v"] - earlier > F.lit(self.gap), later["i"] + 1)
+        # A difference too large for a long is null.
+        grows = F.coalesce(F.try_subtract(later["v"], earlier["v"]) > F.lit(self.gap), later["v"] > earlier["v"])
+        return F.when(grows, later["i"])
 
     def __str__(self) -> str:
         gap = f"'{self.gap / 1e6:g} seconds'" if self.ofTime else self.gap

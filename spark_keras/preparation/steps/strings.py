@@ -125,6 +125,8 @@ _CASES: dict[str, Callable[[Column], Column]] = {"upper": F.upper, "lower": F.lo
 @registered("changeCase")
 @dataclasses.dataclass(frozen=True)
 class ChangeCase(_TextStep):
+    each_alone = "columns"
+
     columns: tuple[str, ...]
     case: str
 
@@ -139,6 +141,8 @@ class ChangeCase(_TextStep):
 @registered("trimStrings")
 @dataclasses.dataclass(frozen=True)
 class TrimStrings(_TextStep):
+    each_alone = "columns"
+
     columns: tuple[str, ...]
 
     def schema_after(self, schema: Schema) -> Schema:

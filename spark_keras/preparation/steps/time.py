@@ -14,18 +14,21 @@ from pyspark.sql import functions as F
 
 from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.fields import Field, checked_zone
+from spark_keras.preparation.clock import (
+    MICROSECONDS,
+    has_legacy_parser,
+    microseconds,
+    moved_by_calendar,
+    point_in_time,
+    wall_clock,
+    wall_clock_of_text,
+)
+from spark_keras.preparation.fields import checked_zone
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step, by_rule, choose, mapping_field, pairs
 
-_MICROSECONDS = {
-    "milliseconds": 1_000,
-    "seconds": 1_000_000,
-    "minutes": 60_000_000,
-    "hours": 3_600_000_000,
-    "days": 86_400_000_000,
-}
+_DAY = MICROSECONDS["days"]
 # Units of the calendar: a day can have 23 or 25 hours.
 _CALENDAR = {"days": ("DAY", 1), "weeks": ("DAY", 7), "months": ("MONTH", 1), "years": ("YEAR", 1)}
 
@@ -36,20 +39,26 @@ class TimeSteps:
     def add(self, step: Step) -> Any:
         raise NotImplementedError
 
-    def parseTime(self, column: str, *formats: str, zone: str = "UTC", invalid: str = "error") -> Any:
-        """Reads a string column as points in time.
+    def parseTime(self, column: str, *formats: str, zone: str | None = "UTC", invalid: str = "error") -> Any:
+        """Reads a string column as points in time, or as times of no zone.
 
         Args:
             formats: patterns of Spark such as "yyyy-MM-dd HH:mm:ss.SSS"; the first one that fits a value is taken.
             zone: the time zone of the strings, unless the pattern itself has one (V, z, O, X, x or Z), and of the
                 column's calendar afterwards. Of a local time that occurs twice the earlier is meant; one that the
-                clock skips is moved by the skipped time.
+                clock skips is moved by the skipped time. None: the strings are times that belong to no zone.
             invalid: what happens to a string that no pattern fits: "error" (default), or "null";
                 `TransformProcess.problems` counts them and gives examples.
         """
-        checked_zone("step parseTime", zone)
+        if zone is not None:
+            checked_zone("step parseTime", zone)
         for pattern in formats:
             _check_time_pattern(pattern)
+            if zone is None and _has_zone(pattern):
+                raise ValueError(
+                    f"Invalid pattern in step parseTime. Received: {pattern!r}, which reads a zone, with "
+                    "zone=None. Expected: a zone, because times with one are points in time."
+                )
         if not formats:
             raise ValueError(
                 'No format in step parseTime. Received: (). Expected: a pattern such as "yyyy-MM-dd HH:mm".'
@@ -75,13 +84,13 @@ class TimeSteps:
         """
         if not isinstance(amount, int) or isinstance(amount, bool):
             raise TypeError(f"Invalid amount in step addTime. Received: {amount!r}. Expected: a whole number.")
-        units = [*(unit for unit in _MICROSECONDS if unit not in _CALENDAR), *_CALENDAR]
+        units = [*(unit for unit in MICROSECONDS if unit not in _CALENDAR), *_CALENDAR]
         return self.add(AddTime(column, amount, choose("addTime", "unit", unit, units)))
 
     def timeDifference(self, output: str, end: str, start: str, unit: str = "seconds") -> Any:
         """Adds a column with end − start as a double, in "milliseconds", "seconds" (default), "minutes", "hours" or
         "days" (of 24 hours)."""
-        return self.add(TimeDifference(output, end, start, choose("timeDifference", "unit", unit, _MICROSECONDS)))
+        return self.add(TimeDifference(output, end, start, choose("timeDifference", "unit", unit, MICROSECONDS)))
 
     def deriveTime(self, column: str, parts: Mapping[str, str]) -> Any:
         """Adds columns with parts of a time or date, right behind it: `deriveTime("time", {"hour of day": "hour"})`.
@@ -95,40 +104,6 @@ class TimeSteps:
         for _, part in given:
             choose("deriveTime", "part", part, PARTS)
         return self.add(DeriveTime(column, given))
-
-
-# --- times as Spark expressions that do not depend on the session ----------------------------------------------------
-
-
-def microseconds(field: Field, value: Column | None = None) -> Column:
-    """Microseconds since 1970-01-01 00:00 UTC of a field's column, or of another value of its kind.
-
-    A time without zone, or a date, is taken to be in UTC.
-    """
-    value = reference(field.name) if value is None else value
-    if isinstance(field, kinds.DateField):
-        return F.unix_date(value).cast("bigint") * F.lit(86_400_000_000)
-    if field.zone is None:
-        # A cast between the two kinds of timestamps would go through the session's time zone; this text has its own.
-        value = F.concat(value.cast("string"), F.lit(" UTC")).cast("timestamp")
-    return F.unix_micros(value)
-
-
-def wall_clock(field: Field) -> Column:
-    """What the clock and the calendar show in the column's time zone, as TIMESTAMP_NTZ."""
-    value = reference(field.name)
-    if isinstance(field, kinds.DateField):
-        return value.cast("timestamp_ntz")
-    if field.zone is None:
-        return value
-    seconds = (F.unix_micros(value).cast("decimal(24,6)") / F.lit(1_000_000)).cast("decimal(18,6)")
-    none = F.lit(0)
-    utc = F.lit("1970-01-01 00:00:00").cast("timestamp_ntz") + F.make_dt_interval(none, none, none, seconds)
-    return utc if field.zone == "UTC" else F.convert_timezone(F.lit("UTC"), F.lit(field.zone), utc)
-
-
-def _point_in_time(wall: Column, zone: str) -> Column:
-    return F.concat(wall.cast("string"), F.lit(f" {zone}")).cast("timestamp")
 
 
 def _check_time_pattern(pattern: Any) -> None:
@@ -160,7 +135,7 @@ def _has_zone(pattern: str) -> bool:
 class ParseTime(Step):
     column: str
     formats: tuple[str, ...]
-    zone: str = "UTC"
+    zone: str | None = "UTC"
     invalid: str = "error"
 
     def schema_after(self, schema: Schema) -> Schema:
@@ -170,10 +145,16 @@ class ParseTime(Step):
 
     def _parsed(self) -> Column:
         value = reference(self.column)
+        legacy = has_legacy_parser()
         tries = []
         for pattern in self.formats:
             if _has_zone(pattern):
+                if legacy:
+                    _check_legacy_zone(pattern)
                 tries.append(F.try_to_timestamp(value, F.lit(pattern)))
+            elif legacy or self.zone is None:
+                wall = wall_clock_of_text(value, pattern)
+                tries.append(wall if self.zone is None else point_in_time(wall, self.zone))
             else:
                 # With the zone in the text, Spark does not ask for the session's.
                 text = F.concat(value, F.lit(f" {self.zone}"))
@@ -187,6 +168,15 @@ class ParseTime(Step):
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: reference(self.column).isNotNull() & self._parsed().isNull()}
+
+
+def _check_legacy_zone(pattern: str) -> None:
+    unknown = sorted(set(re.findall("[VOx]", re.sub(r"'[^']*'", "", pattern))))
+    if unknown:
+        raise ValueError(
+            f"Pattern of step parseTime does not fit the session. Received: {pattern!r}, of which the old parser of "
+            f"spark.sql.legacy.timeParserPolicy=LEGACY does not know {unknown}. Expected: X or z, or another policy."
+        )
 
 
 def _zone_letters(zone: str) -> str:
@@ -235,18 +225,24 @@ class AddTime(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         schema.require(self.label, [self.column], kinds.TimeField)
+        # What an interval of Spark can hold: days as microseconds of 64 bits, months as 32 bits.
+        most = {"months": 2**31, "years": 2**31 // 12}.get(self.unit, 2**63 // MICROSECONDS.get(self.unit, 7 * _DAY))
+        if abs(self.amount) >= most:
+            raise ValueError(
+                f"Invalid amount in {self.label}. Received: {self.amount} {self.unit}. Expected: less than {most}."
+            )
         return schema
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         field = schema[self.column]
         if self.unit in _CALENDAR:
             unit, times = _CALENDAR[self.unit]
-            moved = wall_clock(field) + F.expr(f"INTERVAL '{self.amount * times}' {unit}")
-            return {self.column: moved if field.zone is None else _point_in_time(moved, field.zone)}
+            interval = F.expr(f"INTERVAL '{self.amount * times}' {unit}")
+            return {self.column: moved_by_calendar(field, interval)}
         if field.zone is None:
-            seconds = self.amount * _MICROSECONDS[self.unit] / 1_000_000
+            seconds = self.amount * MICROSECONDS[self.unit] / 1_000_000
             return {self.column: reference(self.column) + F.expr(f"INTERVAL '{seconds:.3f}' SECOND")}
-        return {self.column: F.timestamp_micros(microseconds(field) + F.lit(self.amount * _MICROSECONDS[self.unit]))}
+        return {self.column: F.timestamp_micros(microseconds(field) + F.lit(self.amount * MICROSECONDS[self.unit]))}
 
 
 @registered("timeDifference")
@@ -269,7 +265,7 @@ class TimeDifference(Step):
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         difference = microseconds(schema[self.end]) - microseconds(schema[self.start])
-        return {self.output: difference / F.lit(float(_MICROSECONDS[self.unit]))}
+        return {self.output: difference / F.lit(float(MICROSECONDS[self.unit]))}
 
 
 def _integer(low: int | None, high: int | None, part: Callable[[Column], Column]) -> Any:

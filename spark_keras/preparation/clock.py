@@ -1,0 +1,91 @@
+"""Times as Spark expressions that do not depend on the session: instants, and what a clock in a zone shows."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, SparkSession
+from pyspark.sql import functions as F
+
+from spark_keras.columns import reference
+from spark_keras.preparation.fields import DateField, Field
+
+MICROSECONDS = {
+    "milliseconds": 1_000,
+    "seconds": 1_000_000,
+    "minutes": 60_000_000,
+    "hours": 3_600_000_000,
+    "days": 86_400_000_000,
+}
+
+
+def microseconds(field: Field, value: Column | None = None) -> Column:
+    """Microseconds since 1970-01-01 00:00 UTC of a field's column, or of another value of its kind.
+
+    A time without zone, or a date, is taken to be in UTC.
+    """
+    value = reference(field.name) if value is None else value
+    if isinstance(field, DateField):
+        return F.unix_date(value).cast("bigint") * F.lit(MICROSECONDS["days"])
+    # A cast between the two kinds of timestamps would go through the session's time zone.
+    return F.unix_micros(point_in_time(value, "UTC") if field.zone is None else value)
+
+
+def wall_clock(field: Field, value: Column | None = None) -> Column:
+    """What the clock and the calendar show in the column's time zone, as TIMESTAMP_NTZ."""
+    value = reference(field.name) if value is None else value
+    if isinstance(field, DateField):
+        return value.cast("timestamp_ntz")
+    return value if field.zone is None else clock_at(F.unix_micros(value), field.zone)
+
+
+def clock_at(micros: Column, zone: str) -> Column:
+    """What the clock shows in a zone, so many microseconds since 1970-01-01 00:00 UTC, as TIMESTAMP_NTZ."""
+    seconds = (micros.cast("decimal(24,6)") / F.lit(1_000_000)).cast("decimal(18,6)")
+    none = F.lit(0)
+    utc = F.lit("1970-01-01 00:00:00").cast("timestamp_ntz") + F.make_dt_interval(none, none, none, seconds)
+    return utc if zone == "UTC" else F.convert_timezone(F.lit("UTC"), F.lit(zone), utc)
+
+
+def point_in_time(wall: Column, zone: str) -> Column:
+    """The instant at which a clock in the zone shows a TIMESTAMP_NTZ.
+
+    Of two the earlier; a time that the clock skips is moved by what it skips.
+    """
+    # This text has its own zone.
+    return F.concat(wall.cast("string"), F.lit(f" {zone}")).cast("timestamp")
+
+
+def wall_clock_of_text(text: Column, pattern: str) -> Column:
+    """The TIMESTAMP_NTZ of a text by a pattern without a zone; null where it does not fit.
+
+    Readers have an option for the pattern and no error for a text that does not fit, whatever the session's settings.
+    """
+    parsed = F.from_json(F.to_json(F.struct(text.alias("t"))), "t timestamp_ntz", {"timestampNTZFormat": pattern})
+    return parsed.getField("t")
+
+
+def has_legacy_parser() -> bool:
+    """Whether the session reads times as Spark 2 did, with other letters in patterns."""
+    session = SparkSession.getActiveSession()
+    return session is not None and session.conf.get("spark.sql.legacy.timeParserPolicy").upper() == "LEGACY"
+
+
+def moved_by_calendar(field: Field, interval: Column) -> Column:
+    """A time moved by an interval of the calendar, at the same time of day in the column's zone.
+
+    Where the clock shows that time twice, it is the one with the same offset from UTC as before, as with Spark's own
+    sum of a timestamp and an interval (`java.time.ZonedDateTime.plusDays`).
+    """
+    before = wall_clock(field)
+    after = before + interval
+    if field.zone is None:
+        return after
+    if field.zone == "UTC" or field.zone[0] in "+-":
+        return point_in_time(after, field.zone)
+
+    def shown(wall: Column) -> Column:
+        return F.unix_micros(point_in_time(wall, "UTC"))
+
+    kept = microseconds(field) + (shown(after) - shown(before))
+    return F.when(clock_at(kept, field.zone) == after, F.timestamp_micros(kept)).otherwise(
+        point_in_time(after, field.zone)
+    )
