@@ -47,8 +47,9 @@ class Program:
     before each call, which takes longer than ten minibatches of a small model.
     """
 
-    def __init__(self, function: Callable[..., Any], xla: bool):
-        self._function, self._xla = function, xla
+    def __init__(self, function: Callable[..., Any], xla: bool, traced: Callable[[Any], None] | None = None):
+        """`traced` looks at each concrete function before it is called."""
+        self._function, self._xla, self._traced = function, xla, traced
         self._compiled: dict[Any, tuple[Callable[..., Any], list[Any]]] = {}
 
     def __call__(self, *arguments: Any) -> list[np.ndarray]:
@@ -77,6 +78,8 @@ class Program:
             )
 
         program = tf.function(function, jit_compile=self._xla, autograph=False).get_concrete_function(*flat)
+        if self._traced is not None:
+            self._traced(program)
         return program.inference_fn.call_flat, list(program.captured_inputs)
 
 

@@ -8,7 +8,7 @@ import pytest
 from test_training import dropout_model, frame, linear, mlp, regression_rows, weights_of
 
 from spark_keras import KerasRegressor, programs
-from spark_keras.training import graph_kernel, kernel
+from spark_keras.training import first_step, graph_kernel, kernel
 from spark_keras.training import state as states
 from spark_keras.training.shared_memory import aligned
 
@@ -131,24 +131,27 @@ class CountedLoss(keras.losses.Loss):
         return keras.ops.mean(0 * predicted, -1) + self.calls
 
 
-def test_variables_that_are_not_the_models_keep_what_a_minibatch_assigns():
+def test_a_loss_that_counts_and_a_layer_without_a_generator_of_its_own_go_on_from_minibatch_to_minibatch():
     x, y = np.ones((3, 4, 2), "float32"), np.ones((3, 4, 1), "float32")
 
     def losses(loss, *layers):
         """(Sum over rows, rows) of a round of one minibatch, and of one of three that are alike."""
         model = keras.Sequential([keras.Input((2,)), *layers, keras.layers.Dense(1, kernel_initializer="ones")])
         model.compile(keras.optimizers.SGD(0.0), loss)
-        states.build(model, (x[0], y[0]))
+        first_step.build(model, (x[0], y[0]))
         layout = states.layout_of(model)
+        seeds = np.arange(2 * len(states.seed_variables(model)), dtype="int32").reshape(-1, 2)
         chosen, before = kernel.make("xla", model, layout), states.read(model, layout)
         assert isinstance(chosen, graph_kernel.StatelessKernel)
-        return [chosen.train(before, np.zeros((0, 2), "int32"), (x, y), 0, steps).metrics for steps in (1, 3)]
+        return [chosen.train(before, seeds, (x, y), 0, steps).metrics for steps in (1, 3)]
 
-    np.testing.assert_array_equal(losses(CountedLoss()), [[4 * 1, 4], [4 * (2 + 3 + 4), 12]])
+    # Each round from the same state.
+    np.testing.assert_array_equal(losses(CountedLoss()), [[4 * 1, 4], [4 * (1 + 2 + 3), 12]])
     keras.utils.set_random_seed(0)
     noise = keras.layers.Activation(lambda x: x + keras.random.normal(keras.ops.shape(x)))
     one, three = losses("mse", noise)
     assert three[0] != pytest.approx(3 * one[0], rel=0.01)
+    np.testing.assert_array_equal(losses("mse", noise), [one, three])
 
 
 def test_the_rule_weighs_what_xla_saves_against_compiling():

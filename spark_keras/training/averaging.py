@@ -23,7 +23,8 @@ def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: Sta
 
     A worker that trained no row counts for nothing. Integers are carried: the largest is taken, so that the
     optimizer's step counter is the global step. BatchNormalization's moving statistics are pooled as those of one
-    population: mean of means, and variance = mean(var) + var(mean) (the law of total variance).
+    population: mean of means, and variance = mean(var) + var(mean) (the law of total variance). What a stateful layer
+    remembers of its rows is not averaged: it is the first worker's.
 
     Sums are float64 and taken in the order of `updates`, one piece of the state at a time: memory does not grow with
     the number of workers, and the same updates in the same order give the same bits.
@@ -57,6 +58,10 @@ def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: Sta
             for first in range(0, stop - start, CHUNK):
                 chunks = [part[first : first + CHUNK] for part in parts]
                 _mean(chunks, weights, out=values[start + first : start + first + len(chunks[0])])
+            for each in layout.local:
+                begin, end = max(each.start, start), min(each.stop, stop)
+                if begin < end:
+                    values[begin:end] = parts[0][begin - start : end - start]
     if len(updates) > 1:
         for _, variance, (means, variances, squares) in pooled:
             means, variances, squares = (each / sum(weights) for each in (means, variances, squares))
@@ -100,17 +105,22 @@ def start_state(shared: State, own: State | None, fresh: State | None, layout: L
         optimizer_state: "average": the averaged optimizer variables; "local": the worker's own; "reset": the initial
             ones. The learning rate always comes from the driver, where callbacks change it. The step counter does,
             too, for "local", and for "reset" where a schedule reads it; else "reset" starts it anew, because Adam's
-            bias correction belongs to its moments.
+            bias correction belongs to its moments. What a stateful layer remembers is the worker's own in any case.
     """
+    if own is not None and layout.local:
+        shared = State(shared.values.copy(), shared.integers)
+        for each in layout.local:
+            shared.values[each] = own.values[each]
     if optimizer_state == "average" or (optimizer_state == "local" and own is None):
         return shared
     source = own if optimizer_state == "local" else fresh
     values_from, integers_from = layout.weight_sizes
     values = np.concatenate([shared.values[:values_from], source.values[values_from:]])
     integers = np.concatenate([shared.integers[:integers_from], source.integers[integers_from:]])
-    if layout.learning_rate is not None:
-        values[layout.learning_rate] = shared.values[layout.learning_rate]
-    keeps_step = optimizer_state == "local" or layout.learning_rate is None
-    if layout.iterations is not None and keeps_step:
-        integers[layout.iterations] = shared.integers[layout.iterations]
+    for iterations, learning_rate in ((layout.iterations, layout.learning_rate), *layout.further):
+        if learning_rate is not None:
+            values[learning_rate] = shared.values[learning_rate]
+        keeps_step = optimizer_state == "local" or learning_rate is None
+        if iterations is not None and keeps_step:
+            integers[iterations] = shared.integers[iterations]
     return State(values, integers)

@@ -19,7 +19,7 @@ from spark_keras.evaluation import summable
 from spark_keras.executor import ONEDNN, ProcessSettings
 from spark_keras.fault_tolerance import HasFaultTolerance
 from spark_keras.persistence import KerasReadable, KerasWritable
-from spark_keras.training import checkpoint, class_counts, loop, mismatch, wire
+from spark_keras.training import checkpoint, class_counts, first_step, held, loop, mismatch, wire
 from spark_keras.training import state as states
 from spark_keras.training.attempts import Limits
 from spark_keras.training.checkpoint import Checkpoints
@@ -142,10 +142,11 @@ class Trained(
             self._check_outputs(dataset, model, outputs)
         mismatch.warn_of_losses(model, outputs)
         with seeding:
-            states.build(model, spec.sample())
+            first_step.build(model, spec.sample())
             labels.refuse_without_loss(model, spec)
         summable.refuse_not_summable(model, spec, outputs)
         self._check_optimizer(model)
+        self._check_batch(model)
         architecture = states.architecture(model, spec.names_in_structures)
         settings = ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects())
         code = own_code.pickled(model, architecture)
@@ -330,16 +331,30 @@ class Trained(
         """Refuses a model whose outputs do not fit the kind of estimator."""
 
     def _check_optimizer(self, model: keras.Model) -> None:
-        if self.getOptimizerState() == "reset" and states.keeps_averages(model):
+        optimizers = [model.optimizer, *held.of(model).optimizers.values()]
+        if self.getOptimizerState() == "reset" and any(map(states.keeps_averages, optimizers)):
             raise ValueError(
                 'Param `optimizerState` does not go with the optimizer. Received: "reset" and use_ema=True, whose '
                 'averages would begin anew with each round. Expected: "average" or "local", or an optimizer without '
                 "them."
             )
-        if len(states.parts(model.optimizer)) > 1 and states.excludes_from_weight_decay(model.optimizer):
+        # Those of `model.optimizer` travel by the index of the variable.
+        innermost = states.innermost(model.optimizer)
+        if any(
+            states.excludes_from_weight_decay(each) for each in optimizers if states.innermost(each) is not innermost
+        ):
             raise ValueError(
-                "An optimizer inside a MultiOptimizer was told to exclude_from_weight_decay(…), which does not reach "
-                "the workers. Expected: an optimizer without weight decay for those variables."
+                "An optimizer that is not `model.optimizer`, or is inside of a MultiOptimizer, was told to "
+                "exclude_from_weight_decay(…), which does not reach the workers. Expected: an optimizer without weight "
+                "decay for those variables."
+            )
+
+    def _check_batch(self, model: keras.Model) -> None:
+        asked = held.asked_batch(model)
+        if asked is not None and asked[1] != self.getBatchSize():
+            raise ValueError(
+                f"Param `batchSize` does not fit the model. Received: {self.getBatchSize()}. Expected: {asked[1]}, "
+                f"because its layer {asked[0]!r} is stateful and takes minibatches of so many rows."
             )
 
     def _check_rows(self, shards: list[ShardInfo], validation: bool) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from spark_keras.programs import Program, to_tensor, without_gain
+from spark_keras.training.first_step import refuse_untracked
 from spark_keras.training.kernel import Result
 from spark_keras.training.shared_memory import aligned
 from spark_keras.training.state import Layout, State, following_weights, seed_variables, variables
@@ -28,8 +29,11 @@ class GraphKernel:
         self.name = "xla" if xla else "graph"
         self.model, self.layout = model, layout
         self._variables, self._seeded = variables(model), seed_variables(model)
-        self._train = Program(self._train_round, xla)
-        self._evaluate = Program(self._evaluate_round, xla)
+        known = [*self._variables, *self._seeded, *model.metrics_variables]
+        self._train = Program(self._train_round, xla, lambda traced: refuse_untracked(model, traced, known, "training"))
+        self._evaluate = Program(
+            self._evaluate_round, xla, lambda traced: refuse_untracked(model, traced, known, "evaluation")
+        )
         # All integers travel as one array, because each argument costs as much as a small minibatch:
         # [the state's integers, (seeds), first minibatch, the one after the last].
         self._integers = aligned((layout.sizes[1] + 2 * len(self._seeded) + 2,), np.dtype("int64"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from spark_keras.training.held import Untracked
 from spark_keras.training.kernel import Result
 from spark_keras.training.shared_memory import aligned
 from spark_keras.training.state import Layout, State, following_weights, seed_variables, variables
@@ -44,6 +46,9 @@ class JaxKernel:
         optimizer = list(model.optimizer.variables) if model.optimizer is not None else []
         # As JAX's trainer takes them. The metrics' variables come last.
         self._groups = [list(model.trainable_variables), list(model.non_trainable_variables), optimizer]
+        # What this trainer does not pass on, a step may read; what it assigns is lost, as in Keras.
+        given = {id(variable) for group in self._groups for variable in group}
+        self._read = [each for each in [*variables(model), *seed_variables(model)] if id(each) not in given]
         self._place = {id(variable): index for index, variable in enumerate(variables(model))}
         self._seed = {id(variable): index for index, variable in enumerate(seed_variables(model))}
         # The type of each integer, and what fits into it: JAX itself would take larger ones modulo 2**32.
@@ -62,10 +67,10 @@ class JaxKernel:
         if self.name == "scan":
             values, integers, metrics = self._train(*arguments, batches)
         else:
-            trained = self._unpack(*arguments)
+            trained, read = self._unpack(*arguments)
             for index in range(first, first + steps):
-                trained = self._train_step(trained, batches, np.int32(index))
-            values, integers, metrics = self._pack(trained)
+                trained = self._train_step(trained, batches, np.int32(index), read)
+            values, integers, metrics = self._pack(trained, read)
         after = State(np.asarray(values, self.layout.dtype), self._widened(np.asarray(integers)))
         counter = self.layout.iterations
         if counter is not None and after.integers[counter] < state.integers[counter]:
@@ -76,10 +81,10 @@ class JaxKernel:
         arguments = self._arguments(state, np.zeros((len(self._seed), 2), "int64"), 0, steps)
         if self.name == "scan":
             return _metric_vector(self._evaluate(*arguments, batches))
-        trainable, fixed, _, metrics = self._unpack(*arguments)
+        (trainable, fixed, _, metrics), read = self._unpack(*arguments)
         evaluated = (trainable, fixed, metrics)
         for index in range(steps):
-            evaluated = self._test_step(evaluated, batches, np.int32(index))
+            evaluated = self._test_step(evaluated, batches, np.int32(index), read)
         return _metric_vector(evaluated[-1])
 
     def _arguments(self, state: State, seeds: np.ndarray, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,22 +108,26 @@ class JaxKernel:
     # --- traced ---
 
     def _train_round(self, values: Any, integers: Any, batches: Any) -> Any:
+        state, read = self._unpacked(values, integers)
+
         def body(index: Any, state: Any) -> Any:
-            return self._stepped_by("train_step")(state, batches, index)
+            return self._stepped_by("train_step")(state, batches, index, read)
 
         first, stop = integers[-2:].astype("int32")
-        return self._packed(jax.lax.fori_loop(first, stop, body, self._unpacked(values, integers)))
+        return self._packed(jax.lax.fori_loop(first, stop, body, state), read)
 
     def _evaluate_round(self, values: Any, integers: Any, batches: Any) -> Any:
-        def body(index: Any, state: Any) -> Any:
-            return self._stepped_by("test_step")(state, batches, index)
+        (trainable, fixed, _, metrics), read = self._unpacked(values, integers)
 
-        trainable, fixed, _, metrics = self._unpacked(values, integers)
+        def body(index: Any, state: Any) -> Any:
+            return self._stepped_by("test_step")(state, batches, index, read)
+
         first, stop = integers[-2:].astype("int32")
         return _flat(jax.lax.fori_loop(first, stop, body, (trainable, fixed, metrics))[-1])
 
-    def _unpacked(self, values: Any, integers: Any) -> tuple[list[Any], ...]:
-        """(trainable, non-trainable, optimizer, metrics): the state of JAX's trainer; metrics start at zero."""
+    def _unpacked(self, values: Any, integers: Any) -> tuple[tuple[list[Any], ...], list[Any]]:
+        """(trainable, non-trainable, optimizer, metrics): the state of JAX's trainer, whose metrics start at zero; and
+        what its step only reads."""
         parts = [
             (integers if entry.integer else values)[entry.start : entry.stop].reshape(entry.shape)
             for entry in self.layout.entries
@@ -130,11 +139,12 @@ class JaxKernel:
                 return seeds[self._seed[id(variable)]].astype(_dtype(variable.dtype))
             return parts[self._place[id(variable)]].astype(_dtype(variable.dtype))
 
-        groups = ([value(variable) for variable in group] for group in self._groups)
-        return (*groups, [jnp.zeros(v.shape, _dtype(v.dtype)) for v in self.model.metrics_variables])
+        *groups, read = ([value(variable) for variable in group] for group in [*self._groups, self._read])
+        return (*groups, [jnp.zeros(v.shape, _dtype(v.dtype)) for v in self.model.metrics_variables]), read
 
-    def _packed(self, state: Sequence[list[Any]]) -> tuple[Any, Any, list[Any]]:
-        after = {id(v): value for group, values in zip(self._groups, state) for v, value in zip(group, values)}
+    def _packed(self, state: Sequence[list[Any]], read: list[Any]) -> tuple[Any, Any, list[Any]]:
+        groups = zip([*self._groups, self._read], [*state[:3], read])
+        after = {id(v): value for group, values in groups for v, value in zip(group, values)}
         parts = [after[id(variable)] for variable in variables(self.model)]
         entries = self.layout.entries
         values = [part.astype(_dtype(self.layout.dtype)) for part, entry in zip(parts, entries) if not entry.integer]
@@ -142,18 +152,41 @@ class JaxKernel:
         return _concatenated(values), _concatenated(integers, "uint32"), _flat(state[-1])
 
     def _stepped_by(self, method: str) -> Any:
-        """State, stack and index of a minibatch in it → state, by the model's own `train_step` or `test_step`."""
+        """State, stack, index of a minibatch in it and what is only read → state, by the model's own `train_step` or
+        `test_step`."""
 
-        def step(state: Any, batches: Any, index: Any) -> Any:
+        def step(state: Any, batches: Any, index: Any, read: list[Any]) -> Any:
             data = jax.tree.map(lambda stacked: stacked[index], batches)
             known = zip(itertools.chain(*self._groups[:2]), itertools.chain(*state[:2]))
-            with following_weights(self.model, known):
+            with following_weights(self.model, known), _holding(self._read, read):
                 _, after = getattr(self.model, method)(state, data)
             # A loop insists on the same types before and after, which an overridden train_step need not keep.
             leaves, structure = jax.tree.flatten(state)
             return structure.unflatten([new.astype(old.dtype) for old, new in zip(leaves, jax.tree.leaves(after))])
 
         return step
+
+
+@contextlib.contextmanager
+def _holding(variables: Sequence[Any], values: Sequence[Any]) -> Iterator[None]:
+    """Lets variables have traced values, for a step whose own scopes do not know them.
+
+    Raises:
+        Untracked: where the step itself assigns one of them.
+    """
+    kept = [variable._value for variable in variables]
+    for variable, value in zip(variables, values):
+        variable._value = value
+    try:
+        yield
+        for variable, value in zip(variables, values):
+            if variable._value is not value:
+                raise Untracked(
+                    f"{variable.path!r}, which a step assigns outside of the state that it is given and returns"
+                )
+    finally:
+        for variable, value in zip(variables, kept):
+            variable._value = value
 
 
 def tensor(array: np.ndarray) -> np.ndarray | jax.Array:

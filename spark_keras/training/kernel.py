@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from spark_keras.programs import without_gain
+from spark_keras.training import held
 from spark_keras.training.state import (
     Layout,
     State,
@@ -18,6 +19,7 @@ from spark_keras.training.state import (
     read,
     read_metrics,
     seed_variables,
+    to_numpy,
     write,
 )
 
@@ -128,7 +130,7 @@ class StepsKernel:
         metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(first, first + steps):
             self.model.reset_metrics()
-            self.model.train_on_batch(*keras.utils.unpack_x_y_sample_weight(_minibatch(batches, step)))
+            self._step("train", _minibatch(batches, step))
             metrics = metrics + read_metrics(self.model)
         return Result(read(self.model, self.layout), metrics)
 
@@ -139,7 +141,7 @@ class StepsKernel:
         metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(steps):
             self.model.reset_metrics()
-            self.model.test_on_batch(*keras.utils.unpack_x_y_sample_weight(_minibatch(batches, step)))
+            self._step("test", _minibatch(batches, step))
             metrics = metrics + read_metrics(self.model)
         return metrics
 
@@ -152,12 +154,26 @@ class StepsKernel:
             torch.manual_seed(int(seeds[0, 0]))  # Keras leaves a Dropout without a seed to PyTorch's own generator
 
     def _write(self, state: State) -> None:
-        before = derived_from_weights(self.model)
+        before = self._constants()
         write(self.model, self.layout, state)
-        if not all(map(np.array_equal, before, derived_from_weights(self.model))):
+        if not all(map(np.array_equal, before, self._constants())):
             # What Keras has compiled holds the old ones as constants.
             self.model.make_train_function(force=True)
             self.model.make_test_function(force=True)
+
+    def _step(self, kind: str, data: Any) -> None:
+        if keras.backend.backend() == "jax" or not held.has_own_step(self.model):
+            getattr(self.model, f"{kind}_on_batch")(*keras.utils.unpack_x_y_sample_weight(data))
+            return
+        # As `fit` hands it over: without a None for weights that there are not, which a step may not expect.
+        getattr(self.model, f"make_{kind}_function")()
+        getattr(self.model, f"{kind}_function")(iter([data]))
+
+    def _constants(self) -> list[np.ndarray]:
+        """What Keras compiles into its steps; on JAX all that its trainer does not pass on, too."""
+        found = held.of(self.model) if keras.backend.backend() == "jax" else None
+        unknown = [*found.variables.values(), *found.of_optimizers.values()] if found else []
+        return [*derived_from_weights(self.model), *(to_numpy(each.value) for each in unknown)]
 
 
 def make(name: str, model: keras.Model, layout: Layout) -> Any:

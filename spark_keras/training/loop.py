@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from spark_keras.training import callback_state, hooks
+from spark_keras.training import callback_state, held, hooks
 from spark_keras.training import state as states
 from spark_keras.training.averaging import start_state, weighted_mean
 from spark_keras.training.checkpoint import Checkpoints, Position, Snapshot
@@ -183,6 +183,7 @@ class _Driver:
         # A state is as large as the model: kept only where rounds go back to it.
         self.fresh = self.state if schedule.optimizer_state == "reset" else None
         self.own: dict[int, State] = {}
+        self.keeps_own = schedule.optimizer_state == "local" or bool(self.layout.local)
         self.non_finite = [0] * len(schedule.rows)
         self.clock = _Clock()
         self.rounds = 0
@@ -222,12 +223,14 @@ class _Driver:
 
     def _check_variables(self) -> None:
         """Refuses what would let the workers' numbers come into other variables than theirs."""
+        if any(held.of(self.model)):
+            held.look(self.model)
         now, trained = states.variables(self.model), len(self.model.trainable_weights)
         same = len(now) == len(self.variables) and all(one is other for one, other in zip(now, self.variables))
         if not same or trained != self.trained:
             raise RuntimeError(
-                "A callback has changed which variables are trained, or the optimizer. Expected: `trainable` of "
-                "layers, the optimizer and the kind of its learning rate stay as they are while a fit runs; a number "
+                "A callback has changed which variables are trained, or an optimizer. Expected: `trainable` of "
+                "layers, the optimizers and the kind of its learning rate stay as they are while a fit runs; a number "
                 "may be assigned to the learning rate. Unfreeze layers between two fits."
             )
 
@@ -235,7 +238,7 @@ class _Driver:
         """As Keras at the end of a fit: an optimizer that keeps averages of the weights (`use_ema`) puts them in."""
         counter = self.layout.iterations
         # Before the first step they are zeros.
-        if states.keeps_averages(self.model) and (counter is None or self.state.integers[counter]):
+        if states.keeps_averages(self.model.optimizer) and (counter is None or self.state.integers[counter]):
             self.hold()
             self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
             self.state = states.read(self.model, self.layout)
@@ -323,7 +326,7 @@ class _Driver:
     def _with_own_states(self, updates: _Totals) -> Iterator[tuple[State, int]]:
         for update in updates:
             state = update.state
-            if self.schedule.optimizer_state == "local" and state is not None:
+            if self.keeps_own and state is not None:
                 # Kept here, not on the worker, so that a replacement finds it. Costs one state per worker.
                 state = State(np.array(state.values[:]), np.array(state.integers))
                 self.own[update.shard] = state

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from spark_keras import executor
+from spark_keras.columns import InvalidData
 from spark_keras.executor import ProcessSettings
 from spark_keras.training import shared_memory
 from spark_keras.training.messages import sendable
@@ -54,8 +55,8 @@ class Replica:
         chosen = self._kernels[kernel]
         try:
             return getattr(chosen, method)(*arguments), chosen.name, None
-        except OverflowError:
-            raise  # a simpler kernel would compute with the integers that are too large
+        except (OverflowError, InvalidData):
+            raise  # a simpler kernel would compute with the integers that are too large, or change what is not tracked
         except Exception as error:
             simpler = {"xla": "graph", "graph": "steps", "scan": "steps", "jit": "steps"}.get(chosen.name)
             if simpler is None:

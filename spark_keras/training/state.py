@@ -12,17 +12,21 @@ import keras
 import numpy as np
 
 from spark_keras import own_code
-from spark_keras.training import automatic_names
+from spark_keras.training import automatic_names, first_step, held
 
 # Variables of more bytes are written in pieces.
 LARGE_BYTES = 32 * 2**20
 
 # In an architecture.
 _UNDECAYED = "undecayed"
+_STATE = "state"
+_DRAWS = "draws globally"
+_LATE = "created late"
 
 
 class State(NamedTuple):
-    """The whole training state of a Keras model: weights first, then the optimizer's variables.
+    """The whole training state of a Keras model: weights first, then whatever else it holds (such as a variable of a
+    loss), then the variables of its optimizers.
 
     Args:
         values: all floating-point variables, float32 (float64 if the model has a float64 variable).
@@ -52,10 +56,12 @@ class Layout(NamedTuple):
         entries: one for each variable, weights first.
         dtype: of `State.values`.
         sizes: lengths of (values, integers).
-        weight_sizes: how much of each vector the model's weights take; the optimizer's variables follow.
+        weight_sizes: how much of each vector does not belong to an optimizer; the optimizers' variables follow.
         iterations: index of the optimizer's step counter in `integers`, or None.
         learning_rate: index of the optimizer's learning rate in `values`, or None where a schedule makes it.
         moments: (mean, variance) pairs of slices of `values`: BatchNormalization's moving statistics.
+        further: (iterations, learning_rate) of each of the model's further optimizers.
+        local: slices of `values` that each shard has for itself: what stateful recurrent layers remember.
     """
 
     entries: tuple[Entry, ...]
@@ -65,17 +71,27 @@ class Layout(NamedTuple):
     iterations: int | None
     learning_rate: int | None
     moments: tuple[tuple[slice, slice], ...]
+    further: tuple[tuple[int | None, int | None], ...] = ()
+    local: tuple[slice, ...] = ()
 
 
 def variables(model: keras.Model) -> list[Any]:
     """The variables of a model's state, in the order of its layout."""
     optimizer = list(model.optimizer.variables) if model.optimizer is not None else []
-    return [*model.trainable_weights, *model.non_trainable_weights, *optimizer]
+    found = held.of(model)
+    weights = [*model.trainable_weights, *model.non_trainable_weights]
+    return [*weights, *found.variables.values(), *optimizer, *found.of_optimizers.values()]
+
+
+def changing(model: keras.Model) -> list[Any]:
+    """All variables that a training step may change: those of the state, of random number generators and of metrics."""
+    return [*variables(model), *seed_variables(model), *model.metrics_variables]
 
 
 def layout_of(model: keras.Model) -> Layout:
     """The layout of a built model. The same architecture gives the same layout in every process."""
-    weight_count = len(model.trainable_weights) + len(model.non_trainable_weights)
+    found = held.look(model)
+    weight_count = len(model.trainable_weights) + len(model.non_trainable_weights) + len(found.variables)
     entries, sizes, weight_sizes, position = [], [0, 0], (0, 0), {}
     for index, variable in enumerate(variables(model)):
         dtype = keras.backend.standardize_dtype(variable.dtype)
@@ -88,22 +104,29 @@ def layout_of(model: keras.Model) -> Layout:
         if index < weight_count:
             weight_sizes = tuple(sizes)
     wide = any(entry.dtype == "float64" for entry in entries)
-    optimizer = innermost(model.optimizer)
-    rate = getattr(optimizer, "_learning_rate", None)
-    # `iterations` itself is computed where gradients are accumulated.
-    iterations = position.get(id(getattr(optimizer, "_iterations", None)))
+
+    def counters(optimizer: Any) -> tuple[int | None, int | None]:
+        # `iterations` itself is computed where gradients are accumulated.
+        places = (position.get(id(getattr(optimizer, name, None))) for name in ("_iterations", "_learning_rate"))
+        return tuple(place and place.start for place in places)
+
+    main = innermost(model.optimizer)
+    others = {id(each): each for each in map(innermost, found.optimizers.values()) if each is not main}
+    iterations, learning_rate = counters(main)
     return Layout(
         entries=tuple(entries),
         dtype="float64" if wide else "float32",
         sizes=tuple(sizes),
         weight_sizes=weight_sizes,
-        iterations=iterations.start if iterations else None,
-        learning_rate=position[id(rate)].start if id(rate) in position else None,
+        iterations=iterations,
+        learning_rate=learning_rate,
         moments=tuple(
             (position[id(layer.moving_mean)], position[id(layer.moving_variance)])
             for layer in model._flatten_layers()
             if isinstance(layer, keras.layers.BatchNormalization) and id(layer.moving_mean) in position
         ),
+        further=tuple(map(counters, others.values())),
+        local=tuple(position[id(variable)] for variable in held.local_variables(model)),
     )
 
 
@@ -138,9 +161,9 @@ def parts(optimizer: Any) -> list[Any]:
     return list(getattr(innermost(optimizer), "optimizers", [innermost(optimizer)]))
 
 
-def keeps_averages(model: keras.Model) -> bool:
-    """Whether the optimizer has averages of the weights, which become the weights when training ends."""
-    return any(getattr(each, "use_ema", False) for each in parts(model.optimizer))
+def keeps_averages(optimizer: Any) -> bool:
+    """Whether an optimizer has averages of the weights, which become the weights when training ends."""
+    return any(getattr(each, "use_ema", False) for each in parts(optimizer))
 
 
 def read(model: keras.Model, layout: Layout) -> State:
@@ -261,14 +284,16 @@ def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
 def seed_variables(model: keras.Model) -> list[Any]:
     """The states of the model's random number generators (dropout, noise, augmentation)."""
     weights = {id(weight) for weight in model.weights}
-    return [variable for variable in model.non_trainable_variables if id(variable) not in weights]
+    of_layers = [variable for variable in model.non_trainable_variables if id(variable) not in weights]
+    return [*of_layers, *held.of(model).generators.values(), *held.global_generators(model)]
 
 
 def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
     """A compiled model's structure as JSON, without its weights: what the closure carries to the workers.
 
-    Beside what Keras serialises it has the variables that the optimizer does not decay, by their index. The model's own
-    code is in it by name (`own_code.pickled`).
+    Beside what Keras serialises it has the variables that the optimizer does not decay, by their index; and where
+    training changes more than a model's weights, optimizer and metrics, the shapes of all that it changes. The model's
+    own code is in it by name (`own_code.pickled`).
 
     Args:
         kept: names of layers that stay as they are; others that Keras has made are numbered anew.
@@ -281,15 +306,29 @@ def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
             )
     with own_code.named(model):
         structure = automatic_names.settled(keras.saving.serialize_keras_object(model), kept)
-    return json.dumps({**structure, _UNDECAYED: _undecayed(model)})
+    structure |= {_UNDECAYED: _undecayed(model)}
+    if not held.is_plain(model):
+        structure |= {_STATE: _shapes(model), _DRAWS: held.draws(model), _LATE: held.is_late(model)}
+    return json.dumps(structure)
+
+
+def _shapes(model: keras.Model) -> list[list[Any]]:
+    """Of each variable of the state the dtype and the dimensions."""
+    return [[keras.backend.standardize_dtype(each.dtype), *map(int, each.shape)] for each in variables(model)]
 
 
 def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sample: Any) -> keras.Model:
     """Builds a compiled model from its architecture; its weights are set by `write`."""
     structure = json.loads(model_json)
-    excluded = structure.pop(_UNDECAYED)
+    excluded, shapes, draws, late = (structure.pop(name, None) for name in (_UNDECAYED, _STATE, _DRAWS, _LATE))
     model = keras.saving.deserialize_keras_object(structure, custom_objects=custom_objects, safe_mode=safe_mode)
-    build(model, sample)
+    first_step.build(model, sample, step=bool(late))
+    if shapes is not None and _shapes(model) != shapes:
+        raise held.Untracked(
+            f"variables {_shapes(model)} where the model is built from its configuration, {shapes} on the driver"
+        )
+    if draws:
+        held.draws_globally(model)
     if excluded:
         # Keras takes variables only before the optimizer is built, which happens as soon as there are any.
         optimizer, variables = innermost(model.optimizer), model.trainable_variables

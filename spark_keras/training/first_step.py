@@ -1,0 +1,165 @@
+"""The first training step of a model before there is any row: what it creates, and what it changes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from spark_keras.training import held
+
+logger = logging.getLogger(__name__)
+
+
+def build(model: keras.Model, sample: Any, step: bool = True) -> None:
+    """Creates every variable of a compiled model, as `fit` would, and finds what it holds.
+
+    Args:
+        sample: (x, y) or (x, y, sample_weight) with rows of the shapes and dtypes that training will have.
+        step: whether to take a step, too, for what is only created then; and on the driver, to find what no worker
+            could give back.
+    """
+    from spark_keras.training import state
+
+    own_step, before = held.has_own_step(model), _paths(model)
+    # Where Keras itself calls such a model before it builds anything, its step may create what a symbolic call cannot.
+    taken = step and own_step and keras.backend.backend() == "tensorflow"
+    if taken:
+        take(model, sample)
+    try:
+        state.build(model, sample)
+    except ValueError:
+        if taken or not step or keras.backend.backend() != "tensorflow":
+            raise
+        take(model, sample)
+        state.build(model, sample)
+        taken = True
+    if step and not taken and not held.follows_keras(model):
+        take(model, sample)
+    if _paths(model) - before and step:
+        held.creates_late(model)
+
+
+def _paths(model: keras.Model) -> set[str]:
+    """What there is, beside the model's optimizer and its metrics, which a symbolic call creates."""
+    found = held.look(model)
+    return {path for each in (found.variables, found.of_optimizers, found.generators) for path in each} | {
+        variable.path for variable in model.variables
+    }
+
+
+def take(model: keras.Model, sample: Any) -> None:
+    """Takes a step on made-up rows that changes nothing, but creates what the model's own code only creates then: the
+    variables of optimizers beside `model.optimizer`, layers that `call` does not reach, variables made in a loss.
+
+    On TensorFlow the step is only traced. On PyTorch it is taken, and taken back. On JAX a step must find all that it
+    needs, and there is none.
+
+    Raises:
+        Untracked: where the step changes a variable that is no part of the model's state.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        _trace(model, sample)
+    elif backend == "torch" and held.has_own_step(model):
+        with _taken_back(model):
+            model.train_step(keras.tree.map_structure(keras.ops.convert_to_tensor, sample))
+
+
+def _trace(model: keras.Model, sample: Any) -> None:
+    import tensorflow as tf
+
+    from spark_keras.training import state
+
+    def step(data: Any) -> None:
+        if held.has_own_step(model):
+            model.train_step(data)
+            return
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = model(x, training=True) if model._call_has_training_arg else model(x)
+        model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+        model.compute_metrics(x, y, y_pred, sample_weight)
+
+    def traced(*rows: int | None) -> Any:
+        spec = keras.tree.map_structure(lambda array: tf.TensorSpec([*rows, *array.shape[1:]], array.dtype), sample)
+        return tf.function(step, autograph=False).get_concrete_function(spec)
+
+    try:
+        try:
+            program = traced(None)  # as Keras traces it
+        except Exception:
+            program = traced(len(keras.tree.flatten(sample)[0]))
+    except Exception as error:  # the model's own code, which may be such that only runs eagerly
+        logger.info("A training step of model %r cannot be traced: %s: %s", model.name, type(error).__name__, error)
+        return
+    held.look(model)
+    drawn = held.global_state()
+    if any(variable is drawn.value for variable in written(program)):
+        held.draws_globally(model)
+    refuse_untracked(model, program, state.changing(model), "a training step")
+
+
+def refuse_untracked(model: keras.Model, program: Any, known: Iterable[Any], where: str) -> None:
+    """Raises `Untracked` where a TensorFlow program assigns another variable than the known ones."""
+    handles = {id(variable.value.handle) for variable in known}
+    for variable in written(program):
+        if id(variable.handle) not in handles:
+            raise held.Untracked(f"{_name(model, variable)}, which {where} assigns")
+
+
+def written(program: Any) -> Iterator[Any]:
+    """The TensorFlow variables that a concrete function assigns, however deep inside of loops and conditions."""
+    from tensorflow.python.framework import auto_control_deps_utils
+
+    graph = program.graph
+    read_only = set(auto_control_deps_utils.get_read_only_resource_input_indices_graph(graph))
+    inner = {id(tensor): index for index, tensor in enumerate(graph.inputs)}
+    assigned = {id(outer) for outer, tensor in graph.captures if inner[id(tensor)] not in read_only}
+    seen = set()
+    for variable in graph.variables:
+        if id(variable.handle) in assigned and id(variable.handle) not in seen:
+            seen.add(id(variable.handle))
+            yield variable
+
+
+def _name(model: keras.Model, variable: Any) -> str:
+    for path, each in held.walk(model, leaves=(keras.Variable, type(variable))):
+        if each is variable or (isinstance(each, keras.Variable) and each.value is variable):
+            return f"{path}, a {type(each).__name__}"
+    dtype = keras.backend.standardize_dtype(variable.dtype)
+    return f"{variable.name!r}, {dtype} of shape {tuple(variable.shape)}"
+
+
+@contextlib.contextmanager
+def _taken_back(model: keras.Model) -> Iterator[None]:
+    """Gives every variable its value back; those of optimizers that are built meanwhile, what they are built with."""
+    from spark_keras.training import state
+
+    def copies(variables: Any) -> list[tuple[Any, np.ndarray]]:
+        return [(each, np.array(state.to_numpy(each.value))) for each in variables]
+
+    look = held.look(model)
+    before = copies(state.changing(model))
+
+    def noting(optimizer: Any) -> Any:
+        def build(variables: Any) -> None:
+            object.__delattr__(optimizer, "build")
+            optimizer.build(variables)
+            before.extend(copies(optimizer.variables))
+
+        return build
+
+    for optimizer in look.optimizers.values():
+        if not optimizer.built:
+            object.__setattr__(optimizer, "build", noting(optimizer))
+    try:
+        yield
+    finally:
+        for optimizer in look.optimizers.values():
+            vars(optimizer).pop("build", None)
+        for variable, value in before:
+            variable.assign(value)

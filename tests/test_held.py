@@ -1,0 +1,289 @@
+"""What training changes beside a model's weights, its optimizer and its metrics; without Spark, on each backend."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from test_rounds import BACKEND, KERNELS
+
+from spark_keras.training import first_step, held, kernel
+from spark_keras.training import state as states
+from spark_keras.training.averaging import start_state, weighted_mean
+from spark_keras.training.state import Layout, State
+
+pytestmark = pytest.mark.keras
+
+STEPS, ROWS = 4, 8
+X = np.random.default_rng(0).normal(size=(STEPS, ROWS, 3)).astype("float32")
+Y = X.sum(-1, keepdims=True)
+package = keras.saving.register_keras_serializable("held")
+
+
+@package
+class Growing(keras.losses.Loss):
+    """The n-th minibatch counts n times."""
+
+    def __init__(self, name="growing", **keywords):
+        super().__init__(name=name, **keywords)
+        self.n = keras.Variable(0.0, trainable=False, name="n")
+
+    def call(self, y, predicted):
+        self.n.assign_add(1.0)
+        return self.n * keras.ops.mean(keras.ops.square(y - predicted), -1)
+
+
+@package
+class Inside(keras.losses.Loss):
+    """The same, with the loss that counts inside of a dict of lists."""
+
+    def __init__(self, **keywords):
+        super().__init__(**keywords)
+        self.losses = {"of": [Growing()]}
+
+    def call(self, y, predicted):
+        return self.losses["of"][0].call(y, predicted)
+
+
+@package
+class GrowingPenalty(keras.regularizers.Regularizer):
+    def __init__(self):
+        self.n = keras.Variable(0.0, trainable=False)
+
+    def __call__(self, kernel):
+        self.n.assign_add(0.1)
+        return self.n * keras.ops.sum(keras.ops.square(kernel))
+
+    def get_config(self):
+        return {}
+
+
+@package
+class Warm(keras.Model):
+    """Divides by a temperature, which its train_step lowers; its two layers have an optimizer each."""
+
+    def __init__(self, **keywords):
+        super().__init__(**keywords)
+        self.first, self.second = keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)
+        self.temperature = keras.Variable(2.0, trainable=False, name="temperature")
+
+    def build(self, shape):
+        self.first.build(shape)
+        self.second.build((None, 4))
+
+    def compile(self, optimizers, **keywords):
+        super().compile(optimizer=None, **keywords)
+        self.own_optimizers = list(optimizers)
+
+    def get_compile_config(self):
+        return {"optimizers": [keras.saving.serialize_keras_object(each) for each in self.own_optimizers]}
+
+    def compile_from_config(self, config):
+        self.compile([keras.saving.deserialize_keras_object(each) for each in config["optimizers"]], loss="mse")
+
+    def call(self, x):
+        return self.second(self.first(x)) / self.temperature
+
+    def train_step(self, data):
+        x, y = data
+        if BACKEND == "tensorflow":
+            import tensorflow as tf
+
+            with tf.GradientTape() as tape:
+                loss = keras.ops.mean(keras.ops.square(y - self(x)))
+            gradients = tape.gradient(loss, self.trainable_variables)
+        else:
+            for variable in self.trainable_variables:
+                variable.value.grad = None
+            loss = keras.ops.mean(keras.ops.square(y - self(x)))
+            loss.backward()
+            gradients = [variable.value.grad for variable in self.trainable_variables]
+        for optimizer, part in zip(self.own_optimizers, (slice(0, 2), slice(2, 4))):
+            optimizer.apply(gradients[part], self.trainable_variables[part])
+        self.temperature.assign(0.9 * self.temperature)
+        self._loss_tracker.update_state(loss)
+        return {"loss": self._loss_tracker.result()}
+
+
+def dense(loss, regularizer=None):
+    inputs = keras.Input((3,))
+    outputs = keras.layers.Dense(1, kernel_regularizer=regularizer, name="out")(inputs)
+    model = keras.Model(inputs, {"out": outputs} if isinstance(loss, dict) else outputs)
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), loss)
+    return model
+
+
+def warm():
+    model = Warm()
+    model.compile([keras.optimizers.SGD(0.1, momentum=0.9), keras.optimizers.Adam(0.05)], loss="mse")
+    return model
+
+
+MODELS = {
+    "a loss": lambda: dense(Growing()),
+    "a loss in a dict": lambda: dense({"out": Growing()}),
+    "a loss inside of a loss": lambda: dense(Inside()),
+    "a regularizer": lambda: dense("mse", GrowingPenalty()),
+    "a model with two optimizers": warm,
+}
+
+
+def prepared(model, labels=Y):
+    first_step.build(model, (X[0], keras.tree.map_structure(lambda y: y[0], labels)))
+    layout = states.layout_of(model)
+    return layout, states.read(model, layout)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("member", [*MODELS][: None if BACKEND != "jax" else -1])
+def test_a_round_begins_with_its_state_and_ends_as_plain_keras(member, name):
+    """On JAX, Keras' trainer drops what is assigned to a variable of a loss or a regularizer; so do rounds."""
+    keras.utils.set_random_seed(1)
+    model, labels = MODELS[member](), {"out": Y} if member == "a loss in a dict" else Y
+    layout, before = prepared(model, labels)
+    chosen, seeds = kernel.make(name, model, layout), np.zeros((0, 2), "int32")
+    first, again = (chosen.train(before, seeds, (X, labels), 0, STEPS).state for _ in range(2))
+    np.testing.assert_array_equal(first.values, again.values)
+    np.testing.assert_array_equal(first.integers, again.integers)
+    states.write(model, layout, before)
+    y = keras.tree.map_structure(lambda y: y.reshape(-1, 1), labels)
+    model.fit(X.reshape(-1, 3), y, batch_size=ROWS, shuffle=False, verbose=0)
+    after = states.read(model, layout)
+    np.testing.assert_allclose(first.values, after.values, atol=1e-5)
+    np.testing.assert_array_equal(first.integers, after.integers)
+    assert not np.array_equal(after.values, before.values)
+
+
+def test_what_a_callback_sets_reaches_a_step_wherever_it_is_held():
+    """On JAX, too, where plain Keras has compiled the first value in."""
+    model = dense(Growing())
+    layout, state = prepared(model)
+    chosen = kernel.make(KERNELS[0], model, layout)
+    place = next(entry for entry in layout.entries if entry.path == model.loss.n.path)
+    seeds, losses = np.zeros((0, 2), "int32"), []
+    for n in (0.0, 1.0):
+        state.values[place.start] = n
+        losses.append(states.metric_results(model, chosen.evaluate(state, (X, Y), 1))["loss"])
+        chosen.train(state, seeds, (X, Y), 0, 1)
+    assert losses[1] == pytest.approx(2 * losses[0]) if BACKEND != "jax" else losses[0] == 0 or losses[1] != losses[0]
+
+
+@package
+class Seeded(keras.losses.Loss):
+    """Noise from a generator of its own, and from none."""
+
+    def __init__(self, **keywords):
+        super().__init__(**keywords)
+        self.generator = keras.random.SeedGenerator(1)
+
+    def call(self, y, predicted):
+        noise = keras.random.normal(keras.ops.shape(y), seed=self.generator)
+        if BACKEND != "jax":  # Keras on JAX refuses numbers without a generator
+            noise = noise + keras.random.normal(keras.ops.shape(y))
+        return keras.ops.mean(keras.ops.square(y + noise - predicted), -1)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_random_numbers_of_a_loss_follow_from_the_rounds_seeds(name):
+    model = dense(Seeded())
+    layout, state = prepared(model)
+    count = len(states.seed_variables(model))
+    assert count == (1 if BACKEND == "jax" else 2)
+
+    def trained(seed):
+        seeds = np.random.default_rng(seed).integers(0, 1000, (count, 2)).astype("int32")
+        return kernel.make(name, model, layout).train(state, seeds, (X, Y), 0, STEPS).state.values
+
+    first = trained(0)
+    keras.random.normal((1,))  # as in another process, where other numbers were drawn before
+    np.testing.assert_array_equal(trained(0), first)
+    assert not np.array_equal(trained(1), first)
+
+
+class Raw(keras.layers.Layer):
+    def __init__(self, **keywords):
+        import tensorflow as tf
+
+        super().__init__(**keywords)
+        self.count = tf.Variable(0.0)
+
+    def call(self, x):
+        self.count.assign_add(1.0)
+        return x
+
+
+class OfClass(keras.losses.Loss):
+    n = None
+
+    def call(self, y, predicted):
+        self.n.assign_add(1.0)
+        return keras.ops.mean(keras.ops.square(y - predicted), -1)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="found in TensorFlow's graphs")
+def test_what_cannot_be_found_is_refused_by_name():
+    outside = keras.Variable(0.0, name="outside")
+
+    def loss(y, predicted):
+        outside.assign_add(1.0)
+        return keras.ops.mean(keras.ops.square(y - predicted), -1)
+
+    OfClass.n = keras.Variable(0.0, name="of_class")
+    raw = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1), Raw(name="raw")])
+    raw.compile("sgd", "mse")
+    refused = {"'variable:0'|outside": dense(loss), "of_class|variable": dense(OfClass()), "count, a Resource": raw}
+    for name, model in refused.items():
+        with pytest.raises(held.Untracked, match=name) as told:
+            prepared(model)
+        assert "Expected: a keras.Variable" in str(told.value)
+        # A worker finds it in its rounds.
+        states.build(model, (X[0], Y[0]))
+        layout = states.layout_of(model)
+        with pytest.raises(held.Untracked, match="which training assigns"):
+            kernel.make("graph", model, layout).train(
+                states.read(model, layout), np.zeros((0, 2), "int32"), (X, Y), 0, 1
+            )
+
+
+def test_plain_models_have_the_layout_that_they_always_had():
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.BatchNormalization()])
+    encoder.compile("adam", "mse")
+    encoder.fit(X[0], np.zeros((ROWS, 4)), verbose=0)  # what it was trained with is not trained again
+    model = keras.Sequential([encoder, keras.layers.Dropout(0.1), keras.layers.Dense(1)])
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(use_ema=True, gradient_accumulation_steps=2))
+    model.compile(optimizer, keras.losses.Huber(), metrics=["mae", keras.metrics.RootMeanSquaredError()])
+    layout, _ = prepared(model)
+    expected = [*model.trainable_weights, *model.non_trainable_weights, *model.optimizer.variables]
+    assert [entry.path for entry in layout.entries] == [variable.path for variable in expected]
+    assert held.is_plain(model) and held.follows_keras(model)
+
+
+def test_each_optimizer_has_its_rate_from_the_driver_and_goes_on_with_its_moments_where_told():
+    # One weight; rate and momentum of a first optimizer, then of a second one; a step counter of each.
+    layout = Layout((), "float32", (5, 2), (1, 0), 0, 1, (), further=((1, 3),))
+    shared, own = (
+        State(np.array(values, "float32"), np.array(steps))
+        for values, steps in (
+            ([1, 0.1, 2, 0.2, 3], [7, 8]),
+            ([4, 5, 6, 7, 8], [1, 2]),
+        )
+    )
+    fresh = State(np.array([0, 9, 0, 9, 0], "float32"), np.array([0, 0]))
+    local = start_state(shared, own, fresh, layout, "local")
+    np.testing.assert_allclose(local.values, [1, 0.1, 6, 0.2, 8])
+    np.testing.assert_array_equal(local.integers, [7, 8])
+    reset = start_state(shared, own, fresh, layout, "reset")
+    np.testing.assert_allclose(reset.values, [1, 0.1, 0, 0.2, 0])
+    np.testing.assert_array_equal(reset.integers, [0, 0])
+
+
+def test_what_a_stateful_layer_remembers_stays_with_its_worker():
+    layout = Layout((), "float32", (6, 0), (6, 0), None, None, (), local=(slice(1, 4),))
+    states_of = [State(np.arange(6, dtype="float32") + 10 * worker, np.zeros(0, "int64")) for worker in (0, 1)]
+    for piece in (2, 100):
+        mean = weighted_mean([(state, 3) for state in states_of], layout, states_of[0], piece)
+        np.testing.assert_array_equal(mean.values, [5, 1, 2, 3, 9, 10])
+    begin = start_state(mean, states_of[1], None, layout, "average")
+    np.testing.assert_array_equal(begin.values, [5, 11, 12, 13, 9, 10])
+    np.testing.assert_array_equal(mean.values, [5, 1, 2, 3, 9, 10])

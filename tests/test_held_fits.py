@@ -1,0 +1,103 @@
+"""Fits of models whose training changes more than weights, one optimizer and metrics, compared with plain Keras."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from test_held import package, warm
+from test_training import frame, in_training_order, keras_weights, regression_rows, weights_of
+
+from spark_keras import KerasEstimator, KerasRegressor
+from spark_keras.training import state as states
+
+
+@package
+class Counting(keras.losses.Loss):
+    """The n-th minibatch's loss is n."""
+
+    def __init__(self, name="counting", **keywords):
+        super().__init__(name=name, **keywords)
+        self.n = keras.Variable(0.0, trainable=False, name="n")
+
+    def call(self, y, predicted):
+        self.n.assign_add(1.0)
+        return 0 * keras.ops.mean(predicted, -1) + self.n
+
+
+def linear(loss, seed=1):
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.0), loss)
+    return model
+
+
+class End(keras.callbacks.Callback):
+    """What the driver's model holds when a fit ends."""
+
+    def on_train_end(self, logs=None):
+        self.state = states.read(self.model, states.layout_of(self.model))
+        self.held = {path: states.to_numpy(each.value) for path, each in states.held.of(self.model).variables.items()}
+        optimizers = getattr(self.model, "own_optimizers", [])
+        self.iterations = [int(each.iterations) for each in optimizers]
+        self.rates = [float(each.learning_rate) for each in optimizers]
+
+
+def test_a_variable_of_a_loss_begins_anew_with_each_fit(spark):
+    df = frame(spark, *regression_rows(64))
+    estimator = KerasRegressor(model=linear(Counting()), epochs=2, batchSize=64, numWorkers=1, verbose=0)
+    assert [estimator.fit(df).summary.history["loss"] for _ in range(2)] == [[1.0, 2.0], [1.0, 2.0]]
+
+
+def test_a_variable_of_a_loss_is_averaged_and_set_by_callbacks(spark):
+    df = frame(spark, *regression_rows(64), partitions=2)
+    end = End()
+
+    class Set(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.loss.n.assign(10.0 * epoch)
+
+    estimator = KerasRegressor(
+        model=linear(Counting()),
+        epochs=2,
+        batchSize=8,
+        numWorkers=2,
+        averagingFrequency=2,
+        verbose=0,
+        callbacks=[Set(), end],
+    )
+    # 4 minibatches on each of two workers: 1 to 4, and 11 to 14.
+    assert estimator.fit(df).summary.history["loss"] == [2.5, 12.5]
+    assert end.held == {"model.loss.n": 14.0}
+
+
+def test_a_model_with_two_optimizers_is_trained_as_by_plain_keras_in_each_fit(spark):
+    df = frame(spark, *regression_rows(103))
+
+    class Slower(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            for optimizer in self.model.own_optimizers:
+                optimizer.learning_rate = 0.5 * float(optimizer.learning_rate)
+
+    keras.utils.set_random_seed(1)
+    expected, end = warm(), End()
+    expected.build((None, 5))
+    estimator = KerasEstimator(
+        model=expected,
+        epochs=3,
+        batchSize=8,
+        numWorkers=1,
+        shuffle=False,
+        averagingFrequency=4,
+        verbose=0,
+        callbacks=[Slower(), end],
+    )
+    first, second = estimator.fit(df), estimator.fit(df)
+    np.testing.assert_array_equal(weights_of(first), weights_of(second))
+    x, y = in_training_order(df)
+    history = expected.fit(
+        x, y[:, None], batch_size=8, epochs=3, shuffle=False, verbose=0, callbacks=[Slower()]
+    ).history
+    np.testing.assert_allclose(weights_of(first), keras_weights(expected), atol=1e-5)
+    np.testing.assert_allclose(first.summary.history["loss"], history["loss"], rtol=1e-4)
+    assert end.iterations == [int(each.iterations) for each in expected.own_optimizers] == [39, 39]
+    np.testing.assert_allclose(end.rates, [0.1 / 8, 0.05 / 8], rtol=1e-6)
