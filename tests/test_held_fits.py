@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from test_held import package, warm
+import pytest
+from test_held import X, Y, dense, package, prepared, warm
 from test_training import frame, in_training_order, keras_weights, regression_rows, weights_of
 
 from spark_keras import KerasEstimator, KerasRegressor
+from spark_keras.training import held, kernel
 from spark_keras.training import state as states
 
 
@@ -36,7 +38,7 @@ class End(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.state = states.read(self.model, states.layout_of(self.model))
-        self.held = {path: states.to_numpy(each.value) for path, each in states.held.of(self.model).variables.items()}
+        self.held = {path: states.to_numpy(each.value) for path, each in held.of(self.model).variables.items()}
         optimizers = getattr(self.model, "own_optimizers", [])
         self.iterations = [int(each.iterations) for each in optimizers]
         self.rates = [float(each.learning_rate) for each in optimizers]
@@ -101,3 +103,47 @@ def test_a_model_with_two_optimizers_is_trained_as_by_plain_keras_in_each_fit(sp
     np.testing.assert_allclose(first.summary.history["loss"], history["loss"], rtol=1e-4)
     assert end.iterations == [int(each.iterations) for each in expected.own_optimizers] == [39, 39]
     np.testing.assert_allclose(end.rates, [0.1 / 8, 0.05 / 8], rtol=1e-6)
+
+
+class Raw(keras.layers.Layer):
+    def __init__(self, **keywords):
+        import tensorflow as tf
+
+        super().__init__(**keywords)
+        self.count = tf.Variable(0.0)
+
+    def call(self, x):
+        self.count.assign_add(1.0)
+        return x
+
+
+class OfClass(keras.losses.Loss):
+    n = None
+
+    def call(self, y, predicted):
+        self.n.assign_add(1.0)
+        return keras.ops.mean(keras.ops.square(y - predicted), -1)
+
+
+def test_what_cannot_be_found_is_refused_by_name():
+    outside = keras.Variable(0.0, name="outside")
+
+    def loss(y, predicted):
+        outside.assign_add(1.0)
+        return keras.ops.mean(keras.ops.square(y - predicted), -1)
+
+    OfClass.n = keras.Variable(0.0, name="of_class")
+    raw = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1), Raw(name="raw")])
+    raw.compile("sgd", "mse")
+    refused = {"'variable:0'|outside": dense(loss), "of_class|variable": dense(OfClass()), "count, a Resource": raw}
+    for name, model in refused.items():
+        with pytest.raises(held.Untracked, match=name) as told:
+            prepared(model)
+        assert "Expected: a keras.Variable" in str(told.value)
+        # A worker finds it in its rounds.
+        states.build(model, (X[0], Y[0]))
+        layout = states.layout_of(model)
+        with pytest.raises(held.Untracked, match="which training assigns"):
+            kernel.make("graph", model, layout).train(
+                states.read(model, layout), np.zeros((0, 2), "int32"), (X, Y), 0, 1
+            )

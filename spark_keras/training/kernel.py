@@ -146,7 +146,10 @@ class StepsKernel:
         return metrics
 
     def _seed(self, seeds: np.ndarray) -> None:
+        # On JAX, Keras compiles those in that no layer has: always the same.
+        fixed = set(map(id, held.of(self.model).generators.values())) if keras.backend.backend() == "jax" else ()
         for variable, seed in zip(seed_variables(self.model), seeds):
+            seed = np.zeros_like(seed) if id(variable) in fixed else seed
             variable.assign(seed.astype(keras.backend.standardize_dtype(variable.dtype)))
         if keras.backend.backend() == "torch" and len(seeds):
             import torch
