@@ -67,7 +67,12 @@ def take(model: keras.Model, sample: Any) -> None:
         _trace(model, sample)
     elif backend == "torch" and held.has_own_step(model):
         with _taken_back(model):
-            model.train_step(keras.tree.map_structure(keras.ops.convert_to_tensor, sample))
+            model.train_step(_each(sample, keras.ops.convert_to_tensor))
+
+
+def _each(sample: Any, made: Any) -> Any:
+    """A sample with each of its arrays made into something else; None stays where there are no labels."""
+    return keras.tree.map_structure(lambda array: None if array is None else made(array), sample)
 
 
 def _trace(model: keras.Model, sample: Any) -> None:
@@ -85,14 +90,14 @@ def _trace(model: keras.Model, sample: Any) -> None:
         model.compute_metrics(x, y, y_pred, sample_weight)
 
     def traced(*rows: int | None) -> Any:
-        spec = keras.tree.map_structure(lambda array: tf.TensorSpec([*rows, *array.shape[1:]], array.dtype), sample)
+        spec = _each(sample, lambda array: tf.TensorSpec([*rows, *array.shape[1:]], array.dtype))
         return tf.function(step, autograph=False).get_concrete_function(spec)
 
     try:
         try:
             program = traced(None)  # as Keras traces it
         except Exception:
-            program = traced(len(keras.tree.flatten(sample)[0]))
+            program = traced(len(next(array for array in keras.tree.flatten(sample) if array is not None)))
     except Exception as error:  # the model's own code, which may be such that only runs eagerly
         logger.info("A training step of model %r cannot be traced: %s: %s", model.name, type(error).__name__, error)
         return

@@ -130,7 +130,7 @@ class StepsKernel:
         metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(first, first + steps):
             self.model.reset_metrics()
-            self._step("train", _minibatch(batches, step))
+            self.model.train_on_batch(*keras.utils.unpack_x_y_sample_weight(_minibatch(batches, step)))
             metrics = metrics + read_metrics(self.model)
         return Result(read(self.model, self.layout), metrics)
 
@@ -141,7 +141,7 @@ class StepsKernel:
         metrics: Any = np.zeros_like(read_metrics(self.model))
         for step in range(steps):
             self.model.reset_metrics()
-            self._step("test", _minibatch(batches, step))
+            self.model.test_on_batch(*keras.utils.unpack_x_y_sample_weight(_minibatch(batches, step)))
             metrics = metrics + read_metrics(self.model)
         return metrics
 
@@ -163,14 +163,6 @@ class StepsKernel:
             # What Keras has compiled holds the old ones as constants.
             self.model.make_train_function(force=True)
             self.model.make_test_function(force=True)
-
-    def _step(self, kind: str, data: Any) -> None:
-        if keras.backend.backend() == "jax" or not held.has_own_step(self.model):
-            getattr(self.model, f"{kind}_on_batch")(*keras.utils.unpack_x_y_sample_weight(data))
-            return
-        # As `fit` hands it over: without a None for weights that there are not, which a step may not expect.
-        getattr(self.model, f"make_{kind}_function")()
-        getattr(self.model, f"{kind}_function")(iter([data]))
 
     def _constants(self) -> list[np.ndarray]:
         """What Keras compiles into its steps; on JAX all that its trainer does not pass on, too."""
