@@ -70,6 +70,7 @@ _NUMBERS = {
     "bigint": pa.int64(),
     "float": pa.float32(),
     "double": pa.float64(),
+    "binary": pa.binary(),
 }
 
 

@@ -28,6 +28,7 @@ from spark_keras.preparation import (
     mapBlocks,
     mapRows,
     reduceBlocks,
+    sqlReduction,
 )
 
 ROWS = 100
@@ -116,6 +117,27 @@ def test_preparation_and_drift_check_in_a_pipeline(spark, df, analysis, tmp_path
     )
     features = [row.features for row in windows.transform(df).collect()]
     assert np.shape(features) == (2 * 24, 4, 1) and np.ptp(np.diff(features, axis=1)) == 0
+    reduced = (
+        TransformProcess(df)
+        .keep("id", "k", "t", "s")
+        .termsToIndices("s", "terms", ["s0", "s1", "s2"])
+        .reduceArray("term", "sum", "terms")
+        .remove("terms")
+        .toSequences(by="k", orderBy="t")
+        .function("root", "sqrt", "term")
+        .cast({"term": "integer"})
+        .keepSteps(col("id") >= 90)
+        .timeWindows("4 minutes", on="t", start="from")
+        .reduceSequences(n=countRows(), terms=col("term").sum(), root=col("root").max())
+        .toRows()
+        .groupBy("k")
+        .agg(ids=sqlReduction("sort_array(collect_list(id))"), roots=col("root").sum())
+    )
+    found = {row.k: (row.ids, row.roots) for row in reduced.transform(df).collect()}
+    ids = {str(k): [i for i in range(90, ROWS) if i % 2 == k] for k in (0, 1)}
+    assert found == {k: (some, pytest.approx(sum((i % 3) ** 0.5 for i in some))) for k, some in ids.items()}
+    with pytest.raises(ValueError, match="Invalid sqlReduction in step agg"):
+        TransformProcess(df).groupBy("k").agg(x=sqlReduction("sum(nothing)"))
     (problem,) = TransformProcess(df).parseTime("s", "yyyy").problems(df)
     assert (problem.count, problem.examples) == (100, ("s0", "s1", "s2"))
 

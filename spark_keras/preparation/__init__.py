@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from spark_keras.preparation.process import Problem, TransformProcess
     from spark_keras.preparation.quality import ColumnQuality, DataQuality
     from spark_keras.preparation.schema import Schema
+    from spark_keras.preparation.steps.in_sequences import allSteps, anyStep
 
 __all__ = [
     "ColumnQuality",
@@ -23,6 +24,8 @@ __all__ = [
     "Schema",
     "TransformProcess",
     "aggregate",
+    "allSteps",
+    "anyStep",
     "col",
     "countRows",
     "mapBlocks",
@@ -38,6 +41,8 @@ _MODULES = {
     "Schema": "schema",
     "TransformProcess": "process",
     "aggregate": "blocks",
+    "allSteps": "steps.in_sequences",
+    "anyStep": "steps.in_sequences",
     "col": "expressions",
     "countRows": "expressions",
     "mapBlocks": "blocks",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
 from spark_keras.preparation.fields import DateField, Field
+from spark_keras.preparation.scope import reference
 
 MICROSECONDS = {
     "milliseconds": 1_000,

@@ -14,14 +14,13 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.fields import Field
+from spark_keras.preparation.literals import literal
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import reference
 from spark_keras.preparation.sql_text import fits_float
-
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 _FAMILIES: dict[str, tuple[type[Field], ...]] = {
     "a number": (kinds.NumberField,),
@@ -132,11 +131,7 @@ def expression(value: Any, field: Field | None = None) -> Column:
         return reference(value.name)
     if isinstance(field, kinds.FloatField) and fits_float(value):
         return F.lit(value).cast("float")
-    if isinstance(value, datetime.datetime):
-        if value.tzinfo is None:
-            return F.lit(value.isoformat(sep=" ")).cast("timestamp_ntz")
-        return F.timestamp_micros(F.lit((value - _EPOCH) // datetime.timedelta(microseconds=1)).cast("bigint"))
-    return F.lit(value)
+    return literal(value)
 
 
 OPERATORS = {

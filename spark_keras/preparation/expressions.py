@@ -180,13 +180,17 @@ class ColumnExpression:
         """How many different values there are, nulls apart; exact."""
         return Reduction("countDistinct", self.name, where)
 
-    def first(self, by: str, where: Condition | None = None) -> Reduction:
-        """The value in the row where column `by` is smallest."""
+    def first(self, by: str | None = None, where: Condition | None = None) -> Reduction:
+        """The value in the row where column `by` is smallest; without `by`, in the first time step of a sequence."""
         return Reduction("first", self.name, where, by)
 
-    def last(self, by: str, where: Condition | None = None) -> Reduction:
-        """The value in the row where column `by` is largest."""
+    def last(self, by: str | None = None, where: Condition | None = None) -> Reduction:
+        """The value in the row where column `by` is largest; without `by`, in the last time step of a sequence."""
         return Reduction("last", self.name, where, by)
+
+    def median(self, where: Condition | None = None) -> Reduction:
+        """The middle value, or the mean of the two in the middle; exact, a double."""
+        return Reduction("median", self.name, where)
 
     def product(self, where: Condition | None = None) -> Reduction:
         """The product, a double."""
@@ -200,10 +204,11 @@ class ColumnExpression:
         """The variance with n; 0 for one value."""
         return Reduction("populationVariance", self.name, where)
 
-    def append(self, by: str, separator: str = "", where: Condition | None = None) -> Reduction:
-        """The strings one behind the other in the order of column `by`; rows without an order are left out."""
+    def append(self, by: str | None = None, separator: str = "", where: Condition | None = None) -> Reduction:
+        """The strings one behind the other in the order of column `by`, rows without an order left out; without `by`,
+        in the order of a sequence."""
         return Reduction("append", self.name, where, by, separator)
 
-    def prepend(self, by: str, separator: str = "", where: Condition | None = None) -> Reduction:
+    def prepend(self, by: str | None = None, separator: str = "", where: Condition | None = None) -> Reduction:
         """The strings as with `append`, the last one first."""
         return Reduction("prepend", self.name, where, by, separator)

@@ -6,6 +6,7 @@ A check is SQL text over the values that are not null; null is *missing*, not in
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 from typing import Any, ClassVar
 
@@ -13,15 +14,16 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_keras.columns import quoted
 from spark_keras.preparation.checks import checked_pattern, checked_states, checked_zone, whole
 from spark_keras.preparation.registry import registered
+from spark_keras.preparation.scope import written
 from spark_keras.preparation.sql_text import (
     all_true,
     float_literal,
     in_range,
     number_literal,
     text_literal,
+    time_literal,
     whole_number_problem,
 )
 
@@ -59,7 +61,7 @@ class Field:
 
     def valid(self) -> Column:
         """True where the column's value, if it is not null, is valid."""
-        return F.expr(self.check(quoted(self.name)))
+        return written(self.name, self.check)
 
     def named(self, name: str) -> Field:
         """The same field under another name."""
@@ -266,6 +268,22 @@ class CategoricalField(Field):
         return f"categorical {{{shown}{f', … {len(self.states)} states' if len(self.states) > 6 else ''}}}"
 
 
+def _check_limits(field: Any, expected: str) -> None:
+    of_zone = getattr(field, "zone", None) is not None
+    for name in ("minimum", "maximum"):
+        limit = getattr(field, name)
+        is_time = isinstance(limit, datetime.datetime)
+        fits = isinstance(limit, datetime.date) and is_time == isinstance(field, TimeField)
+        if limit is not None and not (fits and (limit.tzinfo is not None if is_time else False) == of_zone):
+            raise ValueError(f"Invalid {name} of column {field.name!r}. Received: {limit!r}. Expected: {expected}.")
+    _check_order(field, "minimum", "maximum")
+
+
+def _times_in_range(field: Any, value: str) -> str:
+    limits = (None if limit is None else time_literal(limit) for limit in (field.minimum, field.maximum))
+    return all_true(in_range(value, *limits))
+
+
 @registered("time")
 @dataclasses.dataclass(frozen=True)
 class TimeField(Field):
@@ -276,6 +294,8 @@ class TimeField(Field):
     """
 
     zone: str | None = "UTC"
+    minimum: datetime.datetime | None = None
+    maximum: datetime.datetime | None = None
 
     kind: ClassVar[str] = "time"
 
@@ -286,6 +306,10 @@ class TimeField(Field):
     def __post_init__(self) -> None:
         if self.zone is not None:
             checked_zone(f"column {self.name!r}", self.zone)
+        _check_limits(self, f"a datetime with{'out' if self.zone is None else ''} a time zone")
+
+    def check(self, value: str) -> str:
+        return _times_in_range(self, value)
 
     @property
     def sparkType(self) -> T.DataType:
@@ -293,7 +317,7 @@ class TimeField(Field):
 
     @property
     def description(self) -> str:
-        return f"time {self.zone or 'without zone'}"
+        return " ".join([f"time {self.zone or 'without zone'}", *_range_text(self.minimum, self.maximum)])
 
 
 @registered("day")
@@ -301,7 +325,20 @@ class TimeField(Field):
 class DateField(Field):
     """A day of the calendar."""
 
+    minimum: datetime.date | None = None
+    maximum: datetime.date | None = None
+
     kind: ClassVar[str] = "date"
+
+    def __post_init__(self) -> None:
+        _check_limits(self, "a date")
+
+    def check(self, value: str) -> str:
+        return _times_in_range(self, value)
+
+    @property
+    def description(self) -> str:
+        return " ".join([self.kind, *_range_text(self.minimum, self.maximum)])
 
     @property
     def sparkType(self) -> T.DataType:

@@ -8,12 +8,12 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField, SequenceField
 from spark_keras.preparation.conditions import OPERATORS, Condition
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import reference
 
 _ARRAYS = (SequenceField, ArrayField)
 _TEXTS = (kinds.StringField, kinds.CategoricalField, kinds.BinaryField)

@@ -19,32 +19,56 @@ from spark_keras.preparation.running import Run
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.sql_text import whole_number_problem
 from spark_keras.preparation.step import Step
+from spark_keras.preparation.steps.array_shapes import ArrayShapeSteps
+from spark_keras.preparation.steps.arrays import ArraySteps
 from spark_keras.preparation.steps.categories import CategorySteps
 from spark_keras.preparation.steps.columns import ColumnSteps
+from spark_keras.preparation.steps.constants import ConstantSteps
+from spark_keras.preparation.steps.distances import DistanceSteps
+from spark_keras.preparation.steps.images import ImageSteps
+from spark_keras.preparation.steps.imputing import ImputeSteps
+from spark_keras.preparation.steps.in_sequences import InSequences, TimeStepSteps, settled
 from spark_keras.preparation.steps.join import Join, JoinSteps, Rows, SavedRows
 from spark_keras.preparation.steps.missing import MissingSteps
 from spark_keras.preparation.steps.normalise import NormaliseSteps
+from spark_keras.preparation.steps.one_hot import OneHotSteps
 from spark_keras.preparation.steps.reduce import ReduceSteps
 from spark_keras.preparation.steps.rows import RowSteps
+from spark_keras.preparation.steps.sequence_figures import SequenceFigureSteps
 from spark_keras.preparation.steps.sequence_values import SequenceValueSteps
+from spark_keras.preparation.steps.sequence_windows import SequenceWindowSteps
 from spark_keras.preparation.steps.sequences import SequenceSteps
 from spark_keras.preparation.steps.strings import StringSteps
+from spark_keras.preparation.steps.text import TextSteps
 from spark_keras.preparation.steps.time import TimeSteps
+from spark_keras.preparation.steps.time_texts import TimeTextSteps
 
 
 class TransformProcess(
     Transformer,
     ColumnSteps,
     RowSteps,
+    ConstantSteps,
     MissingSteps,
+    ImputeSteps,
     CategorySteps,
+    OneHotSteps,
     StringSteps,
+    TextSteps,
     TimeSteps,
+    TimeTextSteps,
     NormaliseSteps,
     ReduceSteps,
+    DistanceSteps,
+    ArraySteps,
+    ArrayShapeSteps,
+    ImageSteps,
     JoinSteps,
     SequenceSteps,
     SequenceValueSteps,
+    SequenceFigureSteps,
+    SequenceWindowSteps,
+    TimeStepSteps,
     MLReadable,
     MLWritable,
 ):
@@ -110,7 +134,7 @@ class TransformProcess(
 
     def _with(self, step: Step, name: str) -> TransformProcess:
         _check_numbers(step.label, step)
-        after = step.schema_after(self.schema)
+        step, after = settled(step, self.schema)
         return self._copy_of((*self._schemas, after), (*self._steps, (name, step)))
 
     @staticmethod
@@ -265,6 +289,8 @@ def _check_numbers(label: str, part: Any) -> None:
 
 def _lenient(step: Step) -> Step:
     """The step with a rule that stops at nothing."""
+    if isinstance(step, InSequences):
+        return dataclasses.replace(step, step=_lenient(step.step))
     rules = {"invalid": "null", "unseen": "keep" if step.registered_name == "pivot" else "null"}
     changes = {name: rule for name, rule in rules.items() if hasattr(step, name)}
     return dataclasses.replace(step, **changes)

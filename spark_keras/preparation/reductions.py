@@ -9,12 +9,12 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.conditions import Condition, checked_condition
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import reference
 
 # What rows can be grouped and ordered by.
 ORDERED = (
@@ -65,9 +65,14 @@ _FUNCTIONS: dict[str, tuple[tuple[type[Field], ...], Callable[[Any, str], Field]
     "product": ((kinds.NumberField,), _double, F.product),
     "populationStdev": ((kinds.NumberField,), _double, F.stddev_pop),
     "populationVariance": ((kinds.NumberField,), _double, F.var_pop),
+    "median": ((kinds.NumberField,), _double, F.median),
     "append": (_TEXT, _text, None),
     "prepend": (_TEXT, _text, None),
 }
+
+
+# What depends on the order of rows.
+_ORDERED = ("first", "last", "append", "prepend")
 
 
 @registered("reduction")
@@ -90,9 +95,18 @@ class Reduction:
         if self.where is not None:
             object.__setattr__(self, "where", checked_condition(f"{self.function}(where=…)", self.where))
 
-    def field(self, schema: Schema, step: str, output: str) -> Field:
-        """The column that comes out; raises a `ValueError` where the reduction does not fit the schema."""
+    def field(self, schema: Schema, step: str, output: str, ordered: bool = False) -> Field:
+        """The column that comes out; raises a `ValueError` where the reduction does not fit the schema.
+
+        Args:
+            ordered: whether the rows have an order, as the time steps of a sequence do.
+        """
         types, result, _ = _FUNCTIONS[self.function]
+        if self.by is None and self.function in _ORDERED and not ordered:
+            raise ValueError(
+                f"No order in {step}, {self.function}. Received: by=None. Expected: a column that orders the rows of a "
+                "group; only the time steps of a sequence have an order."
+            )
         if self.where is not None:
             self.where.check(schema, step)
         if not isinstance(self.separator, str):

@@ -99,7 +99,7 @@ class _Present:
             except UnknownColumn:
                 return False
             return True
-        if type(step).apply is not Step.apply:
+        if not step.same_rows:
             return False
         changed = set(step.expressions(full))
         known = {field.name for field in self.schema if field.name in full}

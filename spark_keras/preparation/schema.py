@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -119,16 +120,30 @@ class Schema:
         kinds.checked_states(", ".join(map(str, names)), states)
         return self._with(kinds.CategoricalField, names, dict(states=tuple(states), nullable=nullable))
 
-    def time(self, *names: str, zone: str | None = "UTC", nullable: bool = True) -> Schema:
+    def time(
+        self,
+        *names: str,
+        zone: str | None = "UTC",
+        minimum: datetime.datetime | None = None,
+        maximum: datetime.datetime | None = None,
+        nullable: bool = True,
+    ) -> Schema:
         """Adds columns of points in time (TIMESTAMP). Hours, days and so on are those of the time zone `zone`.
 
-        With `zone=None` they are times that belong to no zone (TIMESTAMP_NTZ).
+        With `zone=None` they are times that belong to no zone (TIMESTAMP_NTZ). Limits are datetimes with a time zone,
+        of times that belong to none without one.
         """
-        return self._with(kinds.TimeField, names, dict(zone=zone, nullable=nullable))
+        return self._with(kinds.TimeField, names, dict(zone=zone, minimum=minimum, maximum=maximum, nullable=nullable))
 
-    def date(self, *names: str, nullable: bool = True) -> Schema:
-        """Adds columns of days."""
-        return self._with(kinds.DateField, names, dict(nullable=nullable))
+    def date(
+        self,
+        *names: str,
+        minimum: datetime.date | None = None,
+        maximum: datetime.date | None = None,
+        nullable: bool = True,
+    ) -> Schema:
+        """Adds columns of days in [minimum, maximum]."""
+        return self._with(kinds.DateField, names, dict(minimum=minimum, maximum=maximum, nullable=nullable))
 
     def binary(
         self, *names: str, minLength: int | None = None, maxLength: int | None = None, nullable: bool = True

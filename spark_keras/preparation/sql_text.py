@@ -6,11 +6,13 @@ for each piece.
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 from collections.abc import Iterable
 
 _MOST = 2**63
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _LARGEST_FLOAT = 3.4028234663852886e38
 
 
@@ -37,6 +39,15 @@ def float_literal(value: float) -> str:
 def fits_float(value: float) -> bool:
     """Whether a number is finite as a 32-bit float."""
     return abs(value) <= _LARGEST_FLOAT
+
+
+def time_literal(value: datetime.date) -> str:
+    """A datetime with a time zone as TIMESTAMP, one without as TIMESTAMP_NTZ, a date as DATE."""
+    if not isinstance(value, datetime.datetime):
+        return f"DATE'{value.isoformat()}'"
+    if value.tzinfo is None:
+        return f"CAST('{value.isoformat(sep=' ')}' AS TIMESTAMP_NTZ)"
+    return f"timestamp_micros({(value - _EPOCH) // datetime.timedelta(microseconds=1)}L)"
 
 
 def all_true(checks: Iterable[str]) -> str:

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference, with_shape
+from spark_keras.columns import with_shape
 from spark_keras.preparation.array_fields import ArrayField, OtherField
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import reference
 
 
 class Step:
@@ -30,6 +31,8 @@ class Step:
     only_chooses: ClassVar[bool] = False
     # Whether it only chooses among rows.
     filters: ClassVar[bool] = False
+    # Whether new values come from the row alone, so that it can be taken within each time step of sequences.
+    within_row: ClassVar[bool] = True
 
     def schema_after(self, schema: Schema) -> Schema:
         """The schema behind this step; raises a `ValueError` where the step cannot follow."""
@@ -54,6 +57,11 @@ class Step:
             return value.alias(field.name, metadata=known) if known else value.alias(field.name)
 
         return dataset.select(*[selected(field) for field in self.schema_after(schema)])
+
+    @property
+    def same_rows(self) -> bool:
+        """Whether the step only gives columns new values, in the same rows."""
+        return type(self).apply is Step.apply
 
     def without(self, missing: Set[str]) -> Step | None:
         """What is left of the step where these columns are missing; None for nothing."""

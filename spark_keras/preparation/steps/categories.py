@@ -9,13 +9,13 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras.columns import quoted, reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
 from spark_keras.preparation.conditions import check_value
 from spark_keras.preparation.fields import Field, checked_states
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import reference, try_cast
 from spark_keras.preparation.step import Step, by_rule, choose, each
 
 _RULES = ("error", "null")
@@ -245,7 +245,7 @@ class IntegerToCategorical(Step):
 
     def _state(self) -> Column:
         numbered = F.create_map(*[F.lit(part) for pair in enumerate(self.states) for part in pair])
-        return F.try_element_at(numbered, F.expr(f"try_cast({quoted(self.column)} AS int)"))
+        return F.try_element_at(numbered, try_cast(reference(self.column), "int"))
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         expected = f"0 to {len(self.states) - 1}"

@@ -9,12 +9,12 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras.columns import quoted, reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import reference, try_cast, written
 from spark_keras.preparation.sql_text import number_literal, text_literal
 from spark_keras.preparation.step import Step, by_rule, choose, each, mapping_field, pairs
 
@@ -44,10 +44,6 @@ class ColumnSteps:
     def duplicate(self, column: str, output: str) -> Any:
         """Adds a copy of a column, right behind it."""
         return self.add(Duplicate(column, output))
-
-    def constant(self, output: str, value: Any) -> Any:
-        """Adds a column with one value in all rows: a boolean, string, integer (a long) or float (a double)."""
-        return self.add(Constant(output, value))
 
     def cast(self, types: Mapping[str, str], invalid: str = "error") -> Any:
         """Changes types: `cast({"amount": "double"})`.
@@ -85,7 +81,7 @@ class ColumnSteps:
 
         The result is a double; outside of the function's domain it is null or NaN, as Spark's function has it.
         """
-        return self.add(Function(output, choose("function", "function", function, _FUNCTIONS), column))
+        return self.add(Function(output, choose("function", "function", function, FUNCTIONS), column))
 
 
 @registered("remove")
@@ -158,26 +154,6 @@ class Duplicate(Step):
         return {self.output: reference(self.column)}
 
 
-@registered("constant")
-@dataclasses.dataclass(frozen=True)
-class Constant(Step):
-    output: str
-    value: Any
-
-    def schema_after(self, schema: Schema) -> Schema:
-        schema.require_new(self.label, [self.output])
-        types = {bool: kinds.BooleanField, str: kinds.StringField, int: kinds.LongField, float: kinds.DoubleField}
-        if type(self.value) not in types:
-            raise TypeError(
-                f"Invalid value in {self.label}. Received: {self.value!r}. Expected: a boolean, string, integer or "
-                "float."
-            )
-        return schema.replaced({self.output: types[type(self.value)](self.output, nullable=False)})
-
-    def expressions(self, schema: Schema) -> dict[str, Column]:
-        return {self.output: F.lit(self.value)}
-
-
 @registered("cast")
 @dataclasses.dataclass(frozen=True)
 class Cast(Step):
@@ -218,17 +194,15 @@ class Cast(Step):
         target = ELEMENTS[wanted]("").sparkType.simpleString()
         source = reference(field.name)
         if isinstance(field, (kinds.StringField, kinds.CategoricalField)) and wanted in _BITS:
-            return _whole_number_of_text(quoted(field.name), target)
+            return written(field.name, lambda text: _whole_number_of_text(text, target))
         if isinstance(field, kinds.FloatingField) and wanted in _BITS:
             # As a double, the largest whole number is one too large, which Spark's cast lets pass.
             limit = number_literal(2.0 ** (_BITS[wanted] - 1))
-            return F.expr(
-                f"try_cast(CASE WHEN {quoted(field.name)} < {limit} THEN {quoted(field.name)} END AS {target})"
-            )
+            return written(field.name, lambda x: f"try_cast(CASE WHEN {x} < {limit} THEN {x} END AS {target})")
         if isinstance(field, kinds.FloatingField) and wanted == "boolean":
             source = F.when(~F.isnan(source), source)
             return source != F.lit(0)
-        return F.expr(f"try_cast({quoted(field.name)} AS {target})")
+        return try_cast(source, target)
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {
@@ -239,15 +213,15 @@ class Cast(Step):
 _BITS = {"integer": 32, "long": 64}
 
 
-def _whole_number_of_text(text: str, target: str) -> Column:
-    """A whole number of a text; a fraction is cut off. Every digit counts, so that nothing goes through a double."""
+def _whole_number_of_text(text: str, target: str) -> str:
+    """SQL text: a whole number of a text, its fraction cut off. Every digit counts: nothing goes through a double."""
     number = f"trim({text})"
     with_point = f"{number} RLIKE {text_literal(kinds.whole(r'[+-]?([0-9]+[.][0-9]*|[.][0-9]+)'))}"
     whole = f"substring_index({number}, '.', 1)"
     cut = f"CASE WHEN {whole} IN ('', '+', '-') THEN '0' ELSE {whole} END"
     # With an exponent, a number may be whole though it does not look so.
     others = f"coalesce(try_cast({number} AS {target}), try_cast(try_cast({number} AS decimal(38, 18)) AS {target}))"
-    return F.expr(f"CASE WHEN {with_point} THEN try_cast({cut} AS {target}) ELSE {others} END")
+    return f"CASE WHEN {with_point} THEN try_cast({cut} AS {target}) ELSE {others} END"
 
 
 def _null_if_any(operands: list[Column], result: Column) -> Column:
@@ -294,7 +268,7 @@ class Arithmetic(Step):
                 f"Wrong operands in {self.label}. Received: {list(self.operands)}. "
                 f"Expected: two{' or more' if several else ''} columns or numbers for {self.operator!r}."
             )
-        names = [part for part in self.operands if not _is_number(part)]
+        names = [part for part in self.operands if not is_number(part)]
         schema.require(self.label, names, kinds.NumberField, expected="a number")
         if self.output not in names:
             schema.require_new(self.label, [self.output])
@@ -302,20 +276,20 @@ class Arithmetic(Step):
         return schema.replaced({self.output: field(self.output)})
 
     def _whole(self, schema: Schema) -> bool:
-        parts = (isinstance(p, int) if _is_number(p) else schema[p].whole for p in self.operands)
+        parts = (isinstance(p, int) if is_number(p) else schema[p].whole for p in self.operands)
         return self.operator not in ("/", "mean") and all(parts)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         wire = "bigint" if self._whole(schema) else "double"
-        parts = [(F.lit(p) if _is_number(p) else reference(p)).cast(wire) for p in self.operands]
+        parts = [(F.lit(p) if is_number(p) else reference(p)).cast(wire) for p in self.operands]
         return {self.output: _ARITHMETIC[self.operator](parts)}
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-_FUNCTIONS = {
+FUNCTIONS = {
     "abs": F.abs,
     "ceil": F.ceil,
     "floor": F.floor,
@@ -351,11 +325,11 @@ class Function(Step):
     column: str
 
     def schema_after(self, schema: Schema) -> Schema:
-        choose("function", "function", self.function, _FUNCTIONS)
+        choose("function", "function", self.function, FUNCTIONS)
         schema.require(self.label, [self.column], kinds.NumberField, expected="a number")
         if self.output != self.column:
             schema.require_new(self.label, [self.output])
         return schema.replaced({self.output: kinds.DoubleField(self.output)})
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        return {self.output: _FUNCTIONS[self.function](reference(self.column).cast("double"))}
+        return {self.output: FUNCTIONS[self.function](reference(self.column).cast("double"))}

@@ -1,4 +1,4 @@
-"""Missing values replaced: by a value, or by a figure of an analysis."""
+"""Missing values replaced by others."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
 from spark_keras.preparation.conditions import check_value, expression
 from spark_keras.preparation.expressions import operand
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.step import Step, choose, each, mapping_field, pairs
-from spark_keras.preparation.steps.normalise import figures
+from spark_keras.preparation.scope import reference
+from spark_keras.preparation.step import Step, mapping_field, pairs
 from spark_keras.preparation.steps.rows import check_fits, missing
 
 
@@ -33,19 +32,6 @@ class MissingSteps:
         """
         given = pairs("replaceMissing", values, '{"column": value}')
         return self.add(ReplaceMissing(tuple((name, operand(value)) for name, value in given)))
-
-    def imputeMissing(self, *columns: str, analysis: Any, strategy: str = "mean") -> Any:
-        """Puts a figure of an analysis where there is null, or NaN; for float and double columns.
-
-        Args:
-            analysis: a `DataFrameAnalysis`.
-            strategy: "mean" (default), "min" or "max".
-        """
-        choose("imputeMissing", "strategy", strategy, ("mean", "min", "max"))
-        values = {}
-        for name in each("imputeMissing", columns):
-            (values[name],) = figures("imputeMissing", analysis, name, strategy)
-        return self.add(ReplaceMissing(tuple(values.items())))
 
 
 @registered("replaceMissing")

@@ -10,10 +10,10 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, each
 
 
@@ -82,7 +82,7 @@ class NormaliseSteps:
         )
         done = [
             normaliser
-            for step in (process if process is not None else self).steps.values()
+            for step in map(_itself, (process if process is not None else self).steps.values())
             if isinstance(step, Normalise)
             for normaliser in step.normalisers
         ]
@@ -102,6 +102,11 @@ class NormaliseSteps:
                 undone = dataclasses.replace(normaliser, column=name, inverse=True)
                 result = result.add(Normalise("denormalise", (undone,)))
         return result
+
+
+def _itself(step: Step) -> Step:
+    """A step, or that which it takes in each time step of sequences."""
+    return getattr(step, "step", step)
 
 
 def figures(step: str, analysis: Any, name: str, *wanted: str) -> tuple[float, ...]:

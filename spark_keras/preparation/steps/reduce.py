@@ -125,6 +125,8 @@ class Rank(Step):
     descending: bool = False
     method: str = "rank"
 
+    within_row = False
+
     def schema_after(self, schema: Schema) -> Schema:
         if not self.orderBy:
             raise ValueError(f"No order in {self.label}. Received: orderBy=(). Expected: one column or more.")

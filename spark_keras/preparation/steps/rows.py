@@ -8,13 +8,13 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.conditions import ColumnName, Condition, check_value, checked_condition, expression
 from spark_keras.preparation.expressions import operand
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, each
 
 _AS_IT_IS: Any = object()

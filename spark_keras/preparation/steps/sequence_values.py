@@ -11,11 +11,16 @@ from pyspark.sql import functions as F
 from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField, SequenceField
+from spark_keras.preparation.array_reductions import FIGURES
+from spark_keras.preparation.conditions import check_value, expression
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import let, let_all
 from spark_keras.preparation.step import Step, choose, each
-from spark_keras.preparation.steps.sequences import count_of, sequence_of, sequences_of
+from spark_keras.preparation.steps.array_shapes import padded
+from spark_keras.preparation.steps.rows import check_fits
+from spark_keras.preparation.steps.sequences import SequenceStep, count_of, sequence_of, sequences_of
 
 _EDGES = ("trim", "null")
 
@@ -50,34 +55,35 @@ class SequenceValueSteps:
         length = count_of("padSequences", "length", length, 1)
         return self.add(PadSequences(length, value, padding, truncating, mask))
 
-    def lag(self, column: str, output: str, steps: int = 1, edge: str = "trim") -> Any:
+    def lag(self, column: str, output: str, steps: int = 1, edge: str | None = None, fill: Any = None) -> Any:
         """Adds a sequence column with the values of `steps` time steps before.
 
         Args:
             output: the new column.
             edge: what becomes of the first steps, which have none before: "trim" (default): they are removed from all
                 columns; or "null".
+            fill: a value for the first steps, instead of `edge`.
         """
-        return self.add(
-            Offset(column, output, -count_of("lag", "steps", steps, 1), choose("lag", "edge", edge, _EDGES))
-        )
+        return self.add(Offset(column, output, -count_of("lag", "steps", steps, 1), *checked_edge("lag", edge, fill)))
 
-    def lead(self, column: str, output: str, steps: int = 1, edge: str = "trim") -> Any:
+    def lead(self, column: str, output: str, steps: int = 1, edge: str | None = None, fill: Any = None) -> Any:
         """Adds a sequence column with the values of `steps` time steps after: what a network shall predict.
 
-        `edge` says what becomes of the last steps, as with `lag`.
+        `edge` and `fill` say what becomes of the last steps, as with `lag`.
         """
-        return self.add(
-            Offset(column, output, count_of("lead", "steps", steps, 1), choose("lead", "edge", edge, _EDGES))
-        )
+        return self.add(Offset(column, output, count_of("lead", "steps", steps, 1), *checked_edge("lead", edge, fill)))
 
     def movingWindow(self, output: str, column: str, function: str, length: int) -> Any:
         """Adds a sequence column with a function of the last `length` time steps, the present one included.
 
         Args:
-            function: "sum", "mean", "min" or "max", of the values that are not null. The first steps have fewer.
+            function: "sum", "mean", "median", "min", "max", "range", "product", "stdev" and "variance" (with n − 1),
+                "populationStdev" and "populationVariance" (with n), "count", "countDistinct", "first" or "last", of
+                the values that are not null. The first steps have fewer.
+
+        The results are doubles; null where no value is left.
         """
-        choose("movingWindow", "function", function, _MOVING)
+        choose("movingWindow", "function", function, FIGURES)
         return self.add(MovingWindow(output, column, function, count_of("movingWindow", "length", length, 1)))
 
     def stackSequences(self, output: str, *columns: str) -> Any:
@@ -94,9 +100,20 @@ class SequenceValueSteps:
         return self.add(Element(column, output, index))
 
 
+def checked_edge(step: str, edge: str | None, fill: Any) -> tuple[str, Any]:
+    """What becomes of time steps at the end: "trim", "null", or "fill" with a value."""
+    if fill is not None and edge is None:
+        return "fill", fill
+    if fill is not None:
+        raise ValueError(
+            f"Step {step} wants `edge` or `fill`. Received: edge={edge!r}, fill={fill!r}. Expected: one of them."
+        )
+    return choose(step, "edge", "trim" if edge is None else edge, _EDGES), None
+
+
 @registered("trimSequences")
 @dataclasses.dataclass(frozen=True)
-class TrimSequences(Step):
+class TrimSequences(SequenceStep):
     first: int = 0
     last: int = 0
 
@@ -118,7 +135,7 @@ def inner_slice(name: str, first: int, last: int) -> Column:
 
 @registered("padSequences")
 @dataclasses.dataclass(frozen=True)
-class PadSequences(Step):
+class PadSequences(SequenceStep):
     length: int
     value: float = 0.0
     padding: str = "pre"
@@ -156,20 +173,17 @@ class PadSequences(Step):
         return made
 
     def _padded(self, array: Column, filling: Column) -> Column:
-        too_many = F.greatest(F.size(array) - self.length, F.lit(0))
-        start = too_many + 1 if self.truncating == "pre" else F.lit(1)
-        kept = F.slice(array, start, F.lit(self.length))
-        filled = F.array_repeat(filling, F.greatest(self.length - F.size(array), F.lit(0)))
-        return F.concat(filled, kept) if self.padding == "pre" else F.concat(kept, filled)
+        return padded(array, self.length, filling, self.padding, self.truncating)
 
 
 @registered("offset")
 @dataclasses.dataclass(frozen=True)
-class Offset(Step):
+class Offset(SequenceStep):
     column: str
     output: str
     steps: int
     edge: str = "trim"
+    fill: Any = None
 
     @property
     def label(self) -> str:
@@ -182,6 +196,8 @@ class Offset(Step):
         field = sequence_of(schema, self.label, self.column)
         schema.require_new(self.label, [self.output])
         moved = field.named(self.output)
+        if self.edge == "fill":
+            check_filling(self.label, field, self.fill, schema)
         if self.edge == "null":
             moved = dataclasses.replace(moved, element=dataclasses.replace(moved.element, nullable=True))
         after = schema.inserted(self.column, [moved])
@@ -193,8 +209,9 @@ class Offset(Step):
             # The other way round: what is left are the steps that the kept ones look at.
             first, last = (0, count) if self.steps < 0 else (count, 0)
             return {**self._trimmed().expressions(schema), self.output: inner_slice(self.column, first, last)}
-        none = F.lit(None).cast(schema[self.column].element.sparkType)
-        nothing = F.array_repeat(none, F.least(F.lit(count), F.size(array)))
+        filling = F.lit(None) if self.fill is None else expression(self.fill)
+        filling = filling.cast(schema[self.column].element.sparkType)
+        nothing = F.array_repeat(filling, F.least(F.lit(count), F.size(array)))
         there = F.greatest(F.size(array) - count, F.lit(0))
         if self.steps < 0:
             return {self.output: F.concat(nothing, F.slice(array, F.lit(1), there))}
@@ -202,28 +219,20 @@ class Offset(Step):
 
     def __str__(self) -> str:
         name = "lag" if self.steps < 0 else "lead"
-        return f"{name}({self.column!r}, {self.output!r}, steps={abs(self.steps)}, edge={self.edge!r})"
+        edge = f"fill={self.fill!r}" if self.edge == "fill" else f"edge={self.edge!r}"
+        return f"{name}({self.column!r}, {self.output!r}, steps={abs(self.steps)}, {edge})"
 
 
-def _add(total: Column, value: Column) -> Column:
-    return total + value
-
-
-def _sum(values: Column) -> Column:
-    return F.when(F.size(values) > 0, F.aggregate(values, F.lit(0.0), _add))
-
-
-_MOVING = {
-    "sum": _sum,
-    "mean": lambda values: _sum(values) / F.size(values),
-    "min": F.array_min,
-    "max": F.array_max,
-}
+def check_filling(step: str, field: SequenceField, value: Any, schema: Schema) -> None:
+    element = field.element.named(field.name)
+    check_value(step, element, value, schema)
+    if isinstance(element, kinds.NumberField):
+        check_fits(step, element, value, schema)
 
 
 @registered("movingWindow")
 @dataclasses.dataclass(frozen=True)
-class MovingWindow(Step):
+class MovingWindow(SequenceStep):
     output: str
     column: str
     function: str
@@ -232,7 +241,9 @@ class MovingWindow(Step):
     def schema_after(self, schema: Schema) -> Schema:
         field = sequence_of(schema, self.label, self.column, kinds.NumberField)
         schema.require_new(self.label, [self.output])
-        element = kinds.DoubleField(self.output, nullable=field.element.nullable)
+        always = ("sum", "mean", "median", "min", "max", "range", "product", "count", "countDistinct")
+        nullable = field.element.nullable or self.function not in always
+        element = kinds.DoubleField(self.output, nullable=nullable)
         return schema.inserted(self.column, [dataclasses.replace(field, name=self.output, element=element)])
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
@@ -241,14 +252,14 @@ class MovingWindow(Step):
         def reduced(_: Column, position: Column) -> Column:
             start = F.greatest(position - (self.length - 1), F.lit(0))
             last = F.slice(array, start + 1, position - start + 1).cast("array<double>")
-            return _MOVING[self.function](F.filter(last, lambda value: value.isNotNull()))
+            return let(F.filter(last, lambda value: value.isNotNull()), FIGURES[self.function])
 
         return {self.output: F.transform(array, reduced)}
 
 
 @registered("stackSequences")
 @dataclasses.dataclass(frozen=True)
-class StackSequences(Step):
+class StackSequences(SequenceStep):
     output: str
     columns: tuple[str, ...]
 
@@ -262,17 +273,20 @@ class StackSequences(Step):
         return Schema(made if field.name == "\0" else field for field in rest)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        arrays = [reference(name) for name in self.columns]
+        first = self.columns[0]
 
-        def side_by_side(_: Column, position: Column) -> Column:
-            return F.array(*[F.try_element_at(array, position + 1).cast("float") for array in arrays])
+        def side_by_side(arrays: dict[str, Column]) -> Column:
+            def at(_: Column, position: Column) -> Column:
+                return F.array(*[F.get(arrays[name], position).cast("float") for name in self.columns])
 
-        return {self.output: F.transform(arrays[0], side_by_side)}
+            return F.transform(arrays[first], at)
+
+        return {self.output: let_all({name: reference(name) for name in self.columns}, side_by_side)}
 
 
 @registered("element")
 @dataclasses.dataclass(frozen=True)
-class Element(Step):
+class Element(SequenceStep):
     column: str
     output: str
     index: int = -1

@@ -23,6 +23,7 @@ from spark_keras.preparation.fields import Field
 from spark_keras.preparation.reductions import ORDERED
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import let
 from spark_keras.preparation.step import Step
 from spark_keras.preparation.steps.reduce import several
 
@@ -44,7 +45,9 @@ class SequenceSteps:
         """
         return self.add(ToSequences(several(by), several(orderBy)))
 
-    def splitSequences(self, *, gap: Any = None, on: str | None = None, length: int | None = None) -> Any:
+    def splitSequences(
+        self, *, gap: Any = None, on: str | None = None, length: int | None = None, equal: bool = False
+    ) -> Any:
         """Splits sequences into several rows, in either of two ways.
 
         Args:
@@ -53,6 +56,8 @@ class SequenceSteps:
                 stays with the steps before; whether a gap follows is measured from the last one that is known.
             on: the sequence column that `gap` is measured on.
             length: a new sequence begins after so many steps; the last one may be shorter.
+            equal: split into as few parts of at most `length` steps as there have to be, whose lengths differ by one
+                at most, the longer ones first (as `numpy.array_split` does it).
         """
         if (gap is None) == (length is None) or (gap is None) != (on is None):
             raise ValueError(
@@ -60,7 +65,11 @@ class SequenceSteps:
                 f'length={length!r}. Expected: such as gap="2 hours", on="time".'
             )
         if length is not None:
-            return self.add(SplitByLength(count_of("splitSequences", "length", length, 1)))
+            return self.add(SplitByLength(count_of("splitSequences", "length", length, 1), bool(equal)))
+        if equal:
+            raise ValueError(
+                "Step splitSequences makes equal parts by `length`. Received: equal=True with `gap`. Expected: length."
+            )
         return self.add(SplitByGap(on, _gap(gap), isinstance(gap, (str, datetime.timedelta))))
 
     def windows(self, length: int, step: int = 1) -> Any:
@@ -69,6 +78,12 @@ class SequenceSteps:
         Windows overlap where `step` is less than `length`. A sequence that is shorter than a window has none.
         """
         return self.add(Windows(count_of("windows", "length", length, 1), count_of("windows", "step", step, 1)))
+
+
+class SequenceStep(Step):
+    """A step that looks at whole sequences."""
+
+    within_row = False
 
 
 def count_of(step: str, what: str, value: Any, least: int) -> int:
@@ -81,21 +96,28 @@ def count_of(step: str, what: str, value: Any, least: int) -> int:
 
 def _gap(gap: Any) -> float:
     """A number as it is, a length of time in microseconds."""
-    if isinstance(gap, str):
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?", gap.strip())
-        if not match:
-            raise ValueError(
-                f"Invalid gap in step splitSequences. Received: {gap!r}. "
-                'Expected: such as "90 seconds", "2 hours", "1 day".'
-            )
-        gap = datetime.timedelta(**{match[2] + "s": float(match[1])})
-    if isinstance(gap, datetime.timedelta):
-        return gap // datetime.timedelta(microseconds=1)
+    if isinstance(gap, (str, datetime.timedelta)):
+        return duration("splitSequences", "gap", gap)
     if not isinstance(gap, (int, float)) or isinstance(gap, bool):
         raise TypeError(
             f"Invalid gap in step splitSequences. Received: {gap!r}. Expected: a number, timedelta or text."
         )
     return gap
+
+
+def duration(step: str, what: str, value: Any) -> int:
+    """A length of time, a timedelta or a text such as "2 hours", in microseconds."""
+    match = None
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?", value.strip())
+        if match:
+            value = datetime.timedelta(**{match[2] + "s": float(match[1])})
+    if not isinstance(value, datetime.timedelta):
+        raise ValueError(
+            f"Invalid {what} in step {step}. Received: {value!r}. "
+            'Expected: such as "90 seconds", "2 hours", "1 day", or a timedelta.'
+        )
+    return value // datetime.timedelta(microseconds=1)
 
 
 def sequences_of(schema: Schema, step: str) -> list[SequenceField]:
@@ -162,10 +184,15 @@ class _Cut(Step):
 
     def _lengths(self, starts: Column, size: Column) -> Column:
         """Array of structs with start and length."""
-        ends = F.concat(F.slice(starts, F.lit(2), F.size(starts)), F.array(size))
-        return F.zip_with(
-            starts, ends, lambda start, end: F.struct(start.alias("start"), (end - start).alias("length"))
-        )
+
+        def slices(starts: Column) -> Column:
+            def until_next(start: Column, index: Column) -> Column:
+                end = F.coalesce(F.get(starts, index + 1), size)
+                return F.struct(start.alias("start"), (end - start).alias("length"))
+
+            return F.transform(starts, until_next)
+
+        return let(starts, slices)
 
     def _length(self, before: int | None) -> int | None:
         """Length of the slices, where it is known."""
@@ -201,14 +228,19 @@ def _steps_of(size: Column, step: int) -> Column:
 @dataclasses.dataclass(frozen=True)
 class SplitByLength(_Cut):
     length: int
+    equal: bool = False
 
     label = "step splitSequences"
 
     def _starts(self, schema: Schema, size: Column) -> Column:
-        return _steps_of(size, self.length)
+        if not self.equal:
+            return _steps_of(size, self.length)
+        parts = F.ceil(size / self.length).cast("int")
+        shorter = F.floor(size / F.greatest(parts, F.lit(1))).cast("int")
+        return F.transform(_steps_of(parts, 1), lambda part: part * shorter + F.least(part, size - parts * shorter))
 
     def __str__(self) -> str:
-        return f"splitSequences(length={self.length})"
+        return f"splitSequences(length={self.length}{', equal=True' if self.equal else ''})"
 
 
 @registered("splitByGap")

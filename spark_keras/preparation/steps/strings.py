@@ -9,11 +9,11 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.fields import checked_pattern
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, choose, each, mapping_field, pairs
 
 _TEXT = (kinds.StringField, kinds.CategoricalField)

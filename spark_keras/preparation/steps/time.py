@@ -12,7 +12,6 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.clock import (
     MICROSECONDS,
@@ -26,7 +25,9 @@ from spark_keras.preparation.clock import (
 from spark_keras.preparation.fields import checked_zone
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, by_rule, choose, mapping_field, pairs
+from spark_keras.preparation.time_formats import GUESSED
 
 _DAY = MICROSECONDS["days"]
 # Units of the calendar: a day can have 23 or 25 hours.
@@ -39,7 +40,9 @@ class TimeSteps:
     def add(self, step: Step) -> Any:
         raise NotImplementedError
 
-    def parseTime(self, column: str, *formats: str, zone: str | None = "UTC", invalid: str = "error") -> Any:
+    def parseTime(
+        self, column: str, *formats: str, zone: str | None = "UTC", invalid: str = "error", guess: bool = False
+    ) -> Any:
         """Reads a string column as points in time, or as times of no zone.
 
         Args:
@@ -49,9 +52,15 @@ class TimeSteps:
                 clock skips is moved by the skipped time. None: the strings are times that belong to no zone.
             invalid: what happens to a string that no pattern fits: "error" (default), or "null";
                 `TransformProcess.problems` counts them and gives examples.
+            guess: with True, usual formats are tried behind `formats`, of which none may be given: dates such as
+                2020-01-31, 2020/01/31, 2020.01.31, 20200131, 31.01.2020, 31 Jan 2020 and Jan 31, 2020, alone or with a
+                clock such as 17:05, 17:05:09.25 behind a blank or a T, with an offset such as Z or +02:00 or without.
+                Days whose month and day could be taken for each other, such as 01/02/2020, are not guessed.
         """
         if zone is not None:
             checked_zone("step parseTime", zone)
+        if guess:
+            formats = (*formats, *(p for p in GUESSED if zone is not None or not _has_zone(p)))
         for pattern in formats:
             _check_time_pattern(pattern)
             if zone is None and _has_zone(pattern):
@@ -224,14 +233,16 @@ class AddTime(Step):
     unit: str
 
     def schema_after(self, schema: Schema) -> Schema:
-        schema.require(self.label, [self.column], kinds.TimeField)
+        (field,) = schema.require(self.label, [self.column], kinds.TimeField)
         # What an interval of Spark can hold: days as microseconds of 64 bits, months as 32 bits.
         most = {"months": 2**31, "years": 2**31 // 12}.get(self.unit, 2**63 // MICROSECONDS.get(self.unit, 7 * _DAY))
         if abs(self.amount) >= most:
             raise ValueError(
                 f"Invalid amount in {self.label}. Received: {self.amount} {self.unit}. Expected: less than {most}."
             )
-        return schema
+        if field.minimum is None and field.maximum is None:
+            return schema
+        return schema.replaced({self.column: dataclasses.replace(field, minimum=None, maximum=None)})
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         field = schema[self.column]

@@ -1,0 +1,146 @@
+"""Arrays of other lengths and shapes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.array_fields import ArrayField
+from spark_keras.preparation.fields import Field
+from spark_keras.preparation.registry import registered
+from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import let, reference
+from spark_keras.preparation.step import Step, choose
+from spark_keras.preparation.steps.columns import is_number
+from spark_keras.preparation.steps.sequences import count_of
+
+
+class ArrayShapeSteps:
+    """Methods of a transform process; each returns a new process. A null array stays null."""
+
+    def add(self, step: Step) -> Any:
+        raise NotImplementedError
+
+    def padArray(
+        self, column: str, length: int, value: float = 0.0, padding: str = "post", truncating: str = "post"
+    ) -> Any:
+        """Brings flat arrays of numbers to one length.
+
+        Args:
+            value: what they are filled with.
+            padding: "post" (default): filled up at the end; "pre": at the start.
+            truncating: "post" (default): elements too many are removed at the end; "pre": at the start.
+        """
+        for name, side in (("padding", padding), ("truncating", truncating)):
+            choose("padArray", name, side, ("pre", "post"))
+        return self.add(PadArray(column, count_of("padArray", "length", length, 1), value, padding, truncating))
+
+    def reshape(self, column: str, shape: Sequence[int]) -> Any:
+        """Gives an array another shape with the same elements in row-major order, as `numpy.reshape` does.
+
+        Args:
+            shape: lengths by dimension. A row with another number of elements is an error when the rows are computed.
+        """
+        sizes = tuple(count_of("reshape", "length in `shape`", length, 1) for length in shape)
+        if not sizes:
+            raise ValueError("Invalid shape in step reshape. Received: (). Expected: such as (28, 28).")
+        return self.add(Reshape(column, sizes))
+
+
+def flattened(value: Column, depth: int) -> Column:
+    for _ in range(depth - 1):
+        value = F.flatten(value)
+    return value
+
+
+def _numeric(field: Field) -> bool:
+    return isinstance(field, ArrayField) and isinstance(field.elementField, kinds.NumberField)
+
+
+def number_arrays(schema: Schema, step: str, names: Sequence[str], flat: bool = False) -> list[ArrayField]:
+    """The fields of arrays of numbers, whose shapes agree where they are known."""
+    found = schema.require(step, names, ArrayField)
+    for field in found:
+        if not _numeric(field) or (flat and len(field.shape) > 1):
+            raise ValueError(
+                f"Column {field.name!r} does not fit {step}. Received: {field.description}. "
+                f"Expected: {'a flat array' if flat else 'an array'} of numbers."
+            )
+    return found
+
+
+@registered("padArray")
+@dataclasses.dataclass(frozen=True)
+class PadArray(Step):
+    column: str
+    length: int
+    value: float = 0.0
+    padding: str = "post"
+    truncating: str = "post"
+
+    def schema_after(self, schema: Schema) -> Schema:
+        (field,) = number_arrays(schema, self.label, [self.column], flat=True)
+        whole = field.elementField.whole
+        if not is_number(self.value) or (whole and self.value != int(self.value)):
+            raise ValueError(
+                f"Value does not fit column {self.column!r} in {self.label}. Received: {self.value!r}. "
+                f"Expected: a {'whole ' if whole else ''}number, as the column is {field.description}."
+            )
+        return schema.replaced({self.column: dataclasses.replace(field, shape=(self.length,))})
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        filling = F.lit(self.value).cast(schema[self.column].elementField.sparkType)
+        return {self.column: padded(reference(self.column), self.length, filling, self.padding, self.truncating)}
+
+
+def padded(array: Column, length: int, filling: Column, padding: str, truncating: str) -> Column:
+    """An array of one length, as `keras.utils.pad_sequences` makes it."""
+    too_many = F.greatest(F.size(array) - length, F.lit(0))
+    start = too_many + 1 if truncating == "pre" else F.lit(1)
+    kept = F.slice(array, start, F.lit(length))
+    filled = F.array_repeat(filling, F.greatest(length - F.size(array), F.lit(0)))
+    return F.concat(filled, kept) if padding == "pre" else F.concat(kept, filled)
+
+
+@registered("reshape")
+@dataclasses.dataclass(frozen=True)
+class Reshape(Step):
+    column: str
+    shape: tuple[int, ...]
+
+    def schema_after(self, schema: Schema) -> Schema:
+        (field,) = schema.require(self.label, [self.column], ArrayField)
+        known = None if None in field.shape else math.prod(field.shape)
+        if known not in (None, math.prod(self.shape)):
+            raise ValueError(
+                f"Shape does not fit column {self.column!r} in {self.label}. Received: {self.shape}, "
+                f"{math.prod(self.shape)} elements. Expected: {known} elements, as the column is {field.description}."
+            )
+        return schema.replaced({self.column: dataclasses.replace(field, shape=self.shape)})
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        flat = flattened(reference(self.column), len(schema[self.column].shape))
+        return {self.column: let(flat, self._shaped)}
+
+    def _shaped(self, flat: Column) -> Column:
+        value = flat
+        for axis in range(len(self.shape) - 1, 0, -1):
+            value = self._grouped(value, math.prod(self.shape[:axis]), self.shape[axis])
+        message = F.concat(
+            F.lit(f"Array of column {self.column!r} does not fit {self.label}. Received: "),
+            F.size(flat).cast("string"),
+            F.lit(f" elements. Expected: {math.prod(self.shape)}, for shape {self.shape}."),
+        )
+        wrong = F.when(flat.isNotNull(), F.raise_error(message))
+        return F.when(F.size(flat) == math.prod(self.shape), value).otherwise(wrong)
+
+    @staticmethod
+    def _grouped(value: Column, count: int, length: int) -> Column:
+        starts = F.sequence(F.lit(0), F.lit(count - 1))
+        return let(value, lambda all_: F.transform(starts, lambda i: F.slice(all_, i * length + 1, F.lit(length))))

@@ -1,0 +1,297 @@
+"""Arrays computed from numbers and arrays: saved with the process, without Python on the workers."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.array_fields import ArrayField
+from spark_keras.preparation.array_reductions import FIGURES
+from spark_keras.preparation.fields import Field
+from spark_keras.preparation.registry import registered
+from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import let, let_all, reference
+from spark_keras.preparation.step import Step, choose, each
+from spark_keras.preparation.steps.array_shapes import flattened, number_arrays
+from spark_keras.preparation.steps.columns import FUNCTIONS, is_number
+
+_OPERATORS: dict[str, Callable[[Column, Column], Column]] = {
+    "+": lambda left, right: left + right,
+    "-": lambda left, right: left - right,
+    "*": lambda left, right: left * right,
+    "/": F.try_divide,
+    "min": F.least,
+    "max": F.greatest,
+}
+
+
+class ArraySteps:
+    """Methods of a transform process; each returns a new process. A null array stays null, as does a null element."""
+
+    def add(self, step: Step) -> Any:
+        raise NotImplementedError
+
+    def toArray(self, output: str, *columns: str) -> Any:
+        """Adds an array of doubles with the values of columns of numbers or booleans, and of the elements of flat
+        arrays, one behind the other; null where one of the columns is.
+        """
+        return self.add(ToArray(output, each("toArray", columns)))
+
+    def arrayArithmetic(self, output: str, operator: str, *operands: str | float) -> Any:
+        """Adds an array computed element by element: `arrayArithmetic("scaled", "*", "pixels", 1 / 255)`.
+
+        Args:
+            output: the new column, or one of the operands to replace it.
+            operator: "+", "-", "*", "/" (null at a division by zero), "min" or "max".
+            operands: two or more: arrays of numbers of the same shape, at least one; columns of numbers, and numbers,
+                which are the same for all elements. Arrays whose lengths differ are an error when the rows are
+                computed.
+
+        The elements are doubles.
+        """
+        return self.add(ArrayArithmetic(output, operator, tuple(operands)))
+
+    def arrayFunction(self, output: str, function: str, column: str) -> Any:
+        """Adds an array that is a function of each element: one of those of the step `function`. They are doubles."""
+        choose("arrayFunction", "function", function, FUNCTIONS)
+        return self.add(ArrayFunction(output, function, column))
+
+    def reduceArray(self, output: str, function: str, column: str) -> Any:
+        """Adds a double with a figure of all elements of an array that are not null.
+
+        Args:
+            function: "sum", "mean", "median", "min", "max", "range", "product", "stdev", "variance",
+                "populationStdev", "populationVariance", "count", "countDistinct", "first", "last", or "norm", the root
+                of the sum of squares.
+        """
+        return self.add(ReduceArray(output, choose("reduceArray", "function", function, _FIGURES), column))
+
+    def arrayDistance(self, output: str, first: str, second: str, metric: str = "euclidean") -> Any:
+        """Adds a double with the distance of two flat arrays of the same length.
+
+        Args:
+            metric: "euclidean" (default), "manhattan", or "cosine": 1 minus the cosine of the angle between them, null
+                where one of them is 0.
+        """
+        return self.add(ArrayDistance(output, first, second, choose("arrayDistance", "metric", metric, _METRICS)))
+
+
+def _mapped(value: Column, depth: int, function: Callable[[Column], Column]) -> Column:
+    if depth == 0:
+        return function(value)
+    return F.transform(value, lambda part: _mapped(part, depth - 1, function))
+
+
+def _same_size(label: str, left: Column, right: Column, result: Column) -> Column:
+    message = F.concat(
+        F.lit(f"Arrays of {label} differ in length. Received: "),
+        F.size(left).cast("string"),
+        F.lit(" and "),
+        F.size(right).cast("string"),
+        F.lit(" elements. Expected: the same."),
+    )
+    return F.when(F.size(left) == F.size(right), result).otherwise(
+        F.when(left.isNotNull() & right.isNotNull(), F.raise_error(message))
+    )
+
+
+def _zipped(label: str, left: Column, right: Column, depth: int, function: Callable[..., Column]) -> Column:
+    if depth == 0:
+        return function(left, right)
+    inner = F.zip_with(left, right, lambda a, b: _zipped(label, a, b, depth - 1, function))
+    return _same_size(label, left, right, inner)
+
+
+def _common_shape(step: str, fields: Sequence[ArrayField]) -> tuple[int | None, ...]:
+    shape = fields[0].shape
+    for field in fields[1:]:
+        same = len(field.shape) == len(shape) and all(None in (a, b) or a == b for a, b in zip(shape, field.shape))
+        if not same:
+            raise ValueError(
+                f"Arrays of {step} do not fit each other. Received: {fields[0]} and {field}. Expected: the same shape."
+            )
+        shape = tuple(b if a is None else a for a, b in zip(shape, field.shape))
+    return shape
+
+
+def _doubles(field: Field) -> Column:
+    depth = len(field.shape) if isinstance(field, ArrayField) else 0
+    return reference(field.name).cast("array<" * depth + "double" + ">" * depth)
+
+
+class _Made(Step):
+    """A step that adds a column, or replaces one that it reads."""
+
+    output: str
+
+    def _with(self, schema: Schema, made: Field, read: Sequence[Any]) -> Schema:
+        if self.output not in read:
+            schema.require_new(self.label, [self.output])
+        return schema.replaced({self.output: made})
+
+
+@registered("toArray")
+@dataclasses.dataclass(frozen=True)
+class ToArray(_Made):
+    output: str
+    columns: tuple[str, ...]
+
+    def schema_after(self, schema: Schema) -> Schema:
+        fields = schema.require(self.label, self.columns, kinds.NumberField, kinds.BooleanField, ArrayField)
+        number_arrays(schema, self.label, [field.name for field in fields if isinstance(field, ArrayField)], flat=True)
+        lengths = [field.shape[0] if isinstance(field, ArrayField) else 1 for field in fields]
+        length = None if None in lengths else sum(lengths)
+        made = ArrayField(self.output, "double", (length,), nullable=any(field.nullable for field in fields))
+        return self._with(schema, made, self.columns)
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        fields = [schema[name] for name in self.columns]
+        parts = [_doubles(f) if isinstance(f, ArrayField) else F.array(_doubles(f)) for f in fields]
+        complete = kinds.all_of([reference(field.name).isNotNull() for field in fields])
+        return {self.output: F.when(complete, F.concat(*parts))}
+
+
+@registered("arrayArithmetic")
+@dataclasses.dataclass(frozen=True)
+class ArrayArithmetic(_Made):
+    output: str
+    operator: str
+    operands: tuple[Any, ...]
+
+    def schema_after(self, schema: Schema) -> Schema:
+        choose("arrayArithmetic", "operator", self.operator, _OPERATORS)
+        names = [part for part in self.operands if not is_number(part)]
+        fields = schema.require(self.label, names, ArrayField, kinds.NumberField, expected="an array, or a number")
+        arrays = number_arrays(schema, self.label, [field.name for field in fields if isinstance(field, ArrayField)])
+        if len(self.operands) < 2 or not arrays:
+            raise ValueError(
+                f"Wrong operands in {self.label}. Received: {list(self.operands)}. Expected: two or more, at least one "
+                "an array; arithmetic computes with numbers."
+            )
+        shape = _common_shape(self.label, arrays)
+        made = ArrayField(self.output, "double", shape, nullable=any(field.nullable for field in fields))
+        return self._with(schema, made, names)
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        function = _OPERATORS[self.operator]
+
+        def of_elements(left: Column, right: Column) -> Column:
+            # The least and the greatest of Spark leave out nulls.
+            return F.when(left.isNotNull() & right.isNotNull(), function(left, right))
+
+        def depth_of(part: Any) -> int:
+            return 0 if is_number(part) or not isinstance(schema[part], ArrayField) else len(schema[part].shape)
+
+        depths = [depth_of(part) for part in self.operands]
+        parts = [F.lit(float(part)) if is_number(part) else _doubles(schema[part]) for part in self.operands]
+
+        def computed(held: dict[str, Column]) -> Column:
+            value, depth = held["0"], depths[0]
+            for i, other_depth in enumerate(depths[1:], 1):
+                left, right = value, held[str(i)]
+                if depth and other_depth:
+                    value = _zipped(self.label, left, right, depth, of_elements)
+                elif depth:
+                    value = _mapped(left, depth, functools.partial(_second, of_elements, right))
+                else:
+                    value = _mapped(right, other_depth, functools.partial(of_elements, left))
+                depth = max(depth, other_depth)
+            return value
+
+        names = [part for part in self.operands if not is_number(part)]
+        complete = kinds.all_of([reference(name).isNotNull() for name in names])
+        value = let_all({str(i): part for i, part in enumerate(parts)}, computed)
+        return {self.output: F.when(complete, value)}
+
+
+def _second(function: Callable[[Column, Column], Column], right: Column, left: Column) -> Column:
+    return function(left, right)
+
+
+@registered("arrayFunction")
+@dataclasses.dataclass(frozen=True)
+class ArrayFunction(_Made):
+    output: str
+    function: str
+    column: str
+
+    def schema_after(self, schema: Schema) -> Schema:
+        choose("arrayFunction", "function", self.function, FUNCTIONS)
+        (field,) = number_arrays(schema, self.label, [self.column])
+        made = ArrayField(self.output, "double", field.shape, nullable=field.nullable)
+        return self._with(schema, made, [self.column])
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        field = schema[self.column]
+        return {self.output: _mapped(_doubles(field), len(field.shape), FUNCTIONS[self.function])}
+
+
+def _dot(left: Column, right: Column) -> Column:
+    return F.aggregate(F.zip_with(left, right, lambda a, b: a * b), F.lit(0.0), lambda total, value: total + value)
+
+
+def _norm(values: Column) -> Column:
+    return F.sqrt(_dot(values, values))
+
+
+_FIGURES = {**FIGURES, "norm": _norm}
+
+
+@registered("reduceArray")
+@dataclasses.dataclass(frozen=True)
+class ReduceArray(_Made):
+    output: str
+    function: str
+    column: str
+
+    def schema_after(self, schema: Schema) -> Schema:
+        choose("reduceArray", "function", self.function, _FIGURES)
+        number_arrays(schema, self.label, [self.column])
+        return self._with(schema, kinds.DoubleField(self.output), [self.column])
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        field = schema[self.column]
+        values = F.filter(flattened(_doubles(field), len(field.shape)), lambda value: value.isNotNull())
+        figure = let(values, _FIGURES[self.function]).cast("double")
+        return {self.output: F.when(reference(self.column).isNotNull(), figure)}
+
+
+def _manhattan(left: Column, right: Column) -> Column:
+    apart = F.zip_with(left, right, lambda a, b: F.abs(a - b))
+    return F.aggregate(apart, F.lit(0.0), lambda total, value: total + value)
+
+
+_METRICS: dict[str, Callable[[Column, Column], Column]] = {
+    "euclidean": lambda left, right: _norm(F.zip_with(left, right, lambda a, b: a - b)),
+    "manhattan": _manhattan,
+    "cosine": lambda left, right: F.lit(1.0) - F.try_divide(_dot(left, right), _norm(left) * _norm(right)),
+}
+
+
+@registered("arrayDistance")
+@dataclasses.dataclass(frozen=True)
+class ArrayDistance(_Made):
+    output: str
+    first: str
+    second: str
+    metric: str = "euclidean"
+
+    def schema_after(self, schema: Schema) -> Schema:
+        fields = number_arrays(schema, self.label, [self.first, self.second], flat=True)
+        _common_shape(self.label, fields)
+        schema.require_new(self.label, [self.output])
+        return schema.replaced({self.output: kinds.DoubleField(self.output)})
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        def distance(held: dict[str, Column]) -> Column:
+            left, right = held["left"], held["right"]
+            return _same_size(self.label, left, right, _METRICS[self.metric](left, right))
+
+        both = {"left": _doubles(schema[self.first]), "right": _doubles(schema[self.second])}
+        return {self.output: let_all(both, distance)}
