@@ -128,7 +128,7 @@ def test_preparation_and_drift_check_in_a_pipeline(spark, df, analysis, tmp_path
         .cast({"term": "integer"})
         .keepSteps(col("id") >= 90)
         .timeWindows("4 minutes", on="t", start="from")
-        .reduceSequences(n=countRows(), terms=col("term").sum(), root=col("root").max())
+        .reduceSequences(n=countRows(), terms=col("term").sum(), largest=col("root").max())
         .toRows()
         .groupBy("k")
         .agg(ids=sqlReduction("sort_array(collect_list(id))"), roots=col("root").sum())

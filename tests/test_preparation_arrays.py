@@ -74,6 +74,12 @@ def test_arrays_are_computed_as_numpy_does(frame):
         .arrayDistance("euclidean", "v", "w")
         .arrayDistance("manhattan", "v", "w", metric="manhattan")
         .arrayDistance("cosine", "v", "w", metric="cosine")
+        .toArray("turned", "v")
+        .reshape("turned", (2, 2))
+        .flipArray("turned", 0)
+        .toArray("mirrored", "v")
+        .reshape("mirrored", (2, 2))
+        .flipArray("mirrored", 1)
         .reshape("m", [4])
         .reshape("v", (2, 2))
         .reshape("w", (2, 1, 2))
@@ -93,6 +99,7 @@ def test_arrays_are_computed_as_numpy_does(frame):
         for name, expected in {
             "sum": v + w + 1, "scaled": x * m, "below": 1 - v, "least": np.minimum(v, w), "matrix": m - m,
             "exp": np.exp(m), "m": m.reshape(4), "v": v.reshape(2, 2), "w": w.reshape(2, 1, 2),
+            "turned": np.flip(v.reshape(2, 2), 0), "mirrored": np.flip(v.reshape(2, 2), 1),
         }.items():  # fmt: skip
             np.testing.assert_allclose(np.array(row[name]), expected, rtol=1e-12)
         assert row.ratio == pytest.approx([None if b == 0 else a / b for a, b in zip(v, w)])
@@ -118,6 +125,7 @@ def test_arrays_that_do_not_fit_are_refused(frame):
         (lambda: process.arrayDistance("o", "m", "m"), "Column 'm' does not fit step arrayDistance. .*a flat array"),
         (lambda: process.reshape("v", (3, 2)), "Shape does not fit column 'v' in step reshape. Received: \\(3, 2"),
         (lambda: process.reshape("v", ()), "Invalid shape in step reshape"),
+        (lambda: process.flipArray("v", 1), "Invalid axis in step flipArray. Received: 1. Expected: 0 to 0"),
         (lambda: process.padArray("free", 3, value=0.5), "Value does not fit column 'free' in step padArray"),
         (lambda: process.toArray("o", "x", "m"), "Column 'm' does not fit step toArray"),
         (lambda: process.reduceArray("o", "mode", "v"), "Invalid function in step reduceArray. Received: 'mode'"),
@@ -178,6 +186,9 @@ def test_median_and_most_frequent_value_are_imputed_of_whole_numbers_too(frame):
     modes = process.imputeMissing("n", "flag", "day", analysis=frame, strategy="mode")
     rows = rows_of(modes.imputeMissing("x", analysis=frame), frame)
     assert (rows[2].n, rows[2].flag, rows[2].day, rows[2].x) == (3, False, DAY, np.mean([0.5, -1.5, 2.5, 9.0]))
+    sequences = process.keep("id", "x", "flag").toSequences(by="flag", orderBy="id")
+    imputed = sequences.imputeMissing("x", analysis=frame, strategy="median").toRows()
+    assert [row.x for row in rows_of(imputed, frame)] == [0.5, -1.5, 0.5, 2.5, 9.0]
     for impute, message in [
         (lambda: process.imputeMissing("n", analysis=frame), "Received: 3.75, the mean. Expected: a whole number"),
         (lambda: process.imputeMissing("n", analysis=analysis, strategy="mode"), "with no mode of column 'n'"),

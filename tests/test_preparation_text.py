@@ -106,6 +106,7 @@ def test_unseen_terms_are_errors_by_default_and_counted(frame):
             process.transform(frame).collect()
     for step, message in [
         (lambda: strict.termsToIndices("text", "t", ["a", "a"]), "Invalid vocabulary in step termsToIndices. Rec"),
+        (lambda: strict.bagOfWords("text", "t", "cat"), "Invalid vocabulary in step bagOfWords. Received: 'cat'"),
         (lambda: strict.bagOfWords("text", "t", []), "Invalid vocabulary in step bagOfWords. Received: \\[\\]"),
         (lambda: strict.charactersToIndices("text", "t", ["ab"]), "Expected: single characters"),
         (lambda: strict.termsToIndices("n", "t", ["a"]), "Column 'n' does not fit step termsToIndices"),

@@ -16,7 +16,7 @@ _IN_BUCKET = 4
 
 def checked_vocabulary(step: str, terms: Any) -> tuple[str, ...]:
     """The terms: strings that are not empty, each once."""
-    given = tuple(terms) if isinstance(terms, (list, tuple, str)) else ()
+    given = tuple(terms) if isinstance(terms, (list, tuple)) else ()
     wrong = [term for term in given if not isinstance(term, str) or not term]
     if not given or wrong or len(set(given)) < len(given):
         twice = sorted({term for term in given if given.count(term) > 1})[:5] if not wrong else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pyspark.sql import Column
@@ -41,6 +41,12 @@ class ArrayShapeSteps:
             choose("padArray", name, side, ("pre", "post"))
         return self.add(PadArray(column, count_of("padArray", "length", length, 1), value, padding, truncating))
 
+    def flipArray(self, column: str, axis: int) -> Any:
+        """Reverses the order of elements along an axis, from 0, as `numpy.flip` does. Axis 0 of an image turns it
+        upside down, axis 1 mirrors it.
+        """
+        return self.add(FlipArray(column, count_of("flipArray", "axis", axis, 0)))
+
     def reshape(self, column: str, shape: Sequence[int]) -> Any:
         """Gives an array another shape with the same elements in row-major order, as `numpy.reshape` does.
 
@@ -51,6 +57,13 @@ class ArrayShapeSteps:
         if not sizes:
             raise ValueError("Invalid shape in step reshape. Received: (). Expected: such as (28, 28).")
         return self.add(Reshape(column, sizes))
+
+
+def mapped(value: Column, depth: int, function: Callable[[Column], Column]) -> Column:
+    """A function of the elements, so many arrays deep."""
+    if depth == 0:
+        return function(value)
+    return F.transform(value, lambda part: mapped(part, depth - 1, function))
 
 
 def flattened(value: Column, depth: int) -> Column:
@@ -106,6 +119,25 @@ def padded(array: Column, length: int, filling: Column, padding: str, truncating
     kept = F.slice(array, start, F.lit(length))
     filled = F.array_repeat(filling, F.greatest(length - F.size(array), F.lit(0)))
     return F.concat(filled, kept) if padding == "pre" else F.concat(kept, filled)
+
+
+@registered("flipArray")
+@dataclasses.dataclass(frozen=True)
+class FlipArray(Step):
+    column: str
+    axis: int
+
+    def schema_after(self, schema: Schema) -> Schema:
+        (field,) = schema.require(self.label, [self.column], ArrayField)
+        if self.axis >= len(field.shape):
+            raise ValueError(
+                f"Invalid axis in {self.label}. Received: {self.axis}. Expected: 0 to {len(field.shape) - 1}, as "
+                f"column {self.column!r} is {field.description}."
+            )
+        return schema
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        return {self.column: mapped(reference(self.column), self.axis, F.reverse)}
 
 
 @registered("reshape")

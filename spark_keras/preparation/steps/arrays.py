@@ -18,7 +18,7 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, let_all, reference
 from spark_keras.preparation.step import Step, choose, each
-from spark_keras.preparation.steps.array_shapes import flattened, number_arrays
+from spark_keras.preparation.steps.array_shapes import flattened, mapped, number_arrays
 from spark_keras.preparation.steps.columns import FUNCTIONS, is_number
 
 _OPERATORS: dict[str, Callable[[Column, Column], Column]] = {
@@ -80,12 +80,6 @@ class ArraySteps:
                 where one of them is 0.
         """
         return self.add(ArrayDistance(output, first, second, choose("arrayDistance", "metric", metric, _METRICS)))
-
-
-def _mapped(value: Column, depth: int, function: Callable[[Column], Column]) -> Column:
-    if depth == 0:
-        return function(value)
-    return F.transform(value, lambda part: _mapped(part, depth - 1, function))
 
 
 def _same_size(label: str, left: Column, right: Column, result: Column) -> Column:
@@ -198,9 +192,9 @@ class ArrayArithmetic(_Made):
                 if depth and other_depth:
                     value = _zipped(self.label, left, right, depth, of_elements)
                 elif depth:
-                    value = _mapped(left, depth, functools.partial(_second, of_elements, right))
+                    value = mapped(left, depth, functools.partial(_second, of_elements, right))
                 else:
-                    value = _mapped(right, other_depth, functools.partial(of_elements, left))
+                    value = mapped(right, other_depth, functools.partial(of_elements, left))
                 depth = max(depth, other_depth)
             return value
 
@@ -229,7 +223,7 @@ class ArrayFunction(_Made):
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         field = schema[self.column]
-        return {self.output: _mapped(_doubles(field), len(field.shape), FUNCTIONS[self.function])}
+        return {self.output: mapped(_doubles(field), len(field.shape), FUNCTIONS[self.function])}
 
 
 def _dot(left: Column, right: Column) -> Column:

@@ -12,6 +12,7 @@ from spark_keras.preparation.fields import Field
 from spark_keras.preparation.schema import Schema, unknown_column
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, choose, each
+from spark_keras.preparation.steps.in_sequences import one_step
 from spark_keras.preparation.steps.missing import ReplaceMissing
 from spark_keras.preparation.steps.normalise import figures
 from spark_keras.preparation.steps.rows import missing
@@ -33,8 +34,8 @@ class ImputeSteps:
         """Puts a figure of an analysis where there is null, or NaN. The figures are part of the process from then on.
 
         Args:
-            analysis: a `DataFrameAnalysis`; or a DataFrame with the columns, whose figures are computed now, by one job
-                for each column.
+            analysis: a `DataFrameAnalysis`; or a DataFrame with the columns, as rows, not as sequences, whose figures
+                are computed now, by one job for each column.
             strategy: "mean" (default), "min" and "max" of numbers; "median", of numbers: the least value of the column
                 that half of the values do not exceed, so that it is whole where they are; or "mode": the most frequent
                 value, the least of several, of numbers, strings, categories, booleans and dates. An analysis knows the
@@ -47,7 +48,7 @@ class ImputeSteps:
         values = {}
         for name in each("imputeMissing", columns):
             types = _COUNTED if strategy == "mode" else (kinds.NumberField,)
-            (field,) = self.schema.require("step imputeMissing", [name], *types)
+            (field,) = one_step(self.schema).require("step imputeMissing", [name], *types)
             found = _of_rows if hasattr(analysis, "agg") else _of_analysis
             values[name] = _fitting(field, found(analysis, field, strategy), strategy)
         return self.add(ReplaceMissing(tuple(values.items())))

@@ -41,7 +41,9 @@ class TextSteps:
                 becomes missing, "drop": it is left out, or "keep": the number behind the last character's.
             first: the number of the first one; 1 leaves 0 for padding (`padArray`).
         """
-        known = checked_vocabulary("charactersToIndices", characters)
+        known = checked_vocabulary(
+            "charactersToIndices", list(characters) if isinstance(characters, str) else characters
+        )
         if any(len(character) != 1 for character in known):
             raise ValueError(
                 "Invalid characters in step charactersToIndices. Received: "
