@@ -7,24 +7,26 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql.types import DataType
 
 # From the arrays of each batch to one array of results, row by row.
 Compute = Callable[[Iterator[Sequence[pa.Array]]], Iterator[pa.Array]]
 
 
-def arrow_column(compute: Compute, return_type: str, dataset: Any, inputs: Sequence[Any]) -> Any:
+def arrow_column(compute: Compute, return_type: DataType | str, dataset: Any, inputs: Sequence[Any]) -> Any:
     """A Spark column of results: by an Arrow UDF where Spark has it (4.1 and later), a pandas UDF before, which copies
     each row's array once more.
 
     Args:
-        return_type: of the results, as `simpleString` has it.
+        return_type: of the results, or its `simpleString`. A type says whether elements of arrays may be null; it must
+            be that of the Arrow arrays in this, too.
         dataset: the DataFrame of the input columns.
     """
     # Else Spark would push a filter on the results below the projection and run the function twice.
     return _function(compute, return_type, dataset, inputs).asNondeterministic()(*inputs)
 
 
-def _function(compute: Compute, return_type: str, dataset: Any, inputs: Sequence[Any]) -> Any:
+def _function(compute: Compute, return_type: DataType | str, dataset: Any, inputs: Sequence[Any]) -> Any:
     from pyspark.sql import functions as F
 
     if hasattr(F, "arrow_udf"):
@@ -55,9 +57,10 @@ def _function(compute: Compute, return_type: str, dataset: Any, inputs: Sequence
             # Field by field: a null struct has null fields.
             yield pd.DataFrame({name: pa.array(pc.struct_field(result, name)).to_pandas() for name in names})
 
+    struct = (return_type if isinstance(return_type, str) else return_type.simpleString()).startswith("struct<")
     apply_pandas.__annotations__ = {
         "batches": Iterator[tuple[pd.Series, ...]],
-        "return": Iterator[pd.DataFrame if return_type.startswith("struct<") else pd.Series],
+        "return": Iterator[pd.DataFrame if struct else pd.Series],
     }
     return F.pandas_udf(apply_pandas, return_type)
 

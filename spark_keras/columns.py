@@ -370,10 +370,15 @@ def _check_values(values: np.ndarray, tensor: TensorColumn) -> None:
         raise InvalidData(f"Negative weight in {tensor.label}. Received: {values.min():g}. Expected: 0 or more.")
 
 
-def to_arrow(values: np.ndarray) -> pa.Array:
-    """Rows of a tensor as an Arrow array: numbers for shape (rows,), else nested lists."""
+def to_arrow(values: np.ndarray, nullable: bool = True) -> pa.Array:
+    """Rows of a tensor as an Arrow array: numbers for shape (rows,), else nested lists.
+
+    Args:
+        nullable: whether the type of the lists says that their elements may be null, which these never are.
+    """
     array = pa.array(np.ascontiguousarray(values).reshape(-1))
     for size, count in zip(values.shape[:0:-1], np.cumprod(values.shape)[-2::-1]):
         offsets = pa.array(np.arange(0, (count + 1) * size, size, dtype="int32")[: count + 1])
-        array = pa.ListArray.from_arrays(offsets, array)
+        kind = pa.list_(pa.field("element", array.type, nullable=nullable))
+        array = pa.ListArray.from_buffers(kind, count, [None, offsets.buffers()[1]], children=[array])
     return array

@@ -11,12 +11,14 @@ from pyspark.ml import Estimator
 from spark_keras import columns, output_meaning, params, signature, tensors
 from spark_keras.archive import KerasArchive
 from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel
-from spark_keras.output_params import OutputTypeParams
+from spark_keras.output_params import OutputFormatParams, OutputTypeParams
 from spark_keras.training.fit import Trained
 from spark_keras.weight_params import HasClassWeight, HasWeightCols
 
 
-class KerasEstimator(Trained, params.HasLabels, HasWeightCols, HasClassWeight, params.HasOutputs, Estimator):
+class KerasEstimator(
+    Trained, params.HasLabels, HasWeightCols, HasClassWeight, params.HasOutputs, OutputFormatParams, Estimator
+):
     """Trains a Keras model on the executors, with any tensors in and out.
 
     Synchronous data-parallel training: each worker trains its shard for `averagingFrequency` minibatches, then the
@@ -35,6 +37,8 @@ class KerasEstimator(Trained, params.HasLabels, HasWeightCols, HasClassWeight, p
         labelCols: {"output name": "column"} for a model with several outputs; those without a loss need none.
         predictionCol: column for the only output, as an array with the model's shape. Default "prediction".
         outputCols: {"output name": "column"} for a model with several outputs.
+        outputFormat: "array" (default), with the model's shape, or "vector": flat in row-major order, for Spark's own
+            stages.
         weightCol: weights of rows, as Keras' sample_weight: a number, or an array with one for each time step.
         weightCols: {"output name": "column"} for weights of each output.
         classWeight: {class index: weight}, as Keras' class_weight, or "balanced". Applied while rows are trained, not
@@ -93,6 +97,7 @@ class KerasEstimator(Trained, params.HasLabels, HasWeightCols, HasClassWeight, p
         labelCols: dict[str, str] | list[str] | None = None,
         predictionCol: str = "prediction",
         outputCols: dict[str, str] | list[str] | None = None,
+        outputFormat: str = "array",
         weightCol: str | None = None,
         weightCols: dict[str, str] | list[str] | None = None,
         classWeight: dict[int, float] | str | None = None,
@@ -122,6 +127,7 @@ class KerasEstimator(Trained, params.HasLabels, HasWeightCols, HasClassWeight, p
     ):
         super().__init__()
         self._defaults()
+        self._setDefault(outputFormat="array")
         self._set(**self._input_kwargs)
 
     def _output_params(self) -> list[str]:

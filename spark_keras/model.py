@@ -7,6 +7,7 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Model, Transformer
 from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType
 
 from spark_keras import columns, label_rules, output_meaning, params, signature, tensors
 from spark_keras.evaluation import losses
@@ -14,7 +15,7 @@ from spark_keras.evaluation import metrics as evaluation
 from spark_keras.evaluation.classification import ClassificationEvaluation
 from spark_keras.evaluation.regression import RegressionEvaluation
 from spark_keras.inference.heads import ClassificationHead, RegressionHead
-from spark_keras.inference.stage import Forward, OutputColumn, TensorOutputs, sql_type
+from spark_keras.inference.stage import DOUBLES, Forward, OutputColumn, TensorOutputs, tensor_type
 from spark_keras.output_params import OutputTypeParams
 from spark_keras.training.summary import KerasTrainingSummary
 from spark_keras.weight_params import HasWeightCols
@@ -23,8 +24,8 @@ from spark_keras.weight_params import HasWeightCols
 class KerasTransformer(Transformer, TensorOutputs):
     """Applies an existing Keras model to DataFrame columns; nothing is trained.
 
-    Outputs are arrays with the model's shape: one output goes into `predictionCol`, several into `outputCols`. With
-    `outputLayer` the activations of an inner layer are given instead (feature extraction).
+    Outputs are arrays with the model's shape, or vectors: one output goes into `predictionCol`, several into
+    `outputCols`. With `outputLayer` the activations of an inner layer are given instead (feature extraction).
 
     Args:
         model: a keras.Model (it need not be compiled), a fitted stage, or the path or bytes of a `.keras` archive or
@@ -34,7 +35,9 @@ class KerasTransformer(Transformer, TensorOutputs):
         inputCols: {"input name": "column"} for a model with several inputs.
         predictionCol: column for the only output, default "prediction". "" leaves it out.
         outputCols: {"output name": "column"} for a model with several outputs.
-        outputLayer: name of an inner layer.
+        outputFormat: "array" (default), with the model's shape, or "vector": flat in row-major order, for Spark's own
+            stages.
+        outputLayer: name of an inner layer; of one inside a nested model its path, such as "backbone/embedding".
         batchSize: rows in one forward pass, default 1024.
         handleInvalid: "error" (default), "skip" or "keep" rows with null or NaN.
         customObjects: custom classes and functions by name.
@@ -50,7 +53,8 @@ class KerasTransformer(Transformer, TensorOutputs):
     outputLayer = params.Param(
         params.Params._dummy(),
         "outputLayer",
-        "name of an inner layer whose activations are given instead of the model's outputs",
+        "name of an inner layer whose activations are given instead of the model's outputs; of one inside a nested "
+        'model its path, such as "backbone/embedding", or its name alone where only one layer has it',
         params.TypeConverters.toString,
     )
 
@@ -64,6 +68,7 @@ class KerasTransformer(Transformer, TensorOutputs):
         inputCols: dict[str, str] | list[str] | None = None,
         predictionCol: str = "prediction",
         outputCols: dict[str, str] | list[str] | None = None,
+        outputFormat: str = "array",
         outputLayer: str | None = None,
         batchSize: int = 1024,
         handleInvalid: str = "error",
@@ -152,7 +157,7 @@ class _FittedModel(Model, Forward, params.LabelParams, params.HasLabels, HasWeig
 
 
 class KerasModel(_FittedModel, TensorOutputs):
-    """A model fitted by `KerasEstimator`: any tensors in, arrays with the model's shape out."""
+    """A model fitted by `KerasEstimator`: any tensors in, arrays with the model's shape, or vectors, out."""
 
     def __init__(self, model: Any = None):
         super().__init__()
@@ -181,7 +186,7 @@ class KerasRegressionModel(_FittedModel, params.PredictionParams):
         signature.check_only_output(outputs)
         columns.check_new_column(dataset, "predictionCol", prediction)
         scalar = outputs[0].shape in ((), (1,))
-        number = "double" if scalar else sql_type(outputs[0]._replace(dtype="float64"))
+        number = DoubleType() if scalar else tensor_type(outputs[0]._replace(dtype="float64"))
         head, output = RegressionHead(scalar), OutputColumn(prediction, "prediction")
         return self._applied(dataset, inputs, head, {"prediction": number}, [output])
 
@@ -253,7 +258,7 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
         # A raw prediction that is the probability travels once.
         same = head.raw_is_probability(outputs[0].shape[-1])
         source = {name: "probability" if name == "rawPrediction" and same else name for name in named}
-        types = {name: "double" if name == "prediction" else "array<double>" for name in dict.fromkeys(source.values())}
+        types = {name: DoubleType() if name == "prediction" else DOUBLES for name in dict.fromkeys(source.values())}
         head = head._replace(wanted=tuple(types))
         made = [
             OutputColumn(column, source[name], name != "prediction", self._attributes(name, column, classes))

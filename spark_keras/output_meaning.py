@@ -66,19 +66,14 @@ def activation_of(output: Any) -> str | None:
     if history is None:
         return None
     made_by = history.operation
-    inner = getattr(made_by, "_functional", made_by)  # a Sequential wraps one
-    if _is_graph(inner):
+    inner = signature.graph_of(made_by)
+    if inner is not None:
         return activation_of(inner.outputs[history.tensor_index])
     name = _activation_at(made_by, output)
     if _passes(made_by) or (name == "linear" and isinstance(made_by, keras.layers.Activation)):
         before = {activation_of(tensor) for tensor in made_by._inbound_nodes[history.node_index].input_tensors}
         return before.pop() if len(before) == 1 else None
     return name
-
-
-def _is_graph(model: Any) -> bool:
-    """Whether a model computes what its symbolic outputs say, and nothing of its own."""
-    return isinstance(model, keras.Function) and _of_keras(type(model).call.__module__)
 
 
 def _passes(operation: Any) -> bool:
@@ -168,8 +163,8 @@ def said_by_activation(activation: str | None) -> Meaning:
 
 def symbolic_outputs(model: keras.Model) -> Sequence[Any]:
     """The output tensors of a Sequential or functional model with their history; none of another one."""
-    functional = getattr(model, "_functional", model)
-    return functional.outputs if _is_graph(functional) else ()
+    graph = signature.graph_of(model)
+    return () if graph is None else graph.outputs
 
 
 def of_classifier(model: keras.Model, stage: Any) -> Meaning:

@@ -50,3 +50,23 @@ class OutputTypeParams(Params):
     def setThreshold(self, value: float) -> Any:
         """Sets `threshold`."""
         return self._set(threshold=value)
+
+
+class OutputFormatParams(Params):
+    """In which form outputs are written."""
+
+    outputFormat: Param[str] = Param(
+        Params._dummy(),
+        "outputFormat",
+        'how outputs are written: "array", with the model\'s shape, or "vector", flat in row-major order, for '
+        "Spark's own stages",
+        converters.one_of("outputFormat", "array", "vector"),
+    )  # type: ignore[arg-type]
+
+    def getOutputFormat(self) -> str:
+        """Value of `outputFormat` or its default."""
+        return self.getOrDefault(self.outputFormat)
+
+    def setOutputFormat(self, value: str) -> Any:
+        """Sets `outputFormat`."""
+        return self._set(outputFormat=value)

@@ -55,13 +55,20 @@ def outputs_of(model: keras.Model, x: Any) -> tuple[tuple[Tensor, ...], Any]:
     return _named_tensors(model, result), keras.tree.map_structure(lambda _: 0, result)
 
 
+def graph_of(model: Any) -> keras.Function | None:
+    """The graph of a built Sequential or functional model, which computes just that; None of any other layer."""
+    functional = getattr(model, "_functional", model)  # a Sequential wraps one
+    own = not type(functional).call.__module__.startswith("keras.") if isinstance(functional, keras.Function) else True
+    return None if own else functional
+
+
 def outputs_of_graph(model: keras.Model) -> tuple[Tensor, ...] | None:
     """The output tensors of a Sequential or functional model as it stands; None of another one, which must be called
     first, or where a dimension is free."""
-    functional = getattr(model, "_functional", model)
-    if not isinstance(functional, keras.Function):
+    graph = graph_of(model)
+    if graph is None:
         return None
-    outputs = _named_tensors(model, functional._outputs_struct)
+    outputs = _named_tensors(model, graph._outputs_struct)
     return None if any(None in output.shape for output in outputs) else outputs
 
 

@@ -81,6 +81,16 @@ def test_two_outputs(run_example):
 
 
 @pytest.mark.slow
+def test_inner_features(run_example):
+    printed = run_example("inner_features", "--epochs", "10")
+    chance = figure(printed, "most frequent digit has")
+    assert chance < 0.25
+    assert figure(printed, r"learned from \d+ of them:") > 0.75
+    # Without any label.
+    assert figure(printed, "cluster is that of their digit:") > 1.5 * chance
+
+
+@pytest.mark.slow
 def test_early_stopping(run_example):
     printed = run_example("early_stopping", "--epochs", "30")
     assert re.search(r"stopped after \d+ epochs, (patience|overfitted|maxEpochs): ", printed)

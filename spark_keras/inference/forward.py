@@ -66,7 +66,7 @@ def predict(task: ForwardTask, batches: Iterator[Sequence[pa.Array]]) -> Iterato
         complete = bool(usable.all())
         arrays = batch if complete else [array.filter(pa.array(usable)) for array in batch]
         inputs = [columns.to_numpy(array, tensor) for array, tensor in zip(arrays, task.inputs)]
-        fields = {name: columns.to_arrow(values) for name, values in task.head(model(inputs)).items()}
+        fields = {name: columns.to_arrow(values, nullable=False) for name, values in task.head(model(inputs)).items()}
         if len(fields) == 1:
             (result,) = fields.values()
         else:
@@ -87,6 +87,7 @@ class CompiledModel:
 
         from spark_keras import signature
         from spark_keras.archive import KerasArchive
+        from spark_keras.inference.output_layer import with_output_layer
 
         data = task.archive if isinstance(task.archive, bytes) else task.archive.value
         model = KerasArchive(data, trusted=not task.safe_mode, code=task.code).load(custom_objects, compile=False)
@@ -134,26 +135,6 @@ def _padded(array: np.ndarray, rows: int) -> np.ndarray:
     if len(array) == rows:
         return array
     return np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
-
-
-def with_output_layer(model: Any, name: str | None) -> Any:
-    """The model up to an inner layer, for its activations."""
-    if name is None:
-        return model
-    import keras
-
-    names = [layer.name for layer in model.layers]
-    if name not in names:
-        raise ValueError(
-            f"Unknown layer in Param `outputLayer`. Received: {name!r}. Expected: one of the model's layers {names}."
-        )
-    try:
-        return keras.Model(model.inputs, model.get_layer(name).output)
-    except (AttributeError, ValueError) as error:
-        raise ValueError(
-            f"Param `outputLayer` needs a Sequential or functional model, whose layers are connected tensors. "
-            f"Received: {type(model).__name__}."
-        ) from error
 
 
 _models_of_process = executor.RecentlyUsed(4)

@@ -5,6 +5,7 @@ Free of Keras, because executors unpickle them before they import it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,25 @@ class TensorHead(NamedTuple):
 
     def __call__(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         return {name: output for name, output in zip(self.wanted, outputs) if name is not None}
+
+
+class VectorHead(NamedTuple):
+    """Outputs as flat rows of doubles, in row-major order; `wanted` as of `TensorHead`."""
+
+    wanted: tuple[str | None, ...]
+
+    def __call__(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: _doubles(output) for name, output in zip(self.wanted, outputs) if name is not None}
+
+
+def _doubles(output: np.ndarray) -> np.ndarray:
+    values = output.astype("float64").reshape(len(output), math.prod(output.shape[1:]))
+    if output.dtype.kind in "iu" and output.dtype.itemsize == 8 and ((output > 2**53) | (output < -(2**53))).any():
+        raise InvalidData(
+            f"Integers too large for a vector, which holds doubles. Received: {np.abs(values).max():g}. Expected: at "
+            'most 2**53, or Param `outputFormat` set to "array".'
+        )
+    return values
 
 
 class RegressionHead(NamedTuple):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, StructField, StructType
 
 from spark_keras import cluster, columns, params, tensors
 from spark_keras.archive import DRAWING, KerasArchive
 from spark_keras.arrow_column import arrow_column
 from spark_keras.executor import ProcessSettings, RecentlyUsed
 from spark_keras.inference import forward
-from spark_keras.inference.heads import TensorHead
+from spark_keras.inference.heads import TensorHead, VectorHead
+from spark_keras.inference.output_layer import with_output_layer
+from spark_keras.output_params import OutputFormatParams
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.signature import Tensor
 
@@ -22,6 +26,8 @@ from spark_keras.signature import Tensor
 _INLINE_BYTES = 2**20
 
 _driver_models = RecentlyUsed(4)
+# Up to an inner layer, with the model that they are cut from, so that its id stays its own.
+_cut_models = RecentlyUsed(4)
 
 
 class Inputs(NamedTuple):
@@ -85,9 +91,14 @@ class Forward(
         with DRAWING:
             return _driver_models.get(key, lambda: archive.load(objects, compile=compile))
 
+    def _up_to(self, layer: str) -> keras.Model:
+        model = self._driver_model()
+        with DRAWING:
+            return _cut_models.get((id(model), layer), lambda: (model, with_output_layer(model, layer)))[1]
+
     def _outputs(self, dataset: Any, layer: str | None = None) -> tuple[Inputs, tuple[Tensor, ...]]:
         """(the inputs with their columns and shapes, the model's output tensors), checked against the DataFrame."""
-        model = forward.with_output_layer(self._driver_model(), layer)
+        model = self._up_to(layer) if layer else self._driver_model()
         inputs = tensors.require_model_inputs(dataset, self, model)
         # transform() is lazy, and a stream has no first row: one is looked at only where the model leaves a shape open.
         found = tensors.found_shapes(dataset, inputs, tensors.leaves_open(model, len(inputs)))
@@ -100,7 +111,7 @@ class Forward(
         dataset: Any,
         inputs: Inputs,
         head: Any,
-        fields: dict[str, str],
+        fields: dict[str, DataType],
         outputs: Sequence[OutputColumn],
         layer: str | None = None,
     ) -> Any:
@@ -125,8 +136,8 @@ class Forward(
             invalid=self.getHandleInvalid(),
             head=head,
         )
-        types = [kind if len(fields) == 1 else f"{name}:{kind}" for name, kind in fields.items()]
-        kind = types[0] if len(types) == 1 else f"struct<{','.join(types)}>"
+        types = list(fields.values())
+        kind = types[0] if len(types) == 1 else StructType([StructField(name, each) for name, each in fields.items()])
         expressions = [columns.expression(dataset, tensor) for tensor in inputs.columns]
         results = arrow_column(functools.partial(forward.predict, task), kind, dataset, expressions)
         skips = self.getHandleInvalid() == "skip"
@@ -153,13 +164,27 @@ class Forward(
         return held[1]
 
 
-def sql_type(tensor: Tensor) -> str:
-    number = "bigint" if "int" in tensor.dtype else "double" if tensor.dtype == "float64" else "float"
-    return "array<" * len(tensor.shape) + number + ">" * len(tensor.shape)
+def tensor_type(tensor: Tensor) -> DataType:
+    """The Spark type of an output: a number, or nested arrays in which there are no nulls."""
+    kind: DataType = FloatType()
+    if "int" in tensor.dtype:
+        kind = LongType()
+    elif tensor.dtype == "float64":
+        kind = DoubleType()
+    for _ in tensor.shape:
+        kind = ArrayType(kind, containsNull=False)
+    return kind
 
 
-class TensorOutputs(Forward, params.HasOutputs, params.PredictionParams):
-    """Output columns as arrays with the model's shape."""
+DOUBLES = ArrayType(DoubleType(), containsNull=False)
+
+
+class TensorOutputs(Forward, params.HasOutputs, params.PredictionParams, OutputFormatParams):
+    """Output columns as arrays with the model's shape, or as flat vectors."""
+
+    def _defaults(self) -> None:
+        super()._defaults()
+        self._setDefault(outputFormat="array")
 
     def _output_columns(self, outputs: tuple[Tensor, ...]) -> list[str | None]:
         """A column for each output, None for one that is left out."""
@@ -195,6 +220,15 @@ class TensorOutputs(Forward, params.HasOutputs, params.PredictionParams):
         if not any(names):
             return dataset
         fields = tuple(f"f{index}" if name else None for index, name in enumerate(names))
-        types = {field: sql_type(output) for field, output in zip(fields, outputs) if field}
-        made = [OutputColumn(name, field) for name, field in zip(names, fields) if name and field]
-        return self._applied(dataset, inputs, TensorHead(fields), types, made, layer)
+        vectors = self.getOutputFormat() == "vector"
+        kept = [(name, field, output) for name, field, output in zip(names, fields, outputs) if name and field]
+        types = {field: DOUBLES if vectors else tensor_type(output) for _, field, output in kept}
+        made = [OutputColumn(name, field, vectors, _vector_metadata(output, vectors)) for name, field, output in kept]
+        return self._applied(dataset, inputs, VectorHead(fields) if vectors else TensorHead(fields), types, made, layer)
+
+
+def _vector_metadata(output: Tensor, vector: bool) -> dict[str, Any] | None:
+    """ML attributes of a vector column: its length, where the model tells it."""
+    if not vector or None in output.shape:
+        return None
+    return {"ml_attr": {"num_attrs": math.prod(output.shape)}}
