@@ -15,6 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from spark_keras import column_names
+from spark_keras.column_names import quoted
+
 
 class InvalidData(ValueError):
     """A row that cannot be used as it is; raised on a worker and shown on the driver without a traceback."""
@@ -67,24 +70,23 @@ class TensorColumn(NamedTuple):
 # --- on the driver -------------------------------------------------------------------------------------------------
 
 
-def quoted(column: str) -> str:
-    """A column's name as SQL takes it, whatever dots and backticks are part of it."""
-    return "`" + column.replace("`", "``") + "`"
-
-
 def reference(column: str) -> Any:
-    """A column of any name; dots and backticks are part of it."""
+    """A column of exactly this name; dots and backticks are part of it."""
     from pyspark.sql import functions as F
 
     return F.col(quoted(column))
 
 
-def check_column(dataset: Any, param: str, column: str) -> Any:
-    """Returns the column's Spark type, or raises a `ValueError` that lists the columns there are."""
-    from pyspark.sql.types import StructType
+def column(dataset: Any, param: str, name: str) -> Any:
+    """The column that a Param names, as `column_names.field` resolves it."""
+    from pyspark.sql import functions as F
 
-    schema: StructType = dataset.schema
-    fields = {field.name: field for field in schema.fields}
+    return F.expr(column_names.field(dataset, param, name).sql)
+
+
+def check_column(dataset: Any, param: str, column: str) -> Any:
+    """Returns the type of a column of exactly this name, or raises a `ValueError` that lists the columns there are."""
+    fields = {field.name: field for field in dataset.schema.fields}
     if column not in fields:
         raise ValueError(
             f"Unknown column in Param `{param}`. Received: {column!r}. "
@@ -93,13 +95,13 @@ def check_column(dataset: Any, param: str, column: str) -> Any:
     return fields[column].dataType
 
 
+def column_type(dataset: Any, param: str, name: str) -> Any:
+    """The Spark type of the column or nested field that a Param names, as `column_names.field` resolves it."""
+    return column_names.field(dataset, param, name).data_type
+
+
 def check_new_column(dataset: Any, param: str, column: str) -> None:
-    if column in dataset.columns:
-        raise ValueError(
-            f"Output column of Param `{param}` is already present. Received: {column!r}. "
-            f"Expected: a name that is not among {list(dataset.columns)}; drop the old column, choose another "
-            f'name, or set {param}="" to leave this output out.'
-        )
+    column_names.check_new(dataset, [(param, column)])
 
 
 def column_depth(data_type: Any, param: str, column: str) -> tuple[int, Any]:
@@ -130,12 +132,12 @@ def column_depth(data_type: Any, param: str, column: str) -> tuple[int, Any]:
 _SHAPE_KEY = "tensor_shape"
 
 
-def metadata_shape(dataset: Any, column: str, depth: int) -> tuple[int | None, ...] | None:
+def metadata_shape(dataset: Any, column: str, depth: int, param: str = "inputCols") -> tuple[int | None, ...] | None:
     """Row shape of an array or vector column as its metadata tell it, with None for a free dimension; or None.
 
     Metadata hold what a `TensorAnalyzer` found, or the ML attributes of a vector.
     """
-    metadata = dataset.schema[column].metadata
+    metadata = column_names.field(dataset, param, column).metadata
     shape = metadata.get(_SHAPE_KEY)
     if shape is None:
         length = metadata.get("ml_attr", {}).get("num_attrs")
@@ -161,19 +163,18 @@ def expression(dataset: Any, tensor: TensorColumn) -> Any:
     from pyspark.sql import functions as F
     from pyspark.sql.types import BooleanType, IntegralType
 
-    schema = dataset.schema
     casts = []
     for column in tensor.columns:
-        data_type = schema[column].dataType
+        sql, data_type, _ = column_names.field(dataset, tensor.param, column)
         _, element = column_depth(data_type, tensor.param, column)
         if np.issubdtype(tensor.dtype, np.floating):
             wire = "double" if tensor.dtype == "float64" else "float"
         else:
             wire = "bigint" if isinstance(element, (IntegralType, BooleanType)) else "double"
         if isinstance(data_type, VectorUDT):
-            return vector_to_array(reference(column), "float32" if wire == "float" else "float64")
+            return vector_to_array(F.expr(sql), "float32" if wire == "float" else "float64")
         depth = tensor.depth if len(tensor.columns) == 1 else 0
-        casts.append(f"CAST({quoted(column)} AS {'array<' * depth}{wire}{'>' * depth})")
+        casts.append(f"CAST({sql} AS {'array<' * depth}{wire}{'>' * depth})")
     # As text, because thousands of columns would be many thousands of calls into the JVM.
     return F.expr(casts[0] if len(casts) == 1 else f"array({', '.join(casts)})")
 

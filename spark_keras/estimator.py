@@ -8,7 +8,7 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Estimator
 
-from spark_keras import columns, output_meaning, params, signature, tensors
+from spark_keras import column_names, output_meaning, params, signature, tensors
 from spark_keras.archive import KerasArchive
 from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel
 from spark_keras.output_params import OutputFormatParams, OutputTypeParams
@@ -133,12 +133,10 @@ class KerasEstimator(
     def _output_params(self) -> list[str]:
         return [] if tensors.set_value(self, "outputCols") else ["predictionCol"]
 
-    def _check_output_columns(self, dataset: Any) -> None:
-        super()._check_output_columns(dataset)
+    def _new_columns(self) -> list[tuple[str, str]]:
         named = tensors.set_value(self, "outputCols") or []
-        for column in named.values() if isinstance(named, dict) else named:
-            if column:
-                columns.check_new_column(dataset, "outputCols", column)
+        several = named.values() if isinstance(named, dict) else named
+        return [*super()._new_columns(), *(("outputCols", column) for column in several if column)]
 
     def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> KerasModel:
         return KerasModel(model=archive)
@@ -269,7 +267,7 @@ class KerasClassifier(Trained, params.ClassificationParams, OutputTypeParams, Ha
 
     def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> KerasClassificationModel:
         fitted = KerasClassificationModel(model=archive)
-        names = dataset.schema[self.getLabelCol()].metadata.get("ml_attr", {}).get("vals", [])
+        names = column_names.field(dataset, "labelCol", self.getLabelCol()).metadata.get("ml_attr", {}).get("vals", [])
         fitted._fit_attributes = {"numClasses": max(2, outputs[0].shape[-1]), "labels": names}
         return fitted
 

@@ -69,7 +69,7 @@ def label_columns(dataset: Any, stage: Any, model: keras.Model) -> Named:
 
 def _has_column(dataset: Any, column: str) -> bool:
     try:
-        columns.check_column(dataset, "labelCol", column)
+        columns.column_type(dataset, "labelCol", column)
     except ValueError:
         return False
     return True

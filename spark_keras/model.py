@@ -9,7 +9,7 @@ from pyspark.ml import Model, Transformer
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType
 
-from spark_keras import columns, label_rules, output_meaning, params, signature, tensors
+from spark_keras import column_names, columns, label_rules, output_meaning, params, signature, tensors
 from spark_keras.evaluation import losses
 from spark_keras.evaluation import metrics as evaluation
 from spark_keras.evaluation.classification import ClassificationEvaluation
@@ -252,8 +252,7 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
         head = self._head(outputs)
         if head.kind == "margins" and named.pop("probability", None) and not named:
             return dataset
-        for name, column in named.items():
-            columns.check_new_column(dataset, f"{name}Col", column)
+        column_names.check_new(dataset, [(f"{name}Col", column) for name, column in named.items()])
         classes = max(2, outputs[0].shape[-1])
         # A raw prediction that is the probability travels once.
         same = head.raw_is_probability(outputs[0].shape[-1])
@@ -289,8 +288,7 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
             bins = 0
         ignored = label_rules.rule_of(signature.only_loss_of(self._driver_model(compile=True))).ignored
         if ignored is not None:
-            columns.check_column(dataset, "labelCol", self.getLabelCol())
-            label = columns.reference(self.getLabelCol())
+            label = columns.column(dataset, "labelCol", self.getLabelCol())
             dataset = dataset.where(F.coalesce(label != ignored, F.lit(True)))
         return ClassificationEvaluation.of(
             self.transform(dataset),

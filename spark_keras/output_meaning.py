@@ -246,7 +246,7 @@ def check_classifier(dataset: Any, stage: Any, model: keras.Model, outputs: Sequ
         )
     head_of(model, stage, outputs[0])
     label = stage.getLabelCol()
-    depth, _ = columns.column_depth(columns.check_column(dataset, "labelCol", label), "labelCol", label)
+    depth, _ = columns.column_depth(columns.column_type(dataset, "labelCol", label), "labelCol", label)
     if depth and outputs[0].shape[-1] > 1 and meaning.exclusive is False:
         raise ValueError(
             f"Several labels per row are not what a classifier learns. Received: arrays in column {label!r} "

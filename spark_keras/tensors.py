@@ -69,14 +69,14 @@ def _in_order(param: str, what: str, named: Any, wanted: Sequence[Tensor]) -> li
 
 def tensor_column(dataset: Any, param: str, name: str, column: str, wanted: Tensor | None) -> TensorColumn:
     """A tensor of one column, of whatever shape its rows have."""
-    data_type = columns.check_column(dataset, param, column)
+    data_type = columns.column_type(dataset, param, column)
     depth, _ = columns.column_depth(data_type, param, column)
     return TensorColumn(name, param, (column,), (), _numpy_dtype(wanted), depth)
 
 
 def _scalars(dataset: Any, name: str, several: Sequence[str], wanted: Sequence[Tensor] | None) -> TensorColumn:
     for column in several:
-        data_type = columns.check_column(dataset, "featuresCols", column)
+        data_type = columns.column_type(dataset, "featuresCols", column)
         depth, _ = columns.column_depth(data_type, "featuresCols", column)
         if depth:
             raise ValueError(
@@ -103,7 +103,7 @@ def _known_shape(dataset: Any, tensor: TensorColumn) -> tuple[int, ...] | None:
         return ()
     if len(tensor.columns) > 1:
         return (len(tensor.columns),)
-    shape = columns.metadata_shape(dataset, tensor.columns[0], tensor.depth)
+    shape = columns.metadata_shape(dataset, tensor.columns[0], tensor.depth, tensor.param)
     return None if shape is None or None in shape else shape
 
 
@@ -157,7 +157,9 @@ def selected(dataset: Any, spec: ShardColumns, *others: Any) -> Any:
 def loaded_rows(dataset: Any, stage: Any, spec: ShardColumns) -> Any:
     """The columns that a fit loads, with a boolean column `v` where rows are held out for validation."""
     indicator = set_value(stage, "validationIndicatorCol")
-    rows = selected(dataset, spec, *([columns.reference(indicator).alias("v")] if indicator else []))
+    rows = selected(
+        dataset, spec, *([columns.column(dataset, "validationIndicatorCol", indicator).alias("v")] if indicator else [])
+    )
     if spec.validation and not indicator:
         content = [columns.reference(name) for name in spec.tensors]
         rows = validation_rows.with_held_out(rows, content, "v", stage.getOrDefault("validationSplit"), stage.getSeed())
@@ -177,7 +179,7 @@ def shard_dataset(dataset: Any, stage: Any, spec: ShardColumns, workers: int) ->
 def held_out_rows(dataset: Any, stage: Any, spec: ShardColumns) -> Any:
     """The rows of the DataFrame that a fit validates on."""
     if set_value(stage, "validationIndicatorCol"):
-        return dataset.where(columns.reference(stage.getValidationIndicatorCol()))
+        return dataset.where(columns.column(dataset, "validationIndicatorCol", stage.getValidationIndicatorCol()))
     content = [columns.expression(dataset, tensor) for tensor in spec.tensors.values()]
     # A name that no other column has.
     name = f"_{stage.uid}_held_out"

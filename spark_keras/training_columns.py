@@ -65,7 +65,7 @@ def _validates(dataset: Any, stage: Any) -> bool:
     """Whether rows are held out for validation; checks the Params that say which."""
     indicator = set_value(stage, "validationIndicatorCol")
     if indicator:
-        data_type = columns.check_column(dataset, "validationIndicatorCol", indicator)
+        data_type = columns.column_type(dataset, "validationIndicatorCol", indicator)
         if data_type.simpleString() != "boolean":
             raise ValueError(
                 f"Column {indicator!r} in Param `validationIndicatorCol` is not boolean. "

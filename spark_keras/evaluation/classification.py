@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from spark_keras import columns
+from spark_keras import column_names, columns
 from spark_keras.evaluation import class_counts, display, passes, plots
 from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES, Counting
 from spark_keras.evaluation.curves import Curve, curves
@@ -325,7 +325,7 @@ def _check_depths(reads: list[passes.Read], predictions: Any) -> None:
     by_role = {each.role: each for each in reads}
     label, scores = by_role["label"], by_role.get("scores")
     if scores and not scores.depth and not label.depth:
-        kind = columns.check_column(predictions, scores.param, scores.column).simpleString()
+        kind = columns.column_type(predictions, scores.param, scores.column).simpleString()
         raise ValueError(
             f"Column {scores.column!r} in Param `{scores.param}` is not a vector. Received type: {kind}. "
             "Expected: a vector or array with the score of each class."
@@ -367,4 +367,4 @@ def _number_of_classes(predictions: Any, prediction: str | None) -> int | None:
 def _attributes(predictions: Any, prediction: str | None) -> dict[str, Any]:
     if not prediction:
         return {}
-    return predictions.select(columns.reference(prediction)).schema[0].metadata.get("ml_attr", {})
+    return column_names.field(predictions, "predictionCol", prediction).metadata.get("ml_attr", {})

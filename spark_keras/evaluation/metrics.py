@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras import cluster, tensors
+from spark_keras import cluster, interpreter, tensors
 from spark_keras.archive import KerasArchive
 from spark_keras.evaluation import summable
 from spark_keras.evaluation.rows import LabelledTask, evaluate_partition
@@ -65,6 +65,7 @@ def labelled_task(
             "Expected: a model after model.compile(optimizer=…, loss=…)."
         )
     spec, outputs = training_columns(dataset, stage, model, classifier)
+    interpreter.check(spark)
     task = LabelledTask(
         settings=ProcessSettings.of_driver(cluster.task_cpus(spark), objects),
         archive=stage._travelling(spark, archive),

@@ -34,7 +34,7 @@ class Read(NamedTuple):
 
 def read(predictions: Any, role: str, param: str, column: str) -> Read:
     """A column of numbers, booleans, or arrays or vectors of them; anything else is refused."""
-    kind = columns.check_column(predictions, param, column)
+    kind = columns.column_type(predictions, param, column)
     depth, _ = columns.column_depth(kind, param, column)
     return Read(role, param, column, depth)
 
@@ -45,7 +45,7 @@ def frame(predictions: Any, reads: list[Read]) -> Any:
 
     chosen = []
     for each in reads:
-        source = columns.reference(each.column)
+        source = columns.column(predictions, each.param, each.column)
         if predictions.select(source).schema[0].dataType.simpleString() == "vector":
             source = vector_to_array(source)
         chosen.append(source.cast("array<" * each.depth + "double" + ">" * each.depth).alias(each.role))

@@ -11,7 +11,7 @@ import keras
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, StructField, StructType
 
-from spark_keras import cluster, columns, params, tensors
+from spark_keras import cluster, column_names, columns, interpreter, params, tensors
 from spark_keras.archive import DRAWING, KerasArchive
 from spark_keras.arrow_column import arrow_column
 from spark_keras.executor import ProcessSettings, RecentlyUsed
@@ -122,6 +122,7 @@ class Forward(
             fields: their Spark types, by name.
         """
         spark = cluster.session_of(dataset)
+        interpreter.check(spark)
         archive = self._archive()
         task = forward.ForwardTask(
             settings=ProcessSettings.of_driver(cluster.task_cpus(spark), self.getCustomObjects()),
@@ -214,9 +215,7 @@ class TensorOutputs(Forward, params.HasOutputs, params.PredictionParams, OutputF
         inputs, outputs = self._outputs(dataset, layer)
         names = self._output_columns(outputs)
         param = "predictionCol" if tensors.set_value(self, "outputCols") is None else "outputCols"
-        for name in names:
-            if name:
-                columns.check_new_column(dataset, param, name)
+        column_names.check_new(dataset, [(param, name) for name in names if name])
         if not any(names):
             return dataset
         fields = tuple(f"f{index}" if name else None for index, name in enumerate(names))

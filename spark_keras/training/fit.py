@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import keras
 
-from spark_keras import cluster, columns, labels, own_code, params, signature, tensors
+from spark_keras import cluster, column_names, interpreter, labels, own_code, params, signature, tensors
 from spark_keras.archive import KerasArchive, Seeding
 from spark_keras.evaluation import summable
 from spark_keras.executor import ONEDNN, ProcessSettings
@@ -128,7 +128,7 @@ class Trained(
 
     def _prepared(self, dataset: Any) -> Prepared:
         spark = cluster.session_of(dataset)
-        self._check_output_columns(dataset)
+        column_names.check_new(dataset, self._new_columns())
         count = self._workers(spark)
         seeding = Seeding(self.getSeed())
         with seeding:
@@ -178,6 +178,7 @@ class Trained(
                 held_out = tensors.held_out_rows(dataset, self, task.columns)
             watcher.begins(model, held_out, lambda: self._fitted(dataset, model, None, outputs))
         count, spec, frequency = task.workers, task.columns, self.getAveragingFrequency()
+        interpreter.check(dataset.sparkSession)
         rows = self._kept_rows.of(self, tensors.shard_dataset(dataset, self, spec, count))
         description = f"{type(self).__name__} fit: {count} workers"
         started = time.perf_counter()
@@ -321,11 +322,10 @@ class Trained(
     def _output_params(self) -> list[str]:
         return ["predictionCol"]
 
-    def _check_output_columns(self, dataset: Any) -> None:
-        for name in self._output_params():
-            column = tensors.set_value(self, name)
-            if column:
-                columns.check_new_column(dataset, name, column)
+    def _new_columns(self) -> list[tuple[str, str]]:
+        """(Param, name) of each column that the fitted model will write, as far as the Params tell."""
+        named = [(name, tensors.set_value(self, name)) for name in self._output_params()]
+        return [(name, column) for name, column in named if column]
 
     def _check_outputs(self, dataset: Any, model: keras.Model, outputs: Any) -> None:
         """Refuses a model whose outputs do not fit the kind of estimator."""
