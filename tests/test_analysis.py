@@ -17,7 +17,7 @@ from pyspark.ml.feature import StringIndexer, VectorAssembler
 from pyspark.sql import functions as F
 from scipy import stats
 
-from spark_keras import DataFrameAnalysis, DataFrameAnalyzer, DriftError, DriftWarning
+from spark_keras import DataFrameAnalysis, DataFrameAnalyzer, DriftError, DriftWarning, TensorAnalyzer
 from spark_keras.analysis.figures import positions
 
 PROBABILITIES = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]
@@ -260,6 +260,85 @@ def test_times_are_exact_to_the_microsecond(kinds, spark):
     assert kinds["day"].stdev == datetime.timedelta(days=float(np.std([-1, 19782], ddof=1)))
 
 
+def test_times_at_and_beyond_the_ends_of_pythons_calendar(spark):
+    """What Spark's calendar has and Python's has not."""
+    df = spark.sql(
+        "SELECT timestamp'9999-12-31 23:59:59.999999' AS forever, timestamp_ntz'9999-12-31 23:59:59.999999' AS wall, "
+        "date'9999-12-31' AS day, timestamp_micros(9223372036854775807) AS last, "
+        "timestamp_micros(-62135596800000001) AS early, date_add(date'9999-12-31', 1) AS later, "
+        "date_add(date'0001-01-01', -400) AS ancient "
+        "UNION ALL SELECT timestamp'2024-01-01', timestamp_ntz'2024-01-01', date'2024-01-01', timestamp_micros(0), "
+        "timestamp_micros(0), date'2024-01-01', date'2024-01-01'"
+    ).coalesce(1)
+    zone = spark.conf.get("spark.sql.session.timeZone")
+    analysis = DataFrameAnalyzer().fit(df)
+    last = datetime.datetime(9999, 12, 31, 23, 59, 59, 999999)
+    assert analysis["wall"].max == last and analysis["day"].max == last.date()
+    exact = df.selectExpr("unix_micros(max(forever))", "unix_micros(min(forever))").first()
+    for value, expected in zip((analysis["forever"].max, analysis["forever"].min), exact):
+        found = value if isinstance(value, np.datetime64) else np.datetime64(value.replace(tzinfo=None), "us")
+        assert found == np.datetime64(expected, "us"), zone
+    assert analysis["last"].max == np.datetime64("294247-01-10T04:00:54.775807")
+    assert analysis["early"].min == np.datetime64("0000-12-31T23:59:59.999999")
+    assert analysis["later"].max == np.datetime64("10000-01-01")
+    assert analysis["ancient"].min == np.datetime64("0001-01-01") - 400
+    assert [analysis[name].quantiles[0.99] for name in ("wall", "last")] == [last, analysis["last"].max]
+    assert all(column.countAtMax == 1 for column in analysis)
+    assert all(column.min < column.mean < column.max for column in analysis if column.dataType != "date")
+    again = DataFrameAnalysis.fromJSON(analysis.toJSON())
+    for name in ("forever", "last", "early", "ancient"):
+        for figure in ("min", "mean", "max", "quantiles", "percentiles"):
+            assert getattr(again[name], figure) == getattr(analysis[name], figure)
+    assert again.toJSON() == analysis.toJSON() and "294247-01-10 04:00:54" in analysis.toHTML()
+    assert analysis.drift(df) == [] and analysis.toDF(spark).count() == analysis.toPandas().shape[0] == 7
+    span = np.array([0, 9223372036854775807 / 1e6]).std(ddof=1)
+    assert analysis["last"].stdev.total_seconds() == pytest.approx(span)
+    same = DataFrameAnalyzer().fit(df.where("day > date'9000-01-01'"))
+    assert same["wall"].mean == same["wall"].min == same["wall"].quantiles[0.01] == last
+
+
+def test_distinct_values_that_a_double_would_round_are_told_apart(spark):
+    df = spark.range(3000, numPartitions=2).selectExpr(
+        "id % 1000 + (1L << 60) AS ids",
+        "if(id < 1000, id - (1L << 62), null) AS few",
+        "cast(id % 700 as decimal(38,0)) + 10000000000000000000000000000BD AS decimals",
+        "timestamp_micros(253402300799000000 + id % 900) AS times",
+        "array(id % 5 + (1L << 55)) AS inside",
+        "string(id % 1000) AS exactly",
+        "string(id % 1001) AS more",
+        "id % 10 / 10 AS tenths",
+        "id AS every",
+    )
+    analysis = DataFrameAnalyzer(elementStatistics=True).fit(df)
+    distinct = {column.name: column.distinct for column in analysis}
+    expected = dict(ids=1000, few=1000, decimals=700, times=900, exactly=1000, more=1001, tenths=10)
+    assert {name: distinct[name] for name in expected} == expected
+    assert analysis["inside"].values.distinct == analysis["inside"].elements[0].distinct == 5
+    assert analysis["exactly"].distinctIsExact and len(analysis["exactly"].mostFrequent) == 1000
+    assert not analysis["more"].distinctIsExact and analysis["more"].mostFrequent == ()
+    # About: but never more than there are.
+    assert 2500 <= distinct["every"] <= 3000
+    ids, few = analysis["ids"], analysis["few"]
+    assert (ids.min, ids.max, ids.countAtMin, ids.countAtMax) == (2**60, 2**60 + 999, 3, 3)
+    assert (few.min, few.max, few.countAtMin, few.mean) == (-(2**62), 999 - 2**62, 1, pytest.approx(-(2.0**62)))
+    assert DataFrameAnalysis.fromJSON(analysis.toJSON())["ids"] == ids
+
+
+def test_null_inner_arrays_have_no_shape(spark):
+    df = spark.sql(
+        "SELECT array(array(1.0D), cast(null as array<double>)) AS a, array(array(1), array(2)) AS whole, "
+        "array(array(array(1.0D)), null) AS deep UNION ALL "
+        "SELECT array(array(3.0D), array(4.0D)), null, array(array(array(2.0D, 3.0D)), array(array(4.0D, 5.0D)))"
+    )
+    analysis = DataFrameAnalyzer().fit(df)
+    assert analysis["a"].tensorShape == (2, None)
+    assert analysis["whole"].tensorShape == (2, 1)
+    assert analysis["deep"].tensorShape == (2, None, None)
+    assert (analysis["a"].values.count, analysis["deep"].values.max) == (3, 5.0)
+    shapes = TensorAnalyzer().fit(df).getShapes()
+    assert shapes == {"a": [2, -1], "whole": [2, 1], "deep": [2, -1, -1]}
+
+
 def test_lengths_shapes_and_elements_of_arrays(kinds):
     assert (kinds["bytes"].lengths.min, kinds["bytes"].lengths.max) == (0, 3)
     assert (kinds["entries"].lengths.min, kinds["entries"].lengths.max) == (0, 1)
@@ -404,6 +483,27 @@ def test_rows_that_change_between_the_passes_are_an_error(spark):
         DataFrameAnalyzer().fit(df)
 
 
+def test_rows_that_change_within_their_range_are_an_error(spark):
+    def anew(batches):
+        for batch in batches:
+            yield batch.assign(r=np.random.default_rng().random(len(batch)))
+
+    df = spark.range(400, numPartitions=1).mapInPandas(anew, "id long, r double")
+    for changing in [
+        "int(r * 5)",
+        "string(r)",
+        "element_at(array('a', 'b'), int(r * 2) + 1)",
+        "r < 0.5",
+        "array(r)",
+        "if(r < 0.5, 1.0D, null)",
+        "date_add(date'2024-01-01', int(r * 3))",
+        "array_repeat(1, int(r * 9))",
+    ]:
+        with pytest.raises(ValueError, match="not the same in both passes.*'x'"):
+            DataFrameAnalyzer().fit(df.selectExpr(f"{changing} AS x"))
+    assert DataFrameAnalyzer().fit(df.selectExpr("id", "int(r) AS x"))["x"].max == 0
+
+
 def test_bad_params_are_told(iris):
     for params, message in [
         ({"bins": 0}, "`bins`. Received: 0"),
@@ -436,6 +536,31 @@ def test_another_stage_is_no_analysis(spark, tmp_path):
 def test_unknown_column_of_an_analysis_names_those_there_are(iris_analysis):
     with pytest.raises(KeyError, match="'missing'.*sepal length"):
         iris_analysis["missing"]
+
+
+def test_alerts_tell_what_is_unusual(spark):
+    df = spark.range(2000, numPartitions=1).selectExpr(
+        "if(id % 40 = 0, 1, null) AS missing", "'one' AS same", "5 AS five", "array(1.0D, 1.0D) AS ones",
+        "id AS key", "concat('k', id) AS name", "id % 500 AS some", "double(id) AS measured",
+        "if(id % 20 = 0, 'rare', 'usual') AS class", "id % 50 = 0 AS flag", "id % 2 = 0 AS half",
+        "exp(4 * id / 2000) AS wide", "exp(id / 100) AS skewed", "-3 * id + id % 7 AS falling", "id * id % 97 AS noise",
+    )  # fmt: skip
+    analysis = DataFrameAnalyzer(correlationCols=["measured", "falling", "noise"]).fit(df)
+    found = {(alert.column, alert.kind) for alert in analysis.alerts}
+    assert found == {
+        *[("missing", "missing"), ("missing", "constant"), ("same", "constant"), ("five", "constant")],
+        *[("ones", "constant"), ("key", "unique"), ("name", "unique"), ("falling", "unique"), ("class", "imbalanced")],
+        *[("flag", "imbalanced"), ("skewed", "skewed"), ("falling", "correlated")],
+    }
+    imbalance = {alert.column: alert.value for alert in analysis.alerts if alert.kind == "imbalanced"}
+    assert imbalance["class"] == pytest.approx(1 - stats.entropy([0.05, 0.95], base=2))
+    values = np.exp(np.arange(2000) / 100)
+    assert [a.value for a in analysis.alerts if a.kind == "skewed"] == pytest.approx([stats.skew(values)])
+    page = analysis.toHTML()
+    assert page.index("Alerts: 12") < page.index('id="search"')
+    assert DataFrameAnalysis.fromJSON(analysis.toJSON()).alerts == analysis.alerts
+    again = DataFrameAnalyzer(maxDistinct=3000).fit(df.select("key", "some"))
+    assert [(alert.column, alert.value) for alert in again.alerts] == [("key", 2000)]
 
 
 # --- drift ---------------------------------------------------------------------------------------------------------

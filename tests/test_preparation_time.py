@@ -137,6 +137,14 @@ def test_times_without_zone_and_dates(session):
     assert set(second) == {None}
 
 
+def test_epochs_are_whole_at_the_ends_of_the_calendar(spark):
+    micros = [253402300799999999, 253402300799000000, -62135596800000001, -1, 999_999, 2**62 + 1, -(2**62) - 1]
+    df = spark.createDataFrame([(each,) for each in micros], "us bigint").selectExpr("us", "timestamp_micros(us) AS t")
+    process = TransformProcess(df).deriveTime("t", {"s": "epochSeconds", "ms": "epochMilliseconds"})
+    found = {row.us: (row.s, row.ms) for row in process.transform(df).select("us", "s", "ms").collect()}
+    assert found == {each: (each // 1_000_000, each // 1_000) for each in micros}
+
+
 def test_times_by_formats_that_know_their_zone_offsets_and_epochs(session):
     rows = [(0, "2020-01-01T00:00+02:00", 1), (1, "01.02.2020 03:04", -1), (2, "2020-06-01T12:00Z", None)]
     df = session.createDataFrame(rows, "id int, at string, n long")

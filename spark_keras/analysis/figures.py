@@ -104,7 +104,8 @@ class ColumnAnalysis(Statistics):
 
     Of times there is no sum and no count of zeros, negatives and positives; `stdev` is a `timedelta`, `variance` in
     seconds squared, and edges of histograms are microseconds since 1970 (days for dates). Times before the year 1 and
-    after 9999, which Python's `datetime` lacks, are `numpy.datetime64`, timestamps in UTC.
+    after 9999, which Python's `datetime` lacks, are `numpy.datetime64`, timestamps in UTC; so are all times of such a
+    column.
 
     Args:
         name: the column's name; a field of a struct has the struct's name and a dot in front.
@@ -167,7 +168,14 @@ def _encoded(name: str, value: Any) -> Any:
 def from_dict(cls: type, values: dict[str, Any]) -> Any:
     """The `Statistics` or `ColumnAnalysis` of `to_dict`."""
     decoded = dict(values)
-    decode = times.parsed if values.get("kind") == "time" else None
+    decode = None
+    if values.get("kind") == "time":
+        ends = [times.parsed(values[name]) for name in ("min", "max") if name in values]
+        wide = any(isinstance(each, np.datetime64) for each in ends)
+
+        def decode(text: str) -> Any:
+            return times.parsed(text, wide)
+
     for name, value in values.items():
         if name == "histogram":
             decoded[name] = Histogram(tuple(value["edges"]), tuple(value["counts"]))

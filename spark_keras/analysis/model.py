@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +15,9 @@ from pyspark.ml.util import (
     MLWritable,
 )
 
+from spark_keras import plain_json
 from spark_keras.analysis import drift, figures
+from spark_keras.analysis.alerts import Alert, alerts_of
 from spark_keras.analysis.comparisons import Drift, Tolerances
 from spark_keras.analysis.drift import DriftError, DriftWarning
 from spark_keras.analysis.figures import ColumnAnalysis
@@ -72,6 +73,11 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
     def correlations(self) -> Correlations | None:
         """Pearson correlations of `correlationCols`; None where there are none."""
         return self._correlations
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """Columns that are nearly all missing, constant, unique, imbalanced, skewed or highly correlated."""
+        return alerts_of(self)
 
     def __getitem__(self, name: str) -> ColumnAnalysis:
         if name not in self._columns:
@@ -155,7 +161,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
         values: dict[str, Any] = {"columns": [figures.to_dict(column) for column in self]}
         if self._correlations is not None:
             values["correlations"] = self._correlations._asdict()
-        return json.dumps(values)
+        return plain_json.dumps(values)
 
     @classmethod
     def fromJSON(cls, text: str) -> DataFrameAnalysis:
@@ -165,7 +171,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
         return analysis
 
     def _load(self, text: str) -> None:
-        values = json.loads(text)
+        values = plain_json.loads(text)
         if not isinstance(values, dict) or "columns" not in values:
             raise ValueError("No analysis in the JSON. Expected: what DataFrameAnalysis.toJSON gives.")
         columns = [figures.from_dict(ColumnAnalysis, each) for each in values["columns"]]

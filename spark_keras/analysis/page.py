@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from typing import Any
 
-from spark_keras.analysis.figures import ColumnAnalysis, Histogram
+import numpy as np
+
+from spark_keras.analysis import times
+from spark_keras.analysis.figures import ColumnAnalysis, Histogram, Statistics
 from spark_keras.pages.charts import number
 from spark_keras.pages.render import render as render_page
 
 _FREQUENT = 6
+_OTHERS = (
+    "nan",
+    "infinite",
+    "sum",
+    "variance",
+    "skewness",
+    "zeros",
+    "negatives",
+    "positives",
+    "countAtMin",
+    "countAtMax",
+)
 _FIGURES = ("nulls", "distinct", "min", "mean", "max", "stdev")
 
 
@@ -24,6 +40,7 @@ def render(analysis: Any, title: str) -> str:
         "analysis.html",
         title=title,
         tiles=tiles,
+        alerts=analysis.alerts,
         figure_names=_FIGURES,
         columns=[_column(column) for column in analysis],
         correlations=analysis.correlations._asdict() if analysis.correlations is not None else None,
@@ -31,17 +48,17 @@ def render(analysis: Any, title: str) -> str:
 
 
 def _column(column: ColumnAnalysis) -> dict[str, Any]:
-    # Strings and arrays are shown by their lengths.
-    shown = column.lengths or column
+    shown = _shown(column)
     frequent = [(text, count) for text, count in (column.mostFrequent or ())][:_FREQUENT]
     histogram = _histogram(shown.histogram, column) if shown.histogram is not None and not frequent else None
-    what = f"the lengths of {column.name}" if column.lengths else column.name
+    by_lengths = shown is column.lengths
+    what = f"the lengths of {column.name}" if by_lengths else column.name
     figures = [
         ("nulls", _cell(column.nulls, f"{number(column.nulls)} ({column.nulls / max(column.rows, 1):.1%})")),
         ("distinct", _cell(column.distinct, _distinct(column))),
         *[(name, _cell(getattr(shown, name))) for name in ("min", "mean", "max", "stdev")],
     ]
-    about = ", ".join(dict.fromkeys([column.kind, column.dataType])) + (" (lengths)" if column.lengths else "")
+    about = ", ".join(dict.fromkeys([column.kind, column.dataType])) + (" (lengths)" if by_lengths else "")
     more = _more(column)
     text = " ".join([column.name, about, *(name for name, _ in frequent)])
     return {
@@ -56,6 +73,11 @@ def _column(column: ColumnAnalysis) -> dict[str, Any]:
     }
 
 
+def _shown(column: ColumnAnalysis) -> Statistics:
+    """Of arrays of numbers their values, of strings and other arrays their lengths."""
+    return column.values or column.lengths or column
+
+
 def _histogram(histogram: Histogram, column: ColumnAnalysis) -> dict[str, Any]:
     shown = [_edge(edge, column) for edge in histogram.edges]
     last = len(histogram.counts) - 1
@@ -68,8 +90,9 @@ def _histogram(histogram: Histogram, column: ColumnAnalysis) -> dict[str, Any]:
 def _edge(edge: float, column: ColumnAnalysis) -> str:
     if column.kind != "time":
         return number(edge)
-    microseconds = edge * 86_400_000_000 if column.dataType == "date" else edge
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=round(microseconds))
+    moment = times.instant(edge, column.dataType)
+    if isinstance(moment, np.datetime64):
+        return str(moment.astype("datetime64[D]" if column.dataType == "date" else "datetime64[m]")).replace("T", " ")
     return f"{moment:%Y-%m-%d}" if column.dataType == "date" else f"{moment:%Y-%m-%d %H:%M}"
 
 
@@ -90,19 +113,26 @@ def _cell(value: Any, shown: str | None = None) -> dict[str, str]:
 
 
 def _more(column: ColumnAnalysis) -> list[tuple[str, str]]:
-    shown = column.lengths or column
-    prefix = "length, " if column.lengths else ""
     more = [("rows", number(column.rows)), ("count", number(column.count))]
     if column.tensorShape is not None:
         shape = ", ".join("?" if length is None else str(length) for length in column.tensorShape)
         more.append(("tensor shape", f"({shape})"))
-    names = ("nan", "infinite", "sum", "variance", "skewness", "zeros", "negatives", "positives")
-    names += ("countAtMin", "countAtMax")
-    more += [(prefix + name, number(getattr(shown, name))) for name in names if getattr(shown, name) is not None]
-    for probability, value in (shown.quantiles or {}).items():
-        more.append((f"{prefix}quantile {probability:g}", number(value)))
+    if column.values is not None:
+        more += _statistics(column.values, "values, ", ("count", "min", "mean", "max", "stdev", *_OTHERS))
+    if column.lengths is not None:
+        shown = ("min", "mean", "max", "stdev") if column.values is not None else ()
+        more += _statistics(column.lengths, "length, ", (*shown, *_OTHERS))
+    else:
+        more += _statistics(column, "", _OTHERS)
     for text, count in (column.mostFrequent or ())[:20]:
         more.append((f"“{text}”", number(count)))
     if column.elements is not None:
         more.append(("elements analysed", number(len(column.elements))))
     return more
+
+
+def _statistics(statistics: Statistics, prefix: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    values = ((name, getattr(statistics, name)) for name in names)
+    found = [(prefix + name, number(value)) for name, value in values if value is not None]
+    quantiles = (statistics.quantiles or {}).items()
+    return [*found, *((f"{prefix}quantile {probability:g}", number(value)) for probability, value in quantiles)]

@@ -22,9 +22,10 @@ def instant(value: float, data_type: str) -> Any:
     try:
         moment = _EPOCH + datetime.timedelta(microseconds=microseconds)
     except OverflowError:
-        if abs(microseconds) >= 2**63:
+        if data_type == "date" and abs(microseconds) >= 2**63:
             return np.datetime64(round(value), "D")
-        return np.datetime64(microseconds, "us")
+        # The edge of a histogram may be rounded up to one microsecond more than there is.
+        return np.datetime64(min(microseconds, 2**63 - 1), "us")
     return moment if data_type == "timestamp" else moment.replace(tzinfo=None)
 
 
@@ -61,14 +62,28 @@ def as_times(statistics: Any, data_type: str) -> Any:
     microseconds = _DAY if data_type == "date" else 1
     changed: dict[str, Any] = dict.fromkeys(("nan", "infinite", "sum", "zeros", "negatives", "positives"))
     if statistics.min is not None:
-        changed |= {"min": exact(statistics.min, data_type), "max": exact(statistics.max, data_type)}
-        changed["mean"] = instant(statistics.mean, data_type)
-        quantiles = statistics.quantiles.items()
-        changed["quantiles"] = {probability: exact(value, data_type) for probability, value in quantiles}
+        quantiles = (statistics.quantiles or {}).items()
+        found = {
+            **{name: exact(getattr(statistics, name), data_type) for name in ("min", "max")},
+            "mean": instant(statistics.mean, data_type),
+            "quantiles": {probability: exact(value, data_type) for probability, value in quantiles},
+        }
+        if any(isinstance(found[name], np.datetime64) for name in ("min", "max")):
+            # All of them, so that they compare with each other.
+            found = {name: _wide(value) for name, value in found.items()}
+        changed |= found
     if statistics.stdev is not None:
         changed["stdev"] = duration(microseconds=statistics.stdev * microseconds)
         changed["variance"] = statistics.variance * (microseconds / 1e6) ** 2
     return dataclasses.replace(statistics, **changed)
+
+
+def _wide(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _wide(part) for name, part in value.items()}
+    if isinstance(value, datetime.datetime):
+        return np.datetime64(value.replace(tzinfo=None), "us")
+    return np.datetime64(value)
 
 
 def encoded(value: Any) -> Any:
@@ -84,8 +99,14 @@ def encoded(value: Any) -> Any:
     return value
 
 
-def parsed(text: str) -> Any:
-    """The time that was `encoded`; the mean of dates has a time of the day."""
+def parsed(text: str, wide: bool = False) -> Any:
+    """The time that was `encoded`; the mean of dates has a time of the day.
+
+    Args:
+        wide: as a `numpy.datetime64`.
+    """
+    if wide:
+        return np.datetime64(text)
     try:
         return datetime.datetime.fromisoformat(text) if "T" in text else datetime.date.fromisoformat(text)
     except ValueError:

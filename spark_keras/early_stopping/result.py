@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
+
+from spark_keras import plain_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +34,11 @@ class EarlyStoppingResult:
     seconds: float
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
+        return plain_json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> EarlyStoppingResult:
-        fields: dict[str, Any] = json.loads(text)
+        fields: dict[str, Any] = plain_json.loads(text)
         # JSON has no numbers as names.
         return cls(**{**fields, "scores": {int(epoch): score for epoch, score in fields["scores"].items()}})
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup, escape
 
 
@@ -19,7 +20,9 @@ def number(value: Any) -> str:
         return "–"
     if isinstance(value, datetime.datetime):
         return f"{value.replace(microsecond=0, tzinfo=None)}"
-    if isinstance(value, (bool, str, datetime.date, datetime.timedelta)):
+    if isinstance(value, np.datetime64):
+        return str(value.astype("datetime64[s]") if value.dtype == "datetime64[us]" else value).replace("T", " ")
+    if isinstance(value, (bool, str, datetime.date, datetime.timedelta, np.timedelta64)):
         return str(value)
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from spark_keras import plain_json
 from spark_keras.preparation.registry import decode, encode
 from spark_keras.preparation.running import Run
 from spark_keras.preparation.schema import Schema
@@ -208,12 +208,12 @@ class TransformProcess(
                     f"Step {name!r} joins a DataFrame, which JSON cannot hold. Expected: the name of a table or "
                     "view as `other`; or save the process, which saves the rows as well."
                 )
-        return json.dumps(self._encoded())
+        return plain_json.dumps(self._encoded())
 
     @staticmethod
     def fromJSON(text: str) -> TransformProcess:
         """The inverse of `toJSON`."""
-        return TransformProcess._decoded(json.loads(text))
+        return TransformProcess._decoded(plain_json.loads(text))
 
     def _encoded(self) -> dict[str, Any]:
         return {"version": 1, "schema": encode(self.initialSchema), "steps": [[n, encode(s)] for n, s in self._steps]}

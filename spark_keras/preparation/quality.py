@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from spark_keras import plain_json
 from spark_keras.columns import quoted
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.agreement import Agreement, disagreement, no_column
@@ -113,7 +113,7 @@ class DataQuality:
 
     def toJSON(self) -> str:
         """All figures as JSON: a list with one object for each column."""
-        return json.dumps([{**dataclasses.asdict(column), "ok": column.ok} for column in self.columns])
+        return plain_json.dumps([{**dataclasses.asdict(column), "ok": column.ok} for column in self.columns])
 
     def __repr__(self) -> str:
         header = ("column", "expected", "valid", "invalid", "missing", "examples")

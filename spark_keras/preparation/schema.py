@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import types as T
 
+from spark_keras import plain_json
 from spark_keras.columns import quoted, reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS, ArrayField, OtherField, PassedField
@@ -292,7 +292,7 @@ class Schema:
         """The schema as Spark's; the metadata of the columns keep what Spark's types do not tell."""
         return T.StructType(
             [
-                T.StructField(field.name, field.sparkType, field.nullable, {_METADATA: json.dumps(encode(field))})
+                T.StructField(field.name, field.sparkType, field.nullable, {_METADATA: plain_json.dumps(encode(field))})
                 for field in self.fields
             ]
         )
@@ -317,12 +317,12 @@ class Schema:
 
     def toJSON(self) -> str:
         """The schema as JSON, with everything it knows."""
-        return json.dumps(encode(self))
+        return plain_json.dumps(encode(self))
 
     @staticmethod
     def fromJSON(text: str) -> Schema:
         """The inverse of `toJSON`."""
-        found = decode(json.loads(text))
+        found = decode(plain_json.loads(text))
         if not isinstance(found, Schema):
             raise ValueError(f"No schema in the JSON. Received: {text[:80]!r}. Expected: what Schema.toJSON gives.")
         return found
@@ -378,7 +378,7 @@ def _ddl(field: Field) -> str:
 def _field_of(field: T.StructField, zone: str) -> Field:
     kept = (field.metadata or {}).get(_METADATA)
     if kept is not None:
-        known = decode(json.loads(kept)).named(field.name)
+        known = decode(plain_json.loads(kept)).named(field.name)
         # Metadata outlive a cast.
         if known.accepts(field.dataType) and not (
             isinstance(known, kinds.TimeField) and known.sparkType != field.dataType

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
+from spark_keras import plain_json
 from spark_keras.training import report
 
 
@@ -101,11 +101,11 @@ class KerasTrainingSummary:
         return text
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
+        return plain_json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> KerasTrainingSummary:
-        fields: dict[str, Any] = json.loads(text)
+        fields: dict[str, Any] = plain_json.loads(text)
         return cls(**fields)
 
     def __str__(self) -> str:

@@ -287,6 +287,11 @@ def _second_of_day(wall: Column) -> Column:
     return F.hour(wall) * 3600 + F.minute(wall) * 60 + F.second(wall)
 
 
+def _whole(value: Column, divisor: int) -> Column:
+    """A bigint over a whole number, rounded down; a division by doubles would round up far from 1970."""
+    return F.round((value - F.pmod(value, F.lit(divisor))) / divisor).cast("bigint")
+
+
 # Part: (the column that comes out, its value). Those of the clock do not exist in a date.
 _CLOCK: dict[str, Any] = {
     "hour": _integer(0, 23, F.hour),
@@ -307,8 +312,8 @@ PARTS: dict[str, Any] = {
     "dayOfYear": _integer(1, 366, F.dayofyear),
     "dayOfWeek": _integer(1, 7, lambda wall: F.weekday(wall) + 1),
     "date": (kinds.DateField, lambda field: wall_clock(field).cast("date")),
-    "epochSeconds": (kinds.LongField, lambda field: F.floor(microseconds(field) / 1_000_000)),
-    "epochMilliseconds": (kinds.LongField, lambda field: F.floor(microseconds(field) / 1_000)),
+    "epochSeconds": (kinds.LongField, lambda field: _whole(microseconds(field), 1_000_000)),
+    "epochMilliseconds": (kinds.LongField, lambda field: _whole(microseconds(field), 1_000)),
     **_CLOCK,
 }
 
