@@ -51,8 +51,9 @@ class Named(NamedTuple):
 def label_columns(dataset: Any, stage: Any, model: keras.Model) -> Named:
     """The label columns that the Params name, each with its depth.
 
-    The default of `labelCol` is a column that a model which compares nothing with labels can do without: such a model
-    gets one where its own code may look at labels and the DataFrame has the column.
+    The default of `labelCol` is a column that some models do without: one that compares nothing with labels, unless
+    its own code may look at them and the DataFrame has the column; and one with a train_step of its own, where the
+    DataFrame has none.
     """
     named = set_value(stage, "labelCols")
     if named is not None:
@@ -60,8 +61,11 @@ def label_columns(dataset: Any, stage: Any, model: keras.Model) -> Named:
         found = {key: tensor_column(dataset, "labelCols", str(key), column, None) for key, column in pairs if column}
         return Named("labelCols", named, found)
     column = set_value(stage, "labelCol")
-    if column is not None and not stage.isSet("labelCol") and not _compares(model):
-        column = column if has_own_step(model) and _has_column(dataset, column) else None
+    if column is not None and not stage.isSet("labelCol"):
+        may_lack_one = type(model).train_step is not keras.Model.train_step or not _compares(model)
+        looks_at_one = has_own_step(model) or _compares(model)
+        if not looks_at_one or (may_lack_one and not _has_column(dataset, column)):
+            column = None
     if column is None:
         return Named("labelCol", None, {})
     return Named("labelCol", column, {0: tensor_column(dataset, "labelCol", "label", column, None)})

@@ -451,3 +451,19 @@ def test_one_hot_rows_take_their_own_memory_and_no_more():
     assert peak < 1.1 * array.nbytes
     with pytest.raises(InvalidData, match="Label outside"):
         columns.to_numpy(pa.array([classes]), tensor)
+
+
+@keras.saving.register_keras_serializable("test_labels")
+class OwnTargets(keras.Model):
+    """Takes features alone, and compares them with its outputs by the compiled loss."""
+
+    def train_step(self, x):
+        return super().train_step((x, x))
+
+
+def test_own_train_step_may_give_the_compiled_loss_its_labels(spark):
+    keras.utils.set_random_seed(1)
+    x = keras.Input((4,))
+    model = OwnTargets(x, keras.layers.Dense(4)(keras.layers.Dense(2)(x)))
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    same_as_keras(frame(spark, features=X), model, X, None)

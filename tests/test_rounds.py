@@ -60,7 +60,11 @@ def two_outputs(optimizer="adam", layer="dense"):
 
 def prepared(model, batches):
     """The model with all of its variables, its layout and its state."""
-    states.build(model, keras.tree.map_structure(lambda stacked: stacked[0], batches))
+    return prepared_from(model, keras.tree.map_structure(lambda stacked: stacked[0], batches))
+
+
+def prepared_from(model, sample):
+    states.build(model, sample)
     layout = states.layout_of(model)
     return layout, states.read(model, layout)
 
@@ -265,3 +269,51 @@ def test_an_overridden_train_step_is_called(name):
         bias = bias - 0.1 * 2 * error.mean()
     np.testing.assert_allclose(after.values[:3], [*weights[:, 0], bias], atol=1e-6)
     assert after.integers[layout.iterations] == 6
+
+
+@keras.saving.register_keras_serializable("test_rounds")
+class Reconstruction(keras.layers.Layer):
+    """Adds a loss of its own."""
+
+    def call(self, inputs):
+        x, decoded = inputs
+        self.add_loss(keras.ops.mean(keras.ops.square(x - decoded)))
+        return decoded
+
+
+def unlabelled():
+    x = keras.Input((6,))
+    model = keras.Model(x, Reconstruction()([x, keras.layers.Dense(6)(keras.layers.Dense(2)(x))]))
+    model.compile("adam")
+    return model
+
+
+def partly_labelled():
+    x = keras.Input((6,))
+    model = keras.Model(x, [keras.layers.Dense(1, name="score")(x), keras.layers.Dense(2, name="other")(x)])
+    model.compile("adam", ["mse", None], metrics=[["mae"], None])
+    return model
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("build", [unlabelled, partly_labelled])
+def test_a_round_without_labels_equals_plain_keras(name, build):
+    keras.utils.set_random_seed(3)
+    x, y, _ = minibatches()
+    x, y = x["taste"], None if build is unlabelled else [y["score"], None]
+    batches = x if y is None else (x, y)
+    model = build()
+    first = [None if each is None else each[0] for each in y or []] or None
+    layout, before = prepared_from(model, (x[0], first))
+    chosen = kernel.make(name, model, layout)
+    result = chosen.train(before, np.zeros((0, 2), "int32"), batches, 0, STEPS)
+    evaluated = states.metric_results(model, chosen.evaluate(result.state, batches, STEPS))
+    logs = states.metric_results(model, result.metrics)
+
+    states.write(model, layout, before)
+    flat = x.reshape(-1, 6), None if y is None else [y[0].reshape(-1, 1), None]
+    options = {"batch_size": BATCH, "verbose": 0}
+    expected = model.fit(*flat, shuffle=False, **options).history
+    np.testing.assert_allclose(result.state.values, states.read(model, layout).values, atol=1e-5)
+    assert logs == pytest.approx({metric: values[0] for metric, values in expected.items()}, rel=1e-5)
+    assert evaluated == pytest.approx(model.evaluate(*flat, return_dict=True, **options), rel=1e-5)

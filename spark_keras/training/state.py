@@ -344,6 +344,18 @@ def build(model: keras.Model, sample: Any) -> None:
         sample: (x, y) or (x, y, sample_weight) with a few rows, of the shapes and dtypes that training will have.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(sample)
-    model._symbolic_build(data_batch=(x, y, sample_weight))
+    with contextlib.nullcontext() if y is not None else _comparing_nothing(model):
+        model._symbolic_build(data_batch=(x, y, sample_weight))
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
+
+
+@contextlib.contextmanager
+def _comparing_nothing(model: keras.Model) -> Iterator[None]:
+    """While a model is built without labels: its own train_step may give the compiled loss what it makes itself."""
+    compiled = {name: vars(model)[name] for name in ("_compile_loss", "_compile_metrics") if name in vars(model)}
+    vars(model).update(dict.fromkeys(compiled))
+    try:
+        yield
+    finally:
+        vars(model).update(compiled)
