@@ -212,10 +212,22 @@ def objects(value: Any) -> dict[str, Any]:
 
 
 def callbacks(value: Any) -> list[Any]:
+    """Callbacks in one flat list, in whatever `Model.fit` takes them."""
     import keras
 
-    callbacks = list(value) if isinstance(value, (list, tuple)) else [value]
-    for callback in callbacks:
-        if not isinstance(callback, keras.callbacks.Callback):
+    found: list[Any] = []
+    for callback in [value] if isinstance(value, keras.callbacks.Callback) else keras.tree.flatten(value):
+        if isinstance(callback, keras.callbacks.CallbackList):
+            found += callback.callbacks
+        elif isinstance(callback, keras.callbacks.Callback):
+            found.append(callback)
+        else:
             raise refuse("callbacks", callback, "a list of keras.callbacks.Callback instances")
-    return callbacks
+    return found
+
+
+def verbose(value: Any) -> int:
+    """A number, of whatever `Model.fit` takes."""
+    if value == "auto" or isinstance(value, bool):
+        return int(bool(value))
+    return integer("verbose", 0)(value)

@@ -46,6 +46,7 @@ class KerasEstimator(
         validationIndicatorCol: boolean column, true for rows to validate on.
         validationSplit: share of the rows to validate on, chosen by the hash of their content. Default 0.
         epochs: passes over the rows. Default 1.
+        initialEpoch: the epoch to begin with, as Keras' initial_epoch. Default 0.
         batchSize: rows per minibatch and worker. Default 32.
         shuffle: a new order of a shard's rows in each epoch. Default True.
         numWorkers: default: what the session offers now.
@@ -66,7 +67,7 @@ class KerasEstimator(
         checkpointDir: folder of checkpoints, from which a fit of the same inputs goes on. Default: none are written.
         checkpointInterval: epochs between checkpoints, or a time such as "5m". Default 1.
         seed: of shuffling, dropout, validationSplit and modelFn's initial weights. Default 0.
-        verbose: 0 silent, 1 progress bar (default), 2 one line per epoch.
+        verbose: 0 silent, 1 (default) or "auto" progress bar, 2 one line per epoch.
         handleInvalid: "error" (default), "skip" or "keep" for rows with null or NaN.
         customObjects: custom classes and functions by name.
 
@@ -104,6 +105,7 @@ class KerasEstimator(
         validationIndicatorCol: str | None = None,
         validationSplit: float = 0.0,
         epochs: int = 1,
+        initialEpoch: int = 0,
         batchSize: int = 32,
         shuffle: bool = True,
         numWorkers: int | None = None,
@@ -121,7 +123,7 @@ class KerasEstimator(
         checkpointDir: str | None = None,
         checkpointInterval: int | str = 1,
         seed: int = 0,
-        verbose: int = 1,
+        verbose: int | bool | str = 1,
         handleInvalid: str = "error",
         customObjects: dict[str, Any] | None = None,
     ):
@@ -170,6 +172,7 @@ class KerasClassifier(Trained, params.ClassificationParams, OutputTypeParams, Ha
         validationIndicatorCol: boolean column, true for rows to validate on.
         validationSplit: share of the rows to validate on, chosen by the hash of their content. Default 0.
         epochs: passes over the rows. Default 1.
+        initialEpoch: the epoch to begin with, as Keras' initial_epoch. Default 0.
         batchSize: rows per minibatch and worker. Default 32.
         shuffle: a new order of a shard's rows in each epoch. Default True.
         numWorkers: default: what the session offers now.
@@ -190,7 +193,7 @@ class KerasClassifier(Trained, params.ClassificationParams, OutputTypeParams, Ha
         checkpointDir: folder of checkpoints, from which a fit of the same inputs goes on. Default: none are written.
         checkpointInterval: epochs between checkpoints, or a time such as "5m". Default 1.
         seed: of shuffling, dropout, validationSplit and modelFn's initial weights. Default 0.
-        verbose: 0 silent, 1 progress bar (default), 2 one line per epoch.
+        verbose: 0 silent, 1 (default) or "auto" progress bar, 2 one line per epoch.
         handleInvalid: "error" (default), "skip" or "keep" for rows with null or NaN.
         customObjects: custom classes and functions by name.
 
@@ -229,6 +232,7 @@ class KerasClassifier(Trained, params.ClassificationParams, OutputTypeParams, Ha
         validationIndicatorCol: str | None = None,
         validationSplit: float = 0.0,
         epochs: int = 1,
+        initialEpoch: int = 0,
         batchSize: int = 32,
         shuffle: bool = True,
         numWorkers: int | None = None,
@@ -246,7 +250,7 @@ class KerasClassifier(Trained, params.ClassificationParams, OutputTypeParams, Ha
         checkpointDir: str | None = None,
         checkpointInterval: int | str = 1,
         seed: int = 0,
-        verbose: int = 1,
+        verbose: int | bool | str = 1,
         handleInvalid: str = "error",
         customObjects: dict[str, Any] | None = None,
     ):
@@ -289,6 +293,7 @@ class KerasRegressor(Trained, Estimator):
         validationIndicatorCol: boolean column, true for rows to validate on.
         validationSplit: share of the rows to validate on, chosen by the hash of their content. Default 0.
         epochs: passes over the rows. Default 1.
+        initialEpoch: the epoch to begin with, as Keras' initial_epoch. Default 0.
         batchSize: rows per minibatch and worker. Default 32.
         shuffle: a new order of a shard's rows in each epoch. Default True.
         numWorkers: default: what the session offers now.
@@ -309,7 +314,7 @@ class KerasRegressor(Trained, Estimator):
         checkpointDir: folder of checkpoints, from which a fit of the same inputs goes on. Default: none are written.
         checkpointInterval: epochs between checkpoints, or a time such as "5m". Default 1.
         seed: of shuffling, dropout, validationSplit and modelFn's initial weights. Default 0.
-        verbose: 0 silent, 1 progress bar (default), 2 one line per epoch.
+        verbose: 0 silent, 1 (default) or "auto" progress bar, 2 one line per epoch.
         handleInvalid: "error" (default), "skip" or "keep" for rows with null or NaN.
         customObjects: custom classes and functions by name.
 
@@ -342,6 +347,7 @@ class KerasRegressor(Trained, Estimator):
         validationIndicatorCol: str | None = None,
         validationSplit: float = 0.0,
         epochs: int = 1,
+        initialEpoch: int = 0,
         batchSize: int = 32,
         shuffle: bool = True,
         numWorkers: int | None = None,
@@ -359,7 +365,7 @@ class KerasRegressor(Trained, Estimator):
         checkpointDir: str | None = None,
         checkpointInterval: int | str = 1,
         seed: int = 0,
-        verbose: int = 1,
+        verbose: int | bool | str = 1,
         handleInvalid: str = "error",
         customObjects: dict[str, Any] | None = None,
     ):

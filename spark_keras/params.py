@@ -199,6 +199,13 @@ class HasTraining(Params):
 
     epochs: Param[int] = Param(Params._dummy(), "epochs", "passes over the rows", converters.integer("epochs", 1))  # type: ignore[arg-type]
 
+    initialEpoch: Param[int] = Param(
+        Params._dummy(),
+        "initialEpoch",
+        "the epoch to begin with, from 0 on: of 10 epochs, 6 are trained from epoch 4 on, as with Keras' initial_epoch",
+        converters.integer("initialEpoch", 0),
+    )  # type: ignore[arg-type]
+
     batchSize: Param[int] = Param(
         Params._dummy(), "batchSize", "rows per minibatch and worker", converters.integer("batchSize", 1)
     )  # type: ignore[arg-type]
@@ -279,8 +286,8 @@ class HasTraining(Params):
     verbose: Param[int] = Param(
         Params._dummy(),
         "verbose",
-        "0: silent; 1: a progress bar in terminals and notebooks, silent in jobs; 2: one line per epoch",
-        converters.integer("verbose", 0),
+        '0: silent; 1 or "auto": a progress bar in terminals and notebooks, silent in jobs; 2: one line per epoch',
+        converters.verbose,
     )  # type: ignore[arg-type]
 
     def getEpochs(self) -> int:
@@ -290,6 +297,14 @@ class HasTraining(Params):
     def setEpochs(self, value: int) -> Any:
         """Sets `epochs`."""
         return self._set(epochs=value)
+
+    def getInitialEpoch(self) -> int:
+        """Value of `initialEpoch` or its default."""
+        return self.getOrDefault(self.initialEpoch)
+
+    def setInitialEpoch(self, value: int) -> Any:
+        """Sets `initialEpoch`."""
+        return self._set(initialEpoch=value)
 
     def getBatchSize(self) -> int:
         """Value of `batchSize` or its default."""

@@ -129,6 +129,7 @@ class Stopper(keras.callbacks.Callback):
         self._best: tuple[np.ndarray, np.ndarray] | None = None
         self._kept: str | None = None
         self._epoch = self._trained = 0
+        self._first: int | None = None
         self._cut = False
         self._seconds = 0.0
         self._watch = _Stopwatch()
@@ -163,10 +164,11 @@ class Stopper(keras.callbacks.Callback):
         self._watch.lap()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._trained = epoch + 1
+        self._first = epoch if self._first is None else self._first
+        self._trained = epoch + 1 - self._first
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._epoch = self._trained = epoch + 1
+        self._epoch = epoch + 1
         # An epoch that was cut short is the last one, too.
         if self._epoch % self.every == 0 or self._epoch == self.params["epochs"] or self._cut:
             self._scores[self._epoch] = self.score(dict(logs or {}), self._current)
@@ -181,7 +183,7 @@ class Stopper(keras.callbacks.Callback):
             self._restore()
         if self._end is None:
             limit = self.params["epochs"]
-            self._end = ("maxEpochs", f"{self._epoch} epochs were trained")
+            self._end = ("maxEpochs", f"{self._trained} epochs were trained")
             if self._epoch < limit:
                 self._end = ("callback", f"a callback ended the training after {self._epoch} of {limit} epochs")
 

@@ -8,6 +8,7 @@ import dataclasses
 import io
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -108,6 +109,7 @@ class Trained(
             predictionCol="prediction",
             validationSplit=0.0,
             epochs=1,
+            initialEpoch=0,
             batchSize=32,
             shuffle=True,
             prefetch=2,
@@ -128,6 +130,14 @@ class Trained(
 
     def _prepared(self, dataset: Any) -> Prepared:
         spark = cluster.session_of(dataset)
+        if self.getInitialEpoch() >= self.getEpochs():
+            warnings.warn(
+                f"Param `initialEpoch` leaves nothing to do. Received: {self.getInitialEpoch()}, where `epochs` is "
+                f"{self.getEpochs()}, so that no epoch is trained. Expected: less than `epochs`, as with Keras' "
+                "initial_epoch.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         column_names.check_new(dataset, self._new_columns())
         count = self._workers(spark)
         seeding = Seeding(self.getSeed())
@@ -200,11 +210,13 @@ class Trained(
                 optimizer_state=self.getOptimizerState(),
                 validate_every=1 if watcher is None else watcher.validate_every,
                 non_finite=self.getNonFinite(),
+                initial_epoch=self.getInitialEpoch(),
             )
             resumed = checkpoints and checkpoints.resume([shard.digest for shard in shards])
             plan = self._plan(prepared, counted_rows(shards), workers, resumed and resumed.kernel)
             workers.kernel = plan.kernel
-            progress = Progress(self.getVerbose(), schedule.epochs, sum(schedule.rows))
+            shown = not any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in callbacks)
+            progress = Progress(self.getVerbose(), schedule.epochs, sum(schedule.rows), shown)
             with contextlib.closing(progress):
                 if watcher is not None:
                     callbacks = [*callbacks, watcher]
@@ -214,6 +226,7 @@ class Trained(
         summary = KerasTrainingSummary(
             history=outcome.history,
             epochs=outcome.epochs,
+            initialEpoch=outcome.initial_epoch,
             numWorkers=count,
             averagingFrequency=frequency,
             batchSize=self.getBatchSize(),
@@ -241,6 +254,8 @@ class Trained(
         model, task = prepared.model, prepared.task
         decisive = ["epochs", "batchSize", "shuffle", "seed", "averagingFrequency", "optimizerState", "jitCompile"]
         settings = {name: self.getOrDefault(name) for name in [*decisive, "validationSplit", "nonFinite"]}
+        if self.getInitialEpoch():  # without, a checkpoint is one of a release that had none of it
+            settings["initialEpoch"] = self.getInitialEpoch()
         process = task.settings
         settings |= {"numWorkers": task.workers, "threads": process.threads, "floatx": process.floatx}
         settings |= {ONEDNN: process.onednn, "dtype_policy": process.dtype_policy}

@@ -18,13 +18,13 @@ def listens(callback: keras.callbacks.Callback, hook: str) -> bool:
 
 
 def warn_of_hooks_that_never_run(callbacks: Sequence[keras.callbacks.Callback]) -> None:
-    """Nothing is left out silently: evaluations happen on the executors, where callbacks are not."""
+    """Nothing is left out silently: the minibatches of validations are on the executors, where callbacks are not."""
     for callback in callbacks:
-        for hook in ("on_test_batch_begin", "on_test_batch_end", "on_test_begin", "on_test_end"):
+        for hook in ("on_test_batch_begin", "on_test_batch_end"):
             if _overrides(callback, hook) and not type(callback).__module__.startswith("keras."):
                 warnings.warn(
-                    f"{type(callback).__name__}.{hook} will not run: validation happens on the executors. "
-                    "Its results are in the logs of on_epoch_end.",
+                    f"{type(callback).__name__}.{hook} will not run: the minibatches of a validation are on the "
+                    "executors. Its results are in the logs of on_test_end and on_epoch_end.",
                     RuntimeWarning,
                     stacklevel=2,
                 )

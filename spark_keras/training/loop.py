@@ -32,6 +32,7 @@ class Schedule(NamedTuple):
         optimizer_state: "average", "local" or "reset".
         non_finite: "error" or "skip".
         validate_every: epochs from one validation to the next; the last epoch has one, too.
+        initial_epoch: the first epoch, unless a callback sets another one.
     """
 
     epochs: int
@@ -42,6 +43,7 @@ class Schedule(NamedTuple):
     optimizer_state: str
     non_finite: str = "error"
     validate_every: int = 1
+    initial_epoch: int = 0
 
     @property
     def minibatches(self) -> int:
@@ -65,10 +67,13 @@ class Outcome(NamedTuple):
     Args:
         measured: of the last epoch, which has no compiling unless it is the only one: median "stepMilliseconds" (a
             minibatch on the slowest worker) and "roundMilliseconds", and "epochSeconds" of all rounds.
+        initial_epoch: the epoch that training began with, from 0 on.
+        epochs: how many were trained.
         non_finite: updates left out, for each worker.
     """
 
     history: dict[str, list[float]]
+    initial_epoch: int
     epochs: int
     rounds: int
     kernel: str
@@ -115,12 +120,19 @@ def train(
     driver = _Driver(model, workers, schedule, callbacks, progress, stop)
     history = keras.callbacks.History()
     handlers = keras.callbacks.CallbackList(
-        [*callbacks, history], model=model, epochs=schedule.epochs, verbose=0, steps=len(list(schedule.rounds()))
+        [*callbacks, history],
+        model=model,
+        epochs=schedule.epochs,
+        verbose=progress.verbose,
+        steps=schedule.minibatches,
     )
     model.stop_training = False
     driver.run_callback(handlers.on_train_begin)
     keeper = _Keeper(driver, checkpoints, [*callbacks, history])
-    here = keeper.restore() or Position(0, 0)
+    # Keras' BackupAndRestore sets it.
+    first = getattr(model, "_initial_epoch", None) or schedule.initial_epoch
+    here = keeper.restore() or Position(first, 0, finished=first >= schedule.epochs)
+    first = history.epoch[0] if history.epoch else first
     driver.timeline.begin(driver.state)
     results: dict[str, Any] = {}
     while not here.finished:
@@ -133,8 +145,7 @@ def train(
         driver.clock.lap("train")
         # The last epoch has a validation, also where it was cut short.
         if schedule.validates(epoch) or (schedule.validation and model.stop_training):
-            results |= driver.evaluate()
-            driver.timeline.driver("evaluating", driver.clock.lap("evaluate"))
+            results |= driver.validate(handlers)
         progress.epoch_ends(epoch, results, driver.clock.seconds["train"] - trained)
         # Callbacks find it among the numbers that Keras gives them.
         handlers.params["rows_per_second"] = driver.timeline.epoch(epoch, driver.state)
@@ -151,7 +162,8 @@ def train(
     in_order = {name: [_plain(value) for value in history.history[name]] for name in names if name in history.history}
     return Outcome(
         history=in_order,
-        epochs=here.epoch,
+        initial_epoch=first,
+        epochs=len(history.epoch),
         rounds=driver.rounds,
         kernel=driver.kernel,
         seconds=driver.clock.seconds,
@@ -288,13 +300,20 @@ class _Driver:
         results = states.metric_results(self.model, self.metrics)
         return results if self.metrics.any() else dict.fromkeys(results, float("nan"))
 
-    def evaluate(self) -> dict[str, float]:
+    def validate(self, handlers: Any) -> dict[str, float]:
+        """Results on the rows held out, of the state that callbacks leave for it: some swap weights in and out."""
+        self.run_callback(handlers.on_test_begin)
+        results = self._evaluate()
+        self.timeline.driver("evaluating", self.clock.lap("evaluate"))
+        self.run_callback(handlers.on_test_end, dict(results))
+        return {f"val_{name}": value for name, value in results.items()}
+
+    def _evaluate(self) -> dict[str, float]:
         updates = _Totals(self.workers.evaluate(self.state))
         for _ in updates:
             pass
         self.timeline.evaluation(updates.told)
-        results = states.metric_results(self.model, updates.metrics)
-        return {f"val_{name}": value for name, value in results.items()}
+        return states.metric_results(self.model, updates.metrics)
 
     def measured(self) -> dict[str, float]:
         if not self.round_seconds:

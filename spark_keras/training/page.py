@@ -29,7 +29,7 @@ def render(summary: Any, title: str) -> str:
         "training.html",
         title=title,
         tiles=_tiles(summary),
-        learning=_learning(summary.history),
+        learning=_learning(summary.history, summary.initialEpoch),
         timeline=_lanes(timeline),
         merged=max([record["rounds"] for record in records] or [1]) * max(1, -(-len(records) // _BLOCKS)),
         phases=_phases(timeline),
@@ -56,8 +56,12 @@ def _tiles(summary: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _learning(history: dict[str, list[Any]]) -> list[Any]:
-    """A chart for each result, with that of the validation in it; the workers' throughput is one result."""
+def _learning(history: dict[str, list[Any]], first: int) -> list[Any]:
+    """A chart for each result, with that of the validation in it; the workers' throughput is one result.
+
+    Args:
+        first: the epoch that training began with, from 0 on.
+    """
     groups: dict[str, list[str]] = {}
     for name in history:
         worker = _THROUGHPUT.fullmatch(name)
@@ -65,7 +69,7 @@ def _learning(history: dict[str, list[Any]]) -> list[Any]:
     charts = []
     for group, names in groups.items():
         series = {
-            name: [(epoch + 1.0, value) for epoch, value in enumerate(history[name]) if isinstance(value, float)]
+            name: [(epoch + 1.0, value) for epoch, value in enumerate(history[name], first) if isinstance(value, float)]
             for name in names
         }
         if any(series.values()):

@@ -62,7 +62,8 @@ class Planned(params.HasTraining, params.ValidationParams):
     ) -> plans.Plan:
         """The plan of a fit; of one that has begun if there are workers; `kept_kernel` is that of its checkpoint."""
         model, task = prepared.model, prepared.task
-        minibatches = None if rows is None else self.getEpochs() * -(-rows.largest // task.batch_size)
+        epochs = max(self.getEpochs() - self.getInitialEpoch(), 0)
+        minibatches = None if rows is None else epochs * -(-rows.largest // task.batch_size)
         kept = kept_kernel and kernel.Choice(kept_kernel, "the checkpoint")
         chosen = kept or self._kernel(model, minibatches, workers)
         row_bytes = task.columns.row_bytes

@@ -18,11 +18,13 @@ class Progress:
             elsewhere; 2 one line per epoch.
         epochs: epochs that will be trained at most.
         rows: rows per epoch.
+        shown: False where a callback shows progress instead, as Keras' ProgbarLogger does.
     """
 
-    def __init__(self, verbose: int, epochs: int, rows: int):
-        self._bar_wanted = verbose == 1 and (_in_notebook() or sys.stderr.isatty())
-        self._lines_wanted = verbose == 2
+    def __init__(self, verbose: int, epochs: int, rows: int, shown: bool = True):
+        self.verbose = verbose
+        self._bar_wanted = shown and verbose == 1 and (_in_notebook() or sys.stderr.isatty())
+        self._lines_wanted = shown and verbose == 2
         self._epochs, self._rows = epochs, rows
         self._bar: Any = None
 

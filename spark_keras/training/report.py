@@ -76,7 +76,8 @@ def plot(summary: Any) -> Any:
     new, (curves, times, rates) = display.figure(3)
     for name, values in summary.history.items():
         if values and isinstance(values[-1], float):
-            curves.plot(range(1, len(values) + 1), values, label=name, linestyle="--" if "val_" in name else "-")
+            epochs = range(summary.initialEpoch + 1, summary.initialEpoch + len(values) + 1)
+            curves.plot(epochs, values, label=name, linestyle="--" if "val_" in name else "-")
     curves.set(title="Learning curves", xlabel="epoch")
     curves.legend(fontsize="small")
 

@@ -17,6 +17,8 @@ class KerasTrainingSummary:
         history: results per epoch, as in Keras' `History.history`: {"loss": […], "val_loss": […], …}, exact over all
             workers.
         epochs: epochs that were trained.
+        initialEpoch: the epoch that training began with, from 0 on: that of Param `initialEpoch`, or of a callback such
+            as Keras' BackupAndRestore.
         numWorkers: number of workers.
         averagingFrequency: minibatches between two averagings, or "epoch".
         batchSize: rows per minibatch and worker.
@@ -54,6 +56,7 @@ class KerasTrainingSummary:
     nonFiniteUpdates: list[int] = dataclasses.field(default_factory=list)
 
     stateBytes: int = 0
+    initialEpoch: int = 0
     timeline: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
