@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras.src.saving import serialization_lib
 
-from spark_keras import model_files, own_code, stages, temporary
+from spark_keras import configurations, model_files, own_code, stages, temporary
 
 # Python's own random state is what Keras draws default initializer seeds from, and it belongs to the
 # whole process, so only one thread at a time may draw from it.
@@ -89,9 +89,10 @@ class KerasArchive:
                     # That a model is not built yet is fine: the columns tell its shapes when it is fitted.
                     warnings.filterwarnings("ignore", ".*has not yet been built", UserWarning)
                     warnings.filterwarnings("ignore", ".*being serialized includes a `lambda`", UserWarning)
-                    code = own_code.packed(model)
-                    # What Keras cannot write it may still write by name.
-                    own_code.saved(model, lambda: _save(model, path))
+                    with configurations.complete(model):
+                        code = own_code.packed(model)
+                        # What Keras cannot write it may still write by name.
+                        own_code.saved(model, lambda: _save(model, path))
                 size = f"{model.count_params():,} parameters" if model.built else "not built yet"
                 return cls(path, trusted=True, description=f"{type(model).__name__} '{model.name}', {size}", code=code)
         stage = stages.with_model(model)

@@ -111,7 +111,23 @@ def unpacked(code: bytes, custom_objects: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own(model: keras.Model) -> Iterator[tuple[Any, Any]]:
-    """(function, class or other callable, where it is held) in whatever the model holds, each once."""
+    """(function, class or other callable, where it is held) of the user's in whatever the model holds, each once."""
+    for value, place in held(model):
+        if isinstance(value, (type, types.FunctionType)):
+            if not _keras_finds(value):
+                yield value, place
+        elif (
+            not _is_object_of_model(value)
+            and callable(value)
+            and place
+            and isinstance(place[0], (dict, list))
+            and not _is_bound_to_keras(value)
+        ):
+            yield value, place
+
+
+def held(model: keras.Model) -> Iterator[tuple[Any, Any]]:
+    """(part of the model, class, function or value, where it is held) in whatever the model holds, each once."""
     seen: dict[int, Any] = {}
     waiting: deque[tuple[Any, Any]] = deque([(model, None)])
     while waiting:
@@ -123,14 +139,11 @@ def _own(model: keras.Model) -> Iterator[tuple[Any, Any]]:
             waiting.extend((each, (value, key)) for key, each in list(value.items()))
         elif isinstance(value, (list, tuple, set, frozenset)):
             waiting.extend((each, (value, index)) for index, each in enumerate(value))
-        elif isinstance(value, (type, types.FunctionType)):
-            if not _keras_finds(value):
-                yield value, place
-        elif _is_object_of_model(value):
-            waiting.append((type(value), None))
-            waiting.extend((each, (vars(value), key)) for key, each in list(vars(value).items()))
-        elif callable(value) and place and isinstance(place[0], (dict, list)) and not _is_bound_to_keras(value):
+        else:
             yield value, place
+            if not isinstance(value, type) and _is_object_of_model(value):
+                waiting.append((type(value), None))
+                waiting.extend((each, (vars(value), key)) for key, each in list(vars(value).items()))
 
 
 def _is_object_of_model(value: Any) -> bool:

@@ -34,6 +34,7 @@ def indices(classes, *shape):
 
 
 # --- networks: each with its rows, labels and losses ---------------------------------------------------------------
+# Without biases that make no difference, whose gradients are rounding errors: Adam would make steps of them.
 
 
 def dense():
@@ -64,8 +65,8 @@ def convolutions():
     y = layers.Conv2D(4, 3, padding="same")(layers.ZeroPadding2D(1)(x))
     y = layers.GroupNormalization(2)(layers.DepthwiseConv2D(3)(y))
     y = layers.MaxPooling2D()(layers.SeparableConv2D(4, 3, activation="relu", padding="same")(y))
-    y = layers.BatchNormalization()(layers.Conv2DTranspose(2, 2, strides=2)(y))
-    y = layers.AveragePooling2D()(layers.UpSampling2D()(layers.Cropping2D(1)(y)))
+    y = layers.BatchNormalization()(layers.Conv2DTranspose(2, 2, strides=2, use_bias=False)(y))
+    y = layers.AveragePooling2D(2)(layers.UpSampling2D()(layers.Cropping2D(1)(y)))
     y = layers.Conv1D(3, 2, padding="causal")(layers.Reshape((-1, 2))(y))
     both = layers.Concatenate()([layers.GlobalMaxPooling1D()(y), layers.GlobalAveragePooling1D()(y)])
     return keras.Model(x, layers.Dense(2)(both)), numbers(8, 8, 2), numbers(2, seed=1), "huber", ["mse"]
@@ -83,11 +84,11 @@ def recurrent():
 
 def attention():
     x = keras.Input((6, 4))
-    y = layers.MultiHeadAttention(2, 2)(x, x)
+    y = layers.MultiHeadAttention(2, 2, use_bias=False)(x, x)
     y = layers.LayerNormalization()(layers.Add()([x, y]))
     y = layers.Add()([layers.Attention()([y, y]), layers.AdditiveAttention()([y, y])])
-    y = layers.GroupQueryAttention(2, 2, 1)(y, y)
-    y = layers.EinsumDense("abc,cd->abd", output_shape=(None, 3))(layers.SpatialDropout1D(0.0)(y))
+    y = layers.GroupQueryAttention(2, 2, 1, use_bias=False)(y, y)
+    y = layers.EinsumDense("abc,cd->abd", output_shape=(6, 3))(layers.SpatialDropout1D(0.0)(y))
     model = keras.Model(x, layers.Dense(1, "sigmoid")(layers.Flatten()(y)))
     return model, numbers(6, 4), indices(2, 1).astype("float32"), "binary_crossentropy", ["accuracy", "precision"]
 
@@ -129,7 +130,7 @@ def losses_of_classes():
     given["GeneralizedCrossEntropy"] = losses.CategoricalGeneralizedCrossEntropy(), (4, "softmax"), classes
     given["logits"] = losses.SparseCategoricalCrossentropy(from_logits=True), (4, None), classes
     given["ignored"] = losses.SparseCategoricalCrossentropy(ignore_class=1), (4, "softmax"), classes
-    given["Circle"] = losses.Circle(), (4, "tanh"), classes
+    given["Circle"] = losses.Circle(gamma=5.0), (4, "tanh"), classes
     return each_loss(given)
 
 
@@ -197,25 +198,26 @@ WRAPPED = {
     "scheduled": lambda: optimizers.Adam(cosine()),
     "scaled": lambda: optimizers.SGD(0.05, loss_scale_factor=16.0),
 }
-# Each network with Adam, each optimizer with a dense network, and each with another one in turn.
-PAIRS = [("Adam", network) for network in NETWORKS]
-PAIRS += [(optimizer, "dense") for optimizer in [*OPTIMIZERS, *WRAPPED] if optimizer != "Adam"]
+# Each network with Adam; each optimizer with a dense network, on TensorFlow with XLA, too; half with another in turn.
 OTHERS = [network for network in NETWORKS if network != "dense"]
-PAIRS += [(optimizer, OTHERS[index % len(OTHERS)]) for index, optimizer in enumerate(OPTIMIZERS) if optimizer != "Adam"]
-if BACKEND == "jax":
-    PAIRS = [pair for pair in PAIRS if pair[1] == "dense" or pair[0] == "Adam"]
+CASES = [("Adam", network, "auto") for network in NETWORKS]
+CASES += [(optimizer, "dense", "auto") for optimizer in [*OPTIMIZERS, *WRAPPED] if optimizer != "Adam"]
+if BACKEND == "tensorflow":
+    CASES += [(optimizer, "dense", True) for optimizer in OPTIMIZERS]
+    CASES += [
+        (optimizer, OTHERS[index % len(OTHERS)], "auto") for index, optimizer in enumerate(OPTIMIZERS) if index % 2
+    ]
 
 
 def compiled(optimizer, network):
     keras.utils.set_random_seed(5)
     model, x, y, loss, metrics = NETWORKS[network]()
     made = (OPTIMIZERS | WRAPPED)[optimizer]()
-    # Plain Keras with XLA draws and sums otherwise; on JAX there is nothing else.
     model.compile(made, loss, metrics=metrics, jit_compile=BACKEND == "jax")
     return model, (x, y)
 
 
-def check(optimizer, network, jit="auto"):
+def check(optimizer, network, jit):
     trained, data = compiled(optimizer, network)
     states.build(trained, keras.tree.map_structure(lambda array: array[:3], data))
     worker = InProcess(trained, data, BATCH, EPOCHS, jit)
@@ -223,6 +225,9 @@ def check(optimizer, network, jit="auto"):
     outcome = loop.train(trained, worker, schedule, [], Progress(0, EPOCHS, ROWS))
 
     expected, (x, y) = compiled(optimizer, network)
+    # Where TensorFlow compiles plain Keras' steps, the losses of several outputs weigh a short minibatch as a full one,
+    # and an optimizer that begins with the weights (ScheduleFreeAdamW) begins with zeros.
+    expected.run_eagerly = BACKEND == "tensorflow"
     history = expected.fit(x, y, batch_size=BATCH, epochs=EPOCHS, shuffle=False, verbose=0).history
     assert set(outcome.history) == set(history)
     for name, values in history.items():
@@ -233,16 +238,10 @@ def check(optimizer, network, jit="auto"):
     return outcome.kernel
 
 
-@pytest.mark.parametrize("optimizer, network", PAIRS)
-def test_one_worker_trains_as_keras_does(optimizer, network):
-    assert check(optimizer, network) in ("graph", "scan", "jit")
-
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="on JAX all is XLA")
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer, network, jit", CASES)
 @pytest.mark.slow
-def test_one_worker_trains_as_keras_does_where_xla_compiles(optimizer):
-    assert check(optimizer, "dense", jit=True) == "xla"
+def test_one_worker_trains_as_keras_does(optimizer, network, jit):
+    assert check(optimizer, network, jit) in (["xla"] if jit is True else ["graph", "scan", "jit"])
 
 
 def test_every_optimizer_and_loss_of_keras_is_in_the_matrix():

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras import cluster, interpreter, tensors
+from spark_keras import cluster, configurations, interpreter, tensors
 from spark_keras.archive import KerasArchive
 from spark_keras.evaluation import summable
 from spark_keras.evaluation.rows import LabelledTask, evaluate_partition
@@ -81,7 +81,7 @@ def labelled_task(
 def with_metrics(archive: KerasArchive, objects: dict[str, Any], metrics: Any) -> KerasArchive:
     """The model, compiled with more metrics than it was."""
     model = archive.load(objects)
-    with keras.saving.custom_object_scope(objects):
+    with keras.saving.custom_object_scope(objects), configurations.complete(model):
         config = keras.saving.deserialize_keras_object(model.get_compile_config())
     names = list(getattr(model, "output_names", None) or [])
     compiled = config.get("metrics") or []

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from spark_keras import own_code
+from spark_keras import configurations, own_code
 from spark_keras.training import automatic_names, first_step, held
 
 # Variables of more bytes are written in pieces.
@@ -304,7 +304,7 @@ def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
                 f"Layer {layer.name!r} ({type(layer).__name__}) keeps a vocabulary outside its weights, and only "
                 "weights travel to the workers. Apply it before training, with StringIndexer or the layer itself."
             )
-    with own_code.named(model):
+    with configurations.complete(model), own_code.named(model):
         structure = automatic_names.settled(keras.saving.serialize_keras_object(model), kept)
     structure |= {_UNDECAYED: _undecayed(model)}
     if not held.is_plain(model):
