@@ -56,6 +56,8 @@ def test_the_verdict_on_a_text_is_that_of_sparks_reader(spark, tmp_path, ansi):
     types = ", ".join(f"{field.name} {field.sparkType.simpleString()}" for field in SCHEMA)
     path = written(tmp_path / "texts.csv", [[number, *[text] * len(SCHEMA)] for number, text in enumerate(texts)])
     spark.conf.set("spark.sql.ansi.enabled", ansi)
+    # By default, an older Spark's reader stops at a date that Spark 2 would have read.
+    spark.conf.set("spark.sql.legacy.timeParserPolicy", "CORRECTED")
     try:
         reader = spark.read.option("timeZone", BERLIN).schema(f"number int, {types}")
         nulls = [f"`{field.name}` IS NULL AS `{field.name}`" for field in SCHEMA]
@@ -66,10 +68,25 @@ def test_the_verdict_on_a_text_is_that_of_sparks_reader(spark, tmp_path, ansi):
         quality = DataQuality.of(df, SCHEMA, examples=len(texts))
     finally:
         spark.conf.unset("spark.sql.ansi.enabled")
+        spark.conf.unset("spark.sql.legacy.timeParserPolicy")
     for name in SCHEMA.names:
         expected = {texts[row.number] for row in read if row[name]}
         assert set(quality[name].examples) == expected, name
         assert quality[name].missing == 0
+
+
+@pytest.mark.compat
+@pytest.mark.parametrize("policy", ["EXCEPTION", "LEGACY", "CORRECTED"])
+def test_texts_that_are_no_dates_or_times_never_stop_the_check(spark, policy):
+    texts = [("2020-02-30", "2020-02-30 12:00"), ("2020-07-01", "2020-07-01 12:00"), ("1.7.2020", "soon")]
+    df = spark.createDataFrame(texts, "day string, at string")
+    spark.conf.set("spark.sql.legacy.timeParserPolicy", policy)
+    try:
+        quality = DataQuality.of(df, Schema().date("day").time("at", zone=BERLIN))
+    finally:
+        spark.conf.unset("spark.sql.legacy.timeParserPolicy")
+    assert "1.7.2020" in quality["day"].examples and "soon" in quality["at"].examples
+    assert quality["day"].valid >= 1 and quality["at"].valid >= 1
 
 
 def test_values_out_of_range_are_judged_by_what_was_read(spark):

@@ -195,6 +195,12 @@ def test_functions_of_numbers_are_those_of_numpy(frame):
     assert [row["round of y"] for row in rows] == [10.0, 0.0, 2.0, 8.0]
     assert rows[1]["asin of y"] == 0.0 and rows[1]["acos of y"] == pytest.approx(math.pi / 2)
     assert column(start().function("x", "floor", "x"), frame, "x")[1:3] == [-1.0, None]
+    # Beyond the whole numbers of 64 bits, too, whatever the session says of overflow.
+    huge = frame.sparkSession.createDataFrame([(1e22,), (-math.inf,), (math.nan,), (-1.5,)], "x double")
+    process = TransformProcess(huge).function("up", "ceil", "x").function("down", "floor", "x")
+    made = process.transform(huge).collect()
+    same([row.up for row in made], [1e22, -math.inf, math.nan, -1.0])
+    same([row.down for row in made], [1e22, -math.inf, math.nan, -2.0])
 
 
 @pytest.mark.compat

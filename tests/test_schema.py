@@ -50,9 +50,15 @@ def test_ddl_has_the_types_and_spark_reads_it(spark):
     assert back.names == EVERYTHING.names
     assert [field.sparkType for field in back] == [field.sparkType for field in EVERYTHING]
     # Texts without a zone would be taken to be times of the session's.
-    assert "`at` string COMMENT 'time in America/New_York'" in ddl and "`wall` timestamp_ntz" in ddl
+    assert "`at` string COMMENT 'time in zone America/New_York'" in ddl and "`wall` timestamp_ntz" in ddl
     assert back["open"].nullable is False
     assert Schema.fromDDL("`a.b` int") == Schema().integer("a.b")
+
+
+def test_a_comment_that_is_no_zone_is_only_a_comment():
+    for comment in ("time in zone Mars", "time in zone ", "time in seconds"):
+        structure = T.StructType([T.StructField("x", T.StringType(), True, {"comment": comment})])
+        assert Schema.of(structure) == Schema().string("x")
 
 
 def test_any_spark_type_has_a_place_in_a_schema():

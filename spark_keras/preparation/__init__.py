@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from spark_keras.preparation.expressions import col, countRows, sqlReduction
     from spark_keras.preparation.process import Problem, TransformProcess
     from spark_keras.preparation.quality import ColumnQuality, DataQuality
+    from spark_keras.preparation.registry import registered
     from spark_keras.preparation.schema import Schema
+    from spark_keras.preparation.step import Step
     from spark_keras.preparation.steps.in_sequences import allSteps, anyStep
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "DataQuality",
     "Problem",
     "Schema",
+    "Step",
     "TransformProcess",
     "aggregate",
     "allSteps",
@@ -32,6 +35,7 @@ __all__ = [
     "mapRows",
     "reduceBlocks",
     "sqlReduction",
+    "registered",
 ]
 
 _MODULES = {
@@ -39,6 +43,7 @@ _MODULES = {
     "DataQuality": "quality",
     "Problem": "process",
     "Schema": "schema",
+    "Step": "step",
     "TransformProcess": "process",
     "aggregate": "blocks",
     "allSteps": "steps.in_sequences",
@@ -47,6 +52,7 @@ _MODULES = {
     "countRows": "expressions",
     "mapBlocks": "blocks",
     "mapRows": "blocks",
+    "registered": "registry",
     "reduceBlocks": "blocks",
     "sqlReduction": "expressions",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyspark
@@ -42,6 +42,7 @@ from spark_keras.preparation.steps.strings import StringSteps
 from spark_keras.preparation.steps.text import TextSteps
 from spark_keras.preparation.steps.time import TimeSteps
 from spark_keras.preparation.steps.time_texts import TimeTextSteps
+from spark_keras.preparation.yaml_form import from_yaml, to_yaml
 
 
 class TransformProcess(
@@ -109,9 +110,12 @@ class TransformProcess(
     # --- steps ---------------------------------------------------------------------------------------------------
 
     def add(self, step: Step) -> TransformProcess:
-        """The process with one more step; the methods named after the steps make them."""
-        if not isinstance(step, Step):
-            raise TypeError(f"Invalid step. Received: {step!r}. Expected: a step of spark_keras.preparation.")
+        """The process with one more step: one of a user's own; the methods named after the steps make all others."""
+        if not isinstance(step, Step) or "registered_name" not in vars(type(step)):
+            raise TypeError(
+                f"Invalid step. Received: {step!r}. Expected: a step of spark_keras.preparation, or a subclass of Step "
+                "with a name of its own by the decorator `registered`."
+            )
         return self._with(step, self._new_name(step.label.removeprefix("step ")))
 
     def named(self, name: str) -> TransformProcess:
@@ -135,6 +139,8 @@ class TransformProcess(
     def _with(self, step: Step, name: str) -> TransformProcess:
         _check_numbers(step.label, step)
         step, after = settled(step, self.schema)
+        if not isinstance(after, Schema):
+            raise TypeError(f"No schema behind {step.label}. Received: {after!r}. Expected: the Schema that follows.")
         return self._copy_of((*self._schemas, after), (*self._steps, (name, step)))
 
     @staticmethod
@@ -198,6 +204,22 @@ class TransformProcess(
             dataset = _lenient(step).apply(dataset, schema)
         return found
 
+    def apply(self, record: Mapping[str, Any]) -> dict[str, Any] | None:
+        """One record without Spark: what `transform` makes of a row, or None where a step removes it.
+
+            process.apply({"country": "USA", "amount": 73.2})
+
+        Columns may be missing, and unknown ones pass through, as with `transform`. Values are Python's; points in time
+        are `datetime.datetime`s with the zone of their column, and texts or times without a zone are read as such.
+
+        Raises:
+            NotImplementedError: where a step needs several rows (groups, joins, sequences), or only Spark knows it.
+            ValueError: where a value is of another type than its column, or a step cannot use it.
+        """
+        from spark_keras.preparation.records.run import apply
+
+        return apply(self._schemas, self._steps, record)
+
     # --- in other forms ------------------------------------------------------------------------------------------
 
     def toJSON(self) -> str:
@@ -214,6 +236,15 @@ class TransformProcess(
     def fromJSON(text: str) -> TransformProcess:
         """The inverse of `toJSON`."""
         return TransformProcess._decoded(plain_json.loads(text))
+
+    def toYAML(self) -> str:
+        """The process as YAML, with what its JSON holds; needs pyyaml."""
+        return to_yaml(plain_json.loads(self.toJSON()))
+
+    @staticmethod
+    def fromYAML(text: str) -> TransformProcess:
+        """The inverse of `toYAML`; needs pyyaml."""
+        return TransformProcess._decoded(from_yaml(text))
 
     def _encoded(self) -> dict[str, Any]:
         return {"version": 1, "schema": encode(self.initialSchema), "steps": [[n, encode(s)] for n, s in self._steps]}

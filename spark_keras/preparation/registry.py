@@ -16,6 +16,13 @@ def registered(name: str) -> Callable[[T], T]:
     """Decorator that lets a frozen dataclass be written to JSON, under this name."""
 
     def register(cls: T) -> T:
+        known = _classes.get(name)
+        # The same class again is a notebook's cell run twice.
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(
+                f"Name of a part is taken. Received: {name!r} for {cls.__qualname__}. "
+                f"Expected: another one; it is that of {known.__module__}.{known.__qualname__}."
+            )
         cls.registered_name = name
         _classes[name] = cls
         return cls
@@ -53,7 +60,10 @@ def decode(value: Any) -> Any:
     if name == "date":
         return datetime.date.fromisoformat(parts["value"])
     if name not in _classes:
-        raise ValueError(f"Unknown part in the JSON. Received: {name!r}. Expected: one of {sorted(_classes)}.")
+        raise ValueError(
+            f"Unknown part in the JSON. Received: {name!r}. Expected: one of {sorted(_classes)}; a step of "
+            "one's own is known once the module that registers it is imported."
+        )
     try:
         return _classes[name](**parts)
     except TypeError as error:

@@ -4,6 +4,7 @@ and with columns that it does not know, which pass through.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from spark_keras.columns import reference
@@ -33,7 +34,7 @@ class Run(NamedTuple):
         start = schemas[0]
         agreement = Agreement.of(start, dataset)
         problems = agreement.wrong_types(start)
-        run = _Present(start, agreement)
+        run = Present(start, agreement)
         planned = []
         for number, (name, step) in enumerate(steps):
             taken = run.step_to_take(name, step, schemas[number], schemas[number + 1], problems)
@@ -55,10 +56,15 @@ class Run(NamedTuple):
         return dataset if ordered == self.schema.names else dataset.select(*map(reference, ordered))
 
 
-class _Present:
+def _changes(step: Step, schema: Schema) -> set[str]:
+    return set(step.expressions(schema))
+
+
+class Present:
     """The columns that are there in front of a step, and those that are not."""
 
-    def __init__(self, start: Schema, agreement: Agreement):
+    def __init__(self, start: Schema, agreement: Agreement, changes: Callable[[Step, Schema], set[str]] = _changes):
+        self._changes = changes
         passed = [PassedField(c.name, c.dataType.json(), nullable=c.nullable) for c in agreement.others]
         # Raises an error where one is the same to Spark as another.
         self.schema = Schema([*(field for field in start if field.name in agreement.found), *passed])
@@ -101,9 +107,8 @@ class _Present:
             return True
         if not step.same_rows:
             return False
-        changed = set(step.expressions(full))
         known = {field.name for field in self.schema if field.name in full}
-        return not changed & known and all(name in full_after for name in known)
+        return not self._changes(step, full) & known and all(name in full_after for name in known)
 
     def advance(self, taken: Step | None, full_after: Schema) -> None:
         """Goes behind the step."""

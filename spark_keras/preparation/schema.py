@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import types as T
 
 from spark_keras import plain_json
-from spark_keras.columns import quoted, reference
+from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.array_fields import ELEMENTS, ArrayField, OtherField, PassedField
+from spark_keras.preparation.array_fields import ArrayField, PassedField
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.names import UnknownColumn, repeated, same_name, unknown_column
 from spark_keras.preparation.registry import decode, encode, registered
-
-_METADATA = "spark_keras.field"
-# The comment of a column of texts that are times of a zone.
-_TIME_IN = "time in "
+from spark_keras.preparation.spark_types import METADATA, column_ddl, field_of
+from spark_keras.preparation.yaml_form import from_yaml, to_yaml
 
 
 @registered("schema")
@@ -278,7 +276,7 @@ class Schema:
         structure = data if isinstance(data, T.StructType) else getattr(data, "schema", None)
         if not isinstance(structure, T.StructType):
             raise TypeError(f"Invalid data for a schema. Received: {data!r}. Expected: a DataFrame or a StructType.")
-        schema = Schema(_field_of(field, zone) for field in structure.fields)
+        schema = Schema(field_of(field, zone) for field in structure.fields)
         if not categorical:
             return schema
         if structure is data:
@@ -292,7 +290,7 @@ class Schema:
         """The schema as Spark's; the metadata of the columns keep what Spark's types do not tell."""
         return T.StructType(
             [
-                T.StructField(field.name, field.sparkType, field.nullable, {_METADATA: plain_json.dumps(encode(field))})
+                T.StructField(field.name, field.sparkType, field.nullable, {METADATA: plain_json.dumps(encode(field))})
                 for field in self.fields
             ]
         )
@@ -304,7 +302,7 @@ class Schema:
         session's zone, where `conform`, a transform process and `DataQuality` take them to be times of the column's.
         Ranges, states and so on are not part of it.
         """
-        return ", ".join(map(_ddl, self.fields))
+        return ", ".join(map(column_ddl, self.fields))
 
     @staticmethod
     def fromDDL(ddl: str, zone: str = "UTC") -> Schema:
@@ -326,6 +324,15 @@ class Schema:
         if not isinstance(found, Schema):
             raise ValueError(f"No schema in the JSON. Received: {text[:80]!r}. Expected: what Schema.toJSON gives.")
         return found
+
+    def toYAML(self) -> str:
+        """The schema as YAML, with what its JSON holds; needs pyyaml."""
+        return to_yaml(encode(self))
+
+    @staticmethod
+    def fromYAML(text: str) -> Schema:
+        """The inverse of `toYAML`; needs pyyaml."""
+        return Schema.fromJSON(plain_json.dumps(from_yaml(text)))
 
     # --- against data --------------------------------------------------------------------------------------------
 
@@ -352,55 +359,6 @@ class Schema:
         if problems:
             raise disagreement(what, problems, self)
         return agreement.conformed(self, dataset)
-
-
-_SIMPLE: dict[type[T.DataType], Callable[..., Field]] = {
-    T.StringType: kinds.StringField,
-    T.ByteType: kinds.IntegerField,
-    T.ShortType: kinds.IntegerField,
-    T.IntegerType: kinds.IntegerField,
-    T.LongType: kinds.LongField,
-    T.FloatType: kinds.FloatField,
-    T.DoubleType: kinds.DoubleField,
-    T.BooleanType: kinds.BooleanField,
-    T.DateType: kinds.DateField,
-    T.BinaryType: kinds.BinaryField,
-}
-
-
-def _ddl(field: Field) -> str:
-    zone = field.zone if isinstance(field, kinds.TimeField) else None
-    kind = field.sparkType.simpleString() if zone is None else "string"
-    comment = "" if zone is None else f" COMMENT '{_TIME_IN}{zone}'"
-    return f"{quoted(field.name)} {kind}{'' if field.nullable else ' NOT NULL'}{comment}"
-
-
-def _field_of(field: T.StructField, zone: str) -> Field:
-    kept = (field.metadata or {}).get(_METADATA)
-    if kept is not None:
-        known = decode(plain_json.loads(kept)).named(field.name)
-        # Metadata outlive a cast.
-        if known.accepts(field.dataType) and not (
-            isinstance(known, kinds.TimeField) and known.sparkType != field.dataType
-        ):
-            return known
-    name, kind, nullable = field.name, field.dataType, field.nullable
-    comment = (field.metadata or {}).get("comment", "")
-    if isinstance(kind, T.StringType) and comment.startswith(_TIME_IN):
-        return kinds.TimeField(name, comment.removeprefix(_TIME_IN), nullable=nullable)
-    if type(kind) in _SIMPLE:
-        return _SIMPLE[type(kind)](name, nullable=nullable)
-    if isinstance(kind, T.TimestampType):
-        return kinds.TimeField(name, zone, nullable=nullable)
-    if isinstance(kind, T.TimestampNTZType):
-        return kinds.TimeField(name, None, nullable=nullable)
-    depth, element = 0, kind
-    while isinstance(element, T.ArrayType):
-        depth, element = depth + 1, element.elementType
-    names = [known for known, cls in ELEMENTS.items() if cls("").sparkType == element]
-    if depth and names:
-        return ArrayField(name, names[0], (None,) * depth, nullable=nullable)
-    return OtherField(name, kind.json(), nullable=nullable)
 
 
 def _categories(dataset: Any, field: Field) -> Field:

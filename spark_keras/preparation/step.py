@@ -20,7 +20,25 @@ class Step:
     """One change of a DataFrame: a frozen dataclass that knows the schema it leads to without data.
 
     A subclass defines `schema_after`, which checks, and either `expressions`, the new values of columns in the same
-    rows, or `apply`, where rows change.
+    rows, or `apply`, where rows change. It is `registered` under a name, and `TransformProcess.add` adds it. Its
+    fields are what JSON can hold, conditions, dates and times, other registered dataclasses, and tuples of such; so it
+    is saved with a process, and can be loaded once its module is imported. With `record`, it works without Spark.
+
+    Example:
+        >>> @registered("clip")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Clip(Step):
+        ...     column: str
+        ...     low: float
+        ...     high: float
+        ...
+        ...     def schema_after(self, schema):
+        ...         schema.require(self.label, [self.column], DoubleField)
+        ...         return schema
+        ...
+        ...     def expressions(self, schema):
+        ...         return {self.column: F.greatest(F.lit(self.low), F.least(F.lit(self.high), reference(self.column)))}
+        >>> process.add(Clip("amount", 0.0, 100.0))
     """
 
     # Set by `registered`: the step's name in messages, in print and in JSON.
@@ -41,6 +59,14 @@ class Step:
     def expressions(self, schema: Schema) -> dict[str, Column]:
         """New values of columns, by name; `schema` is that in front of the step."""
         return {}
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any] | None:
+        """New values of columns of one record, by name, or None where the step removes it: `expressions` without Spark,
+        for `TransformProcess.apply`.
+        """
+        raise NotImplementedError(
+            f"No form of {self.label} for one record. Received: a dict. Expected: a DataFrame, for transform."
+        )
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         """The DataFrame behind this step; `schema` is that in front of it."""

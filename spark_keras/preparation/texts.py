@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from spark_keras.columns import quoted
 from spark_keras.preparation.checks import whole
+from spark_keras.preparation.clock import has_legacy_parser
 from spark_keras.preparation.fields import (
     BooleanField,
     DateField,
@@ -41,6 +42,9 @@ def as_read(field: Field, text: str) -> str:
     the field's zone, never the session's. No text with a quote or a backslash is a number, boolean, time or date.
     """
     kind = field.sparkType.simpleString()
+    if isinstance(field, DateField) and not has_legacy_parser():
+        # The cast takes the same texts, and does not stop where an older Spark warns of what Spark 2 would have read.
+        return f"try_cast({text} AS {kind})"
     # Of a parser's own size, buffers of megabytes would be made for each text.
     options = ["'maxColumns', '2', 'inputBufferSize', '128'"]
     if isinstance(field, TimeField) and field.zone is not None:

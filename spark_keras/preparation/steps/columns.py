@@ -289,10 +289,15 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _whole_number(function: Any) -> Any:
+    """Of a double; those beyond 2^53 are whole, infinite or NaN, which a long could not hold."""
+    return lambda value: F.when(F.abs(value) < F.lit(2.0**53), function(value)).otherwise(value)
+
+
 FUNCTIONS = {
     "abs": F.abs,
-    "ceil": F.ceil,
-    "floor": F.floor,
+    "ceil": _whole_number(F.ceil),
+    "floor": _whole_number(F.floor),
     "round": F.round,
     "sqrt": F.sqrt,
     "cbrt": F.cbrt,

@@ -163,12 +163,12 @@ def _unless_null(value: Column, constant: float) -> Column:
 
 
 # Beyond this, differences of doubles can be infinite.
-_HUGE = 2.0**960
+HUGE = 2.0**960
 
 
 def _part(x: Column, low: float, high: float) -> Column:
     """(x − low) / (high − low); of halves where a difference could overflow."""
-    if max(abs(low), abs(high)) < _HUGE:
+    if max(abs(low), abs(high)) < HUGE:
         return (x - low) / F.lit(high - low)
     return (x * 0.5 - low * 0.5) / F.lit(high * 0.5 - low * 0.5)
 
@@ -195,7 +195,7 @@ def _min_max_inverse(n: Normaliser, y: Column) -> Column:
 def _standardise(n: Normaliser, x: Column) -> Column:
     if n.second == 0:
         return _unless_null(x, 0.0)
-    if abs(n.first) < _HUGE:
+    if abs(n.first) < HUGE:
         return (x - n.first) / F.lit(n.second)
     return (x * 0.5 - n.first * 0.5) / F.lit(n.second * 0.5)
 
