@@ -8,8 +8,7 @@ import dataclasses
 import pytest
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
-from spark_keras.preparation import Schema, Step, TransformProcess, col, registered
+from spark_keras.preparation import Schema, Step, TransformProcess, col, reference, registered
 from spark_keras.preparation.conditions import Condition
 from spark_keras.preparation.fields import DoubleField, NumberField
 

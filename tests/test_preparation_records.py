@@ -63,7 +63,7 @@ def of_times():
 
 PROCESSES = {
     "columns": START.rename({"n": "x", "x": "n"}).reorder("m", "id").duplicate("id", "copy").constant("one", 1)
-    .remove("at"),
+    .constant("day", datetime.date(2020, 2, 29)).constant("none", None, type="double").remove("at"),
     "arithmetic": START.arithmetic("sum", "+", "n", "m", 1)
     .arithmetic("difference", "-", "n", "x")
     .arithmetic("product", "*", "n", "m")

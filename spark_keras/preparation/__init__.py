@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from spark_keras.preparation.quality import ColumnQuality, DataQuality
     from spark_keras.preparation.registry import registered
     from spark_keras.preparation.schema import Schema
+    from spark_keras.preparation.scope import reference
     from spark_keras.preparation.step import Step
     from spark_keras.preparation.steps.in_sequences import allSteps, anyStep
 
@@ -34,6 +35,7 @@ __all__ = [
     "mapBlocks",
     "mapRows",
     "reduceBlocks",
+    "reference",
     "sqlReduction",
     "registered",
 ]
@@ -52,6 +54,7 @@ _MODULES = {
     "countRows": "expressions",
     "mapBlocks": "blocks",
     "mapRows": "blocks",
+    "reference": "scope",
     "registered": "registry",
     "reduceBlocks": "blocks",
     "sqlReduction": "expressions",

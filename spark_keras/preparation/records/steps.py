@@ -16,11 +16,12 @@ from spark_keras.preparation.records.values import (
     is_valid,
     printed,
     python_pattern,
+    taken,
     unusable,
 )
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step
-from spark_keras.preparation.steps import categories, columns, missing, normalise, rows, strings
+from spark_keras.preparation.steps import categories, columns, constants, missing, normalise, rows, strings
 
 Row = Mapping[str, Any]
 
@@ -59,8 +60,8 @@ def _(step: columns.Duplicate, row: Row, schema: Schema) -> Row:
 
 
 @changed.register
-def _(step: columns.Constant, row: Row, schema: Schema) -> Row:
-    return {step.output: step.value}
+def _(step: constants.Constant, row: Row, schema: Schema) -> Row:
+    return {step.output: taken(step.schema_after(schema)[step.output], step.value)}
 
 
 @changed.register

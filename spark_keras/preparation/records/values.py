@@ -122,7 +122,7 @@ def is_valid(field: Field, value: Any) -> bool:
             return field.allowNaN
         if math.isinf(value) and not field.allowInfinite:
             return False
-    if isinstance(field, kinds.NumberField):
+    if isinstance(field, (kinds.NumberField, kinds.TimeField, kinds.DateField)):
         single = isinstance(field, kinds.FloatField)
         low, high = (as_float(n) if single and n is not None else n for n in (field.minimum, field.maximum))
         return (low is None or value >= low) and (high is None or value <= high)
