@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from spark_keras.early_stopping import EarlyStopping, EarlyStoppingModel, EarlyStoppingResult
     from spark_keras.estimator import KerasClassifier, KerasEstimator, KerasRegressor
     from spark_keras.evaluation.classification import ClassificationEvaluation
+    from spark_keras.evaluation.multi_label import MultiLabelEvaluation
     from spark_keras.evaluation.regression import RegressionEvaluation
     from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel, KerasTransformer
     from spark_keras.throughput import WorkerThroughput
@@ -36,6 +37,7 @@ __all__ = [
     "KerasRegressor",
     "KerasTrainingSummary",
     "KerasTransformer",
+    "MultiLabelEvaluation",
     "RegressionEvaluation",
     "TensorAnalysis",
     "TensorAnalyzer",
@@ -61,6 +63,7 @@ _MODULES = {
     "KerasRegressor": "spark_keras.estimator",
     "KerasTrainingSummary": "spark_keras.training.summary",
     "KerasTransformer": "spark_keras.model",
+    "MultiLabelEvaluation": "spark_keras.evaluation.multi_label",
     "RegressionEvaluation": "spark_keras.evaluation.regression",
     "TensorAnalysis": "spark_keras.analysis.tensor_shapes",
     "TensorAnalyzer": "spark_keras.analysis.tensor_shapes",

@@ -6,13 +6,13 @@ from typing import Any
 
 from pyspark import keyword_only
 from pyspark.ml import Model, Transformer
-from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType
 
-from spark_keras import column_names, columns, label_rules, output_meaning, params, signature, tensors
-from spark_keras.evaluation import losses
+from spark_keras import column_names, columns, output_meaning, params, signature, tensors
+from spark_keras.evaluation import losses, of_model
 from spark_keras.evaluation import metrics as evaluation
 from spark_keras.evaluation.classification import ClassificationEvaluation
+from spark_keras.evaluation.multi_label import MultiLabelEvaluation
 from spark_keras.evaluation.regression import RegressionEvaluation
 from spark_keras.inference.heads import ClassificationHead, RegressionHead
 from spark_keras.inference.stage import DOUBLES, Forward, OutputColumn, TensorOutputs, tensor_type
@@ -168,6 +168,101 @@ class KerasModel(_FittedModel, TensorOutputs):
     def _transform(self, dataset: Any) -> Any:
         return self._transform_tensors(dataset)
 
+    def evaluateClassification(
+        self,
+        dataset: Any,
+        output: str | None = None,
+        curves: bool | None = None,
+        bins: int = 10,
+        maskCol: str | None = None,
+        ignoreClass: Any = None,
+        nonFinite: str = "error",
+    ) -> ClassificationEvaluation:
+        """A report on an output that gives a score for each class, of a row or of each step of a sequence.
+
+        Its last activation, else its loss, tells whether scores are probabilities, logits or margins. The first class
+        with the largest score counts as predicted; of one score, the second of two classes above 0.5.
+
+        Args:
+            dataset: with the features and label columns (and `weightCol`, if set). Rows that have the output's column
+                already are not scored again.
+            output: its name, for a model with several.
+            curves: whether to compute the curves of the classes; default: for at most 32 of them.
+            bins: of probabilities, for the calibration.
+            maskCol: 1 (or true) for rows or steps that count, 0 (or false) for those that do not.
+            ignoreClass: a label, or labels, that do not count. Default: the loss's own `ignore_class`.
+            nonFinite: "error" (default), or "wrong": as in `ClassificationEvaluation.of`.
+        """
+        found = of_model.of_output(dataset, self, output)
+        return ClassificationEvaluation.of(
+            found.rows,
+            labelCol=found.label,
+            predictionCol=None,
+            probabilityCol=found.prediction,
+            weightCol=found.weight,
+            curves=curves,
+            maskCol=maskCol,
+            ignoreClass=found.ignored if ignoreClass is None else ignoreClass,
+            nonFinite=nonFinite,
+            oneHotLabels=found.one_hot,
+            **found.scores(bins),
+        )
+
+    def evaluateMultiLabel(
+        self,
+        dataset: Any,
+        output: str | None = None,
+        threshold: Any = None,
+        labels: Any = None,
+        curves: bool | None = None,
+        bins: int = 10,
+        maskCol: str | None = None,
+        nonFinite: str = "error",
+    ) -> MultiLabelEvaluation:
+        """A report on an output that gives a score for each of several labels: F1 of each label and over all, Hamming
+        loss, subset accuracy, curves.
+
+        Args:
+            dataset: as for `evaluateClassification`, with arrays or vectors of 0 and 1 as labels.
+            output: its name, for a model with several.
+            threshold: a label is predicted where its score is larger; one, or one for each label. Default 0.5; of
+                margins 0.
+            labels: names of the labels.
+            curves: whether to compute the curves of the labels; default: for at most 32 of them.
+            bins: of probabilities, for the calibration.
+            maskCol: 1 (or true) for rows, steps or single labels that count, 0 (or false) for those that do not.
+            nonFinite: "error" (default), or "wrong": a score that is NaN or infinite counts as wrong.
+        """
+        found = of_model.of_output(dataset, self, output)
+        return MultiLabelEvaluation.of(
+            found.rows,
+            labelCol=found.label,
+            predictionCol=found.prediction,
+            weightCol=found.weight,
+            threshold=threshold,
+            labels=labels,
+            curves=curves,
+            maskCol=maskCol,
+            nonFinite=nonFinite,
+            **found.scores(bins),
+        )
+
+    def evaluateRegression(
+        self, dataset: Any, output: str | None = None, names: Any = None, maskCol: str | None = None
+    ) -> RegressionEvaluation:
+        """A report on an output that gives numbers: as `KerasRegressionModel.evaluateRegression`.
+
+        Args:
+            dataset: as for `evaluateClassification`.
+            output: its name, for a model with several.
+            names: of the numbers; default: label column and index.
+            maskCol: 1 (or true) for rows, steps or numbers that count, 0 (or false) for those that do not.
+        """
+        found = of_model.of_output(dataset, self, output)
+        return RegressionEvaluation.of(
+            found.rows, found.label, found.prediction, weightCol=found.weight, names=names, maskCol=maskCol
+        )
+
 
 class KerasRegressionModel(_FittedModel, params.PredictionParams):
     """A model fitted by `KerasRegressor`: `prediction` is a double, or an array of doubles for several outputs."""
@@ -194,15 +289,16 @@ class KerasRegressionModel(_FittedModel, params.PredictionParams):
         """A report on this model's predictions: squared, absolute and largest errors, bias, R², explained variance and
         correlation of each output.
 
-        The model is applied once; Spark sums over its predictions.
+        The model is applied once, and sums are made where its predictions are.
 
         Args:
-            dataset: with the features and label columns (and `weightCol`, if set).
+            dataset: with the features and label columns (and `weightCol`, if set). Rows that have the column
+                `predictionCol` already are not scored again.
         Raises:
             ValueError: where `predictionCol` is "", or the DataFrame has no rows.
         """
         return RegressionEvaluation.of(
-            self.transform(dataset),
+            of_model.scored(dataset, self, self.getPredictionCol()),
             labelCol=self.getLabelCol(),
             predictionCol=self.getPredictionCol(),
             weightCol=tensors.set_value(self, "weightCol"),
@@ -266,39 +362,39 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
         return self._applied(dataset, inputs, head, types, made)
 
     def evaluateClassification(
-        self, dataset: Any, curves: bool | None = None, bins: int = 10
+        self, dataset: Any, curves: bool | None = None, bins: int = 10, ignoreClass: Any = None
     ) -> ClassificationEvaluation:
         """A report on this model's predictions: accuracy, precision, recall, F1, top k, MCC, confusion matrix, figures
-        of each class, ROC and precision-recall curves with their exact areas, calibration. Margins take the place of
-        probabilities where the model gives them, and have no calibration.
+        of each class, ROC and precision-recall curves with their exact areas, calibration. Raw predictions take the
+        place of probabilities where these are not written, as of margins, and have no calibration.
 
-        The model is applied once; Spark counts its predictions, and the driver receives the counts. Rows with a label
-        that the loss ignores (`ignore_class`) are left out.
+        The model is applied once; its predictions are counted where they are, and the driver receives the counts.
 
         Args:
-            dataset: with the features and label columns (and `weightCol`, if set).
+            dataset: with the features and label columns (and `weightCol`, if set). Rows that have the column
+                `predictionCol` already are not scored again.
             curves: whether to compute the curves of the classes; default: for at most 32 of them.
             bins: of probabilities, for the calibration.
+            ignoreClass: a label, or labels, whose rows do not count. Default: the loss's own `ignore_class`.
         Raises:
-            ValueError: where `predictionCol` or `probabilityCol` (of margins `rawPredictionCol`) is "", or the
-                DataFrame has no rows.
+            ValueError: where `predictionCol` is "", or the DataFrame has no rows.
         """
-        margins = self._head(self._outputs(dataset)[1]).kind == "margins"
-        if margins:
-            bins = 0
-        ignored = label_rules.rule_of(signature.only_loss_of(self._driver_model(compile=True))).ignored
-        if ignored is not None:
-            label = columns.column(dataset, "labelCol", self.getLabelCol())
-            dataset = dataset.where(F.coalesce(label != ignored, F.lit(True)))
+        rows = of_model.scored(dataset, self, self.getPredictionCol())
+        probability, raw = (
+            name if name in rows.columns else "" for name in (self.getProbabilityCol(), self.getRawPredictionCol())
+        )
+        loss = signature.only_loss_of(self._driver_model(compile=True))
         return ClassificationEvaluation.of(
-            self.transform(dataset),
+            rows,
             labelCol=self.getLabelCol(),
             predictionCol=self.getPredictionCol(),
-            probabilityCol=self.getRawPredictionCol() if margins else self.getProbabilityCol(),
+            probabilityCol=probability,
+            rawPredictionCol=raw,
             weightCol=tensors.set_value(self, "weightCol"),
             classes=self.labels if len(self.labels) == self.numClasses else None,
             curves=curves,
             bins=bins,
+            ignoreClass=of_model.ignored_class(loss) if ignoreClass is None else ignoreClass,
         )
 
     def _head(self, outputs: Any) -> ClassificationHead:

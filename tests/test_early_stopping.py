@@ -14,7 +14,7 @@ from pyspark.ml.evaluation import MulticlassClassificationEvaluator, RegressionE
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import functions as F
 
-from spark_keras import EarlyStopping, EarlyStoppingModel, KerasClassifier, KerasRegressor
+from spark_keras import EarlyStopping, EarlyStoppingModel, KerasClassificationModel, KerasClassifier, KerasRegressor
 from spark_keras.early_stopping import AllOf, Condition, MaxEpochs, MaxSeconds, NonFiniteScore, Progress, TargetScore
 from spark_keras.early_stopping.conditions import from_json, to_json
 from spark_keras.early_stopping.estimator import _FileStore
@@ -522,3 +522,26 @@ def test_what_is_no_keras_estimator_is_refused(spark):
         EarlyStopping(conditions=["soon"])
     with pytest.raises(ValueError, match="Param `estimator` is not set"):
         EarlyStopping(patience=1).fit(spark.range(1))
+
+
+def test_a_stopped_model_has_what_its_best_model_has(spark, iris):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    best = KerasClassificationModel(model=model)._set(labelCol="label", featuresCol="features")
+    best._fit_attributes = {"numClasses": 3, "labels": ["setosa", "versicolor", "virginica"]}
+    fitted = EarlyStoppingModel(best)
+    public = [name for name in dir(best) if not name.startswith("_") and name not in ("summary", "params")]
+    assert not [name for name in public if not hasattr(fitted, name)]
+    assert fitted.numClasses == 3 and fitted.labels == best.labels and not fitted.hasSummary
+    assert fitted.score(iris) == best.score(iris)
+    report = fitted.evaluateClassification(iris)
+    assert report.classes == best.labels
+    assert report.accuracy == pytest.approx(fitted.evaluate(iris)["accuracy"])
+    assert "loss" in fitted.scoreExamples(iris).columns
+    assert fitted.setPredictionCol("kind") is fitted and best.getPredictionCol() == fitted.getPredictionCol() == "kind"
+    assert "kind" in fitted.transform(iris).columns
+    with pytest.raises(AttributeError, match="evaluateRegression"):
+        fitted.evaluateRegression(iris)
+    assert fitted.params == []
+    with pytest.raises(RuntimeError, match="No training summary"):
+        _ = fitted.summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -235,6 +236,10 @@ class _FileStore:
 class EarlyStoppingModel(Picklable, Model, NestedWritable, NestedReadable):
     """The best model of a training that was stopped, and how it was stopped.
 
+    It has whatever its best model has: `evaluate`, `score`, `scoreExamples`, `evaluateClassification`, `summary`
+    (none after a training that failed), `toKeras`, `numClasses`, `labels`, Params with their getters and setters, and
+    so on. A setter reaches the best model; `copy` with extra Params the last one, too.
+
     Args:
         bestModel: the fitted model with the best score; `transform` applies it.
         lastModel: the fitted model of the end, where `keepLast` was set; else None.
@@ -253,23 +258,21 @@ class EarlyStoppingModel(Picklable, Model, NestedWritable, NestedReadable):
             raise RuntimeError("No result available: this model was not fitted.")
         return self._result
 
-    @property
-    def hasSummary(self) -> bool:
-        """Whether a training summary is present; there is none after a training that failed."""
-        return self.bestModel.hasSummary
+    def __getattr__(self, name: str) -> Any:
+        # Only what this class does not have itself; not while the object is being made or unpickled.
+        best = None if name.startswith("_") else vars(self).get("bestModel")
+        if best is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        found = getattr(best, name)
+        return self._setter(found) if name.startswith("set") and callable(found) else found
 
-    @property
-    def summary(self) -> Any:
-        """The summary of the whole training."""
-        return self.bestModel.summary
+    def _setter(self, found: Callable[..., Any]) -> Callable[..., EarlyStoppingModel]:
+        @functools.wraps(found)
+        def set_at_best(*values: Any, **named: Any) -> EarlyStoppingModel:
+            found(*values, **named)
+            return self
 
-    def toKeras(self) -> Any:
-        """The best Keras model."""
-        return self.bestModel.toKeras()
-
-    def evaluate(self, dataset: Any, metrics: Any = None) -> dict[str, Any]:
-        """The best model's loss and metrics over all rows."""
-        return self.bestModel.evaluate(dataset, metrics)
+        return set_at_best
 
     def _transform(self, dataset: Any) -> Any:
         return self.bestModel.transform(dataset)

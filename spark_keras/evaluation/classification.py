@@ -13,7 +13,7 @@ import numpy as np
 from spark_keras import column_names, columns
 from spark_keras.evaluation import class_counts, display, passes, plots
 from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES, Counting
-from spark_keras.evaluation.curves import Curve, curves
+from spark_keras.evaluation.curves import Curve, curves, mean_area, named
 from spark_keras.evaluation.steps import MOST_CLASSES, Rules
 
 
@@ -50,6 +50,8 @@ class ClassificationEvaluation:
         maskCol: str | None = None,
         ignoreClass: int | Sequence[int] | None = None,
         nonFinite: str = "error",
+        fromLogits: bool = False,
+        oneHotLabels: bool = False,
     ) -> ClassificationEvaluation:
         """Counts the predictions of any Spark ML classifier, in one pass.
 
@@ -74,28 +76,31 @@ class ClassificationEvaluation:
             ignoreClass: a label, or labels, whose rows or steps do not count.
             nonFinite: "error" (default), or "wrong": a row with a score that is NaN or infinite counts, and is right
                 for no k and at no threshold, as in Keras.
+            fromLogits: whether `probabilityCol` holds logits, which become probabilities by softmax or sigmoid.
+            oneHotLabels: whether labels are arrays with a 1 for the class and 0 for the others.
         Raises:
             ValueError: naming the column and how many rows are at fault.
         """
-        _check(bins, nonFinite)
+        passes.check_options(bins, nonFinite)
         probability, raw = _score_columns(predictions, probabilityCol, rawPredictionCol)
         bins = bins if probability else 0
-        named = [
+        roles = [
             ("label", "labelCol", labelCol),
             ("prediction", "predictionCol", predictionCol),
             ("scores", "probabilityCol" if probability else "rawPredictionCol", probability or raw),
             ("weight", "weightCol", weightCol),
             ("mask", "maskCol", maskCol),
         ]
-        reads = [passes.read(predictions, *each) for each in named if each[2]]
-        _check_depths(reads, predictions)
+        reads = [passes.read(predictions, *each) for each in roles if each[2]]
+        _check_depths(reads, predictions, oneHotLabels)
         names = _names(predictions, predictionCol, classes)
         has_scores = bool(probability or raw)
         rules = Rules(
             lead="prediction" if predictionCol else "scores",
             label="index",
             prediction="index",
-            scores="probability" if bins else "finite",
+            scores="logit" if fromLogits and probability else "probability" if bins else "finite",
+            one_hot=oneHotLabels,
             classes=len(names) if names else _number_of_classes(predictions, predictionCol),
             ignored=tuple(np.atleast_1d([] if ignoreClass is None else ignoreClass).tolist()),
             non_finite=nonFinite,
@@ -190,26 +195,16 @@ class ClassificationEvaluation:
     @property
     def areaUnderROC(self) -> float:
         """Of the second of two classes; for more, the mean over the classes that have an area."""
-        return self._mean_area("areaUnderROC")
+        return mean_area(self.curves, "areaUnderROC")
 
     @property
     def areaUnderPR(self) -> float:
         """Of the second of two classes; for more, the mean over the classes that have an area."""
-        return self._mean_area("areaUnderPR")
+        return mean_area(self.curves, "areaUnderPR")
 
     def curve(self, name: Any) -> Curve:
         """The curve of the class of this name."""
-        found = [curve for curve in self.curves if curve.name == str(name)]
-        if not found:
-            raise KeyError(f"No curve of class {name!r}. Expected: one of {[curve.name for curve in self.curves]}.")
-        return found[0]
-
-    def _mean_area(self, which: str) -> float:
-        if not self.curves:
-            raise ValueError("No curves were computed. Expected: an evaluation with scores, and with curves=True.")
-        areas = np.array([getattr(curve, which) for curve in self.curves])
-        known = ~np.isnan(areas)
-        return float(areas[known].mean()) if known.any() else float("nan")
+        return named(self.curves, name)
 
     @cached_property
     def _metrics(self) -> Any:
@@ -303,15 +298,6 @@ class ClassificationEvaluation:
         return plots.residuals(self.curves)
 
 
-def _check(bins: int, non_finite: str) -> None:
-    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 0:
-        raise ValueError(f"Invalid value for argument `bins`. Received: {bins!r}. Expected: 0 or more.")
-    if non_finite not in ("error", "wrong"):
-        raise ValueError(
-            f"Invalid value for argument `nonFinite`. Received: {non_finite!r}. Expected: 'error' or 'wrong'."
-        )
-
-
 def _score_columns(predictions: Any, probability: str | None, raw: str | None) -> tuple[str, str]:
     """Names of the columns with probabilities and with other scores; "" for none."""
     if probability is None:
@@ -321,9 +307,14 @@ def _score_columns(predictions: Any, probability: str | None, raw: str | None) -
     return probability, raw
 
 
-def _check_depths(reads: list[passes.Read], predictions: Any) -> None:
+def _check_depths(reads: list[passes.Read], predictions: Any, one_hot: bool) -> None:
     by_role = {each.role: each for each in reads}
     label, scores = by_role["label"], by_role.get("scores")
+    if one_hot and not label.depth:
+        raise ValueError(
+            f"Column {label.column!r} in `labelCol` is a number. Expected: an array with a number for each class."
+        )
+    label = label._replace(depth=label.depth - one_hot)
     if scores and not scores.depth and not label.depth:
         kind = columns.column_type(predictions, scores.param, scores.column).simpleString()
         raise ValueError(

@@ -67,6 +67,23 @@ class Curve(Thresholds):
         return _share(float(np.sum(gap * self.binCounts)), float(np.sum(self.binCounts)))
 
 
+def mean_area(drawn: Sequence[Curve], which: str) -> float:
+    """The mean over the curves that have this area."""
+    if not drawn:
+        raise ValueError("No curves were computed. Expected: an evaluation with scores, and with curves=True.")
+    areas = np.array([getattr(curve, which) for curve in drawn])
+    known = ~np.isnan(areas)
+    return float(areas[known].mean()) if known.any() else float("nan")
+
+
+def named(drawn: Sequence[Curve], name: Any) -> Curve:
+    """The curve of this name."""
+    found = [curve for curve in drawn if curve.name == str(name)]
+    if not found:
+        raise KeyError(f"No curve of {name!r}. Expected: one of {[curve.name for curve in drawn]}.")
+    return found[0]
+
+
 def curves(sums: Sums, points: Any, classes: Sequence[int], names: Sequence[str], bins: int) -> list[Curve]:
     """The curves of some classes.
 

@@ -173,7 +173,7 @@ class Sums:
         rows = [(name, 0, *self[name], np.zeros(0)) for name in self._parts]
         for fault in self.faults:
             name = f"{_FAULT}{fault.role} {fault.kind}"
-            rows.append((name, 0, np.array([fault.rows]), np.array(fault.examples), np.zeros(0)))
+            rows.append((name, 0, np.array([fault.rows]), np.array(fault.examples, float), np.zeros(0)))
         for key, array in self.messages:
             rows.append((_MESSAGE, key, np.zeros(0), array, np.zeros(0)))
         if rows:

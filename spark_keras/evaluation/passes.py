@@ -32,6 +32,15 @@ class Read(NamedTuple):
         return f"column {self.column!r} ({self.param})"
 
 
+def check_options(bins: int, non_finite: str) -> None:
+    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 0:
+        raise ValueError(f"Invalid value for argument `bins`. Received: {bins!r}. Expected: 0 or more.")
+    if non_finite not in ("error", "wrong"):
+        raise ValueError(
+            f"Invalid value for argument `nonFinite`. Received: {non_finite!r}. Expected: 'error' or 'wrong'."
+        )
+
+
 def read(predictions: Any, role: str, param: str, column: str) -> Read:
     """A column of numbers, booleans, or arrays or vectors of them; anything else is refused."""
     kind = columns.column_type(predictions, param, column)
@@ -109,19 +118,21 @@ def _headline(fault: Fault, named: dict[str, Read]) -> str:
 def _received(fault: Fault, named: dict[str, Read], classes: int | None) -> str:
     column = named[fault.role].label
     shown = ", ".join(f"{example:.15g}" for example in fault.examples)
+    unit = "entries" if named["label"].depth and fault.kind not in ("null", "length") else "rows"
     if fault.kind == "index" and fault.role == "label" and classes and "scores" in named:
         labels = [float(example) for example in fault.examples]
-        return f"labels {labels} and vectors of {classes} scores, in {fault.rows} rows of {column}"
+        return f"labels {labels} and vectors of {classes} scores, in {fault.rows} {unit} of {column}"
     kind = {
         "null": "null",
         "non-finite": f"NaN or infinite numbers ({shown})",
         "index": f"what is no class index ({shown})",
         "binary": f"neither 0 nor 1 ({shown})",
+        "one-hot": "no single 1 among zeros",
         "probability": f"numbers outside [0, 1] ({shown})",
         "negative": f"negative numbers ({shown})",
         "length": f"more or fewer numbers than labels ({shown})",
     }[fault.kind]
-    return f"{fault.rows} rows with {kind} in {column}"
+    return f"{fault.rows} {unit} with {kind} in {column}"
 
 
 def _expected(fault: Fault, classes: int | None) -> str:
@@ -132,6 +143,7 @@ def _expected(fault: Fault, classes: int | None) -> str:
         "null": "as many labels as predictions and no null among them, or among weights; leave such rows out before",
         "non-finite": "finite numbers",
         "binary": "0 or 1",
+        "one-hot": "labels with one number for each class, a single 1 and else 0",
         "probability": "probabilities; other scores, such as margins, go into `rawPredictionCol`",
         "negative": "0 or more",
         "length": "as many numbers as labels, in each row",

@@ -24,6 +24,20 @@ def classification(report: Any) -> Any:
     return new
 
 
+def labels(curves: Sequence[Any]) -> Any:
+    """ROC and precision-recall curves and, of probabilities, the calibration."""
+    if not curves:
+        raise ValueError("No curves were computed. Expected: an evaluation with curves=True.")
+    calibrated = any(len(curve.binCounts) for curve in curves)
+    new, axes = display.figure(3 if calibrated else 2)
+    rates(axes[:2], curves)
+    if calibrated:
+        calibration(axes[2], curves)
+    for axis in axes:
+        axis.legend(fontsize="small")
+    return new
+
+
 def confusion(axis: Any, classes: Sequence[str], matrix: np.ndarray) -> None:
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1e-300)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)

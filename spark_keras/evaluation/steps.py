@@ -25,8 +25,9 @@ class Rules(NamedTuple):
     Args:
         lead: "prediction" or "scores": a row is left out where this is null.
         label: "index" of a class, "binary" (0 or 1) or "finite".
-        prediction: the same, or "probability".
-        scores: "probability" or "finite".
+        prediction: the same, "probability", or "logit", which becomes a probability.
+        scores: "probability", "logit" or "finite".
+        one_hot: whether labels are rows of 0 with a single 1, for its index.
         classes: their number, where it is known.
         grouped: whether the numbers of a prediction's innermost array belong together, as the labels of a row do.
         ignored: labels that do not count.
@@ -41,6 +42,7 @@ class Rules(NamedTuple):
     grouped: bool = False
     ignored: tuple[int, ...] = ()
     non_finite: str = "error"
+    one_hot: bool = False
 
 
 class Steps(NamedTuple):
@@ -80,6 +82,8 @@ def read(batch: pa.RecordBatch, rules: Rules, sums: Sums) -> Steps:
     """The steps of a batch that can be evaluated; all others are counted, and their faults."""
     batch = _complete(batch, rules, sums)
     found = {name: _leaves(batch.column(index)) for index, name in enumerate(batch.schema.names)}
+    if rules.one_hot:
+        found["label"] = _indices(found["label"], sums)
     counts = found["label"].counts
     classes = _classes(found["scores"], counts, sums) if "scores" in found else 1
     width = _width(found["prediction"], sums) if rules.grouped else 1
@@ -119,6 +123,23 @@ def _leaves(array: pa.Array) -> _Leaves:
     # A null becomes NaN.
     values = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return _Leaves(values, np.asarray(array.is_null()), np.diff(ends), inner, depth)
+
+
+def _indices(label: _Leaves, sums: Sums) -> _Leaves:
+    """Labels as class indices, of rows that hold a single 1; of others, -1."""
+    width = int(label.inner[0]) if len(label.inner) else 1
+    if not width or (label.inner != width).any():
+        sums.fault("label", "one-hot", label.inner != width)
+        return label._replace(counts=np.zeros_like(label.counts), values=np.zeros(0), missing=np.zeros(0, bool))
+    rows = label.values.reshape(-1, width)
+    single = (np.count_nonzero(rows == 1, axis=1) == 1) & (np.count_nonzero(rows == 0, axis=1) == width - 1)
+    sums.fault("label", "one-hot", ~single)
+    return label._replace(
+        values=np.where(single, rows.argmax(axis=1), 0).astype("float64"),
+        missing=np.zeros(len(rows), bool),
+        counts=label.counts // width,
+        depth=label.depth - 1,
+    )
 
 
 def _classes(scores: _Leaves, counts: np.ndarray, sums: Sums) -> int:
@@ -165,15 +186,15 @@ def _checked(values: dict, missing: dict, width: int, rules: Rules, sums: Sums) 
     sound &= _sound("weight", "weight", values, missing, counts, classes, sums)
     for name, rule in (("prediction", rules.prediction), ("scores", rules.scores)):
         if name in values:
-            allowed = rules.non_finite == "wrong" and (name == "scores" or rule == "probability")
+            allowed = rules.non_finite == "wrong" and (name == "scores" or rules.grouped)
             sound &= _sound(name, rule, values, missing, counts, classes, sums, allowed)
     sums.add("invalid", 0, np.count_nonzero(counts & ~sound))
     sums.add("rows", 0, np.count_nonzero(counts))
     number = np.arange(len(label))
     return Steps(
         label[sound],
-        None if prediction is None else prediction[sound],
-        None if scores is None else _of_two_classes(scores[sound], rules.scores),
+        None if prediction is None else _probabilities(prediction[sound][:, None], rules.prediction)[:, 0],
+        None if scores is None else _of_two_classes(_probabilities(scores[sound], rules.scores), rules.scores),
         values["weight"][sound],
         number[sound] // width,
         number[sound] % width,
@@ -184,7 +205,18 @@ def _checked(values: dict, missing: dict, width: int, rules: Rules, sums: Sums) 
 def _of_two_classes(scores: np.ndarray, rule: str) -> np.ndarray:
     if scores.shape[1] != 1:
         return scores
-    return np.concatenate([1.0 - scores if rule == "probability" else -scores, scores], axis=1)
+    return np.concatenate([-scores if rule == "finite" else 1.0 - scores, scores], axis=1)
+
+
+def _probabilities(scores: np.ndarray, rule: str) -> np.ndarray:
+    """Of logits, by the softmax; one by the sigmoid."""
+    if rule != "logit":
+        return scores
+    with np.errstate(over="ignore", invalid="ignore"):
+        if scores.shape[1] == 1:
+            return 1.0 / (1.0 + np.exp(-scores))
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _sound(

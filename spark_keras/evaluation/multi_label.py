@@ -1,0 +1,268 @@
+"""A report on a multi-label classifier's predictions: several labels per row, each of them true or not."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from spark_keras.evaluation import display, label_counts, passes, plots
+from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES
+from spark_keras.evaluation.curves import Curve, curves, mean_area, named
+from spark_keras.evaluation.label_counts import LabelCounting
+from spark_keras.evaluation.steps import Rules
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiLabelEvaluation:
+    """How good a multi-label classifier is on the rows of a DataFrame, or on the steps of their sequences.
+
+    Args:
+        labels: their names; their indices where they have no names.
+        truePositives: shape (labels,): rows (or their weights' sum) with the label, for which it was predicted.
+        falsePositives: shape (labels,): without it, for which it was predicted.
+        falseNegatives: shape (labels,): with it, for which it was not predicted.
+        trueNegatives: shape (labels,): without it, for which it was not predicted.
+        rows: rows, or their weights' sum.
+        subsetAccuracy: share of the rows all of whose labels are right.
+        jaccard: labels that are true and predicted, as a share of those that are one of both; mean over rows, 0 for a
+            row with neither.
+        samples: precision, recall and F1 of each row, as means over rows.
+        curves: one for each label. Empty where none was asked for.
+        leftOut: rows without a prediction, and labels or steps that are masked.
+    """
+
+    labels: list[str]
+    truePositives: np.ndarray
+    falsePositives: np.ndarray
+    falseNegatives: np.ndarray
+    trueNegatives: np.ndarray
+    rows: float
+    subsetAccuracy: float
+    jaccard: float
+    samples: tuple[float, float, float]
+    curves: list[Curve]
+    leftOut: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        predictions: Any,
+        labelCol: str = "label",
+        predictionCol: str = "prediction",
+        weightCol: str | None = None,
+        threshold: float | Sequence[float] | None = None,
+        labels: Sequence[str] | None = None,
+        curves: bool | None = None,
+        bins: int = 10,
+        maskCol: str | None = None,
+        nonFinite: str = "error",
+        fromLogits: bool = False,
+    ) -> MultiLabelEvaluation:
+        """Counts the predictions of a model with a score for each label, in one pass.
+
+        Rows whose prediction is null are left out, which handleInvalid="keep" has asked for. All other nulls, NaN,
+        labels other than 0 and 1, scores outside [0, 1] and negative weights are refused.
+
+        Args:
+            predictions: with these columns; each row is looked at once.
+            labelCol: an array or vector of 0 and 1 (or false and true), one for each label; for sequences such an array
+                for each step.
+            predictionCol: the scores, alike: probabilities, or 0 and 1.
+            weightCol: weight of each row, or of each step.
+            threshold: a label is predicted where its score is larger, as in Keras' `BinaryAccuracy`; one, or one for
+                each label. Default 0.5; 0 with bins=0.
+            labels: their names.
+            curves: whether to compute the curves of the labels; default: for at most 32 of them.
+            bins: of probabilities, for the calibration; 0: none, for scores that are no probabilities, such as margins.
+            maskCol: 1 (or true) for rows, steps or single labels that count, 0 (or false) for those that do not.
+            nonFinite: "error" (default), or "wrong": a score that is NaN or infinite counts as wrong.
+            fromLogits: whether scores are logits, which become probabilities by the sigmoid.
+        Raises:
+            ValueError: naming the column and how many rows are at fault; where there are no rows.
+        """
+        passes.check_options(bins, nonFinite)
+        roles = [
+            ("label", "labelCol", labelCol),
+            ("prediction", "predictionCol", predictionCol),
+            ("weight", "weightCol", weightCol),
+            ("mask", "maskCol", maskCol),
+        ]
+        reads = [passes.read(predictions, *each) for each in roles if each[2]]
+        for each in reads[:2]:
+            if not each.depth:
+                raise ValueError(
+                    f"Column {each.column!r} in `{each.param}` is a number. Expected: an array or vector with one "
+                    "number for each label."
+                )
+        if threshold is None:
+            threshold = 0.5 if bins else 0.0
+        limits = tuple(float(limit) for limit in np.atleast_1d(threshold))
+        rules = Rules(
+            lead="prediction",
+            label="binary",
+            prediction="logit" if fromLogits else "probability" if bins else "finite",
+            grouped=True,
+            non_finite=nonFinite,
+        )
+        count = functools.partial(label_counts.count, LabelCounting(rules, limits, curves, bins))
+        with passes.told(passes.frame(predictions, reads), count, curves is not False) as (sums, points):
+            lengths = sums["lengths"][0]
+            expected = len(labels) if labels else len(limits) if len(limits) > 1 else None
+            if (
+                len(lengths) > 1
+                or (len(lengths) and len(limits) > 1 and len(limits) != lengths[0])
+                or (len(lengths) and expected not in (None, lengths[0]))
+            ):
+                raise ValueError(
+                    "Labels and predictions do not agree. Received: arrays of "
+                    f"{' and '.join(str(length) for length in lengths)} numbers in {reads[1].label}, "
+                    f"{len(limits)} threshold{'s' if len(limits) > 1 else ''} and names {labels}. Expected: a number "
+                    "for each label, in every row; one threshold, or one for each label."
+                )
+            passes.refuse(sums, reads)
+            return cls._made(sums, points, int(lengths[0]), labels, curves, bins)
+
+    @classmethod
+    def _made(
+        cls, sums: Any, points: Any, width: int, names: Sequence[str] | None, wanted: bool | None, bins: int
+    ) -> MultiLabelEvaluation:
+        rows = sums.total("rowWeights")
+        if not rows > 0:
+            raise ValueError("The rows' weights sum to 0. Expected: at least one row with a positive weight.")
+        names = [str(name) for name in (names or range(width))]
+        drawn = range(width) if wanted or (wanted is None and width <= CURVES_FOR_CLASSES) else []
+        figures = {name: sums.total(name) / rows for name in ("subsetAccuracy", "jaccard", "precision", "recall", "f1")}
+        cells = ("truePositives", "falsePositives", "falseNegatives", "trueNegatives")
+        return cls(
+            names,
+            *(sums.dense(name, width) for name in cells),
+            rows=rows,
+            subsetAccuracy=figures["subsetAccuracy"],
+            jaccard=figures["jaccard"],
+            samples=(figures["precision"], figures["recall"], figures["f1"]),
+            curves=curves(sums, points, list(drawn), names, bins) if drawn else [],
+            leftOut=int(sums.total("leftOut")),
+        )
+
+    # --- figures ---
+
+    @property
+    def hammingLoss(self) -> float:
+        """Share of the labels of all rows that are wrong."""
+        wrong = self.falsePositives + self.falseNegatives
+        return float(wrong.sum() / (wrong + self.truePositives + self.trueNegatives).sum())
+
+    def precision(self, average: str = "macro", over: str = "all") -> float:
+        """Precision over all labels.
+
+        Args:
+            average: "macro" (mean of the labels), "micro" (of all labels of all rows), "weighted" (by rows that have
+                them) or "samples" (mean over rows).
+            over: the labels of a macro average: "all" (default), where one that nobody has and nobody is predicted to
+                have counts as 0, as scikit-learn; or "occurring", without such ones.
+        """
+        return self.samples[0] if average == "samples" else self._average(0, average, over)
+
+    def recall(self, average: str = "macro", over: str = "all") -> float:
+        """Recall over all labels, as `precision`."""
+        return self.samples[1] if average == "samples" else self._average(1, average, over)
+
+    def f1(self, average: str = "macro", over: str = "all") -> float:
+        """F1 over all labels, as `precision`."""
+        return self.samples[2] if average == "samples" else self._average(2, average, over)
+
+    def fBeta(self, beta: float, average: str = "macro", over: str = "all") -> float:
+        """Weighted harmonic mean of precision and recall, averaged as `precision`, but not over rows; recall weighs
+        beta² times as much (van Rijsbergen, 1979)."""
+        return self._average(2, average, over, beta)
+
+    @property
+    def areaUnderROC(self) -> float:
+        """Mean over the labels that have an area."""
+        return mean_area(self.curves, "areaUnderROC")
+
+    @property
+    def areaUnderPR(self) -> float:
+        """Mean over the labels that have an area."""
+        return mean_area(self.curves, "areaUnderPR")
+
+    def curve(self, name: Any) -> Curve:
+        """The curve of the label of this name."""
+        return named(self.curves, name)
+
+    def _average(self, which: int, average: str, over: str, beta: float = 1.0) -> float:
+        cells = self.truePositives, self.falsePositives, self.falseNegatives
+        if average == "micro":
+            return float(_figures(*(cell.sum() for cell in cells), beta)[which])
+        values = _figures(*cells, beta)[which]
+        if average == "weighted":
+            support = self.truePositives + self.falseNegatives
+            return float(values @ support / support.sum()) if support.sum() else 0.0
+        choices = {"all": np.ones(len(values), bool), "occurring": sum(cells) > 0}
+        if average != "macro" or over not in choices:
+            raise ValueError(
+                f"Invalid value for argument `average` or `over`. Received: {average!r} and {over!r}. Expected: "
+                '"macro", "micro" or "weighted", and "all" or "occurring".'
+            )
+        return float(values[choices[over]].mean()) if choices[over].any() else 0.0
+
+    # --- how it shows itself ---
+
+    _HEAD = ("label", "precision", "recall", "F1", "rows", "area under ROC", "area under PR", "calibration error")
+
+    def _table(self) -> list[list[Any]]:
+        by_name = {curve.name: curve for curve in self.curves}
+        figures = _figures(self.truePositives, self.falsePositives, self.falseNegatives, 1.0)
+        table = []
+        for index, name in enumerate(self.labels):
+            curve = by_name.get(name)
+            areas = (curve.areaUnderROC, curve.areaUnderPR, curve.calibrationError) if curve else [float("nan")] * 3
+            support = float(self.truePositives[index] + self.falseNegatives[index])
+            table.append([name, *(float(values[index]) for values in figures), support, *areas])
+        return table
+
+    def _all(self) -> list[tuple[str, float]]:
+        shown = [("rows", self.rows), ("subset accuracy", self.subsetAccuracy), ("Hamming loss", self.hammingLoss)]
+        for name in ("precision", "recall", "f1"):
+            shown += [(f"{name} ({way})", getattr(self, name)(way)) for way in ("macro", "micro", "samples")]
+        shown.append(("Jaccard (samples)", self.jaccard))
+        if self.curves:
+            shown += [("area under ROC", self.areaUnderROC), ("area under PR", self.areaUnderPR)]
+        return [*shown, ("left out", float(self.leftOut))] if self.leftOut else shown
+
+    def toPandas(self) -> Any:
+        """The figures of each label: one row per label."""
+        pandas = display.required("pandas", "pandas", "toPandas()")
+        return pandas.DataFrame(self._table(), columns=self._HEAD).set_index("label")
+
+    def __str__(self) -> str:
+        both = display.text_table(("all labels", ""), self._all()), display.text_table(self._HEAD, self._table())
+        return "\n\n".join(both)
+
+    def _repr_html_(self) -> str:
+        return display.html_table(("figure", "value"), self._all(), "All labels") + display.html_table(
+            self._HEAD, self._table(), "By label"
+        )
+
+    def plot(self) -> Any:
+        """ROC and precision-recall curves and calibration, as one matplotlib figure."""
+        return plots.labels(self.curves)
+
+    def plotResiduals(self) -> Any:
+        """Rows by |label − probability| and rows by probability, of each label; a matplotlib figure."""
+        return plots.residuals(self.curves)
+
+
+def _figures(right: Any, false: Any, missed: Any, beta: float) -> tuple[Any, Any, Any]:
+    """Precision, recall and F-beta; 0 where there is nothing to take a share of, as scikit-learn's zero_division=0."""
+    square = beta**2
+    parts = (right, right + false), (right, right + missed)
+    f = (1 + square) * right, (1 + square) * right + square * missed + false
+    return tuple(
+        np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
+        for part, whole in (*parts, f)
+    )
