@@ -192,7 +192,7 @@ def head_of(model: keras.Model, stage: Any, output: Tensor) -> ClassificationHea
     thresholds = tensors.set_value(stage, "thresholds")
     converters.check_thresholds(thresholds, classes)
     by_margin = kind == "margins" and output.shape[-1] == 1
-    if stage.isSet("threshold") and not by_margin:
+    if stage.getThreshold() != 0.0 and not by_margin:
         raise ValueError(
             f"Param `threshold` is for one margin, which tells two classes apart. Received: {stage.getThreshold()} and "
             f"{kind or 'probabilities'} of {classes} classes. Expected: Param `thresholds`, by which probabilities are "

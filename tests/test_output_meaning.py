@@ -392,6 +392,31 @@ def test_those_that_do_are_not(line, activation, units, loss):
         classifier(compiled(loss, activation, units)).explainPlan(line)
 
 
+# Each is for one-hot rows; "sparse_…" for class indices.
+@pytest.mark.parametrize(
+    "metric", ["precision", "auc", "f1_score", "mse", "categorical_accuracy", "top_k_categorical_accuracy"]
+)
+def test_metrics_for_one_hot_rows_are_refused_for_class_indices(spark, line, metric):
+    model = compiled("sparse_categorical_crossentropy", "softmax", units=3, metrics=[metric])
+    for stage in (classifier(model), KerasEstimator(model=model, numWorkers=1)):
+        message = refused(
+            spark, lambda stage=stage: stage.fit(line), f"Metric '{metric}'", "sparse_categorical_accuracy"
+        )
+        assert "categorical_crossentropy" in message and "shape (3,)" in message
+    # As the message advises.
+    classifier(compiled("categorical_crossentropy", "softmax", units=3, metrics=[metric])).explainPlan(line)
+
+
+def test_metrics_for_class_indices_are_refused_for_one_hot_rows(spark, line):
+    model = compiled("categorical_crossentropy", "softmax", units=3, metrics=["sparse_categorical_accuracy"])
+    refused(spark, lambda: classifier(model).fit(line), "Metric 'sparse_categorical_accuracy'", "one-hot")
+
+
+def test_metrics_asked_of_an_evaluation_are_refused_likewise(spark, line):
+    fitted = KerasClassificationModel(model=compiled("sparse_categorical_crossentropy", "softmax", units=3))
+    refused(spark, lambda: fitted.evaluate(line, metrics=["recall"]), "Metric 'recall'", "class indices")
+
+
 # --- refused before a job ------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from spark_keras.archive import KerasArchive
 from spark_keras.evaluation import summable
 from spark_keras.evaluation.rows import LabelledTask, evaluate_partition
 from spark_keras.executor import ProcessSettings
+from spark_keras.training import mismatch
 from spark_keras.training import state as states
 from spark_keras.training_columns import training_columns
 
@@ -36,7 +37,8 @@ def evaluate(dataset: Any, stage: Any, classifier: bool, metrics: Any = None) ->
     archive = with_metrics(stage._archive(), objects, metrics) if metrics else stage._archive()
     model = archive.load(objects)
     task, outputs = labelled_task(dataset, stage, model, archive, objects, classifier)
-    states.build(model, task.columns.sample())
+    with mismatch.metrics_explained(model, task.columns, outputs):
+        states.build(model, task.columns.sample())
     rows = tensors.selected(dataset, task.columns)
     apart = summable.not_summable(model, task.columns, outputs)
     if apart:

@@ -152,7 +152,8 @@ class Trained(
             self._check_outputs(dataset, model, outputs)
         mismatch.warn_of_losses(model, outputs)
         with seeding:
-            first_step.build(model, spec.sample())
+            with mismatch.metrics_explained(model, spec, outputs):
+                first_step.build(model, spec.sample())
             labels.refuse_without_loss(model, spec)
         summable.refuse_not_summable(model, spec, outputs)
         self._check_optimizer(model)

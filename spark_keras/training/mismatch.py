@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from spark_keras import output_meaning, signature
+from spark_keras.columns import TensorColumn
 from spark_keras.signature import Tensor
+from spark_keras.training.row_spec import ShardColumns, zeros
 
 
 def warn_of_losses(model: keras.Model, outputs: Sequence[Tensor]) -> None:
@@ -32,6 +36,73 @@ def warn_of_losses(model: keras.Model, outputs: Sequence[Tensor]) -> None:
                 UserWarning,
                 stacklevel=_level_of_the_caller(),
             )
+
+
+@contextlib.contextmanager
+def metrics_explained(model: keras.Model, spec: ShardColumns, outputs: Sequence[Tensor]) -> Iterator[None]:
+    """Around the building of a compiled model: an error of a metric that does not fit its labels names the metric."""
+    try:
+        yield
+    except Exception as error:
+        for metric, label, output in _compared(model, spec, outputs):
+            refused = _refusal(metric, label, output)
+            if refused is not None:
+                raise ValueError(_metric_problem(metric, label, output, refused)) from error
+        raise
+    for metric, label, output in _compared(model, spec, outputs):
+        if output.shape[-1:] == (1,) or not type(metric).update_state.__module__.startswith("keras."):
+            continue
+        refused = _refusal(metric, label, output)
+        if isinstance(metric, keras.metrics.CategoricalAccuracy) and _indices(label, output):
+            # Keras computes a number, of the largest among one class index.
+            refused = "it compares one-hot rows"
+        if refused is not None:
+            raise ValueError(_metric_problem(metric, label, output, refused))
+
+
+def _compared(
+    model: keras.Model, spec: ShardColumns, outputs: Sequence[Tensor]
+) -> Iterator[tuple[keras.metrics.Metric, TensorColumn, Tensor]]:
+    """Each compiled metric with the label and the output that it compares."""
+    compiled = getattr(model, "_compile_metrics", None)
+    for name in ("_flat_metrics", "_flat_weighted_metrics"):
+        for several, label, output in zip(getattr(compiled, name, None) or (), spec.labels, outputs):
+            if several is not None and label is not None:
+                yield from ((metric, label, output) for metric in several.metrics)
+
+
+def _refusal(metric: keras.metrics.Metric, label: TensorColumn, output: Tensor) -> str | None:
+    """What Keras says of a few rows; None where it computes something."""
+    prediction = np.zeros((7, *(length or 1 for length in output.shape)), "float32")
+    try:
+        metric.update_state(zeros(label, 7), prediction)
+    except Exception as error:  # whatever the backend raises
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    finally:
+        metric.reset_state()
+    return None
+
+
+def _indices(label: TensorColumn, output: Tensor) -> bool:
+    """Whether a label is one class index for an output with several classes."""
+    return len(label.tensor_shape) < len(output.shape) and (output.shape[-1] or 2) > 1
+
+
+def _metric_problem(metric: keras.metrics.Metric, label: TensorColumn, output: Tensor, said: str) -> str:
+    expected = "a metric for such labels"
+    if _indices(label, output):
+        expected = (
+            '"accuracy", "sparse_categorical_accuracy" or "sparse_top_k_categorical_accuracy" for class indices; or '
+            'loss "categorical_crossentropy", for which class indices are one-hot encoded, as Precision, Recall, AUC '
+            "and the like want them"
+        )
+    elif label.one_hot:
+        expected = 'a metric for one-hot rows, such as "accuracy"; or loss "sparse_categorical_crossentropy"'
+    return (
+        f"Metric {metric.name!r} does not fit the labels of output {output.name!r}. Received: {type(metric).__name__} "
+        f"(Keras: {said}), labels of shape {label.tensor_shape} per row and outputs of shape {output.shape}. "
+        f"Expected: {expected}."
+    )
 
 
 def _problem(activation: str, shape: tuple[int | None, ...], wanted: str | None) -> str | None:
