@@ -538,31 +538,6 @@ def test_unknown_column_of_an_analysis_names_those_there_are(iris_analysis):
         iris_analysis["missing"]
 
 
-def test_alerts_tell_what_is_unusual(spark):
-    df = spark.range(2000, numPartitions=1).selectExpr(
-        "if(id % 40 = 0, 1, null) AS missing", "'one' AS same", "5 AS five", "array(1.0D, 1.0D) AS ones",
-        "id AS key", "concat('k', id) AS name", "id % 500 AS some", "double(id) AS measured",
-        "if(id % 20 = 0, 'rare', 'usual') AS class", "id % 50 = 0 AS flag", "id % 2 = 0 AS half",
-        "exp(4 * id / 2000) AS wide", "exp(id / 100) AS skewed", "-3 * id + id % 7 AS falling", "id * id % 97 AS noise",
-    )  # fmt: skip
-    analysis = DataFrameAnalyzer(correlationCols=["measured", "falling", "noise"]).fit(df)
-    found = {(alert.column, alert.kind) for alert in analysis.alerts}
-    assert found == {
-        *[("missing", "missing"), ("missing", "constant"), ("same", "constant"), ("five", "constant")],
-        *[("ones", "constant"), ("key", "unique"), ("name", "unique"), ("falling", "unique"), ("class", "imbalanced")],
-        *[("flag", "imbalanced"), ("skewed", "skewed"), ("falling", "correlated")],
-    }
-    imbalance = {alert.column: alert.value for alert in analysis.alerts if alert.kind == "imbalanced"}
-    assert imbalance["class"] == pytest.approx(1 - stats.entropy([0.05, 0.95], base=2))
-    values = np.exp(np.arange(2000) / 100)
-    assert [a.value for a in analysis.alerts if a.kind == "skewed"] == pytest.approx([stats.skew(values)])
-    page = analysis.toHTML()
-    assert page.index("Alerts: 12") < page.index('id="search"')
-    assert DataFrameAnalysis.fromJSON(analysis.toJSON()).alerts == analysis.alerts
-    again = DataFrameAnalyzer(maxDistinct=3000).fit(df.select("key", "some"))
-    assert [(alert.column, alert.value) for alert in again.alerts] == [("key", 2000)]
-
-
 # --- drift ---------------------------------------------------------------------------------------------------------
 
 

@@ -104,3 +104,8 @@ def _correlated(analysis: Any) -> Iterator[Alert]:
                 if abs(values[i][j]) >= _CORRELATION:
                     message = f"correlation of {values[i][j]:.3f} with {names[j]}"
                     yield Alert(name, "correlated", values[i][j], message)
+    for each in analysis.relations:
+        figures = (("correlation", each.correlation), ("Cramér's V", each.cramersV), ("uncertainty", each.uncertainty))
+        name, value = max(figures, key=lambda figure: abs(figure[1] or 0.0))
+        if abs(value or 0.0) >= _CORRELATION:
+            yield Alert(each.column, "correlated", value, f"{name} of {value:.3f} with the label")

@@ -10,7 +10,7 @@ from pyspark.ml import Estimator
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 
 from spark_keras import columns as dataframe_columns
-from spark_keras.analysis import measures, passes, statistics
+from spark_keras.analysis import measures, passes, relations, statistics
 from spark_keras.analysis.figures import ColumnAnalysis
 from spark_keras.analysis.model import Correlations, DataFrameAnalysis
 from spark_keras.analysis.params import AnalysisStageParams
@@ -21,9 +21,9 @@ class DataFrameAnalyzer(
 ):
     """Looks at the columns of a DataFrame: counts, moments, quantiles, histograms, frequencies, lengths, shapes.
 
-    Two passes over the rows, however many columns there are, and one more for correlations; cache rows that are
-    costly to compute. Everything runs as Spark's own expressions. The driver receives some hundred numbers for each
-    column.
+    Two passes over the rows, however many columns there are, one more for correlations, and one for relations to a
+    label; cache rows that are costly to compute. Everything runs as Spark's own expressions. The driver receives some
+    hundred numbers for each column.
 
     Args:
         inputCols: columns to look at; not set: all.
@@ -36,6 +36,7 @@ class DataFrameAnalyzer(
         elementStatistics: whether each position of arrays is analysed, default False; one more pass finds their
             lengths, where ML attributes do not tell them.
         correlationCols: numeric columns whose Pearson correlations are computed; default none.
+        labelCol: column to which each other column's relation is computed; default none.
         onDrift: what the fitted stage does with rows that differ: "error" (default), "warn" or "ignore".
         maxDistance: greatest distance between distributions, default 0.1.
         maxOutOfRange: greatest share of values out of range, default 0.01.
@@ -66,6 +67,7 @@ class DataFrameAnalyzer(
         maxDistinct: int = 1000,
         elementStatistics: bool = False,
         correlationCols: list[str] | None = None,
+        labelCol: str | None = None,
         onDrift: str = "error",
         maxDistance: float = 0.1,
         maxOutOfRange: float = 0.01,
@@ -86,8 +88,12 @@ class DataFrameAnalyzer(
         correlated = self.getCorrelationCols()
         _check_numeric(dataset, correlated)
         fields = measures.fields_of(dataset, names)
+        label = self.getLabelCol() if self.isSet("labelCol") else None
+        if label is not None:
+            relations.check_label(fields, label)
         analyses = self._analyses(dataset, fields)
-        fitted = DataFrameAnalysis(analyses, _correlations(dataset, correlated) if correlated else None)
+        related = relations.relations(dataset, fields, analyses, label, self.getRelativeError()) if label else ()
+        fitted = DataFrameAnalysis(analyses, _correlations(dataset, correlated) if correlated else None, related)
         fitted._fitted_on(dataset)
         fitted._resetUid(self.uid)
         return self._copyValues(fitted)

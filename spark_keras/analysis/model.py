@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from spark_keras.analysis.comparisons import Drift, Tolerances
 from spark_keras.analysis.drift import DriftError, DriftWarning
 from spark_keras.analysis.figures import ColumnAnalysis
 from spark_keras.analysis.params import AnalysisStageParams
+from spark_keras.analysis.relations import Relation
 
 
 class Correlations(NamedTuple):
@@ -50,11 +52,17 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
     analysis. The DataFrame that was analysed itself is not compared again, so that `Pipeline.fit` does not pay for it.
     """
 
-    def __init__(self, columns: Sequence[ColumnAnalysis] = (), correlations: Correlations | None = None):
+    def __init__(
+        self,
+        columns: Sequence[ColumnAnalysis] = (),
+        correlations: Correlations | None = None,
+        relations: Sequence[Relation] = (),
+    ):
         super().__init__()
         self._defaults()
         self._columns = {column.name: column for column in columns}
         self._correlations = correlations
+        self._relations = tuple(relations)
         self._fitted_plan: int | None = None
 
     # --- what is known ---
@@ -73,6 +81,11 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
     def correlations(self) -> Correlations | None:
         """Pearson correlations of `correlationCols`; None where there are none."""
         return self._correlations
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        """Of each column to `labelCol`, most telling first; empty without one."""
+        return tuple(sorted(self._relations, key=lambda each: -each.mutualInformation))
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
@@ -161,6 +174,8 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
         values: dict[str, Any] = {"columns": [figures.to_dict(column) for column in self]}
         if self._correlations is not None:
             values["correlations"] = self._correlations._asdict()
+        if self._relations:
+            values["relations"] = [dataclasses.asdict(each) for each in self._relations]
         return plain_json.dumps(values)
 
     @classmethod
@@ -176,6 +191,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
             raise ValueError("No analysis in the JSON. Expected: what DataFrameAnalysis.toJSON gives.")
         columns = [figures.from_dict(ColumnAnalysis, each) for each in values["columns"]]
         self._columns = {column.name: column for column in columns}
+        self._relations = tuple(Relation(**each) for each in values.get("relations", ()))
         if "correlations" in values:
             correlations = values["correlations"]
             self._correlations = Correlations(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +42,8 @@ def render(analysis: Any, title: str) -> str:
         title=title,
         tiles=tiles,
         alerts=analysis.alerts,
+        relations=[[number(value) for value in dataclasses.astuple(each)[1:]] for each in analysis.relations],
+        related=[each.column for each in analysis.relations],
         figure_names=_FIGURES,
         columns=[_column(column) for column in analysis],
         correlations=analysis.correlations._asdict() if analysis.correlations is not None else None,

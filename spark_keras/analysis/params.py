@@ -95,6 +95,13 @@ class AnalysisParams(HasInputCols):
         TypeConverters.toListString,
     )  # type: ignore[arg-type]
 
+    labelCol: Param[str] = Param(
+        Params._dummy(),
+        "labelCol",
+        "column to which the relation of each other column is computed, in one more pass; not set: none",
+        TypeConverters.toString,
+    )  # type: ignore[arg-type]
+
     def getBins(self) -> int:
         """Value of `bins` or its default."""
         return self.getOrDefault(self.bins)
@@ -150,6 +157,14 @@ class AnalysisParams(HasInputCols):
     def setCorrelationCols(self, value: list[str]) -> Any:
         """Sets `correlationCols`."""
         return self._set(correlationCols=value)
+
+    def getLabelCol(self) -> str:
+        """Value of `labelCol` or its default."""
+        return self.getOrDefault(self.labelCol)
+
+    def setLabelCol(self, value: str) -> Any:
+        """Sets `labelCol`."""
+        return self._set(labelCol=value)
 
 
 class DriftParams(Params):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spark_keras.analysis.measures import VALUES, Category, Measure
 
 
-def stream(dataset: Any, measures: Sequence[Measure], strings: Sequence[Any] = ()) -> Any:
+def stream(
+    dataset: Any, measures: Sequence[Measure], strings: Sequence[Any] = (), kept: Mapping[str, Any] | None = None
+) -> Any:
     """A row for each measure of each row, and for each value of the measures of arrays.
 
     Args:
         strings: for each measure a Spark column of strings that travels with it, or None; none at all for no strings.
+        kept: more columns of each row, which stand beside all of its measures.
 
     Returns:
         Columns "measure" (index), "x" (double), "key" (bigint; equal for equal values) and "string".
@@ -33,6 +36,8 @@ def stream(dataset: Any, measures: Sequence[Measure], strings: Sequence[Any] = (
         null = F.lit(None).cast(data_type)
         return F.array(*[null if value is None else value for value in values])
 
+    names = list(kept or {})
+    beside = [column.alias(name) for name, column in (kept or {}).items()]
     alone = [index for index, measure in enumerate(measures) if measure.role != VALUES]
     arrays = [index for index, measure in enumerate(measures) if measure.role == VALUES]
     numbers = zipped(
@@ -47,15 +52,15 @@ def stream(dataset: Any, measures: Sequence[Measure], strings: Sequence[Any] = (
             measure = measures[index]
             values = zipped(measure.expression, measure.key, None)
             groups.append(F.struct(F.lit(index).alias("array"), values.alias("numbers")))
-        grouped = dataset.select(F.inline(F.array(*groups)))
-        rows = grouped.select("array", F.posexplode("numbers").alias("place", "number"))
+        grouped = dataset.select(*beside, F.inline(F.array(*groups)))
+        rows = grouped.select(*names, "array", F.posexplode("numbers").alias("place", "number"))
         measure = F.when(F.col("array") < 0, _order(alone)).otherwise(F.col("array"))
     else:
-        rows = dataset.select(F.posexplode(numbers).alias("place", "number"))
+        rows = dataset.select(*beside, F.posexplode(numbers).alias("place", "number"))
         measure = F.col("place")
     x, key = F.col("number.x"), F.col("number.key")
-    return rows.select(measure.alias("measure"), x.alias("x"), "number.string", key.alias("key")).select(
-        "measure", "x", F.coalesce("key", F.xxhash64("x")).alias("key"), "string"
+    return rows.select(*names, measure.alias("measure"), x.alias("x"), "number.string", key.alias("key")).select(
+        *names, "measure", "x", F.coalesce("key", F.xxhash64("x")).alias("key"), "string"
     )
 
 
