@@ -167,8 +167,11 @@ def _number(index: int, field: m.Field, analysis: ColumnAnalysis) -> m.Measure:
         return m.measures_of([field], {})[0][0]._replace(column=index)
     texts = _frequent(field, analysis)
     text = field.expression.cast("string")
-    place = F.array_position(F.array(*[F.lit(each) for each in texts]).cast("array<string>"), text)
-    return m.Measure(index, m.VALUE, F.when(text.isNotNull(), place).cast("double"))
+    places = [float(place) for place in range(1, len(texts) + 1)]
+    known = F.map_from_arrays(
+        F.array(*map(F.lit, texts)).cast("array<string>"), F.array(*map(F.lit, places)).cast("array<double>")
+    )
+    return m.Measure(index, m.VALUE, F.when(text.isNotNull(), F.coalesce(known[text], F.lit(0.0))))
 
 
 def _frequent(field: m.Field, analysis: ColumnAnalysis) -> list[str]:
