@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras.src.saving import serialization_lib
 
-from spark_keras import configurations, model_files, own_code, stages, temporary
+from spark_keras import configurations, left_out, model_files, own_code, stages, temporary
 
 # Python's own random state is what Keras draws default initializer seeds from, and it belongs to the
 # whole process, so only one thread at a time may draw from it.
@@ -162,15 +162,22 @@ class KerasArchive:
         """Returns a new Keras model; raises `ValueError` naming `customObjects` where a class is unknown."""
         if self.code and self.trusted:
             custom_objects = own_code.unpacked(self.code, custom_objects or {})
+        content = io.BytesIO(self._data) if self._path is None else self._path
         with self._for_keras() as path:
             try:
                 # Keras of before 3.12 reads HDF5 files without regard to the mode that it is given.
                 with DRAWING, serialization_lib.SafeModeScope(not self.trusted), warnings.catch_warnings():
                     # One or two variables are those of an optimizer that was never used: there is nothing to skip.
                     warnings.filterwarnings("ignore", ".*saved optimizer has [12] variables", UserWarning)
-                    return keras.saving.load_model(
+                    if left_out.is_in(content):
+                        warnings.filterwarnings("ignore", ".*Skipping variable loading for optimizer", UserWarning)
+                    model = keras.saving.load_model(
                         path, custom_objects=custom_objects, compile=compile, safe_mode=not self.trusted
                     )
+                    if compile and left_out.is_in(content):
+                        with self.file() as whole:
+                            left_out.restore(whole, model)
+                    return model
             except (TypeError, ValueError) as error:
                 trust = (
                     "the stage is loaded by .read().safeMode(False).load(path), or after "
@@ -229,6 +236,7 @@ def _save(model: keras.Model, path: str) -> None:
         # Keras writes a folder to disk, but makes a `.keras` file in memory, as large as the model.
         model.save(f"{path}.folder", zipped=False)
         _pack(f"{path}.folder", path)
+    left_out.add(path, model)
 
 
 def _bytes_of(model: keras.Model) -> int:

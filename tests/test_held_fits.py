@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from test_held import X, Y, dense, package, prepared, warm
 from test_training import frame, in_training_order, keras_weights, regression_rows, weights_of
 
 from spark_keras import KerasEstimator, KerasRegressor
+from spark_keras.archive import KerasArchive
 from spark_keras.training import held, kernel
 from spark_keras.training import state as states
 
@@ -103,6 +107,15 @@ def test_a_model_with_two_optimizers_is_trained_as_by_plain_keras_in_each_fit(sp
     np.testing.assert_allclose(first.summary.history["loss"], history["loss"], rtol=1e-4)
     assert end.iterations == [int(each.iterations) for each in expected.own_optimizers] == [39, 39]
     np.testing.assert_allclose(end.rates, [0.1 / 8, 0.05 / 8], rtol=1e-6)
+    # The fitted model goes on where plain Keras does.
+    fitted = first.toKeras()
+    for one, other in zip(fitted.own_optimizers, expected.own_optimizers):
+        assert one.iterations == other.iterations == 39
+        for a, b in zip(one.variables, other.variables):
+            np.testing.assert_allclose(states.to_numpy(a.value), states.to_numpy(b.value), atol=1e-5)
+    again = KerasEstimator(model=fitted, batchSize=8, numWorkers=1, shuffle=False, verbose=0).fit(df)
+    expected.fit(x, y[:, None], batch_size=8, shuffle=False, verbose=0)
+    np.testing.assert_allclose(weights_of(again), keras_weights(expected), atol=1e-5)
 
 
 class Raw(keras.layers.Layer):
@@ -147,3 +160,48 @@ def test_what_cannot_be_found_is_refused_by_name():
             kernel.make("graph", model, layout).train(
                 states.read(model, layout), np.zeros((0, 2), "int32"), (X, Y), 0, 1
             )
+
+
+def test_an_archive_keeps_what_keras_leaves_out(tmp_path):
+    keras.utils.set_random_seed(1)
+    counting = linear(Counting())
+    counting.fit(np.ones((16, 5)), np.ones(16), batch_size=4, verbose=0)
+    assert KerasArchive.of(counting).load().loss.n == 4
+    KerasArchive.of(counting).load(compile=False)
+    # Plain Keras reads it.
+    path = tmp_path / "model.keras"
+    path.write_bytes(KerasArchive.of(counting).data)
+    keras.saving.load_model(path)
+    plain = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+    plain.compile("adam", "mse")
+    with zipfile.ZipFile(io.BytesIO(KerasArchive.of(plain).data)) as archive:
+        assert "spark_keras.npz" not in archive.namelist()
+
+
+def recurrent():
+    keras.utils.set_random_seed(1)
+    layers = [keras.layers.Reshape((5, 1)), keras.layers.LSTM(3, stateful=True), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input(batch_shape=(8, 5)), *layers])
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    return model
+
+
+def test_a_stateful_layer_goes_on_from_minibatch_to_minibatch(spark):
+    df = frame(spark, *regression_rows(64))
+    expected = recurrent()
+    options = dict(batchSize=8, epochs=2, averagingFrequency=3, shuffle=False, verbose=0)
+    fits = [KerasRegressor(model=recurrent(), numWorkers=1, **options).fit(df) for _ in range(2)]
+    x, y = in_training_order(df)
+    expected.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    np.testing.assert_allclose(weights_of(fits[0]), keras_weights(expected), atol=1e-5)
+    np.testing.assert_array_equal(weights_of(fits[0]), weights_of(fits[1]))
+    for own, theirs in zip(fits[0].toKeras().layers[1].states, expected.layers[1].states):
+        np.testing.assert_allclose(own, theirs, atol=1e-5)
+
+
+def test_minibatches_that_a_stateful_layer_does_not_take_are_refused(spark):
+    df = frame(spark, *regression_rows(60))
+    with pytest.raises(ValueError, match="Param `batchSize`.*Received: 32. Expected: 8"):
+        KerasRegressor(model=recurrent(), numWorkers=1, verbose=0).fit(df)
+    with pytest.raises(ValueError, match="not full. Received: .60. rows.*multiples of 8"):
+        KerasRegressor(model=recurrent(), numWorkers=1, batchSize=8, verbose=0).fit(df)

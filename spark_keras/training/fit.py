@@ -151,13 +151,13 @@ class Trained(
         if known is None:
             self._check_outputs(dataset, model, outputs)
         mismatch.warn_of_losses(model, outputs)
+        spec = self._batch_checked(model, spec)
         with seeding:
             with mismatch.metrics_explained(model, spec, outputs):
                 first_step.build(model, spec.sample())
             labels.refuse_without_loss(model, spec)
         summable.refuse_not_summable(model, spec, outputs)
         self._check_optimizer(model)
-        self._check_batch(model)
         architecture = states.architecture(model, spec.names_in_structures)
         settings = ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects())
         code = own_code.pickled(model, architecture)
@@ -201,6 +201,7 @@ class Trained(
         ):
             shards = workers.infos
             self._check_rows(shards, spec.validation)
+            self._check_minibatches(model, shards)
             seconds = {"start": time.perf_counter() - started}
             schedule = loop.Schedule(
                 epochs=self.getEpochs(),
@@ -365,12 +366,28 @@ class Trained(
                 "decay for those variables."
             )
 
-    def _check_batch(self, model: keras.Model) -> None:
+    def _batch_checked(self, model: keras.Model, spec: Any) -> Any:
+        """Refuses a batch that a stateful layer does not take; lets samples have the one that it takes."""
         asked = held.asked_batch(model)
-        if asked is not None and asked[1] != self.getBatchSize():
+        if asked is None:
+            return spec
+        name, rows = asked
+        if rows != self.getBatchSize():
             raise ValueError(
-                f"Param `batchSize` does not fit the model. Received: {self.getBatchSize()}. Expected: {asked[1]}, "
-                f"because its layer {asked[0]!r} is stateful and takes minibatches of so many rows."
+                f"Param `batchSize` does not fit the model. Received: {self.getBatchSize()}. Expected: {rows}, "
+                f"because its layer {name!r} is stateful and takes minibatches of so many rows."
+            )
+        return spec._replace(sample_rows=rows)
+
+    def _check_minibatches(self, model: keras.Model, shards: list[ShardInfo]) -> None:
+        asked = held.asked_batch(model)
+        counts = [count for shard in shards for count in (shard.rows, shard.validation_rows)]
+        if asked is not None and any(count % asked[1] for count in counts):
+            raise ValueError(
+                f"A worker has rows for a last minibatch that is not full. Received: {[each.rows for each in shards]} "
+                f"rows to train and {[each.validation_rows for each in shards]} to validate on the workers. Expected: "
+                f"multiples of {asked[1]}, because layer {asked[0]!r} is stateful and takes minibatches of so many "
+                "rows. Leave rows out, or set numWorkers=1 where all rows together are such a multiple."
             )
 
     def _check_rows(self, shards: list[ShardInfo], validation: bool) -> None:

@@ -110,7 +110,7 @@ def global_state() -> Any:
 
 
 def _sorted_out(model: keras.Model) -> Held:
-    main = model.optimizer
+    main = getattr(model, "optimizer", None)
     counted = [*model.variables, *model.metrics_variables, *(main.variables if main is not None else [])]
     seen = {id(variable) for variable in counted}
     held = Held({}, {}, {}, {})

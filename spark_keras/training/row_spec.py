@@ -30,6 +30,7 @@ class ShardColumns(NamedTuple):
         weight_axes: for each output, how many axes its losses have in a row (1 where each time step has one), which
             its weights are given, too; empty where weights are taken as they are.
         class_weights: weights of the classes of the only label, while rows are trained; or None.
+        sample_rows: rows of a sample; as many as a minibatch has, for a model that takes no other number.
     """
 
     features: tuple[TensorColumn, ...]
@@ -42,6 +43,7 @@ class ShardColumns(NamedTuple):
     weights: tuple[TensorColumn | None, ...] = ()
     weight_axes: tuple[int, ...] = ()
     class_weights: ClassWeights | None = None
+    sample_rows: int = 7
 
     @property
     def tensors(self) -> dict[str, TensorColumn]:
@@ -132,7 +134,9 @@ class ShardColumns(NamedTuple):
         Not one row, which broadcasts with everything: a loss or metric that does not fit the labels would only be
         found on the workers.
         """
-        return self.pack({name: stored_zeros(tensor, 7) for name, tensor in self.tensors.items()}, training=True)
+        return self.pack(
+            {name: stored_zeros(tensor, self.sample_rows) for name, tensor in self.tensors.items()}, training=True
+        )
 
 
 def zeros(tensor: TensorColumn, rows: int) -> np.ndarray:

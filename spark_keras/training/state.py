@@ -321,9 +321,13 @@ def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sa
     """Builds a compiled model from its architecture; its weights are set by `write`."""
     structure = json.loads(model_json)
     excluded, shapes, draws, late = (structure.pop(name, None) for name in (_UNDECAYED, _STATE, _DRAWS, _LATE))
-    model = keras.saving.deserialize_keras_object(structure, custom_objects=custom_objects, safe_mode=safe_mode)
-    first_step.build(model, sample, step=bool(late))
-    if shapes is not None and _shapes(model) != shapes:
+    # One that came with its optimizers built may have them built in its first step, too.
+    for step in (False, True) if shapes is not None and not late else (bool(late),):
+        model = keras.saving.deserialize_keras_object(structure, custom_objects=custom_objects, safe_mode=safe_mode)
+        first_step.build(model, sample, step)
+        if shapes is None or _shapes(model) == shapes:
+            break
+    else:
         raise held.Untracked(
             f"variables {_shapes(model)} where the model is built from its configuration, {shapes} on the driver"
         )

@@ -1,0 +1,95 @@
+"""What Keras leaves out of a `.keras` archive, or cannot load from it: one more file in the archive.
+
+Keras saves the variables of layers and of the optimizers that are attributes of a model. It does not save those of a
+loss; it loads those of an optimizer only where `compile_from_config` builds the optimizer, and those of a layer only
+where building the model reaches the layer. Keras itself reads an archive that has this file as it reads any other.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import keras
+import numpy as np
+
+_FILE = "spark_keras.npz"
+
+
+def add(path: str, model: keras.Model) -> None:
+    """Adds it to an archive of a model that holds more than its weights, its optimizer and its metrics."""
+    from spark_keras.training import held, state
+
+    found = held.look(model)
+    if not (found.variables or found.of_optimizers):
+        return
+    place = {id(variable): index for index, variable in enumerate(model.variables)}
+    arrays = {path: state.to_numpy(variable.value) for path, variable in found.variables.items()}
+    optimizers: dict[str, list[int]] = {}
+    for name, optimizer in _optimizers(model).items():
+        trained = [place.get(id(variable)) for variable in getattr(optimizer, "_trainable_variables", [])]
+        if optimizer.built and None not in trained:
+            optimizers[name] = trained
+            arrays |= {f"{name} {index}": state.to_numpy(each.value) for index, each in enumerate(optimizer.variables)}
+    layers = {name: layer.get_build_config() for name, layer in _layers(model) if layer.built}
+    described = {"optimizers": optimizers, "layers": {name: each for name, each in layers.items() if each}}
+    content = io.BytesIO()
+    np.savez(content, described=np.frombuffer(json.dumps(described).encode(), "uint8"), **arrays)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(_FILE, content.getvalue())
+
+
+def is_in(content: Any) -> bool:
+    """Whether a file, or its path, is an archive that has it."""
+    if not zipfile.is_zipfile(content):
+        return False
+    with zipfile.ZipFile(content) as archive:
+        return _FILE in archive.namelist()
+
+
+def restore(path: str, model: keras.Model) -> None:
+    """Gives it back to a compiled model that Keras has loaded from the archive."""
+    from spark_keras.training import held
+
+    with zipfile.ZipFile(path) as archive, np.load(io.BytesIO(archive.read(_FILE)), allow_pickle=False) as file:
+        arrays = dict(file)
+    described = json.loads(arrays.pop("described").tobytes())
+    built = False
+    for name, layer in list(_layers(model)):
+        if not layer.built and name in described["layers"]:
+            layer.build_from_config(described["layers"][name])
+            built = True
+    variables = model.variables
+    for name, optimizer in _optimizers(model).items():
+        trained = described["optimizers"].get(name)
+        if trained is None or max(trained, default=-1) >= len(variables):
+            continue
+        if not optimizer.built:
+            optimizer.build([variables[index] for index in trained])
+        for index, variable in enumerate(optimizer.variables):
+            _assign(variable, arrays.get(f"{name} {index}"))
+    if built:
+        model.load_weights(path)
+    for name, variable in held.look(model).variables.items():
+        _assign(variable, arrays.get(name))
+
+
+def _assign(variable: Any, value: np.ndarray | None) -> None:
+    if value is not None and value.shape == tuple(variable.shape):
+        variable.assign(value)
+
+
+def _optimizers(model: keras.Model) -> dict[str, Any]:
+    from spark_keras.training import held
+
+    optimizer = getattr(model, "optimizer", None)
+    main = {} if optimizer is None else {"model.optimizer": optimizer}
+    return main | held.of(model).optimizers
+
+
+def _layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
+    from spark_keras.training import held
+
+    return [(name, each) for name, each in held.walk(model) if isinstance(each, keras.Layer) and each is not model]
