@@ -53,7 +53,7 @@ class InProcess:
 
     def __init__(self, built):
         x, y = TensorColumn("x", "x", ("x",), (3,), "float32", 1), TensorColumn("y", "y", ("y",), (1,), "float32", 0)
-        columns = ShardColumns((x,), (y,), None, None, None, False, False)
+        columns = ShardColumns((x,), (y,), None, 0, 0, False, False)
         states.build(built, columns.sample())
         settings = ProcessSettings(1, keras.backend.backend(), "float32", ())
         architecture = states.architecture(built)
@@ -66,7 +66,7 @@ class InProcess:
         for shard, count in enumerate(ROWS):
             rows = {"x0": random.normal(size=(count, 3)), "y0": random.normal(size=(count, 1))}
             rows = MemoryRows({name: array.astype("float32") for name, array in rows.items()})
-            self.shards.append(Minibatches(rows, self.task, shard, worker._prepare(self.task)))
+            self.shards.append(Minibatches(rows, self.task, shard, worker._prepare(self.task, training=True)))
 
     def train(self, epoch, start, stop, states):
         header = {"epoch": epoch, "start": start, "stop": stop, "frequency": 2, "kernel": "graph"}
