@@ -9,12 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from spark_keras.evaluation.partial import Points, Sums
-from spark_keras.evaluation.steps import MOST_CLASSES, Rules, Steps, read
+from spark_keras.evaluation.steps import Rules, Steps, read
 
 # A curve of each class is a sort of its scores: for more classes only on request.
 CURVES_FOR_CLASSES = 32
+# A confusion matrix of more classes, 200 MB as an array, is kept as the pairs of classes that occur.
+MATRIX_CLASSES = 5000
 # Numbers that are compared at a time.
 _CELLS = 2**20
+# A pair of classes is one number: the true class times this, and the predicted one.
+_TRUE = 2**31
 
 
 class Counting(NamedTuple):
@@ -32,14 +36,14 @@ class Counting(NamedTuple):
 
 
 def count(counting: Counting, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Cells of the confusion matrix, ranks of the true classes, calibration and points of the curves."""
+    """Pairs of a true and a predicted class, ranks of the true classes, calibration and points of the curves."""
     sums, points = Sums(), Points()
-    for batch in batches:
-        steps = read(batch, counting.rules, sums)
+    for part in (part for batch in batches for part in _parts(batch)):
+        steps = read(part, counting.rules, sums)
         predicted = steps.prediction
         if predicted is None:
             predicted = steps.scores.argmax(axis=1)
-        sums.add("cells", steps.label.astype("int64") * MOST_CLASSES + predicted.astype("int64"), steps.weight)
+        sums.add("cells", steps.label.astype("int64") * _TRUE + predicted.astype("int64"), steps.weight)
         if steps.scores is not None:
             chunk = max(1, _CELLS // steps.scores.shape[1])
             for start in range(0, len(steps.label), chunk):
@@ -48,6 +52,19 @@ def count(counting: Counting, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
     yield from points.flush()
     sums.add("points", 0, points.sent)
     yield from sums.batches()
+
+
+def pairs(sums: Sums) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs of classes that occur, in order: true classes, predicted classes, rows or their weights' sums."""
+    codes, weights = sums["cells"]
+    return *np.divmod(codes[weights > 0], _TRUE), weights[weights > 0]
+
+
+def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The rows in slices of about `_CELLS` numbers: with many classes, what is made of a slice would be large for all
+    rows of a batch at once."""
+    rows = max(1, batch.num_rows * _CELLS * 8 // max(1, batch.nbytes))
+    return (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
 
 
 def classes_of_curves(classes: int, wanted: bool | None) -> list[int]:

@@ -12,9 +12,9 @@ import numpy as np
 
 from spark_keras import column_names, columns
 from spark_keras.evaluation import class_counts, display, passes, plots
-from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES, Counting
+from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES, MATRIX_CLASSES, Counting
 from spark_keras.evaluation.curves import Curve, curves, mean_area, named
-from spark_keras.evaluation.steps import MOST_CLASSES, Rules
+from spark_keras.evaluation.steps import Rules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,15 +118,14 @@ class ClassificationEvaluation:
     def _made(
         cls, sums: Any, points: Any, names: Sequence[str] | None, total: int, wanted: bool | None, bins: int
     ) -> ClassificationEvaluation:
-        codes, weights = sums["cells"]
+        true, predicted, weights = cells = class_counts.pairs(sums)
         if not weights.sum() > 0:
             raise ValueError("The rows' weights sum to 0. Expected: at least one row with a positive weight.")
-        true, predicted = np.divmod(codes[weights > 0], MOST_CLASSES)
         total = total or int(max(true.max(), predicted.max(), 1)) + 1
         names = list(names) if names else [str(index) for index in range(total)]
         made = curves(sums, points, class_counts.classes_of_curves(total, wanted), names, bins) if points else []
         ranks = sums.dense("ranks", total) if wanted is not False or points is not None else None
-        return cls(names, (true, predicted, weights[weights > 0]), ranks, made, int(sums.total("leftOut")))
+        return cls(names, cells, ranks, made, int(sums.total("leftOut")))
 
     # --- figures ---
 
@@ -135,9 +134,28 @@ class ClassificationEvaluation:
         """Rows, or their weights' sum."""
         return float(self.cells[2].sum())
 
+    @property
+    def confusionPairs(self) -> Any:
+        """The pairs of classes that occur, for any number of classes: a pandas DataFrame with the columns `true`,
+        `predicted` (names of the classes, in their order) and `rows` (or their weights' sum)."""
+        pandas = display.required("pandas", "pandas", "confusionPairs")
+        names = np.array(self.classes, object)
+        true, predicted, weights = self.cells
+        return pandas.DataFrame({"true": names[true], "predicted": names[predicted], "rows": weights})
+
     @cached_property
     def confusionMatrix(self) -> np.ndarray:
-        """Shape (classes, classes): rows (or their weights' sum) by true class, then by predicted class."""
+        """Shape (classes, classes): rows (or their weights' sum) by true class, then by predicted class.
+
+        Raises:
+            ValueError: for more than 5000 classes; `confusionPairs` has the same numbers.
+        """
+        if len(self.classes) > MATRIX_CLASSES:
+            raise ValueError(
+                f"A confusion matrix of so many classes is too large for an array. Received: {len(self.classes)} "
+                f"classes. Expected: at most {MATRIX_CLASSES}; `confusionPairs` has the pairs of classes that occur, "
+                "and all figures are computed for any number of classes."
+            )
         matrix = np.zeros((len(self.classes), len(self.classes)))
         matrix[self.cells[:2]] = self.cells[2]
         return matrix
@@ -272,21 +290,24 @@ class ClassificationEvaluation:
             display.text_table(self._HEAD, self._table()),
         ]
         if len(self.classes) <= CURVES_FOR_CLASSES:
-            matrix = [[name, *row] for name, row in zip(self.classes, self.confusionMatrix.tolist())]
-            parts.append(display.text_table(("true \\ predicted", *self.classes), matrix))
+            parts.append(display.text_table(*self._matrix()))
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
-        matrix = [[name, *row] for name, row in zip(self.classes, self.confusionMatrix.tolist())]
         return "".join(
             [
                 display.html_table(("figure", "value"), self._figures(), "All classes"),
                 display.html_table(self._HEAD, self._table(), "By class"),
-                display.html_table(("true \\ predicted", *self.classes), matrix, "Confusion matrix")
+                display.html_table(*self._matrix(), "Confusion matrix")
                 if len(self.classes) <= CURVES_FOR_CLASSES
                 else "",
             ]
         )
+
+    def _matrix(self) -> tuple[tuple[str, ...], list[list[Any]]]:
+        """Head and rows of the confusion matrix as a table."""
+        rows = [[name, *row] for name, row in zip(self.classes, self.confusionMatrix.tolist())]
+        return ("true \\ predicted", *self.classes), rows
 
     def plot(self) -> Any:
         """Confusion matrix, ROC and precision-recall curves and calibration, as one matplotlib figure."""

@@ -24,7 +24,8 @@ _FAULT = "fault "
 # Points that a partition holds before it sends them on, and those in one message.
 _HELD = 2**20
 _SENT = 2**16
-# Entries of a sum before equal indices are added up.
+# Entries of a sum before equal indices are added up, at least: else twice those that differ, so that each entry is
+# sorted only a few times.
 _ENTRIES = 2**16
 _EXAMPLES = 3
 
@@ -129,13 +130,19 @@ class Sums:
     def __init__(self) -> None:
         self.messages: list[tuple[int, np.ndarray]] = []
         self._parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
+        # By name: entries held, and how many may be.
+        self._held: dict[str, int] = defaultdict(int)
+        self._most: dict[str, int] = {}
         self._faults: dict[tuple[str, str], Fault] = {}
 
     def add(self, name: str, index: Any, values: Any) -> None:
         index, values = np.atleast_1d(np.asarray(index, "int64")), np.atleast_1d(np.asarray(values, "float64"))
         self._parts[name].append((index, np.broadcast_to(values, index.shape)))
-        if sum(len(part) for part, _ in self._parts[name]) > _ENTRIES:
+        self._held[name] += len(index)
+        if self._held[name] > self._most.get(name, _ENTRIES):
             self._parts[name] = [self[name]]
+            self._held[name] = len(self._parts[name][0][0])
+            self._most[name] = max(_ENTRIES, 2 * self._held[name])
 
     def __getitem__(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The indices that occur, rising, and their sums."""

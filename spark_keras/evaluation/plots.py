@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 
 from spark_keras.evaluation import display
+from spark_keras.evaluation.class_counts import MATRIX_CLASSES
+
+# Stretches of neighbouring classes that are drawn as one, where classes are too many for an array.
+_STRETCHES = 1000
 
 
 def classification(report: Any) -> Any:
     """Confusion matrix, ROC and precision-recall curves and, of probabilities, the calibration."""
     calibrated = any(len(curve.binCounts) for curve in report.curves)
     new, axes = display.figure(4 if calibrated else 3 if report.curves else 1)
-    confusion(axes[0], report.classes, report.confusionMatrix)
+    confusion(axes[0], report)
     if report.curves:
         rates(axes[1:3], report.curves)
     if calibrated:
@@ -38,9 +42,16 @@ def labels(curves: Sequence[Any]) -> Any:
     return new
 
 
-def confusion(axis: Any, classes: Sequence[str], matrix: np.ndarray) -> None:
+def confusion(axis: Any, report: Any) -> None:
+    """Shares of the rows of each true class, by predicted class."""
+    classes, end = report.classes, len(report.classes) - 0.5
+    if len(classes) > MATRIX_CLASSES:
+        true, predicted, weights = report.cells
+        matrix, _, _ = np.histogram2d(true, predicted, _STRETCHES, [[-0.5, end]] * 2, weights=weights)
+    else:
+        matrix = report.confusionMatrix
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1e-300)
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, extent=(-0.5, end, end, -0.5))
     axis.set(title="Confusion matrix", xlabel="predicted", ylabel="true")
     if len(classes) > 20:
         return
