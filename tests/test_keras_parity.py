@@ -198,15 +198,11 @@ WRAPPED = {
     "scheduled": lambda: optimizers.Adam(cosine()),
     "scaled": lambda: optimizers.SGD(0.05, loss_scale_factor=16.0),
 }
-# Each network with Adam; each optimizer with a dense network, on TensorFlow with XLA, too; half with another in turn.
-OTHERS = [network for network in NETWORKS if network != "dense"]
+# Each network with Adam, each optimizer with a dense network, on TensorFlow with XLA, too.
 CASES = [("Adam", network, "auto") for network in NETWORKS]
 CASES += [(optimizer, "dense", "auto") for optimizer in [*OPTIMIZERS, *WRAPPED] if optimizer != "Adam"]
 if BACKEND == "tensorflow":
     CASES += [(optimizer, "dense", True) for optimizer in OPTIMIZERS]
-    CASES += [
-        (optimizer, OTHERS[index % len(OTHERS)], "auto") for index, optimizer in enumerate(OPTIMIZERS) if index % 2
-    ]
 
 
 def compiled(optimizer, network):
