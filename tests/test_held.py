@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from test_rounds import BACKEND, KERNELS
 
+from spark_keras.archive import KerasArchive
 from spark_keras.training import first_step, held, kernel
 from spark_keras.training import state as states
 from spark_keras.training.averaging import start_state, weighted_mean
@@ -243,3 +244,35 @@ def test_what_a_stateful_layer_remembers_stays_with_its_worker():
     begin = start_state(mean, states_of[1], None, layout, "average")
     np.testing.assert_array_equal(begin.values, [5, 11, 12, 13, 9, 10])
     np.testing.assert_array_equal(mean.values, [5, 1, 2, 3, 9, 10])
+
+
+def alone(model, x):
+    """What plain Keras predicts in batches of the model's own size, with nothing remembered before each."""
+    padded, results = np.concatenate([x, np.zeros((-len(x) % 8, *x.shape[1:]), x.dtype)]), []
+    for start in range(0, len(padded), 8):
+        for variable in held.local_variables(model):
+            variable.assign(np.zeros(variable.shape))
+        results.append(model.predict(padded[start : start + 8], batch_size=8, verbose=0))
+    return np.concatenate(results)[: len(x)]
+
+
+STATEFUL = {
+    "stacked": ((4, 2), lambda: keras.layers.RNN([keras.layers.GRUCell(3), keras.layers.LSTMCell(2)], stateful=True)),
+    "bidirectional": ((4, 2), lambda: keras.layers.Bidirectional(keras.layers.SimpleRNN(3, stateful=True))),
+    "convolutional": ((4, 5, 2), lambda: keras.layers.ConvLSTM1D(3, 2, stateful=True)),
+    "nested": ((4, 2), lambda: keras.Sequential([keras.layers.Masking(), keras.layers.GRU(3, stateful=True)])),
+}
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_stateful_layers_begin_each_sequence_anew_in_batches_of_any_size(name):
+    shape, layer = STATEFUL[name]
+    model = keras.Sequential([keras.Input(batch_shape=(8, *shape)), layer()])
+    x = np.random.default_rng(1).normal(size=(24, *shape)).astype("float32")
+    expected = alone(model, x)
+    # Called directly: on JAX, predict() forgets.
+    going_on = [states.to_numpy(model(x[8:16])) for _ in range(2)]
+    assert np.abs(going_on[1] - expected[8:16]).max() > 1e-3
+    applied = held.begin_anew(KerasArchive.of(model).load())
+    for rows in (24, 5, 24):
+        np.testing.assert_allclose(applied.predict_on_batch(x[:rows]), expected[:rows], atol=1e-5)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import zipfile
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
-from test_held import X, Y, dense, package, prepared, warm
+from test_held import Growing, X, Y, alone, dense, package, prepared, warm
 from test_training import frame, in_training_order, keras_weights, regression_rows, weights_of
+from test_workers import KillAWorker
 
-from spark_keras import KerasEstimator, KerasRegressor
+from spark_keras import KerasEstimator, KerasModel, KerasRegressor, KerasTransformer
 from spark_keras.archive import KerasArchive
 from spark_keras.training import held, kernel
 from spark_keras.training import state as states
@@ -30,10 +32,10 @@ class Counting(keras.losses.Loss):
         return 0 * keras.ops.mean(predicted, -1) + self.n
 
 
-def linear(loss, seed=1):
+def linear(loss, seed=1, rate=0.0):
     keras.utils.set_random_seed(seed)
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(0.0), loss)
+    model.compile(keras.optimizers.SGD(rate), loss)
     return model
 
 
@@ -199,9 +201,82 @@ def test_a_stateful_layer_goes_on_from_minibatch_to_minibatch(spark):
         np.testing.assert_allclose(own, theirs, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_each_row_is_a_sequence_of_its_own_where_a_stateful_model_is_applied(spark):
+    df, model = frame(spark, *regression_rows(61)).cache(), recurrent()
+    model(np.ones((8, 5)))
+    assert all(np.abs(variable).max() > 0 for variable in held.local_variables(model))
+    fitted, rows = KerasModel(model=model), df.collect()
+    x, y = np.array([row.features for row in rows]), np.array([row.label for row in rows])
+    predicted = alone(model, x)[:, 0]
+
+    def close(found, expected):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+    close([row.prediction[0] for row in fitted.transform(df).collect()], predicted)
+    inner = KerasTransformer(model=fitted, outputLayer=model.layers[1].name, batchSize=20)
+    close([row.prediction for row in inner.transform(df).collect()], alone(keras.Sequential(model.layers[:2]), x))
+    close([row.loss for row in fitted.scoreExamples(df, "loss").collect()], (predicted - y) ** 2)
+    found = fitted.evaluate(df, metrics=["mae"])
+    close([found["loss"], found["mae"]], [np.mean((predicted - y) ** 2), np.mean(abs(predicted - y))])
+
+
 def test_minibatches_that_a_stateful_layer_does_not_take_are_refused(spark):
     df = frame(spark, *regression_rows(60))
     with pytest.raises(ValueError, match="Param `batchSize`.*Received: 32. Expected: 8"):
         KerasRegressor(model=recurrent(), numWorkers=1, verbose=0).fit(df)
     with pytest.raises(ValueError, match="not full. Received: .60. rows.*multiples of 8"):
         KerasRegressor(model=recurrent(), numWorkers=1, batchSize=8, verbose=0).fit(df)
+
+
+def bits(fitted):
+    """All that a fit leaves."""
+    model = fitted.toKeras()
+    state = states.read(model, states.layout_of(model))
+    return state.values.tobytes(), state.integers.tobytes(), fitted.summary.history
+
+
+@pytest.mark.slow
+def test_a_killed_worker_changes_no_bit_of_further_optimizers_and_variables(spark):
+    df, fits = frame(spark, *regression_rows(64)), []
+    for times in (0, 1):
+        keras.utils.set_random_seed(1)
+        model, killer = warm(), KillAWorker(times)
+        model.build((None, 5))
+        options = dict(epochs=2, batchSize=8, averagingFrequency=2, numWorkers=2, verbose=0, callbacks=[killer])
+        fits.append(KerasEstimator(model=model, **options).fit(df))
+        assert killer.killed == times
+    assert bits(fits[0]) == bits(fits[1])
+    model = fits[1].toKeras()
+    assert [int(each.iterations) for each in model.own_optimizers] == [8, 8]
+    np.testing.assert_allclose(float(model.temperature), 2 * 0.9**8, rtol=1e-5)
+
+
+class Crash(keras.callbacks.Callback):
+    """The end of a driver after some rounds, as far as this process can play it."""
+
+    def __init__(self, rounds):
+        super().__init__()
+        # No plain data, so that it is this process's own.
+        self.own = SimpleNamespace(left=rounds)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.own.left -= 1
+        if self.own.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_fit_with_a_variable_of_a_loss_goes_on_from_a_checkpoint_to_the_same_bits(spark, tmp_path):
+    df = frame(spark, *regression_rows(64))
+
+    def fit(rounds, **settings):
+        options = dict(epochs=2, batchSize=8, averagingFrequency=2, numWorkers=2, verbose=0, **settings)
+        return KerasRegressor(model=linear(Growing(), rate=0.01), callbacks=[Crash(rounds)], **options).fit(df)
+
+    expected, settings = fit(0), {"checkpointDir": str(tmp_path / "checkpoints"), "checkpointInterval": "0.001s"}
+    with pytest.raises(KeyboardInterrupt):
+        fit(3, **settings)  # two make an epoch
+    resumed = fit(0, **settings)
+    assert bits(resumed) == bits(expected)
+    assert resumed.toKeras().loss.n == 8

@@ -14,7 +14,7 @@ from spark_keras.archive import KerasArchive
 from spark_keras.evaluation import summable
 from spark_keras.evaluation.rows import LabelledTask, evaluate_partition
 from spark_keras.executor import ProcessSettings
-from spark_keras.training import mismatch
+from spark_keras.training import held, mismatch
 from spark_keras.training import state as states
 from spark_keras.training_columns import training_columns
 
@@ -66,6 +66,7 @@ def labelled_task(
             f"The model {model.name!r} is not compiled, so it has no loss and no metrics. "
             "Expected: a model after model.compile(optimizer=…, loss=…)."
         )
+    held.begin_anew(model)
     spec, outputs = training_columns(dataset, stage, model, classifier)
     interpreter.check(spark)
     task = LabelledTask(

@@ -53,10 +53,10 @@ def _load(task: LabelledTask) -> Any:
     import keras
 
     from spark_keras.archive import KerasArchive
-    from spark_keras.training import state
+    from spark_keras.training import held, state
 
     data = task.archive if isinstance(task.archive, bytes) else task.archive.value
-    model = KerasArchive(data, trusted=not task.safe_mode, code=task.code).load(custom_objects)
+    model = held.begin_anew(KerasArchive(data, trusted=not task.safe_mode, code=task.code).load(custom_objects))
     if keras.backend.backend() == "tensorflow":
         # XLA would compile for seconds, and again for a partition's last, short batch.
         model.jit_compile = False

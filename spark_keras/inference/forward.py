@@ -88,10 +88,11 @@ class CompiledModel:
         from spark_keras import signature
         from spark_keras.archive import KerasArchive
         from spark_keras.inference.output_layer import with_output_layer
+        from spark_keras.training import held
 
         data = task.archive if isinstance(task.archive, bytes) else task.archive.value
         model = KerasArchive(data, trusted=not task.safe_mode, code=task.code).load(custom_objects, compile=False)
-        self._model = with_output_layer(model, task.output_layer)
+        self._model = with_output_layer(held.begin_anew(model), task.output_layer)
         self._batch_size = task.batch_size
         self._pack = lambda inputs: signature.pack_inputs(task.form, inputs)
         compiled = {"tensorflow": self._tensorflow_program, "jax": self._jax_program}.get(keras.backend.backend())

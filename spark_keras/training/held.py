@@ -194,6 +194,16 @@ def local_variables(model: keras.Model) -> list[Any]:
     return [variable for layer in stateful_layers(model) for variable in keras.tree.flatten(layer.states or [])]
 
 
+def begin_anew(model: keras.Model) -> keras.Model:
+    """Lets stateful recurrent layers begin each sequence as after `reset_state`; batches may then have any size.
+
+    Rows come in no order of their own, so that a layer would remember arbitrary ones. Returns the model.
+    """
+    for layer in stateful_layers(model):
+        layer.stateful = False
+    return model
+
+
 def asked_batch(model: keras.Model) -> tuple[str, int] | None:
     """(name of a stateful layer, rows in each minibatch that it takes); None where the model takes any number."""
     for layer in stateful_layers(model):
