@@ -129,7 +129,6 @@ class Stopper(keras.callbacks.Callback):
         self._best: tuple[np.ndarray, np.ndarray] | None = None
         self._kept: str | None = None
         self._epoch = self._trained = 0
-        self._first: int | None = None
         self._cut = False
         self._seconds = 0.0
         self._watch = _Stopwatch()
@@ -164,8 +163,7 @@ class Stopper(keras.callbacks.Callback):
         self._watch.lap()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._first = epoch if self._first is None else self._first
-        self._trained = epoch + 1 - self._first
+        self._trained += 1
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch + 1

@@ -352,6 +352,8 @@ def build(model: keras.Model, sample: Any) -> None:
         model._symbolic_build(data_batch=(x, y, sample_weight))
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
+    # Metrics are only known as such when they are built.
+    held.look(model)
 
 
 @contextlib.contextmanager
