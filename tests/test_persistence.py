@@ -126,6 +126,7 @@ ESTIMATOR_PARAMS = {
     "weightCol": "w",
     "validationSplit": 0.25,
     "epochs": 7,
+    "initialEpoch": 2,
     "batchSize": 5,
     "shuffle": False,
     "numWorkers": 3,

@@ -268,6 +268,7 @@ VALUES = {
     "cpusPerWorker": 2,
     "customObjects": {"Layer": keras.layers.Layer},
     "epochs": 3,
+    "initialEpoch": 1,
     "featuresCol": "f",
     "featuresCols": ["a", "b"],
     "handleInvalid": "skip",
