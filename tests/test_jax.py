@@ -8,4 +8,4 @@ from conftest import run_on_jax
 
 @pytest.mark.slow
 def test_rounds_fit_and_transform_on_jax_give_what_they_give_on_tensorflow():
-    run_on_jax("@tests/on_each_backend.txt", "tests/jax_checks.py", "tests/test_keras_parity.py")
+    run_on_jax("@tests/on_each_backend.txt", "tests/jax_checks.py")

@@ -120,9 +120,8 @@ class StepsKernel:
 
     def __init__(self, model: keras.Model, layout: Layout):
         self.model, self.layout = model, layout
-        for name in ("train_step", "test_step"):
-            # Not as an attribute of a layer, which Keras would look at.
-            vars(model)[name] = _as_in_fit(getattr(model, name))
+        self._steps = {name: getattr(model, name) for name in ("train_step", "test_step")}
+        self._wrap_steps()
 
     def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
         self._write(state)
@@ -145,6 +144,11 @@ class StepsKernel:
             metrics = metrics + read_metrics(self.model)
         return metrics
 
+    def _wrap_steps(self) -> None:
+        for name, step in self._steps.items():
+            # Not as an attribute of a layer, which Keras would look at.
+            vars(self.model)[name] = _as_in_fit(step)
+
     def _seed(self, seeds: np.ndarray) -> None:
         # On JAX, Keras compiles those in that no layer has: always the same.
         fixed = set(map(id, held.of(self.model).generators.values())) if keras.backend.backend() == "jax" else ()
@@ -160,7 +164,8 @@ class StepsKernel:
         before = self._constants()
         write(self.model, self.layout, state)
         if not all(map(np.array_equal, before, self._constants())):
-            # What Keras has compiled holds the old ones as constants.
+            # What Keras has compiled holds the old ones as constants, and JAX knows a function again.
+            self._wrap_steps()
             self.model.make_train_function(force=True)
             self.model.make_test_function(force=True)
 
