@@ -13,6 +13,7 @@ from spark_keras.training import state as states
 pytestmark = pytest.mark.keras
 
 BACKEND = keras.backend.backend()
+KERAS = tuple(int(part) for part in keras.__version__.split(".")[:2])
 KERNELS = {"tensorflow": ["xla", "graph", "steps"], "jax": ["scan", "jit", "steps"], "torch": ["steps"]}[BACKEND]
 BATCH, STEPS = 8, 5
 
@@ -296,7 +297,8 @@ def partly_labelled():
 
 
 @pytest.mark.parametrize("name", KERNELS)
-@pytest.mark.parametrize("build", [unlabelled, partly_labelled])
+# Before 3.12, `Model.fit` refuses an output without a label.
+@pytest.mark.parametrize("build", [unlabelled, partly_labelled][: 1 if KERAS < (3, 12) else 2])
 def test_a_round_without_labels_equals_plain_keras(name, build):
     keras.utils.set_random_seed(3)
     x, y, _ = minibatches()

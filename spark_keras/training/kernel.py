@@ -159,6 +159,9 @@ class StepsKernel:
             import torch
 
             torch.manual_seed(int(seeds[0, 0]))  # Keras leaves a Dropout without a seed to PyTorch's own generator
+            # And what nobody holds draws from Keras' own one, which no program tells of here.
+            shared = held.global_state()
+            shared.assign(seeds[0].astype(keras.backend.standardize_dtype(shared.dtype)))
 
     def _write(self, state: State) -> None:
         before = self._constants()
@@ -190,12 +193,17 @@ def make(name: str, model: keras.Model, layout: Layout) -> Any:
 
 def _as_in_fit(step: Callable[..., Any]) -> Callable[..., Any]:
     """A step of training or evaluation that gets its data as `fit` gives them: `x` alone where there are no labels, and
-    (x, y) where there are no weights. `train_on_batch` gives (x, None, None)."""
+    (x, y) where there are no weights, where `train_on_batch` gives (x, None, None); on PyTorch as tensors."""
+    tensors = keras.backend.backend() == "torch"
+
+    def given(array: Any) -> Any:
+        return keras.ops.convert_to_tensor(array) if tensors and isinstance(array, np.ndarray) else array
 
     @functools.wraps(step)
     def wrapped(*arguments: Any, **keywords: Any) -> Any:
         *state, data = arguments
-        return step(*state, keras.utils.pack_x_y_sample_weight(*keras.utils.unpack_x_y_sample_weight(data)), **keywords)
+        parts = keras.tree.map_structure(given, keras.utils.unpack_x_y_sample_weight(data))
+        return step(*state, keras.utils.pack_x_y_sample_weight(*parts), **keywords)
 
     return wrapped
 
