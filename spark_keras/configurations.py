@@ -61,7 +61,7 @@ def _may_forget(part: Any) -> bool:
 
 
 def _configurations(part: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a part's get_config tells, and what its constructor is to be called with."""
+    """The arguments that a part's get_config tells, and those that its constructor is to be called with."""
     try:
         with warnings.catch_warnings():
             # Own code is serialised by name later.
@@ -95,7 +95,7 @@ def _configurations(part: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _held(part: Any, name: str) -> Any:
-    """What a part keeps of an argument."""
+    """The value that a part keeps of an argument."""
     kept = vars(part)
     places = [kept, {name: kept.get(f"_{name}", _MISSING)}, kept.get("_fn_kwargs") or {}]
     return next((place[name] for place in places if place.get(name, _MISSING) is not _MISSING), _MISSING)

@@ -34,7 +34,7 @@ class Drift(NamedTuple):
 
 
 class Tolerances(NamedTuple):
-    """What is no difference, however sure it is; and how often chance may be told as one."""
+    """Limits below which nothing is a difference, however sure it is; and how often chance may be told as one."""
 
     max_distance: float
     max_out_of_range: float

@@ -92,7 +92,7 @@ def check(
 
 
 def _watched(column: int, field: m.Field, analysis: ColumnAnalysis, relative_error: float) -> list[_Watched]:
-    """What is compared of a column; the first one is of the whole column."""
+    """Comparisons of a column; the first one is of the whole column."""
 
     def watched(measure: m.Measure, before: Statistics | None) -> _Watched:
         return _Watched(measure, before, distribution_of(before or Statistics(), relative_error))

@@ -263,7 +263,7 @@ def _flattened(array: Any) -> Any:
 
 
 def has_numeric_elements(field: Field) -> bool:
-    """Whether the column has arrays of numbers or booleans, or ML vectors."""
+    """Tells a column of arrays of numbers or booleans, or of ML vectors."""
     from pyspark.sql.types import BooleanType, NumericType
 
     if kind_of(field) != "array":

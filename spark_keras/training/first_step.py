@@ -96,7 +96,7 @@ def _trace(model: keras.Model, sample: Any) -> None:
     try:
         try:
             program = traced(None)  # as Keras traces it
-        except Exception:
+        except Exception:  # code that wants to know how many rows there are; what else is wrong comes up again
             program = traced(len(next(array for array in keras.tree.flatten(sample) if array is not None)))
     except Exception as error:  # the model's own code, which may be such that only runs eagerly
         logger.info("A training step of model %r cannot be traced: %s: %s", model.name, type(error).__name__, error)
