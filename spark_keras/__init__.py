@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from spark_keras.training.summary import KerasTrainingSummary
     from spark_keras.training.supervision import WorkerError
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ClassificationEvaluation",
     "DataFrameAnalysis",

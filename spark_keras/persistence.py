@@ -6,10 +6,11 @@ import importlib
 import warnings
 from typing import Any
 
-from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLReader, MLWritable, MLWriter
+from pyspark.ml.util import DefaultParamsReader, MLReadable, MLReader, MLWritable, MLWriter
 
 from spark_keras import cluster
 from spark_keras.archive import KerasArchive
+from spark_keras.stage_metadata import connection, save_metadata
 from spark_keras.training.summary import KerasTrainingSummary
 
 MODEL_FILE = "model"
@@ -62,7 +63,7 @@ class KerasWriter(MLWriter):
         attributes = getattr(instance, "_fit_attributes", None)
         if attributes:
             extra["attributes"] = attributes
-        DefaultParamsWriter.saveMetadata(instance, path, self.sc, extraMetadata={"keras": extra}, paramMap=params)
+        save_metadata(instance, path, self, {"keras": extra}, params)
         if instance.isSet("model"):
             archive = instance.getOrDefault("model")
             cluster.write_file(self.sparkSession, f"{path}/{MODEL_FILE}{archive.suffix}", archive.data)
@@ -88,7 +89,7 @@ class KerasReader(MLReader):
         return self
 
     def _metadata(self, path: str) -> dict[str, Any]:
-        metadata = DefaultParamsReader.loadMetadata(path, self.sc)
+        metadata = DefaultParamsReader.loadMetadata(path, connection(self))
         expected = f"{self._cls.__module__}.{self._cls.__name__}"
         if metadata["class"] != expected:
             raise ValueError(f"{path} holds another stage. Received: {metadata['class']}. Expected: {expected}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -62,6 +63,27 @@ def test_saved_stage_loads_with_its_params_and_gives_what_it_gave(df, release, n
         for row, then in zip(rows, expected["rows"]):
             for value, before in zip(row, then):
                 assert np.allclose(value, before, atol=1e-5)
+
+
+@pytest.mark.compat
+@pytest.mark.parametrize("name", [name for release, name in SAVED if release == RELEASES[0]])
+def test_metadata_tell_the_version_that_saved_them(df, name, tmp_path):
+    load(RELEASES[0], name).write().save(str(tmp_path / "stage"))
+    parts = [json.loads(part.read_text()) for part in tmp_path.glob("**/metadata/part-*")]
+    ours = [metadata for metadata in parts if metadata["class"].startswith("spark_keras.")]
+    assert ours and {metadata.get("sparkKerasVersion") for metadata in ours} == {spark_keras.__version__}
+
+
+def test_json_tells_the_version_that_wrote_it(df):
+    for name in ("TransformProcess", "DataFrameAnalysis"):
+        text = load(RELEASES[0], name).toJSON()
+        assert json.loads(text)["sparkKerasVersion"] == spark_keras.__version__
+
+
+def test_version_is_known_without_keras():
+    code = "import sys, spark_keras; print(spark_keras.__version__, 'keras' in sys.modules, 'pyspark' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert told == [spark_keras.__version__, "False", "False"]
 
 
 def test_saved_estimators_train_and_saved_models_have_their_summary(df):

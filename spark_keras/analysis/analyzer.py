@@ -7,18 +7,17 @@ from typing import Any
 
 from pyspark import keyword_only
 from pyspark.ml import Estimator
-from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
+from pyspark.ml.util import DefaultParamsReadable
 
 from spark_keras import columns as dataframe_columns
 from spark_keras.analysis import measures, passes, relations, statistics
 from spark_keras.analysis.figures import ColumnAnalysis
 from spark_keras.analysis.model import Correlations, DataFrameAnalysis
 from spark_keras.analysis.params import AnalysisStageParams
+from spark_keras.stage_metadata import StageWritable
 
 
-class DataFrameAnalyzer(
-    Estimator[DataFrameAnalysis], AnalysisStageParams, DefaultParamsReadable, DefaultParamsWritable
-):
+class DataFrameAnalyzer(Estimator[DataFrameAnalysis], AnalysisStageParams, DefaultParamsReadable, StageWritable):
     """Looks at the columns of a DataFrame: counts, moments, quantiles, histograms, frequencies, lengths, shapes.
 
     Two passes over the rows, however many columns there are, one more for correlations, and one for relations to a

@@ -9,12 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pyspark.ml import Model
-from pyspark.ml.util import (
-    DefaultParamsReader,
-    DefaultParamsWriter,
-    MLReadable,
-    MLWritable,
-)
+from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable
 
 from spark_keras import plain_json
 from spark_keras.analysis import drift, figures
@@ -24,6 +19,7 @@ from spark_keras.analysis.drift import DriftError, DriftWarning
 from spark_keras.analysis.figures import ColumnAnalysis
 from spark_keras.analysis.params import AnalysisStageParams
 from spark_keras.analysis.relations import Relation
+from spark_keras.stage_metadata import VERSION, StageWriter
 
 
 class Correlations(NamedTuple):
@@ -171,7 +167,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
 
     def toJSON(self) -> str:
         """Everything, for `fromJSON`."""
-        values: dict[str, Any] = {"columns": [figures.to_dict(column) for column in self]}
+        values: dict[str, Any] = {**VERSION, "columns": [figures.to_dict(column) for column in self]}
         if self._correlations is not None:
             values["correlations"] = self._correlations._asdict()
         if self._relations:
@@ -226,7 +222,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
         return _AnalysisReader(cls)
 
 
-class _AnalysisWriter(DefaultParamsWriter):
+class _AnalysisWriter(StageWriter):
     """Spark's metadata, and beside them the analysis as one line of JSON."""
 
     def saveImpl(self, path: str) -> None:

@@ -8,14 +8,15 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
 from pyspark.ml.param import Param, Params
-from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
+from pyspark.ml.util import DefaultParamsReadable
 
 from spark_keras import columns, converters
 from spark_keras.analysis import measures
 from spark_keras.analysis.params import HasInputCols
+from spark_keras.stage_metadata import StageWritable
 
 
-class TensorAnalysis(Model, HasInputCols, DefaultParamsReadable, DefaultParamsWritable):
+class TensorAnalysis(Model, HasInputCols, DefaultParamsReadable, StageWritable):
     """Shapes that a `TensorAnalyzer` found; `transform` writes them into the columns' metadata and runs nothing."""
 
     shapes: Param[dict[str, list[int]]] = Param(
@@ -48,7 +49,7 @@ class TensorAnalysis(Model, HasInputCols, DefaultParamsReadable, DefaultParamsWr
         return dataset.select(*selected)
 
 
-class TensorAnalyzer(Estimator[TensorAnalysis], HasInputCols, DefaultParamsReadable, DefaultParamsWritable):
+class TensorAnalyzer(Estimator[TensorAnalysis], HasInputCols, DefaultParamsReadable, StageWritable):
     """Finds the shapes of columns of (nested) arrays and vectors, in one pass over the rows.
 
     The fitted stage writes them into the columns' metadata, where the estimators and `printTensorSchema` find them: no

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLWritable, MLWriter
+from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable, MLWriter
 
 from spark_keras import cluster
 from spark_keras.early_stopping import conditions
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.persistence import KerasReader, import_name, imported
+from spark_keras.stage_metadata import connection, save_metadata
 
 # Params whose values are Python objects; stages among them have folders of their own.
 _OBJECTS = {"estimator", "evaluator", "scoreFunction", "conditions"}
@@ -52,7 +53,7 @@ class NestedWriter(MLWriter):
         stages = {name: values.get(name) or getattr(instance, name, None) for name in _STAGES}
         extra["stages"] = [name for name in _STAGES if isinstance(stages[name], MLWritable)]
         plain = {name: value for name, value in values.items() if name not in _OBJECTS}
-        DefaultParamsWriter.saveMetadata(instance, path, self.sc, extraMetadata={"keras": extra}, paramMap=plain)
+        save_metadata(instance, path, self, {"keras": extra}, plain)
         for name in extra["stages"]:
             stages[name].write().save(f"{path}/{name}")
         result = getattr(instance, "_result", None)
@@ -82,6 +83,6 @@ class NestedReader(KerasReader):
         return instance
 
     def _stage(self, path: str) -> Any:
-        name = DefaultParamsReader.loadMetadata(path, self.sc)["class"].replace("org.apache.spark", "pyspark")
+        name = DefaultParamsReader.loadMetadata(path, connection(self))["class"].replace("org.apache.spark", "pyspark")
         reader = imported(":".join(name.rsplit(".", 1))).read()
         return (reader.safeMode(self._safe_mode) if isinstance(reader, KerasReader) else reader).load(path)

@@ -7,9 +7,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyspark
 from pyspark.ml import Transformer
-from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLReader, MLWritable, MLWriter
+from pyspark.ml.util import DefaultParamsReader, MLReadable, MLReader, MLWritable, MLWriter
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -43,6 +42,7 @@ from spark_keras.preparation.steps.text import TextSteps
 from spark_keras.preparation.steps.time import TimeSteps
 from spark_keras.preparation.steps.time_texts import TimeTextSteps
 from spark_keras.preparation.yaml_form import from_yaml, to_yaml
+from spark_keras.stage_metadata import VERSION, connection, save_metadata
 
 
 class TransformProcess(
@@ -230,7 +230,7 @@ class TransformProcess(
                     f"Step {name!r} joins a DataFrame, which JSON cannot hold. Expected: the name of a table or "
                     "view as `other`; or save the process, which saves the rows as well."
                 )
-        return plain_json.dumps(self._encoded())
+        return plain_json.dumps({**VERSION, **self._encoded()})
 
     @staticmethod
     def fromJSON(text: str) -> TransformProcess:
@@ -330,11 +330,6 @@ def _lenient(step: Step) -> Step:
 # --- on disk ---------------------------------------------------------------------------------------------------------
 
 
-def _connection(io: Any) -> Any:
-    """What Spark's own writers and readers of metadata want: the session since 4.0, its context before."""
-    return io.sparkSession if int(pyspark.__version__.split(".")[0]) >= 4 else io.sc
-
-
 class TransformProcessWriter(MLWriter):
     """Writes `path/metadata`, as Spark does, with the steps in it, and joined DataFrames as `path/tables/<number>`."""
 
@@ -350,7 +345,7 @@ class TransformProcessWriter(MLWriter):
                 step = dataclasses.replace(step, table=SavedRows(len(tables) - 1))
             steps.append((name, step))
         process = TransformProcess._copy_of(instance._schemas, tuple(steps))._encoded()
-        DefaultParamsWriter.saveMetadata(instance, path, _connection(self), extraMetadata={"process": process})
+        save_metadata(instance, path, self, {"process": process})
         for number, table in enumerate(tables):
             table.write.parquet(f"{path}/tables/{number}")
 
@@ -359,7 +354,7 @@ class TransformProcessReader(MLReader):
     """Reads what `TransformProcessWriter` wrote."""
 
     def load(self, path: str) -> TransformProcess:
-        metadata = DefaultParamsReader.loadMetadata(path, _connection(self))
+        metadata = DefaultParamsReader.loadMetadata(path, connection(self))
         if "process" not in metadata:
             raise ValueError(
                 f"{path} holds another stage. Received: {metadata['class']}. Expected: a TransformProcess."

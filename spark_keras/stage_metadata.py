@@ -1,0 +1,42 @@
+"""Metadata of saved stages: Spark's own, and the version of `spark_keras` that saved them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyspark
+from pyspark.ml.util import DefaultParamsWritable, DefaultParamsWriter, MLReader, MLWriter
+
+from spark_keras import __version__
+
+# In metadata and in JSON. Readers do not need it: stages of 0.1.0 lack it.
+VERSION = {"sparkKerasVersion": __version__}
+
+
+class StageWritable(DefaultParamsWritable):
+    """A stage that is saved by its Params alone."""
+
+    def write(self) -> StageWriter:
+        """The stage's writer: `stage.write().overwrite().save(path)`."""
+        return StageWriter(self)
+
+
+class StageWriter(DefaultParamsWriter):
+    """Writes `path/metadata`."""
+
+    def saveImpl(self, path: str) -> None:
+        save_metadata(self.instance, path, self)
+
+
+def save_metadata(
+    instance: Any, path: str, writer: MLWriter, extra: dict[str, Any] | None = None, params: Any = None
+) -> None:
+    """Writes `path/metadata`: class, uid, versions, Params (default: all that are set) and what is given as extra."""
+    DefaultParamsWriter.saveMetadata(
+        instance, path, connection(writer), extraMetadata={**VERSION, **(extra or {})}, paramMap=params
+    )
+
+
+def connection(io: MLReader | MLWriter) -> Any:
+    """What Spark's own writers and readers of metadata want: the session since 4.0, its context before."""
+    return io.sparkSession if int(pyspark.__version__.split(".")[0]) >= 4 else io.sc
