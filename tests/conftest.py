@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -22,6 +23,7 @@ FOUR_SLOTS = "local[4]"
 # Fixtures that take tens of seconds.
 LONG_FIXTURES = {"flights_df"}
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+UNIT = Path(ROOT, "tests", "unit")
 
 
 def session_for(master: str):
@@ -63,6 +65,25 @@ def run_on_jax(*tests: str) -> None:
     )
     last = run.stdout.strip().splitlines()[-1]
     assert run.returncode == 0 and "skipped" not in last, run.stdout[-8000:]
+
+
+@pytest.fixture(autouse=True)
+def no_spark_in_unit_tests(request, monkeypatch):
+    """Hides Spark from the tests of the folder `unit`, and makes it an error to start it there."""
+    if UNIT not in request.path.parents:
+        return
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    def refuse(*_args, **_options):
+        pytest.fail("A test in tests/unit wants Spark; its place is tests/spark.")
+
+    monkeypatch.setattr(SparkContext, "_ensure_initialized", refuse)
+    monkeypatch.setattr(SparkSession.Builder, "getOrCreate", refuse)
+    # What other tests of the same process have started.
+    monkeypatch.setattr(SparkContext, "_active_spark_context", None)
+    monkeypatch.setattr(SparkSession, "_instantiatedSession", None)
+    monkeypatch.setattr(SparkSession, "getActiveSession", lambda: None)
 
 
 @pytest.fixture

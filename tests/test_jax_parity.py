@@ -7,5 +7,6 @@ from conftest import run_on_jax
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_one_worker_trains_on_jax_as_keras_does():
     run_on_jax("tests/test_keras_parity.py")

@@ -1,0 +1,257 @@
+"""The project's chores: `scripts/nox --list` tells them; `scripts/test` and `scripts/demo` are the ones to begin with.
+
+All of them run in one environment, `.venv`, which uv keeps as requirements/dev.txt says: TensorFlow is too large for an
+environment each. What differs from it, an older Spark or PyTorch, is put before it on the Python path.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+from nox.project import load_toml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent
+LOCK = "requirements/dev.txt"
+OTHERS = ROOT / ".venvs"
+PROJECT = load_toml(ROOT / "pyproject.toml")
+
+OLDER_SPARKS = ["3.5.9", "4.0.5", "4.2.1"]
+# With the oldest Spark goes the oldest Keras.
+OLDEST_KERAS = re.search(r"\bkeras>=([\d.]+)", " ".join(PROJECT["project"]["dependencies"]))[1]
+
+# Two processes, each with a Spark session of its own, so that one computes while the other waits for a session or a
+# process to start: the groups of conftest.py in their order, which keeps changes of the kind of session rare.
+IN_PARALLEL = ["--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "tests", "older_spark", "pytorch"]
+
+# Another Spark or another Python path would win over what is installed here.
+for name in ("SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS", "PYTHONPATH", "PYTHONHOME"):
+    os.environ.pop(name, None)
+os.environ["VIRTUAL_ENV"] = sys.prefix
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.prefix, "bin")), os.environ["PATH"]])
+os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+os.environ["PYTHONUNBUFFERED"] = "1"
+for name, value in {
+    "KERAS_BACKEND": "tensorflow",
+    # Everything runs on this machine, so Spark need not ask what the host name resolves to.
+    "SPARK_LOCAL_IP": "127.0.0.1",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "GRPC_VERBOSITY": "ERROR",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_ROOT_USER_ACTION": "ignore",
+    "UV_HTTP_TIMEOUT": "180",
+}.items():
+    os.environ.setdefault(name, value)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Checks rules and layout of the Python files, directions of imports, and that the lock file fits the project."""
+    prepare(session)
+    commands = [["ruff", "check", "."], ["ruff", "format", "--check", "."]]
+    if "importlinter" in PROJECT["tool"]:
+        commands.append(["lint-imports"])
+    failed = []
+    for command in commands:
+        try:
+            session.run(*command)
+        except CommandFailed:
+            failed.append(" ".join(command))
+    if unlocked := requirements_that_the_lock_does_not_meet():
+        session.warn(f"{LOCK} does not meet {', '.join(unlocked)}; run scripts/nox --session lock")
+        failed.append("the lock file")
+    if failed:
+        session.error(f"Failed: {', '.join(failed)}")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Runs the tests that need no Spark. [-- arguments of pytest]"""
+    prepare(session)
+    session.run("python", "-m", "pytest", "tests/unit", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Runs all tests on the newest supported Spark. [-- [--quick] arguments of pytest]"""
+    prepare(session, "java", "browser")
+    arguments = [argument for argument in session.posargs if argument != "--quick"]
+    quick = ["-m", "not slow"] if "--quick" in session.posargs else []
+    session.run("python", "-m", "pytest", *quick, *(arguments or IN_PARALLEL))
+
+
+@nox.session
+@nox.parametrize("spark", OLDER_SPARKS)
+def older_spark(session: nox.Session, spark: str) -> None:
+    """Runs the tests marked `compat` on an older Spark; on the oldest, those marked `keras` with the oldest Keras, too."""
+    prepare(session, "java", "browser")
+    if spark == version("pyspark"):
+        session.skip("It is the newest Spark for this Python.")
+    packages, selection = [f"pyspark=={spark}"], "compat"
+    if spark == OLDER_SPARKS[0]:
+        packages, selection = [*packages, f"keras=={OLDEST_KERAS}"], "compat or keras"
+    # Without dependencies: TensorFlow and the rest are those of .venv.
+    folder = installed(session, "-".join(packages), ["uv", "pip", "install", "--quiet", "--no-deps", *packages])
+    environment = {"PYTHONPATH": str(folder), "SPARK_HOME": str(folder / "pyspark")}
+    session.run("python", "-m", "pytest", "-m", selection, *IN_PARALLEL, *session.posargs, env=environment)
+
+
+@nox.session
+def pytorch(session: nox.Session) -> None:
+    """Runs the tests of rounds, fits and transform that each backend must pass on PyTorch."""
+    prepare(session, "java")
+    pins = Path("requirements/pytorch.txt")
+    torch = re.search(r"^torch==.*$", pins.read_text(), re.MULTILINE)[0]
+    # With pip, which also knows of wheels on this machine: PyTorch is large.
+    pip = ["python", "-m", "pip", "install", "--quiet", "--requirement", str(pins)]
+    folder = installed(session, torch, pip)
+    path = os.pathsep.join([str(ROOT / "tests/without_tensorflow"), str(folder)])
+    environment = {"KERAS_BACKEND": "torch", "PYTHONPATH": path}
+    session.run("python", "-m", "pytest", "@tests/on_each_backend.txt", *IN_PARALLEL, *session.posargs, env=environment)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Trains a model on flight delays with Spark on this machine. [-- arguments of examples/flights_delay.py]"""
+    prepare(session, "java")
+    session.run("python", "examples/flights_delay.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Writes docs/params.md from the Params of the public classes. [-- --check]"""
+    prepare(session, "java")
+    session.run("python", "scripts/write_params_page.py", *session.posargs)
+
+
+@nox.session
+def screenshots(session: nox.Session) -> None:
+    """Takes the pictures of pages in docs/. [-- arguments; --help tells them]"""
+    prepare(session, "java", "browser")
+    session.run("python", "scripts/take_screenshots.py", *session.posargs)
+
+
+@nox.session
+def benchmark(session: nox.Session) -> None:
+    """Measures what the documentation claims; writes docs/benchmarks.md. [-- arguments; --help tells them]"""
+    prepare(session, "java")
+    session.run("python", "-m", "benchmarks.run", *session.posargs, env={"PYTHONPATH": "scripts"})
+
+
+@nox.session
+def reliability(session: nox.Session) -> None:
+    """Kills workers and drivers; writes docs/reliability.md. [-- arguments; --help tells them]"""
+    prepare(session, "java")
+    session.run("python", "-m", "faults.run", *session.posargs, env={"PYTHONPATH": "scripts"})
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Renews the lock file after a change of pyproject.toml. [-- --upgrade, or --upgrade-package NAME]"""
+    session.run(
+        *("uv", "pip", "compile", "pyproject.toml", "--quiet", "--universal", "--all-extras"),
+        *("--python-version", PROJECT["project"]["requires-python"].removeprefix(">=")),
+        *("--no-annotate", "--no-emit-index-url", "--custom-compile-command", "scripts/nox --session lock"),
+        *("--output-file", LOCK, *session.posargs),
+    )
+
+
+def prepare(session: nox.Session, *programs: str) -> None:
+    """Makes `.venv` what the lock file says, and finds or installs the programs: "java", "browser"."""
+    session.log(f"Making .venv what {LOCK} says (3 GB; takes minutes the first time)")
+    session.run(
+        "uv", "pip", "install", "--quiet", "--exact", "--no-deps", "--requirement", LOCK, "--editable", ".", log=False
+    )
+    for program in programs:
+        find = {"java": find_java, "browser": find_browser}[program]
+        if not find() and os.geteuid() == 0 and shutil.which("apt-get"):
+            session.run("scripts/system-packages", program, success_codes=range(256))
+        if not find():
+            session.error(
+                {
+                    "java": "Spark needs Java 17 or newer, and none was found in JAVA_HOME, on the PATH or in /usr/lib/jvm.",
+                    "browser": "Tests of pages need Chromium or Chrome; none was found in CHROMIUM or on the PATH.",
+                }[program]
+                + f" Install one (on Debian or Ubuntu: sudo scripts/system-packages {program}; on macOS: brew install "
+                + {"java": "openjdk@17)", "browser": "--cask google-chrome)"}[program]
+                + " and run this again."
+            )
+
+
+def find_java() -> bool:
+    """Sets JAVA_HOME to a Java that runs the supported Sparks, where there is one."""
+    candidates = [Path(os.environ["JAVA_HOME"], "bin/java")] if "JAVA_HOME" in os.environ else []
+    homes = {}
+    for candidate in [*candidates, Path("java"), *Path("/usr/lib/jvm").glob("*/bin/java")]:
+        told = output_of(candidate, "-XshowSettings:properties", "-version")
+        home = re.search(r"^ *java\.home = (.*)$", told, re.MULTILINE)
+        release = re.search(r"^ *java\.specification\.version = (\d+)$", told, re.MULTILINE)
+        if home and release and int(release[1]) >= 17:
+            homes.setdefault(int(release[1]) > 21, home[1])
+    # The older Sparks start on no Java newer than 21; a newer one is better than none.
+    if homes:
+        os.environ["JAVA_HOME"] = homes[min(homes)]
+    return bool(homes)
+
+
+def find_browser() -> bool:
+    """Sets CHROMIUM to a browser that runs, where there is one."""
+    candidates = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]
+    candidates += ["/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"]
+    candidates += ["/Applications/Chromium.app/Contents/MacOS/Chromium"]
+    for candidate in [os.environ.get("CHROMIUM", ""), *candidates]:
+        # Run and not only looked up: some systems have a command that only tells how to install one.
+        if (found := shutil.which(candidate)) and output_of(found, "--version"):
+            os.environ["CHROMIUM"] = found
+            return True
+    return False
+
+
+def output_of(*command: str | Path) -> str:
+    """What the command prints; nothing where it cannot be run or fails."""
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+    except OSError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def installed(session: nox.Session, name: str, command: list[str]) -> Path:
+    """The folder below .venvs into which the command has installed; it gets its name only when it is complete."""
+    folder, part = OTHERS / name.replace("==", ""), OTHERS / "part"
+    if not folder.exists():
+        shutil.rmtree(part, ignore_errors=True)
+        session.run(*command, "--target", str(part))
+        part.rename(folder)
+    return folder
+
+
+def requirements_that_the_lock_does_not_meet() -> list[str]:
+    """Requirements of pyproject.toml for which the lock file has no pin or another one."""
+    lines = [line for line in (ROOT / LOCK).read_text().splitlines() if not line.startswith("#")]
+    pins: dict[str, list[str]] = {}
+    for pin in map(Requirement, lines):
+        pins.setdefault(canonicalize_name(pin.name), []).append(str(pin.specifier).removeprefix("=="))
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    wanted = map(Requirement, [*PROJECT["project"]["dependencies"], *sum(extras, [])])
+    return [
+        str(requirement)
+        for requirement in wanted
+        if not (found := pins.get(canonicalize_name(requirement.name)))
+        or not all(requirement.specifier.contains(pin, prereleases=True) for pin in found)
+    ]
