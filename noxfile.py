@@ -33,6 +33,13 @@ OLDEST_KERAS = re.search(r"\bkeras>=([\d.]+)", " ".join(PROJECT["project"]["depe
 # process to start: the groups of conftest.py in their order, which keeps changes of the kind of session rare.
 IN_PARALLEL = ["--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
 
+MISSING = {
+    "java": "Spark needs Java 17 or newer, and none was found in JAVA_HOME, on the PATH or in /usr/lib/jvm. Install one (on"
+    " Debian or Ubuntu: sudo scripts/system-packages java; on macOS: brew install openjdk@17) and run this again.",
+    "browser": "The tests of pages need Chromium or Chrome, and none was found in CHROMIUM or on the PATH. Install one (on"
+    " Debian: sudo scripts/system-packages browser; on macOS: brew install --cask google-chrome) and run this again.",
+}
+
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "tests", "older_spark", "pytorch"]
@@ -96,7 +103,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("spark", OLDER_SPARKS)
 def older_spark(session: nox.Session, spark: str) -> None:
-    """Runs the tests marked `compat` on an older Spark; on the oldest, those marked `keras` with the oldest Keras, too."""
+    """Runs the tests marked `compat` on an older Spark; on the oldest those marked `keras`, too."""
     prepare(session, "java", "browser")
     if spark == version("pyspark"):
         session.skip("It is the newest Spark for this Python.")
@@ -180,15 +187,7 @@ def prepare(session: nox.Session, *programs: str) -> None:
         if not find() and os.geteuid() == 0 and shutil.which("apt-get"):
             session.run("scripts/system-packages", program, success_codes=range(256))
         if not find():
-            session.error(
-                {
-                    "java": "Spark needs Java 17 or newer, and none was found in JAVA_HOME, on the PATH or in /usr/lib/jvm.",
-                    "browser": "Tests of pages need Chromium or Chrome; none was found in CHROMIUM or on the PATH.",
-                }[program]
-                + f" Install one (on Debian or Ubuntu: sudo scripts/system-packages {program}; on macOS: brew install "
-                + {"java": "openjdk@17)", "browser": "--cask google-chrome)"}[program]
-                + " and run this again."
-            )
+            session.error(MISSING[program])
 
 
 def find_java() -> bool:
