@@ -34,10 +34,10 @@ OLDEST_KERAS = re.search(r"\bkeras>=([\d.]+)", " ".join(PROJECT["project"]["depe
 IN_PARALLEL = ["--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
 
 MISSING = {
-    "java": "Spark needs Java 17 or newer, and none was found in JAVA_HOME, on the PATH or in /usr/lib/jvm. Install one (on"
-    " Debian or Ubuntu: sudo scripts/system-packages java; on macOS: brew install openjdk@17) and run this again.",
-    "browser": "The tests of pages need Chromium or Chrome, and none was found in CHROMIUM or on the PATH. Install one (on"
-    " Debian: sudo scripts/system-packages browser; on macOS: brew install --cask google-chrome) and run this again.",
+    "java": "Spark needs Java 17 or newer, and none was found in JAVA_HOME, on the PATH or in /usr/lib/jvm. Install one"
+    " (on Debian or Ubuntu: sudo scripts/system-packages java; on macOS: brew install openjdk@17) and run it again.",
+    "browser": "The tests of pages need Chromium or Chrome, and none was found in CHROMIUM or on the PATH. Install one"
+    " (on Debian: sudo scripts/system-packages browser; on macOS: brew install --cask google-chrome) and run it again.",
 }
 
 nox.needs_version = ">=2025.5"
