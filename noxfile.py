@@ -139,9 +139,10 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Writes docs/params.md from the Params of the public classes. [-- --check]"""
+    """Writes docs/params.md from the Params of the public classes, and builds the site in build/site. [-- --check]"""
     prepare(session, "java")
     session.run("python", "scripts/write_params_page.py", *session.posargs)
+    session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""Writes the pictures of pages in docs/, from what the examples make.
+"""Writes the pictures in docs/, of pages that the examples make and of what the demo prints.
 
 scripts/screenshots
 scripts/screenshots --only training-report
@@ -7,6 +7,7 @@ scripts/screenshots --only training-report
 from __future__ import annotations
 
 import argparse
+import html
 import os
 import subprocess
 import sys
@@ -22,12 +23,32 @@ PAGES = {
 }
 
 
-def take(name: str, folder: Path) -> Path:
-    example, arguments, width, height = PAGES[name]
-    page, picture = folder / f"{name}.html", ROOT / "docs" / f"{name}.png"
+# What the demo prints, as a terminal shows it.
+DEMO = ("flights_delay.py", 1140, 490)
+TERMINAL = """<!DOCTYPE html><meta charset="utf-8">
+<style>body {{margin: 0; background: #1e1e2e; color: #cdd6f4}}
+pre {{margin: 14px 18px; font: 14px/1.32 monospace}}</style>
+<pre><b>$ ./scripts/demo</b>
+{}</pre>"""
+PICTURES = ["demo", *PAGES]
+
+
+def run(example: str, arguments: list[str], folder: Path) -> str:
+    """What the example prints."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, str(ROOT / "examples" / example), *arguments, str(page)]
-    subprocess.run(command, check=True, cwd=folder, env={**os.environ, "PYTHONPATH": path})
+    command = [sys.executable, str(ROOT / "examples" / example), *arguments]
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(command, check=True, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True).stdout
+
+
+def take(name: str, folder: Path) -> Path:
+    page, picture = folder / f"{name}.html", ROOT / "docs" / f"{name}.png"
+    if name == "demo":
+        example, width, height = DEMO
+        page.write_text(TERMINAL.format(html.escape(run(example, [], folder).strip())), encoding="utf-8")
+    else:
+        example, arguments, width, height = PAGES[name]
+        print(run(example, [*arguments, str(page)], folder), end="")
     browser = [os.environ.get("CHROMIUM", "chromium"), "--headless", "--no-sandbox", "--disable-gpu"]
     options = ["--hide-scrollbars", f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{height}"]
     subprocess.run(
@@ -38,7 +59,7 @@ def take(name: str, folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=PAGES, default=list(PAGES), help=", ".join(PAGES))
+    parser.add_argument("--only", nargs="+", choices=PICTURES, default=PICTURES, help=", ".join(PICTURES))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.only:

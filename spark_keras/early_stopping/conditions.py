@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 class Progress(NamedTuple):
     """How far a training is.
 
-    Args:
+    Attributes:
         epoch: epochs that are complete, 0 before the first one ends.
         seconds: since training began; a resumed training goes on counting.
         scores: score of each evaluated epoch, by its number from 1 on; NaN and infinite ones included.

@@ -80,7 +80,10 @@ def mapRows(
 
     Args:
         df: a DataFrame.
-        fn, outputs, inputs, shapes: as with `mapBlocks`.
+        fn: as with `mapBlocks`, and so are the next three.
+        outputs: names of the new columns.
+        inputs: names of the columns that `fn` takes.
+        shapes: of the inputs.
         nulls: "error" (default), or "null": a row with a null in an input is not given to `fn` and has null outputs.
 
     Example:
@@ -166,7 +169,10 @@ def aggregate(
 
     Args:
         grouped: what `df.groupBy(…)` gives.
-        fn, outputs, inputs, shapes: as with `mapBlocks`.
+        fn: as with `mapBlocks`, and so are the next three.
+        outputs: names of the new columns.
+        inputs: names of the columns that `fn` takes.
+        shapes: of the inputs.
         nulls: "error" (default), or "null": a group with a null in an input has null outputs.
 
     Returns:

@@ -52,7 +52,8 @@ class ImageSteps:
         Args:
             column: a binary column with the bytes of the files, as `spark.read.format("binaryFile")` reads them.
             output: the new column, or the old one to replace it.
-            height, width: to which each image is resized, whatever its own.
+            height: to which each image is resized, whatever its own.
+            width: likewise.
             channels: 3 (default): red, green and blue; 1: grey; 4: with transparency.
             interpolation: "bilinear" (default), "nearest", "bicubic" or "lanczos", as Pillow has them.
             invalid: what happens to bytes that are no image: "error" (default), or "null".

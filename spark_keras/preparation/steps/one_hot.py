@@ -36,7 +36,8 @@ class OneHotSteps:
         holds 1 or 0.
 
         Args:
-            minimum, maximum: default those that the schema has for the column.
+            minimum: default what the schema has for the column.
+            maximum: likewise.
             unseen: what happens to a number outside: "error" (default), "null", or "keep": 0 in all columns.
             asArray: one column with an array of floats instead of several columns.
         """

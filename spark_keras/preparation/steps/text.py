@@ -67,7 +67,8 @@ class TextSteps:
             output: the new column, or the old one to replace it.
             terms: the vocabulary, in the order of its numbers.
             delimiter: a regular expression of what stands between terms; default white space. Empty terms are none.
-            unseen, first: as with `charactersToIndices`.
+            unseen: as with `charactersToIndices`.
+            first: likewise.
         """
         known = checked_vocabulary("termsToIndices", terms)
         choose("termsToIndices", "rule `unseen`", unseen, _UNSEEN)
