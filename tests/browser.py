@@ -68,6 +68,15 @@ def opened(page, probe, width, folder):
     return seen
 
 
+def visited(url, folder):
+    """The page of a server as its scripts have left it after 20 seconds of its own time, and the URLs it asked for."""
+    log = folder / "net.json"
+    options = ["--window-size=1400,1000", "--virtual-time-budget=20000"]
+    options += [f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", "--dump-dom"]
+    done = subprocess.run([_browser(), *FLAGS, *options, url], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, _requested_by_pages(log)
+
+
 def _browser():
     names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]
     found = [path for path in map(shutil.which, filter(None, names)) if path]

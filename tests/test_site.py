@@ -8,13 +8,19 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from browser import visited
 
 import spark_keras
 from spark_keras import early_stopping, preparation
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 # Attributes whose value a browser fetches without being asked.
@@ -53,7 +59,7 @@ class Page(HTMLParser):
 def site(tmp_path_factory):
     """The site, built with every warning as an error."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
@@ -115,6 +121,18 @@ def test_search_finds_every_page(site, pages):
         assert word in texts
     anchors = {entry["location"].partition("#")[2] for entry in index["docs"]}
     assert set(public_names()) <= anchors
+
+
+def test_search_in_a_browser_finds_a_param_and_asks_no_other_host(site, tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        page, requested = visited(f"{address}index.html?q=averagingFrequency", tmp_path)
+        server.shutdown()
+    results = page[page.index('<ol class="md-search-result__list"') :]
+    assert "api/estimators.html" in results and "training.html" in results
+    assert f"{address}search/search_index.json" in requested
+    assert {url for url in requested if not url.startswith((address, "data:"))} == set()
 
 
 def test_pages_of_the_repository_are_pages_of_the_site(pages):
