@@ -17,10 +17,7 @@ import pyarrow.compute as pc
 
 from spark_keras import column_names
 from spark_keras.column_names import quoted
-
-
-class InvalidData(ValueError):
-    """A row that cannot be used as it is; raised on a worker and shown on the driver without a traceback."""
+from spark_keras.executor.invalid_data import InvalidData
 
 
 class TensorColumn(NamedTuple):

@@ -21,7 +21,7 @@ import cloudpickle
 import keras
 from keras.src.saving import object_registration, serialization_lib
 
-from spark_keras import executor
+from spark_keras.executor import pickling
 
 # Names in a structure begin so.
 PREFIX = "spark_keras>"
@@ -216,7 +216,7 @@ def _plain(value: Any) -> Any:
 
 def _pickled(found: Any) -> bytes:
     try:
-        return executor.pickled_with_modules(found)
+        return pickling.pickled_with_modules(found)
     except Exception as error:  # whatever the object's parts raise
         raise ValueError(
             f"The model uses {found!r}, which cannot be sent to the executors. Received: {type(error).__name__}: "

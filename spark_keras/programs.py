@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras.training.shared_memory import ALIGNMENT, aligned
+from spark_keras.executor.aligned import ALIGNMENT, aligned
 
 # Layers for which one XLA program per round wins on a CPU, unless minibatches are large. XLA runs convolutions inside a
 # loop some twenty times slower than TensorFlow's own kernels, and gains nothing on recurrent layers; a layer that was

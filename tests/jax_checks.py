@@ -10,8 +10,8 @@ import pytest
 from test_rounds import STEPS, minibatches, prepared, two_outputs
 
 from spark_keras import programs
+from spark_keras.executor.aligned import ALIGNMENT, aligned
 from spark_keras.training import kernel
-from spark_keras.training.shared_memory import ALIGNMENT, aligned
 
 assert keras.backend.backend() == "jax"
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from spark_keras import KerasTransformer
-from spark_keras.columns import InvalidData, TensorColumn, fit_shape, to_arrow, to_numpy, usable_rows
+from spark_keras.columns import TensorColumn, fit_shape, to_arrow, to_numpy, usable_rows
+from spark_keras.executor.invalid_data import InvalidData
 
 
 def tensor(shape=(), **fields):

@@ -11,7 +11,7 @@ import keras
 import pytest
 from conftest import ROOT
 
-from spark_keras import executor
+from spark_keras.executor import process
 
 # pyarrow, which a worker uses while Keras is imported in another thread, imports pandas with its first array.
 ARRAYS_WHILE_KERAS_IS_IMPORTED = """
@@ -113,16 +113,16 @@ def test_a_sandbox_that_forbids_scheduling_is_no_obstacle(monkeypatch):
 
     monkeypatch.setattr(os, "sched_setscheduler", forbidden, raising=False)
     monkeypatch.setattr(os, "SCHED_BATCH", 3, raising=False)
-    executor._let_the_driver_in()
+    process._let_the_driver_in()
 
 
 def test_layers_made_on_an_executor_have_the_drivers_dtype_policy():
     before = keras.config.dtype_policy()
     try:
         keras.config.set_dtype_policy("mixed_bfloat16")
-        settings = executor.ProcessSettings.of_driver(1, {})
+        settings = process.ProcessSettings.of_driver(1, {})
         keras.config.set_dtype_policy("float32")
-        executor.enter_keras(settings)
+        process.enter_keras(settings)
         assert keras.layers.Dense(1).compute_dtype == "bfloat16"
     finally:
         keras.config.set_dtype_policy(before)

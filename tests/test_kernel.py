@@ -8,9 +8,9 @@ import pytest
 from test_training import dropout_model, frame, linear, mlp, regression_rows, weights_of
 
 from spark_keras import KerasRegressor, programs
+from spark_keras.executor.aligned import aligned
 from spark_keras.training import first_step, graph_kernel, kernel
 from spark_keras.training import state as states
-from spark_keras.training.shared_memory import aligned
 
 
 def sequential(*layers):

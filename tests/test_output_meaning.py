@@ -14,7 +14,7 @@ from conftest import labelled_frame
 from pyspark.sql import functions as F
 
 from spark_keras import KerasClassificationModel, KerasClassifier, KerasEstimator, KerasRegressor, output_meaning
-from spark_keras.columns import InvalidData
+from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.inference.heads import ClassificationHead
 from spark_keras.output_meaning import Meaning
 

@@ -21,8 +21,10 @@ import pytest
 from pyspark.sql import functions as F
 from test_workers import KillAWorker, python_workers
 
-from spark_keras import KerasEstimator, KerasRegressor, executor
-from spark_keras.columns import InvalidData, TensorColumn
+from spark_keras import KerasEstimator, KerasRegressor
+from spark_keras.columns import TensorColumn
+from spark_keras.executor.invalid_data import InvalidData
+from spark_keras.executor.memory import _machine_memory, memory_share
 from spark_keras.training import shard_file
 from spark_keras.training.shard import ShardColumns, epoch_order, load, stack_count, stacks
 from spark_keras.training.summary import KerasTrainingSummary
@@ -313,18 +315,18 @@ def test_limits_of_a_wrong_type(value):
 
 
 def test_a_workers_share_of_the_memory(monkeypatch):
-    monkeypatch.setattr("spark_keras.executor._machine_memory", lambda: 64 << 30)
+    monkeypatch.setattr("spark_keras.executor.memory._machine_memory", lambda: 64 << 30)
     monkeypatch.setattr("os.cpu_count", lambda: 16)
-    assert executor.memory_share(tasks=2, threads=1) == 32 << 30
-    assert executor.memory_share(tasks=100, threads=1) == 4 << 30
-    assert executor.memory_share(tasks=100, threads=4) == 16 << 30
-    assert executor.memory_share(tasks=1, threads=64) == 64 << 30
+    assert memory_share(tasks=2, threads=1) == 32 << 30
+    assert memory_share(tasks=100, threads=1) == 4 << 30
+    assert memory_share(tasks=100, threads=4) == 16 << 30
+    assert memory_share(tasks=1, threads=64) == 64 << 30
     monkeypatch.setenv("PYSPARK_EXECUTOR_MEMORY_MB", "2048")
-    assert executor.memory_share(tasks=2, threads=1) == 2 << 30
+    assert memory_share(tasks=2, threads=1) == 2 << 30
 
 
 def test_the_machine_tells_its_memory():
-    assert executor._machine_memory() <= psutil.virtual_memory().total
+    assert _machine_memory() <= psutil.virtual_memory().total
 
 
 def test_summaries_of_older_fits_can_be_read():

@@ -13,7 +13,7 @@ from spark_keras import cluster, configurations, interpreter, tensors
 from spark_keras.archive import KerasArchive
 from spark_keras.evaluation import summable
 from spark_keras.evaluation.rows import LabelledTask, evaluate_partition
-from spark_keras.executor import ProcessSettings
+from spark_keras.executor.process import ProcessSettings
 from spark_keras.training import held, mismatch
 from spark_keras.training import state as states
 from spark_keras.training_columns import training_columns

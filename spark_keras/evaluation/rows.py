@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from spark_keras import executor
+from spark_keras.executor import process
+from spark_keras.executor.cache import RecentlyUsed
 from spark_keras.training import shard as shards
 
 
@@ -28,7 +29,7 @@ class LabelledTask(NamedTuple):
         batch_size: rows in one forward pass.
     """
 
-    settings: executor.ProcessSettings
+    settings: process.ProcessSettings
     archive: Any
     digest: str
     safe_mode: bool
@@ -37,19 +38,19 @@ class LabelledTask(NamedTuple):
     batch_size: int
 
 
-_models_of_process = executor.RecentlyUsed(4)
+_models_of_process = RecentlyUsed(4)
 
 
 def model_of(task: LabelledTask) -> Any:
     """The compiled model, with every variable that it will have; one for each process."""
-    executor.prepare(task.settings)
+    process.prepare(task.settings)
     shapes = tuple((name, t.tensor_shape, t.dtype) for name, t in task.columns.tensors.items())
     key = task.digest, task.safe_mode, task.settings, shapes, task.columns.weight_axes
     return _models_of_process.get(key, lambda: _load(task))
 
 
 def _load(task: LabelledTask) -> Any:
-    custom_objects = executor.enter_keras(task.settings)
+    custom_objects = process.enter_keras(task.settings)
     import keras
 
     from spark_keras.archive import KerasArchive

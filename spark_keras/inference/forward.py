@@ -12,8 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spark_keras import columns, executor
+from spark_keras import columns
 from spark_keras.columns import TensorColumn
+from spark_keras.executor import process
+from spark_keras.executor.cache import RecentlyUsed
+from spark_keras.executor.invalid_data import InvalidData
 
 
 class ForwardTask(NamedTuple):
@@ -34,7 +37,7 @@ class ForwardTask(NamedTuple):
             itself; several make a struct, which takes Spark about as long as everything else on the way.
     """
 
-    settings: executor.ProcessSettings
+    settings: process.ProcessSettings
     archive: Any
     digest: str
     safe_mode: bool
@@ -49,7 +52,7 @@ class ForwardTask(NamedTuple):
 
 def predict(task: ForwardTask, batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.Array]:
     """One result for each row; a row with null or NaN gives null unless `invalid` is "error"."""
-    executor.prepare(task.settings)
+    process.prepare(task.settings)
     model = _models_of_process.get(_key(task), lambda: CompiledModel(task))
     for given in batches:
         # Spark hands a single column over without a tuple around it.
@@ -58,7 +61,7 @@ def predict(task: ForwardTask, batches: Iterator[Sequence[pa.Array]]) -> Iterato
         for array, tensor in zip(batch, task.inputs):
             usable &= columns.usable_rows(array)
             if task.invalid == "error" and not usable.all():
-                raise columns.InvalidData(
+                raise InvalidData(
                     f"Null or NaN in {tensor.label}. Received: {np.count_nonzero(~usable)} such rows in a batch of "
                     f'{len(usable)}. Expected: complete rows, or handleInvalid="skip" to leave such rows out, or '
                     '"keep" to give them null predictions.'
@@ -82,7 +85,7 @@ class CompiledModel:
     """A model and its compiled forward pass for batches of one fixed size, so that nothing is compiled twice."""
 
     def __init__(self, task: ForwardTask):
-        custom_objects = executor.enter_keras(task.settings)
+        custom_objects = process.enter_keras(task.settings)
         import keras
 
         from spark_keras import signature
@@ -138,7 +141,7 @@ def _padded(array: np.ndarray, rows: int) -> np.ndarray:
     return np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
 
 
-_models_of_process = executor.RecentlyUsed(4)
+_models_of_process = RecentlyUsed(4)
 
 
 def _key(task: ForwardTask) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spark_keras.columns import InvalidData
+from spark_keras.executor.invalid_data import InvalidData
 
 
 class TensorHead(NamedTuple):

@@ -14,7 +14,8 @@ from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongTy
 from spark_keras import cluster, column_names, columns, interpreter, params, tensors
 from spark_keras.archive import DRAWING, KerasArchive
 from spark_keras.arrow_column import arrow_column
-from spark_keras.executor import ProcessSettings, RecentlyUsed
+from spark_keras.executor.cache import RecentlyUsed
+from spark_keras.executor.process import ProcessSettings
 from spark_keras.inference import forward
 from spark_keras.inference.heads import TensorHead, VectorHead
 from spark_keras.inference.output_layer import with_output_layer

@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spark_keras import columns, executor
-from spark_keras.columns import InvalidData, TensorColumn
+from spark_keras import columns
+from spark_keras.columns import TensorColumn
+from spark_keras.executor import process
+from spark_keras.executor.invalid_data import InvalidData
 
 
 class Output(NamedTuple):
@@ -38,7 +40,7 @@ class BlockTask(NamedTuple):
 
     step: str
     function: bytes
-    settings: executor.ProcessSettings | None
+    settings: process.ProcessSettings | None
     inputs: tuple[TensorColumn, ...]
     outputs: tuple[Output, ...]
     by_row: bool
@@ -110,8 +112,8 @@ def named_outputs(step: str, result: Any, names: Sequence[str]) -> list[Any]:
 
 def _function(task: BlockTask) -> Any:
     if task.settings is not None:
-        executor.prepare(task.settings)
-        executor.enter_keras(task.settings)
+        process.prepare(task.settings)
+        process.enter_keras(task.settings)
     return cloudpickle.loads(task.function)
 
 

@@ -15,6 +15,7 @@ from pyspark.sql import types as T
 
 from spark_keras import columns
 from spark_keras.columns import TensorColumn, check_column, column_depth
+from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.preparation import block_program
 from spark_keras.preparation.block_program import Output
 
@@ -200,7 +201,7 @@ def _named(step: str, result: Any, outputs: Any) -> list[tuple[str, Any]]:
     names = [outputs] if isinstance(outputs, str) else list(outputs)
     try:
         return list(zip(names, block_program.named_outputs(step, result, names)))
-    except columns.InvalidData as error:
+    except InvalidData as error:
         raise ValueError(str(error)) from None
 
 

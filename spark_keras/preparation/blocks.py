@@ -14,9 +14,10 @@ import numpy as np
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras import cluster, columns, executor
+from spark_keras import cluster, columns
 from spark_keras.arrow_column import arrow_column
 from spark_keras.columns import TensorColumn
+from spark_keras.executor import pickling, process
 from spark_keras.preparation import block_program
 from spark_keras.preparation.block_program import BlockTask
 from spark_keras.preparation.block_signature import (
@@ -233,8 +234,8 @@ def _task(
 ) -> BlockTask:
     settings = None
     if uses_keras:
-        settings = executor.ProcessSettings.of_driver(cluster.task_cpus(df.sparkSession), {})
-    return BlockTask(step, executor.pickled(fn), settings, tensors, outputs, by_row, by_row and uses_keras, nulls)
+        settings = process.ProcessSettings.of_driver(cluster.task_cpus(df.sparkSession), {})
+    return BlockTask(step, pickling.pickled(fn), settings, tensors, outputs, by_row, by_row and uses_keras, nulls)
 
 
 def _mapped(step: str, df: Any, fn: Any, outputs: Any, inputs: Any, shapes: Any, nulls: str, by_row: bool) -> Any:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from spark_keras import columns
-from spark_keras.columns import InvalidData
+from spark_keras.executor.invalid_data import InvalidData
 
 # Grey, colours, colours with transparency.
 CHANNELS = (1, 3, 4)

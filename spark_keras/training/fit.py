@@ -17,7 +17,7 @@ import keras
 from spark_keras import cluster, column_names, interpreter, labels, own_code, params, signature, tensors
 from spark_keras.archive import KerasArchive, Seeding
 from spark_keras.evaluation import summable
-from spark_keras.executor import ONEDNN, ProcessSettings
+from spark_keras.executor.process import ONEDNN, ProcessSettings
 from spark_keras.fault_tolerance import HasFaultTolerance
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.training import checkpoint, class_counts, first_step, held, loop, mismatch, wire

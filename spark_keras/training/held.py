@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from spark_keras.columns import InvalidData
+from spark_keras.executor.invalid_data import InvalidData
 
 # Objects whose attributes are followed.
 HOLDERS = (

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from spark_keras.executor.aligned import aligned
 from spark_keras.training.held import Untracked
 from spark_keras.training.kernel import Result
-from spark_keras.training.shared_memory import aligned
 from spark_keras.training.state import Layout, State, following_weights, seed_variables, variables
 
 

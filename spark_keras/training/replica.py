@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from spark_keras import executor
-from spark_keras.columns import InvalidData
-from spark_keras.executor import ProcessSettings
+from spark_keras.executor import process
+from spark_keras.executor.cache import RecentlyUsed
+from spark_keras.executor.invalid_data import InvalidData
+from spark_keras.executor.process import ProcessSettings
 from spark_keras.training import shared_memory
 from spark_keras.training.messages import sendable
 from spark_keras.training.row_spec import ShardColumns
@@ -27,7 +28,7 @@ class Replica:
     """
 
     def __init__(self, architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns):
-        custom_objects = executor.enter_keras(settings)
+        custom_objects = process.enter_keras(settings)
         from spark_keras.training import kernel, state
 
         self.model = state.replica(architecture, custom_objects, safe_mode, columns.sample())
@@ -71,7 +72,7 @@ class Replica:
             return result, name, sendable(warning)
 
 
-_kept = executor.RecentlyUsed(2)
+_kept = RecentlyUsed(2)
 
 
 def of_process(architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns) -> Replica:

@@ -9,9 +9,9 @@ import numpy as np
 
 from spark_keras import columns
 from spark_keras.columns import TensorColumn
+from spark_keras.executor.aligned import aligned
 from spark_keras.training import shard_file
 from spark_keras.training.class_weights import ClassWeights, with_axes
-from spark_keras.training.shared_memory import aligned
 
 
 class ShardColumns(NamedTuple):

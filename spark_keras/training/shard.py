@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from spark_keras import columns
+from spark_keras.executor.aligned import aligned
+from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.training import shard_file
 from spark_keras.training.order import EpochOrder
 from spark_keras.training.row_spec import ShardColumns, stored_zeros
-from spark_keras.training.shared_memory import aligned
 
 
 class Rows(Protocol):
@@ -120,7 +121,7 @@ def _chunks(
         arrays["hash"] = batch.column("h").to_numpy(zero_copy_only=False)
         if spec.validation:
             if batch.column("v").null_count:
-                raise columns.InvalidData(
+                raise InvalidData(
                     "Null in the validationIndicatorCol. Received: a row with null. Expected: true or false in each."
                 )
             arrays["validation"] = batch.column("v").to_numpy(zero_copy_only=False).astype(bool)
@@ -137,7 +138,7 @@ def tensors_of(
         usable = columns.usable_rows(batch.column(name))
         missing = int(np.count_nonzero(keep & ~usable))
         if missing and not spec.skip_invalid:
-            raise columns.InvalidData(
+            raise InvalidData(
                 f"Null or NaN in {tensor.label}. Received: {missing} such rows in a batch of {batch.num_rows}. "
                 'Expected: complete rows, or handleInvalid="skip" to leave such rows out and count them.'
             )

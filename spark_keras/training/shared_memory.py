@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import mmap
 import os
 import platform
@@ -14,9 +13,7 @@ from typing import Any
 import numpy as np
 
 from spark_keras import temporary
-
-# Bytes: a cache line, and what TensorFlow and JAX want of an array that they take without a copy.
-ALIGNMENT = 64
+from spark_keras.executor.aligned import ALIGNMENT
 
 SOCKET = "socket"
 
@@ -152,14 +149,6 @@ class SharedMemory:
 def footprint(arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> int:
     """Bytes that arrays take in a half."""
     return sum(_padded(array.nbytes) for array in arrays)
-
-
-def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """A new array, aligned as these are; its numbers are whatever was there."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + ALIGNMENT, "uint8")
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _padded(size: int) -> int:

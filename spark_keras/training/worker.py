@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from spark_keras import executor
-from spark_keras.columns import InvalidData
+from spark_keras.executor import process as executor
+from spark_keras.executor.invalid_data import InvalidData
+from spark_keras.executor.memory import memory_share
 from spark_keras.training import messages, wire
 from spark_keras.training import shard as shards
 from spark_keras.training.minibatches import Minibatches
@@ -187,7 +188,7 @@ class _Signs:
 
 def default_max_memory(task: WorkerTask) -> int:
     """A quarter of the worker's share, because a shard takes twice its size while it is loaded."""
-    return executor.memory_share(task.workers, task.settings.threads) // 4
+    return memory_share(task.workers, task.settings.threads) // 4
 
 
 def _prepare(task: WorkerTask, training: bool) -> Callable[[dict[str, np.ndarray]], Any]:

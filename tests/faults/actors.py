@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from spark_keras import cluster
-from spark_keras.executor import ProcessSettings
+from spark_keras.executor.process import ProcessSettings
 from spark_keras.training import server, wire
 from spark_keras.training.attempts import Limits
 from spark_keras.training.shard import ShardColumns

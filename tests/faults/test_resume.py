@@ -16,7 +16,7 @@ import pytest
 
 from spark_keras import cluster
 from spark_keras.columns import TensorColumn
-from spark_keras.executor import ProcessSettings
+from spark_keras.executor.process import ProcessSettings
 from spark_keras.training import checkpoint, loop, wire, worker
 from spark_keras.training import state as states
 from spark_keras.training.minibatches import Minibatches

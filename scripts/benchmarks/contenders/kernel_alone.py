@@ -14,10 +14,10 @@ import numpy as np
 
 from benchmarks.data import read
 from benchmarks.serving import serve
-from spark_keras import executor
+from spark_keras.executor import process
 
 # Threads are those of a worker, and they are settled before Keras is imported.
-executor.prepare(executor.ProcessSettings(1, os.environ["KERAS_BACKEND"], "float32", ()))
+process.prepare(process.ProcessSettings(1, os.environ["KERAS_BACKEND"], "float32", ()))
 
 from benchmarks import models  # noqa: E402
 from spark_keras import programs  # noqa: E402

@@ -14,10 +14,11 @@ import platform
 import sys
 import threading
 import time
-from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import cloudpickle
+
+from spark_keras.executor.pickling import pickled
 
 logger = logging.getLogger(__name__)
 
@@ -55,72 +56,6 @@ class ProcessSettings(NamedTuple):
         custom = tuple((name, pickled(value)) for name, value in sorted(objects.items()))
         policy = json.dumps(keras.dtype_policies.serialize(keras.config.dtype_policy()), sort_keys=True)
         return cls(threads, keras.backend.backend(), keras.config.floatx(), custom, os.environ.get(ONEDNN), policy)
-
-
-# cloudpickle's registry of modules belongs to the process, and fits run in threads.
-_by_value = threading.Lock()
-
-
-def pickled(value: Any) -> bytes:
-    """An object with its code, unless it comes from an installed package, which executors have installed as well."""
-    module = sys.modules.get(getattr(value, "__module__", None) or "")
-    return _pickled_by_value(value, [] if module is None or _is_installed(module) else [module])
-
-
-def pickled_with_modules(value: Any) -> bytes:
-    """Likewise, and with what it uses of all modules that executors do not have: those of no installed package.
-
-    Where one of these cannot be pickled, as one that holds a session, they are left to be imported on the executors.
-    """
-    modules = [module for module in list(sys.modules.values()) if not _is_installed(module)]
-    try:
-        return _pickled_by_value(value, modules)
-    except Exception:  # whatever an object in such a module raises
-        return pickled(value)
-
-
-def _is_installed(module: Any) -> bool:
-    # Not by attribute, which makes a lazy module load itself.
-    own = getattr(module, "__dict__", {})
-    path, root = own.get("__file__"), str(own.get("__name__")).partition(".")[0]
-    if path is None or root in sys.stdlib_module_names or root in ("pyspark", "py4j", "spark_keras"):
-        return True
-    return any(part in path for part in ("site-packages", "dist-packages", sys.prefix + os.sep))
-
-
-def _pickled_by_value(value: Any, modules: list[Any]) -> bytes:
-    with _by_value:
-        registered = cloudpickle.list_registry_pickle_by_value()
-        added = [module for module in modules if module.__name__ not in registered | {"__main__"}]
-        for module in added:
-            cloudpickle.register_pickle_by_value(module)
-        try:
-            return cloudpickle.dumps(value)
-        finally:
-            for module in added:
-                cloudpickle.unregister_pickle_by_value(module)
-
-
-def memory_share(tasks: int, threads: int) -> int:
-    """Bytes for this process, where so many tasks run, each with so many threads, as far as this machine has cores.
-
-    Its limit by `spark.executor.pyspark.memory`; where there is none, the machine's or container's memory, divided.
-    """
-    limit = int(os.environ.get("PYSPARK_EXECUTOR_MEMORY_MB", "-1"))
-    if limit > 0:
-        return limit * 2**20
-    return _machine_memory() // max(1, min(tasks, (os.cpu_count() or 1) // threads))
-
-
-def _machine_memory() -> int:
-    try:
-        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        return sys.maxsize
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError), open(path) as file:
-            sizes.append(int(file.read()))
-    return min(sizes)
 
 
 _threads_of_process: int | None = None
@@ -227,22 +162,3 @@ def enter_keras(settings: ProcessSettings) -> dict[str, Any]:
         except ImportError as error:
             logger.warning("The custom object %r cannot be imported on this executor: %s", name, error)
     return objects
-
-
-class RecentlyUsed:
-    """A small mapping that forgets what was not used for longest: for models that are dear to rebuild."""
-
-    def __init__(self, size: int):
-        self._size = size
-        self._items: OrderedDict[Any, Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Any, make: Any) -> Any:
-        with self._lock:
-            if key in self._items:
-                self._items.move_to_end(key)
-            else:
-                self._items[key] = make()
-                while len(self._items) > self._size:
-                    self._items.popitem(last=False)
-            return self._items[key]
