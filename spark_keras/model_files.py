@@ -9,7 +9,8 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from spark_keras import cluster, temporary
+from spark_keras import temporary
+from spark_keras.cluster import files
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -56,7 +57,7 @@ def located(path: str) -> Iterator[str]:
     with temporary.folder() as folder:
         local = os.path.join(folder, "model")
         try:
-            found = cluster.fetch_model(spark, path, local)
+            found = files.fetch_model(spark, path, local)
         except Exception as error:  # of Java, such as an unknown scheme or a host that does not answer
             cause = str(getattr(error, "java_exception", error)).splitlines()[0]
             raise UnreadableModel(repr(path), f"which Spark's file system cannot read: {cause}") from error

@@ -8,8 +8,8 @@ from typing import Any
 
 from pyspark.ml.util import DefaultParamsReader, MLReadable, MLReader, MLWritable, MLWriter
 
-from spark_keras import cluster
 from spark_keras.archive import KerasArchive
+from spark_keras.cluster.files import read_file, write_file
 from spark_keras.stage_metadata import connection, save_metadata
 from spark_keras.training.summary import KerasTrainingSummary
 
@@ -66,12 +66,12 @@ class KerasWriter(MLWriter):
         save_metadata(instance, path, self, {"keras": extra}, params)
         if instance.isSet("model"):
             archive = instance.getOrDefault("model")
-            cluster.write_file(self.sparkSession, f"{path}/{MODEL_FILE}{archive.suffix}", archive.data)
+            write_file(self.sparkSession, f"{path}/{MODEL_FILE}{archive.suffix}", archive.data)
             if archive.code:
-                cluster.write_file(self.sparkSession, f"{path}/{CODE_FILE}", archive.code)
+                write_file(self.sparkSession, f"{path}/{CODE_FILE}", archive.code)
         summary = getattr(instance, "_summary", None)
         if summary is not None:
-            cluster.write_file(self.sparkSession, f"{path}/{SUMMARY_FILE}", summary.to_json().encode())
+            write_file(self.sparkSession, f"{path}/{SUMMARY_FILE}", summary.to_json().encode())
 
 
 class KerasReader(MLReader):
@@ -103,14 +103,14 @@ class KerasReader(MLReader):
         extra = metadata.get("keras", {})
         if "modelFn" in extra:
             instance._set(modelFn=imported(extra["modelFn"]))
-        files = (cluster.read_file(self.sparkSession, f"{path}/{MODEL_FILE}{suffix}") for suffix in (".keras", ".h5"))
+        files = (read_file(self.sparkSession, f"{path}/{MODEL_FILE}{suffix}") for suffix in (".keras", ".h5"))
         data = next(filter(None, files), None)
         if data is not None:
-            code = cluster.read_file(self.sparkSession, f"{path}/{CODE_FILE}")
+            code = read_file(self.sparkSession, f"{path}/{CODE_FILE}")
             description = "saved Keras model"
             archive = KerasArchive(data, trusted=not self._safe_mode, description=description, code=code)
             instance._set(model=archive)
-        summary = cluster.read_file(self.sparkSession, f"{path}/{SUMMARY_FILE}")
+        summary = read_file(self.sparkSession, f"{path}/{SUMMARY_FILE}")
         if summary is not None:
             instance._summary = KerasTrainingSummary.from_json(summary.decode())
         if "attributes" in extra:

@@ -8,11 +8,11 @@ import time
 import pytest
 from conftest import every_session
 
-from spark_keras import cluster
+from spark_keras.cluster import files, slots
 
 
 def test_the_gate_never_admits_more_workers_than_slots_and_lets_everybody_through():
-    gate, held, most, lock = cluster._Gate(), [0], [0], threading.Lock()
+    gate, held, most, lock = slots._Gate(), [0], [0], threading.Lock()
 
     def fit(workers):
         with gate.admit(workers, lambda: 4):
@@ -33,7 +33,7 @@ def test_the_gate_never_admits_more_workers_than_slots_and_lets_everybody_throug
 
 
 def test_a_fit_that_fails_frees_its_slots():
-    gate = cluster._Gate()
+    gate = slots._Gate()
     with pytest.raises(KeyError), gate.admit(4, lambda: 4):
         raise KeyError
     with gate.admit(4, lambda: 4):
@@ -42,16 +42,16 @@ def test_a_fit_that_fails_frees_its_slots():
 
 @every_session
 def test_slots_are_what_the_session_can_run_at_once(spark):
-    assert cluster.slots(spark) == 2
-    assert cluster.task_cpus(spark) == 1
-    assert not cluster.slots_can_grow(spark)
+    assert slots.slots(spark) == 2
+    assert slots.task_cpus(spark) == 1
+    assert not slots.slots_can_grow(spark)
 
 
 @every_session
 def test_files_go_through_sparks_file_system(spark, tmp_path):
     path = f"file://{tmp_path}/some folder/file"
-    assert cluster.read_file(spark, path) is None
+    assert files.read_file(spark, path) is None
     data = bytes(range(256)) * 1000
-    cluster.write_file(spark, path, data)
-    assert cluster.read_file(spark, path) == data
+    files.write_file(spark, path, data)
+    assert files.read_file(spark, path) == data
     assert (tmp_path / "some folder" / "file").read_bytes() == data

@@ -12,7 +12,8 @@ import keras
 import pytest
 from conftest import CLUSTER, session_for
 
-from spark_keras import KerasRegressor, KerasTransformer, interpreter
+from spark_keras import KerasRegressor, KerasTransformer
+from spark_keras.cluster import interpreter
 
 
 @pytest.fixture

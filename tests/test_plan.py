@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from spark_keras import KerasEstimator, KerasRegressor, cluster
+from spark_keras import KerasEstimator, KerasRegressor
+from spark_keras.cluster import statistics
 from spark_keras.model import KerasRegressionModel
 from spark_keras.training import kernel, plan
 from spark_keras.training.summary import KerasTrainingSummary
@@ -140,16 +141,16 @@ def test_shards_above_the_limit_go_to_a_file():
 
 def test_row_statistics_are_exact_or_not_there(spark):
     cached = frame(spark).where("a >= 0")
-    assert cluster.row_statistics(frame(spark))[0] == ROWS
-    assert cluster.row_statistics(frame(spark).sort("a").repartition(3).select("a"))[0] == ROWS
-    assert cluster.row_statistics(cached)[0] is None
+    assert statistics.row_statistics(frame(spark))[0] == ROWS
+    assert statistics.row_statistics(frame(spark).sort("a").repartition(3).select("a"))[0] == ROWS
+    assert statistics.row_statistics(cached)[0] is None
     cached.cache().count()
-    assert cluster.row_statistics(cached)[0] == ROWS
-    assert cluster.row_statistics(cached.select("a"))[0] == ROWS
-    assert cluster.row_statistics(cached.limit(7))[0] in (None, 7)
+    assert statistics.row_statistics(cached)[0] == ROWS
+    assert statistics.row_statistics(cached.select("a"))[0] == ROWS
+    assert statistics.row_statistics(cached.limit(7))[0] in (None, 7)
     cached.unpersist()
     nothing_known = spark.createDataFrame(spark.sparkContext.parallelize([(1.0,)]), "a double")
-    assert cluster.row_statistics(nothing_known) == (None, None)
+    assert statistics.row_statistics(nothing_known) == (None, None)
 
 
 # --- plans and fits ------------------------------------------------------------------------------------------------

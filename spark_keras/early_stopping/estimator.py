@@ -12,8 +12,9 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
 
-from spark_keras import cluster, tensors
+from spark_keras import tensors
 from spark_keras.archive import KerasArchive
+from spark_keras.cluster import files, session
 from spark_keras.early_stopping.conditions import (
     Condition,
     MaxSeconds,
@@ -130,7 +131,7 @@ class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, N
             return self._stopped(dataset, estimator)
 
     def _stopped(self, dataset: Any, estimator: Any) -> EarlyStoppingModel:
-        spark = cluster.session_of(dataset)
+        spark = session.session_of(dataset)
         if self.isSet("maxEpochs"):
             estimator.setEpochs(self.getMaxEpochs())
         stopper = self._stopper(spark, estimator)
@@ -205,12 +206,12 @@ class _FileStore:
 
     def save(self, model: Any) -> str:
         archive = KerasArchive.of(model)
-        cluster.write_file(self._spark, self._path, archive.data)
+        files.write_file(self._spark, self._path, archive.data)
         self._own = True
         return hashlib.sha256(archive.data).hexdigest()
 
     def restore(self, model: Any, kept: str) -> None:
-        data = cluster.read_file(self._spark, self._path)
+        data = files.read_file(self._spark, self._path)
         if data is None:
             raise FileNotFoundError(f"The best model is gone. Expected: {self._path}, which this training has written.")
         archive = KerasArchive(data)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable, MLWriter
 
-from spark_keras import cluster
+from spark_keras.cluster import files
 from spark_keras.early_stopping import conditions
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.persistence import KerasReader, import_name, imported
@@ -58,7 +58,7 @@ class NestedWriter(MLWriter):
             stages[name].write().save(f"{path}/{name}")
         result = getattr(instance, "_result", None)
         if result is not None:
-            cluster.write_file(self.sparkSession, f"{path}/{_RESULT_FILE}", result.to_json().encode())
+            files.write_file(self.sparkSession, f"{path}/{_RESULT_FILE}", result.to_json().encode())
 
 
 class NestedReader(KerasReader):
@@ -77,7 +77,7 @@ class NestedReader(KerasReader):
             instance._set(scoreFunction=imported(extra["scoreFunction"]))
         if "conditions" in extra:
             instance._set(conditions=[conditions.from_json(saved) for saved in extra["conditions"]])
-        result = cluster.read_file(self.sparkSession, f"{path}/{_RESULT_FILE}")
+        result = files.read_file(self.sparkSession, f"{path}/{_RESULT_FILE}")
         if result is not None:
             instance._result = EarlyStoppingResult.from_json(result.decode())
         return instance

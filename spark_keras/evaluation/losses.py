@@ -8,8 +8,9 @@ from typing import Any
 import keras
 from pyspark.sql import functions as F
 
-from spark_keras import cluster, columns
-from spark_keras.arrow_column import arrow_column
+from spark_keras import columns
+from spark_keras.cluster import session
+from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.evaluation import row_losses
 from spark_keras.evaluation.metrics import evaluate, labelled_task
 from spark_keras.training import state as states
@@ -29,7 +30,7 @@ def score(dataset: Any, stage: Any, classifier: bool, regularization: bool) -> f
 
 def score_examples(dataset: Any, stage: Any, classifier: bool, column: str, regularization: bool) -> Any:
     """The DataFrame with a column of each row's loss."""
-    cluster.session_of(dataset)
+    session.session_of(dataset)
     columns.check_new_column(dataset, "lossCol", column)
     archive, objects = stage._archive(), stage.getCustomObjects()
     model = archive.load(objects)

@@ -9,8 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras import cluster, configurations, interpreter, tensors
+from spark_keras import configurations, tensors
 from spark_keras.archive import KerasArchive
+from spark_keras.cluster import interpreter, jobs, session, slots
 from spark_keras.evaluation import summable
 from spark_keras.evaluation.rows import LabelledTask, evaluate_partition
 from spark_keras.executor.process import ProcessSettings
@@ -32,7 +33,7 @@ def evaluate(dataset: Any, stage: Any, classifier: bool, metrics: Any = None) ->
         classifier: whether labels are class indices whatever the loss.
         metrics: as for `keras.Model.compile`, beside the compiled ones.
     """
-    spark = cluster.session_of(dataset)
+    spark = session.session_of(dataset)
     objects = {**stage.getCustomObjects(), **_own_code(metrics)}
     archive = with_metrics(stage._archive(), objects, metrics) if metrics else stage._archive()
     model = archive.load(objects)
@@ -49,7 +50,7 @@ def evaluate(dataset: Any, stage: Any, classifier: bool, metrics: Any = None) ->
             stacklevel=3,
         )
         rows = rows.repartition(1)
-    with cluster.described(spark, f"{type(stage).__name__} evaluate"):
+    with jobs.described(spark, f"{type(stage).__name__} evaluate"):
         found = rows.mapInArrow(functools.partial(evaluate_partition, task), _RESULT_SCHEMA).collect()
     if not sum(row.rows for row in found):
         raise ValueError("The DataFrame has no rows to evaluate. Expected: at least one.")
@@ -70,7 +71,7 @@ def labelled_task(
     spec, outputs = training_columns(dataset, stage, model, classifier)
     interpreter.check(spark)
     task = LabelledTask(
-        settings=ProcessSettings.of_driver(cluster.task_cpus(spark), objects),
+        settings=ProcessSettings.of_driver(slots.task_cpus(spark), objects),
         archive=stage._travelling(spark, archive),
         digest=archive.digest,
         safe_mode=not archive.trusted,

@@ -11,9 +11,10 @@ import keras
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, StructField, StructType
 
-from spark_keras import cluster, column_names, columns, interpreter, params, tensors
+from spark_keras import column_names, columns, params, tensors
 from spark_keras.archive import DRAWING, KerasArchive
-from spark_keras.arrow_column import arrow_column
+from spark_keras.cluster import files, interpreter, session, slots
+from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.executor.cache import RecentlyUsed
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.inference import forward
@@ -122,11 +123,11 @@ class Forward(
             head: gives the fields.
             fields: their Spark types, by name.
         """
-        spark = cluster.session_of(dataset)
+        spark = session.session_of(dataset)
         interpreter.check(spark)
         archive = self._archive()
         task = forward.ForwardTask(
-            settings=ProcessSettings.of_driver(cluster.task_cpus(spark), self.getCustomObjects()),
+            settings=ProcessSettings.of_driver(slots.task_cpus(spark), self.getCustomObjects()),
             archive=self._travelling(spark, archive),
             digest=archive.digest,
             safe_mode=not archive.trusted,
@@ -162,7 +163,7 @@ class Forward(
         key = (spark.sparkContext.applicationId, archive.digest)
         held = getattr(self, "_held_broadcast", None)
         if held is None or held[0] != key:
-            held = self._held_broadcast = (key, cluster.broadcast(spark, archive.data))
+            held = self._held_broadcast = (key, files.broadcast(spark, archive.data))
         return held[1]
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras import cluster, columns
-from spark_keras.arrow_column import arrow_column
+from spark_keras import columns
+from spark_keras.cluster import slots
+from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.columns import TensorColumn
 from spark_keras.executor import pickling, process
 from spark_keras.preparation import block_program
@@ -234,7 +235,7 @@ def _task(
 ) -> BlockTask:
     settings = None
     if uses_keras:
-        settings = process.ProcessSettings.of_driver(cluster.task_cpus(df.sparkSession), {})
+        settings = process.ProcessSettings.of_driver(slots.task_cpus(df.sparkSession), {})
     return BlockTask(step, pickling.pickled(fn), settings, tensors, outputs, by_row, by_row and uses_keras, nulls)
 
 

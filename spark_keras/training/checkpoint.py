@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from spark_keras import cluster, temporary
+from spark_keras import temporary
+from spark_keras.cluster import files
 from spark_keras.converters import interval_seconds
 from spark_keras.training import callback_state
 from spark_keras.training.state import State, architecture
@@ -100,7 +101,7 @@ class Checkpoints:
 
         Raises ValueError for one of another fit, or where all are damaged.
         """
-        names = sorted(name for name in cluster.list_folder(self._spark, self._folder) if _FILE.fullmatch(name))
+        names = sorted(name for name in files.list_folder(self._spark, self._folder) if _FILE.fullmatch(name))
         self._number = int(_FILE.fullmatch(names[-1])[1]) if names else 0
         for name in reversed(names):
             try:
@@ -154,18 +155,18 @@ class Checkpoints:
             local = os.path.join(folder, "checkpoint.npz")
             np.savez(local, **arrays)
             name = f"checkpoint-{self._number:08d}-{_digest(local)}.npz"
-            cluster.place_file(self._spark, local, self._folder, name, f"_{name}.unfinished")
+            files.place_file(self._spark, local, self._folder, name, f"_{name}.unfinished")
         self._written = time.monotonic()
-        there = cluster.list_folder(self._spark, self._folder)
+        there = files.list_folder(self._spark, self._folder)
         old = sorted(name for name in there if _FILE.fullmatch(name))[:-KEPT]
         # A driver that was killed may have left the latter.
         for leftover in [*old, *(name for name in there if _UNFINISHED.fullmatch(name))]:
-            cluster.delete_file(self._spark, f"{self._folder}/{leftover}")
+            files.delete_file(self._spark, f"{self._folder}/{leftover}")
 
     def _read(self, name: str) -> tuple[dict[str, Any], callback_state.Arrays]:
         with temporary.folder() as folder:
             local = os.path.join(folder, "checkpoint.npz")
-            cluster.fetch_file(self._spark, f"{self._folder}/{name}", local)
+            files.fetch_file(self._spark, f"{self._folder}/{name}", local)
             if _digest(local) != _FILE.fullmatch(name)[2]:
                 raise ValueError("its content has another SHA-256 sum than its name")
             try:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from spark_keras import cluster, tensors
+from spark_keras import tensors
+from spark_keras.cluster import jobs
 from spark_keras.training import shard as shards
 from spark_keras.training.class_weights import ClassWeights, class_indices
 from spark_keras.training.planned import Prepared
@@ -30,7 +31,7 @@ def counted(dataset: Any, stage: Any, prepared: Prepared) -> Prepared:
 
 def _balanced(dataset: Any, stage: Any, spec: ShardColumns) -> ClassWeights:
     rows = tensors.loaded_rows(dataset, stage, spec)
-    with cluster.described(dataset.sparkSession, f"{type(stage).__name__} classes"):
+    with jobs.described(dataset.sparkSession, f"{type(stage).__name__} classes"):
         found = rows.mapInArrow(functools.partial(_count, spec), _SCHEMA).collect()
     counts: dict[int, int] = {}
     for row in found:

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 import keras
 
-from spark_keras import cluster, column_names, interpreter, labels, own_code, params, signature, tensors
+from spark_keras import column_names, labels, own_code, params, signature, tensors
 from spark_keras.archive import KerasArchive, Seeding
+from spark_keras.cluster import interpreter, session, slots
 from spark_keras.evaluation import summable
 from spark_keras.executor.process import ONEDNN, ProcessSettings
 from spark_keras.fault_tolerance import HasFaultTolerance
@@ -129,7 +130,7 @@ class Trained(
         )
 
     def _prepared(self, dataset: Any) -> Prepared:
-        spark = cluster.session_of(dataset)
+        spark = session.session_of(dataset)
         if self.getInitialEpoch() >= self.getEpochs():
             warnings.warn(
                 f"Param `initialEpoch` leaves nothing to do. Received: {self.getInitialEpoch()}, where `epochs` is "
@@ -195,7 +196,7 @@ class Trained(
         started = time.perf_counter()
         with (
             self._checkpoints(dataset.sparkSession, prepared, watcher) as checkpoints,
-            cluster.admit(dataset.sparkSession, count),
+            slots.admit(dataset.sparkSession, count),
             _exclusive(self.getCallbacks()) as callbacks,
             ResidentWorkers(rows, task, count, _stack_limit(frequency), description, self._limits()) as workers,
         ):
@@ -312,15 +313,15 @@ class Trained(
     # --- the workers ---
 
     def _threads(self, spark: Any) -> int:
-        return int(tensors.set_value(self, "cpusPerWorker") or cluster.task_cpus(spark))
+        return int(tensors.set_value(self, "cpusPerWorker") or slots.task_cpus(spark))
 
     def _workers(self, spark: Any) -> int:
-        cpus = cluster.task_cpus(spark)
-        capacity = max(1, cluster.slots(spark) * cpus // max(cpus, self._threads(spark)))
+        cpus = slots.task_cpus(spark)
+        capacity = max(1, slots.slots(spark) * cpus // max(cpus, self._threads(spark)))
         wanted = tensors.set_value(self, "numWorkers")
         if wanted is None:
             return capacity
-        if wanted > capacity and not cluster.slots_can_grow(spark):
+        if wanted > capacity and not slots.slots_can_grow(spark):
             of_threads = "tasks at the same time (cores / spark.task.cpus)"
             if self._threads(spark) > cpus:
                 of_threads = "workers of so many threads (cores / cpusPerWorker)"

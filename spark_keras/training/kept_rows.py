@@ -12,7 +12,8 @@ from typing import Any
 
 from pyspark import StorageLevel
 
-from spark_keras import cluster, tensors
+from spark_keras import tensors
+from spark_keras.cluster import session
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class KeptRows:
 def _let_go(kept: dict[str, list[Any]]) -> None:
     while kept:
         for rows in kept.popitem()[1]:
-            if cluster.stopped(rows.sparkSession):
+            if session.stopped(rows.sparkSession):
                 continue
             try:
                 rows.unpersist()

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import keras
 
-from spark_keras import cluster, params, tensors
+from spark_keras import params, tensors
+from spark_keras.cluster import statistics
 from spark_keras.training import kernel
 from spark_keras.training import plan as plans
 from spark_keras.training import state as states
@@ -100,7 +101,7 @@ class Planned(params.HasTraining, params.ValidationParams):
 
 
 def _estimated_rows(dataset: Any, task: WorkerTask, validation_split: float) -> plans.Rows | None:
-    rows, size = cluster.row_statistics(dataset)
+    rows, size = statistics.row_statistics(dataset)
     # Nobody has looked yet which rows will be held out or skipped.
     exact = rows is not None and not task.columns.validation and not task.columns.skip_invalid
     if rows is None and size is not None:

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from spark_keras import cluster
+from spark_keras.cluster import addresses, jobs, session
 from spark_keras.training import messages, server, worker
 from spark_keras.training.attempts import Attempt, Attempts, Limits
 from spark_keras.training.shared_memory import SharedMemory
@@ -79,13 +79,13 @@ class SupervisedJob:
         self._unneeded_since: float | None = None
         self._yielding = threading.Lock()
         self._suspended = False
-        self._job: cluster.Job | None = None
+        self._job: jobs.Job | None = None
 
     def __enter__(self) -> Any:
         with contextlib.ExitStack() as stack:
-            bind, host, ports = cluster.listening_address(self._spark)
-            stack.enter_context(cluster.fit_group(self._name))
-            self._server = server.Server(bind, host, ports, cluster.encrypted(self._spark))
+            bind, host, ports = addresses.listening_address(self._spark)
+            stack.enter_context(jobs.fit_group(self._name))
+            self._server = server.Server(bind, host, ports, addresses.encrypted(self._spark))
             stack.callback(self._server.close)
             stack.push(self._leave)
             self._submit()
@@ -173,7 +173,7 @@ class SupervisedJob:
     def _begin(self, peer: server.Peer, header: dict[str, Any]) -> Attempt | None:
         if header["attempt"] in self._attempts.ended:
             # Given up, or thought dead because its first connection broke: Spark starts another one in its place.
-            cluster.end_task(self._spark, header["attempt"], "it was given up")
+            jobs.end_task(self._spark, header["attempt"], "it was given up")
             return None
         attempt = Attempt(header["shard"], header["attempt"], peer, heard=self._waited)
         self._complete = self._waited
@@ -258,7 +258,7 @@ class SupervisedJob:
             logger.warning("%s: a duplicate of worker %d gives up its slot", self._description, superfluous.shard)
             self._complete = self._waited
             self._forget(superfluous, died=False)
-            cluster.end_task(self._spark, superfluous.number, "its slot is needed")
+            jobs.end_task(self._spark, superfluous.number, "its slot is needed")
         if self._waited - self._inquired > 1.0:
             self._inquired, before = self._waited, self._activity
             self._activity = self._job.activity()
@@ -284,7 +284,7 @@ class SupervisedJob:
         self._server.drop(attempt.peer)
         self._forget(attempt, died=False)
         self._count_failure(attempt.shard, f"it {reason}")
-        cluster.end_task(self._spark, attempt.number, reason)
+        jobs.end_task(self._spark, attempt.number, reason)
 
     def _forget(self, attempt: Attempt, died: bool) -> None:
         shard = attempt.shard
@@ -338,14 +338,14 @@ class SupervisedJob:
         self._complete = self._waited
         task = self._task._replace(endpoint=self._server.endpoint, submission=self._submissions)
         result = self._dataset.mapInArrow(functools.partial(worker.run, task), worker.RESULT_SCHEMA)
-        self._job = cluster.Job(self._spark, self._name, self._description, result.collect)
+        self._job = jobs.Job(self._spark, self._name, self._description, result.collect)
 
     def _job_has_ended(self) -> None:
         """Spark announces a death as the job's exception, where it does not retry the task itself (`local[N]`)."""
         while self._server.wait(500):
             self._receive()  # a worker's own error says more than the job's
         error = self._job.error
-        if cluster.stopped(self._spark):
+        if session.stopped(self._spark):
             raise WorkerError(f"{self._description}: the Spark session was stopped meanwhile.") from error
         if error is None and not self._infos:
             # Spark leaves out a shuffle without rows, and then there is no partition to start a worker for.
@@ -360,7 +360,7 @@ class SupervisedJob:
             ) from error
         failed = re.search(r"Task (\d+) in stage", str(error))
         shard = int(failed[1]) % self._count if failed else 0
-        crashed = cluster.is_death(error)
+        crashed = jobs.is_death(error)
         if not crashed and shard not in self._attempts.said:
             raise WorkerError(f"{self._description}: the Spark job failed: {error}") from error
         logger.warning("%s: worker %d died; the job is submitted again", self._description, shard)
@@ -413,7 +413,7 @@ class SupervisedJob:
                 since = self._unneeded_since
                 if since is None or self._suspended or time.monotonic() - since < self.YIELD_SECONDS:
                     continue
-                if cluster.jobs_waiting_for_slots(self._spark):
+                if jobs.jobs_waiting_for_slots(self._spark):
                     logger.info("%s: the workers give up their slots for another job", self._description)
                     self._suspended = True
                     self._end_job(self.STOP_SECONDS)

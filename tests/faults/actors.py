@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from spark_keras import cluster
+from spark_keras.cluster import addresses, jobs
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.training import server, wire
 from spark_keras.training.attempts import Limits
@@ -93,10 +93,10 @@ class Stage:
     def __init__(self, monkeypatch, shards=2, local=True, **limits):
         self.ended, self.tasks, self.actors = [], [], {}
         self._numbers = itertools.count(100)
-        monkeypatch.setattr(cluster, "listening_address", lambda spark: ("127.0.0.1", "127.0.0.1", range(0)))
-        monkeypatch.setattr(cluster, "encrypted", lambda spark: True)
-        monkeypatch.setattr(cluster, "end_task", lambda spark, number, reason: self.ended.append(number))
-        monkeypatch.setattr(cluster, "Job", Job)
+        monkeypatch.setattr(addresses, "listening_address", lambda spark: ("127.0.0.1", "127.0.0.1", range(0)))
+        monkeypatch.setattr(addresses, "encrypted", lambda spark: True)
+        monkeypatch.setattr(jobs, "end_task", lambda spark, number, reason: self.ended.append(number))
+        monkeypatch.setattr(jobs, "Job", Job)
         monkeypatch.setattr(server, "Server", functools.partial(server.Server, local=local))
         dataset = SimpleNamespace(sparkSession=None, mapInArrow=self._map)
         columns = ShardColumns((), (), None, None, None, False, False)

@@ -22,7 +22,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from faults import campaigns, fits, page  # noqa: E402
 from faults.processes import Killer, Log  # noqa: E402
 
-from spark_keras import KerasRegressor, WorkerError, cluster  # noqa: E402
+from spark_keras import KerasRegressor, WorkerError  # noqa: E402
+from spark_keras.cluster import jobs  # noqa: E402
 
 
 @pytest.mark.slow
@@ -83,7 +84,7 @@ def test_a_fit_that_gets_no_slot_says_so_in_time(spark):
     # One row in each of as many partitions as there are slots, and no shuffle, during which a slot would be free.
     two_rows = spark.range(0, 2, 1, 2)
     sleep_in_tasks = "java_method('java.lang.Thread', 'sleep', 15000L)"
-    job = cluster.Job(spark, "busy", "holds all slots", two_rows.selectExpr(sleep_in_tasks).collect)
+    job = jobs.Job(spark, "busy", "holds all slots", two_rows.selectExpr(sleep_in_tasks).collect)
     try:
         while job.activity()[1] < 2:
             sleep(0.1)

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from spark_keras import cluster
+from spark_keras.cluster import files as cluster_files
 from spark_keras.columns import TensorColumn
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.training import checkpoint, loop, wire, worker
@@ -101,10 +101,12 @@ def files(monkeypatch):
         os.makedirs(folder, exist_ok=True)
         shutil.copy(local, f"{folder}/{name}")
 
-    monkeypatch.setattr(cluster, "list_folder", lambda spark, path: os.listdir(path) if os.path.isdir(path) else [])
-    monkeypatch.setattr(cluster, "place_file", place)
-    monkeypatch.setattr(cluster, "fetch_file", lambda spark, path, local: shutil.copy(path, local))
-    monkeypatch.setattr(cluster, "delete_file", lambda spark, path: os.unlink(path))
+    monkeypatch.setattr(
+        cluster_files, "list_folder", lambda spark, path: os.listdir(path) if os.path.isdir(path) else []
+    )
+    monkeypatch.setattr(cluster_files, "place_file", place)
+    monkeypatch.setattr(cluster_files, "fetch_file", lambda spark, path, local: shutil.copy(path, local))
+    monkeypatch.setattr(cluster_files, "delete_file", lambda spark, path: os.unlink(path))
     # After each round.
     monkeypatch.setattr(checkpoint.Checkpoints, "due", lambda self, position: True)
 

@@ -11,7 +11,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_keras.arrow_column import arrow_column
+from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.columns import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField

@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 
-from spark_keras import cluster
+from spark_keras.cluster import jobs
 
 # Names of modules, and of the distributions whose versions matter.
 _MODULES = ("spark_keras", "keras", "numpy", "pyarrow", "zmq", "orjson", "cloudpickle", "h5py")
@@ -120,7 +120,7 @@ def _ask_executor(spark: Any, asked: dict[str, Any]) -> Any:
     def ask() -> None:
         answers.extend(spark.sparkContext.parallelize([0], 1).map(namespace["answer"]).collect())
 
-    job = cluster.Job(spark, "interpreter", "spark_keras asks for the executors' Python", ask)
+    job = jobs.Job(spark, "interpreter", "spark_keras asks for the executors' Python", ask)
     job.join(_SECONDS)
     if job.running:
         job.cancel()

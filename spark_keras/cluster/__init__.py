@@ -1,0 +1,1 @@
+"""The one door to Spark: its session, JVM, configuration, jobs and file systems."""
