@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from spark_keras import KerasClassifier, KerasRegressor
-from spark_keras.evaluation import display
+from spark_keras.reports import tables
 
 NUMBERS = ["month", "hour", "distance", "dep_delay"]
 
@@ -78,7 +78,7 @@ def main(argv=None):
     print(f"top 2 by the report: {report.topK(2):.4f}")
     if arguments.report:
         with open(arguments.report, "w") as file:
-            file.write(f"<meta charset='utf-8'>{report._repr_html_()}{display.svg(report.plot())}")
+            file.write(f"<meta charset='utf-8'>{report._repr_html_()}{tables.svg(report.plot())}")
 
     # The rows that the network finds hardest.
     losses = fitted.scoreExamples(test)

@@ -434,9 +434,9 @@ def test_reports_show_themselves_as_text_html_and_figures(spark, flights, delay_
         "Calibration",
     ]
     assert len(figure.axes[1].lines) == 3 + 1
-    from spark_keras.evaluation import display
+    from spark_keras.reports import tables
 
-    assert display.svg(figure).startswith("<svg")
+    assert tables.svg(figure).startswith("<svg")
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -11,7 +11,7 @@ from browser import opened
 from conftest import LOCAL, session_for
 
 from spark_keras import DataFrameAnalyzer
-from spark_keras.pages import charts
+from spark_keras.reports import charts
 
 # Runs in the page, after its own script, and tells what it saw.
 PROBE = """

@@ -11,8 +11,8 @@ import numpy as np
 
 from spark_keras.analysis import times
 from spark_keras.analysis.figures import ColumnAnalysis, Histogram, Statistics
-from spark_keras.pages.charts import number
-from spark_keras.pages.render import render as render_page
+from spark_keras.reports.charts import number
+from spark_keras.reports.render import render as render_page
 
 _FREQUENT = 6
 _OTHERS = (

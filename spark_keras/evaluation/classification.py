@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from spark_keras import column_names, columns
-from spark_keras.evaluation import class_counts, display, passes, plots
+from spark_keras.evaluation import class_counts, passes, plots
 from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES, MATRIX_CLASSES, Counting
 from spark_keras.evaluation.curves import Curve, curves, mean_area, named
 from spark_keras.evaluation.steps import Rules
+from spark_keras.reports import tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +139,7 @@ class ClassificationEvaluation:
     def confusionPairs(self) -> Any:
         """The pairs of classes that occur, for any number of classes: a pandas DataFrame with the columns `true`,
         `predicted` (names of the classes, in their order) and `rows` (or their weights' sum)."""
-        pandas = display.required("pandas", "pandas", "confusionPairs")
+        pandas = tables.required("pandas", "pandas", "confusionPairs")
         names = np.array(self.classes, object)
         true, predicted, weights = self.cells
         return pandas.DataFrame({"true": names[true], "predicted": names[predicted], "rows": weights})
@@ -226,7 +227,7 @@ class ClassificationEvaluation:
 
     @cached_property
     def _metrics(self) -> Any:
-        return display.required("sklearn.metrics", "scikit-learn", "A report on classification")
+        return tables.required("sklearn.metrics", "scikit-learn", "A report on classification")
 
     @cached_property
     def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -281,24 +282,24 @@ class ClassificationEvaluation:
 
     def toPandas(self) -> Any:
         """The figures of each class: one row per class."""
-        pandas = display.required("pandas", "pandas", "toPandas()")
+        pandas = tables.required("pandas", "pandas", "toPandas()")
         return pandas.DataFrame(self._table(), columns=self._HEAD).set_index("class")
 
     def __str__(self) -> str:
         parts = [
-            display.text_table(("all classes", ""), self._figures()),
-            display.text_table(self._HEAD, self._table()),
+            tables.text_table(("all classes", ""), self._figures()),
+            tables.text_table(self._HEAD, self._table()),
         ]
         if len(self.classes) <= CURVES_FOR_CLASSES:
-            parts.append(display.text_table(*self._matrix()))
+            parts.append(tables.text_table(*self._matrix()))
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
         return "".join(
             [
-                display.html_table(("figure", "value"), self._figures(), "All classes"),
-                display.html_table(self._HEAD, self._table(), "By class"),
-                display.html_table(*self._matrix(), "Confusion matrix")
+                tables.html_table(("figure", "value"), self._figures(), "All classes"),
+                tables.html_table(self._HEAD, self._table(), "By class"),
+                tables.html_table(*self._matrix(), "Confusion matrix")
                 if len(self.classes) <= CURVES_FOR_CLASSES
                 else "",
             ]

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from spark_keras.evaluation import display, label_counts, passes, plots
+from spark_keras.evaluation import label_counts, passes, plots
 from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES
 from spark_keras.evaluation.curves import Curve, curves, mean_area, named
 from spark_keras.evaluation.label_counts import LabelCounting
 from spark_keras.evaluation.steps import Rules
+from spark_keras.reports import tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,15 +237,15 @@ class MultiLabelEvaluation:
 
     def toPandas(self) -> Any:
         """The figures of each label: one row per label."""
-        pandas = display.required("pandas", "pandas", "toPandas()")
+        pandas = tables.required("pandas", "pandas", "toPandas()")
         return pandas.DataFrame(self._table(), columns=self._HEAD).set_index("label")
 
     def __str__(self) -> str:
-        both = display.text_table(("all labels", ""), self._all()), display.text_table(self._HEAD, self._table())
+        both = tables.text_table(("all labels", ""), self._all()), tables.text_table(self._HEAD, self._table())
         return "\n\n".join(both)
 
     def _repr_html_(self) -> str:
-        return display.html_table(("figure", "value"), self._all(), "All labels") + display.html_table(
+        return tables.html_table(("figure", "value"), self._all(), "All labels") + tables.html_table(
             self._HEAD, self._table(), "By label"
         )
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from spark_keras.evaluation import display
 from spark_keras.evaluation.class_counts import MATRIX_CLASSES
+from spark_keras.reports import tables
 
 # Stretches of neighbouring classes that are drawn as one, where classes are too many for an array.
 _STRETCHES = 1000
@@ -17,7 +17,7 @@ _STRETCHES = 1000
 def classification(report: Any) -> Any:
     """Confusion matrix, ROC and precision-recall curves and, of probabilities, the calibration."""
     calibrated = any(len(curve.binCounts) for curve in report.curves)
-    new, axes = display.figure(4 if calibrated else 3 if report.curves else 1)
+    new, axes = tables.figure(4 if calibrated else 3 if report.curves else 1)
     confusion(axes[0], report)
     if report.curves:
         rates(axes[1:3], report.curves)
@@ -33,7 +33,7 @@ def labels(curves: Sequence[Any]) -> Any:
     if not curves:
         raise ValueError("No curves were computed. Expected: an evaluation with curves=True.")
     calibrated = any(len(curve.binCounts) for curve in curves)
-    new, axes = display.figure(3 if calibrated else 2)
+    new, axes = tables.figure(3 if calibrated else 2)
     rates(axes[:2], curves)
     if calibrated:
         calibration(axes[2], curves)
@@ -85,7 +85,7 @@ def residuals(curves: Sequence[Any]) -> Any:
     kept = [curve for curve in curves if len(curve.binCounts)]
     if not kept:
         raise ValueError("No probabilities were evaluated. Expected: an evaluation with `probabilityCol` and curves.")
-    new, axes = display.figure(2)
+    new, axes = tables.figure(2)
     edges = np.linspace(0, 1, len(kept[0].binCounts) + 1)
     for curve in kept:
         axes[0].stairs(curve.residualCounts, edges, label=curve.name)
@@ -99,7 +99,7 @@ def residuals(curves: Sequence[Any]) -> Any:
 
 def regression(report: Any) -> Any:
     """Predictions against labels, as counts."""
-    new, axes = display.figure(len(report.histograms))
+    new, axes = tables.figure(len(report.histograms))
     for axis, output, (counts, low, high) in zip(axes, report.outputs, report.histograms):
         _counts(new, axis, counts, (low, high, low, high))
         axis.plot([low, high], [low, high], color="grey", linewidth=0.5)
@@ -109,7 +109,7 @@ def regression(report: Any) -> Any:
 
 def errors(report: Any) -> Any:
     """Errors against predictions, as counts, and rows by error: two axes for each output."""
-    new, axes = display.figure(2 * len(report.residuals))
+    new, axes = tables.figure(2 * len(report.residuals))
     for index, (output, (counts, low, high, largest)) in enumerate(zip(report.outputs, report.residuals)):
         scatter, rows = axes[2 * index : 2 * index + 2]
         _counts(new, scatter, counts, (low, high, -largest, largest))

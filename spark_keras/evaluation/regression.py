@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from pyspark.sql import functions as F
 
-from spark_keras.evaluation import display, passes, plots, regression_sums
+from spark_keras.evaluation import passes, plots, regression_sums
 from spark_keras.evaluation.partial import EXPLODED, SCHEMA, Sums, exploded
 from spark_keras.evaluation.regression_sums import Moments
+from spark_keras.reports import tables
 
 # Cells along each axis of the drawn histogram of labels and predictions, and outputs that are drawn.
 _CELLS = 40
@@ -156,14 +157,14 @@ class RegressionEvaluation:
 
     def toPandas(self) -> Any:
         """The figures: one row per output."""
-        pandas = display.required("pandas", "pandas", "toPandas()")
+        pandas = tables.required("pandas", "pandas", "toPandas()")
         return pandas.DataFrame(self._table(), columns=self._HEAD).set_index("name")
 
     def __str__(self) -> str:
-        return display.text_table(self._HEAD, self._table())
+        return tables.text_table(self._HEAD, self._table())
 
     def _repr_html_(self) -> str:
-        return display.html_table(self._HEAD, self._table(), "Regression")
+        return tables.html_table(self._HEAD, self._table(), "Regression")
 
     def plot(self) -> Any:
         """Predictions against labels, as counts, for at most four outputs; a matplotlib figure."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from spark_keras.evaluation import display
+from spark_keras.reports import tables
 
 # Thresholds of a table of scores that are no probabilities.
 _QUANTILES = 20
@@ -88,14 +88,14 @@ class ThresholdTable:
 
     def toPandas(self) -> Any:
         """One row per threshold."""
-        pandas = display.required("pandas", "pandas", "toPandas()")
+        pandas = tables.required("pandas", "pandas", "toPandas()")
         return pandas.DataFrame(self._rows(), columns=[*self._FIGURES, *self._COUNTS])
 
     def __str__(self) -> str:
-        return display.text_table((*self._FIGURES, *self._COUNTS), self._rows())
+        return tables.text_table((*self._FIGURES, *self._COUNTS), self._rows())
 
     def _repr_html_(self) -> str:
-        return display.html_table((*self._FIGURES, *self._COUNTS), self._rows(), f"Thresholds of {self.name}")
+        return tables.html_table((*self._FIGURES, *self._COUNTS), self._rows(), f"Thresholds of {self.name}")
 
 
 class Thresholds:

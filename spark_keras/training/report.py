@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spark_keras.evaluation import display
+from spark_keras.reports import tables
 
 # The driver among the workers.
 DRIVER = -1
@@ -38,7 +38,7 @@ def start_of(timeline: dict[str, Any], worker: int) -> float:
 
 def table(summary: Any) -> Any:
     """One row for each record and worker, and one for the driver; first those of the workers' start."""
-    pandas = display.required("pandas", "pandas", "toPandas()")
+    pandas = tables.required("pandas", "pandas", "toPandas()")
     timeline = require_timeline(summary)
     phases = dict.fromkeys([*START_PHASES, *timeline["phases"]], 0.0)
     rows = []
@@ -73,7 +73,7 @@ def phase_seconds(summary: Any) -> list[dict[str, float]]:
 def plot(summary: Any) -> Any:
     """Learning curves, time by phase of each worker, rows/s: one matplotlib figure."""
     require_timeline(summary)
-    new, (curves, times, rates) = display.figure(3)
+    new, (curves, times, rates) = tables.figure(3)
     for name, values in summary.history.items():
         if values and isinstance(values[-1], float):
             epochs = range(summary.initialEpoch + 1, summary.initialEpoch + len(values) + 1)

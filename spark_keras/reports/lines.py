@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup, escape
 
-from spark_keras.pages.charts import number
+from spark_keras.reports.charts import number
 
 # Colours that are told apart on light and dark paper; then they repeat.
 COLOURS = (

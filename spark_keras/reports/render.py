@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from spark_keras.pages import charts
+from spark_keras.reports import charts
 
 
 @functools.cache
@@ -13,7 +13,7 @@ def _environment() -> Any:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spark_keras.pages"),
+        loader=jinja2.PackageLoader("spark_keras.reports"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -1,1 +1,0 @@
-"""Self-contained HTML pages: one template that all share, and charts as SVG."""
