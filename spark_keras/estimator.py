@@ -8,8 +8,9 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Estimator
 
-from spark_keras import column_names, output_meaning, params, signature, tensors
-from spark_keras.archive import KerasArchive
+from spark_keras import column_names, output_meaning, params, tensors
+from spark_keras.keras_model import signature
+from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel
 from spark_keras.output_params import OutputFormatParams, OutputTypeParams
 from spark_keras.training.fit import Trained

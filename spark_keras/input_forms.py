@@ -14,8 +14,8 @@ from typing import Any
 
 import keras
 
-from spark_keras import signature
-from spark_keras.signature import Tensor
+from spark_keras.keras_model import signature
+from spark_keras.keras_model.signature import Tensor
 
 
 def known(model: keras.Model) -> Any:

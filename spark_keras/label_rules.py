@@ -11,7 +11,7 @@ import keras
 
 from spark_keras import columns
 from spark_keras.columns import TensorColumn
-from spark_keras.signature import Tensor
+from spark_keras.keras_model.signature import Tensor
 
 
 class LabelRule(NamedTuple):

@@ -8,7 +8,7 @@ from pyspark import keyword_only
 from pyspark.ml import Model, Transformer
 from pyspark.sql.types import DoubleType
 
-from spark_keras import column_names, columns, output_meaning, params, signature, tensors
+from spark_keras import column_names, columns, output_meaning, params, tensors
 from spark_keras.evaluation import losses, of_model
 from spark_keras.evaluation import metrics as evaluation
 from spark_keras.evaluation.classification import ClassificationEvaluation
@@ -16,6 +16,7 @@ from spark_keras.evaluation.multi_label import MultiLabelEvaluation
 from spark_keras.evaluation.regression import RegressionEvaluation
 from spark_keras.inference.heads import ClassificationHead, RegressionHead
 from spark_keras.inference.stage import DOUBLES, Forward, OutputColumn, TensorOutputs, tensor_type
+from spark_keras.keras_model import signature
 from spark_keras.output_params import OutputTypeParams
 from spark_keras.training.summary import KerasTrainingSummary
 from spark_keras.weight_params import HasWeightCols

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import keras
 
-from spark_keras import columns, converters, signature, tensors
+from spark_keras import columns, converters, tensors
 from spark_keras.inference.heads import ClassificationHead
-from spark_keras.signature import Tensor
+from spark_keras.keras_model import signature
+from spark_keras.keras_model.signature import Tensor
 
 
 class Meaning(NamedTuple):

@@ -22,8 +22,9 @@ from pyspark.ml.param.shared import (
     HasWeightCol,
 )
 
-from spark_keras import converters, stages
-from spark_keras.archive import KerasArchive
+from spark_keras import converters
+from spark_keras.keras_model import stages
+from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.pickling import Picklable
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from pyspark.ml.util import DefaultParamsReader, MLReadable, MLReader, MLWritable, MLWriter
 
-from spark_keras.archive import KerasArchive
 from spark_keras.cluster.files import read_file, write_file
+from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.stage_metadata import connection, save_metadata
 from spark_keras.training.summary import KerasTrainingSummary
 

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 from pyspark.sql import functions as F
 
-from spark_keras import columns, input_forms, signature, validation_rows
+from spark_keras import columns, input_forms, validation_rows
 from spark_keras.columns import TensorColumn
-from spark_keras.signature import Tensor
+from spark_keras.keras_model import signature
+from spark_keras.keras_model.signature import Tensor
 from spark_keras.training.row_spec import ShardColumns
 
 

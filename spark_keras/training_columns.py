@@ -7,9 +7,10 @@ from typing import Any
 
 import keras
 
-from spark_keras import columns, labels, signature, tensors
+from spark_keras import columns, labels, tensors
+from spark_keras.keras_model import signature
+from spark_keras.keras_model.signature import Tensor
 from spark_keras.label_rules import settle_label
-from spark_keras.signature import Tensor
 from spark_keras.tensors import set_value
 from spark_keras.training.row_spec import ShardColumns
 

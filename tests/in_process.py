@@ -8,9 +8,10 @@ import cloudpickle
 import keras
 import numpy as np
 
-from spark_keras import own_code
+from spark_keras.keras_model import architecture as architectures
+from spark_keras.keras_model import own_code
+from spark_keras.keras_model import state as states
 from spark_keras.training import kernel
-from spark_keras.training import state as states
 from spark_keras.training.workers import Update
 
 
@@ -27,9 +28,9 @@ class InProcess:
         self._data, self._batch_size = data, batch_size
         self.rows = len(keras.tree.flatten(data)[0])
         sample = keras.tree.map_structure(lambda array: array[:3], data)
-        architecture = states.architecture(model)
+        architecture = architectures.architecture(model)
         objects = {name: cloudpickle.loads(code) for name, code in own_code.pickled(model, architecture)}
-        self._replica = states.replica(architecture, objects, False, sample)
+        self._replica = architectures.replica(architecture, objects, False, sample)
         layout = states.layout_of(self._replica)
         assert layout.sizes == states.layout_of(model).sizes
         self.kernel = kernel.choose(model, epochs * -(-self.rows // batch_size), batch_size, jit).kernel

@@ -14,8 +14,10 @@ import keras
 import numpy as np
 import pytest
 
-from spark_keras import archive, temporary
-from spark_keras.archive import KerasArchive
+from spark_keras import temporary
+from spark_keras.keras_model import archive
+from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.keras_model.seeding import Seeding
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ class Attention(keras.Model):
 
 def test_initial_weights_are_those_of_the_seed_wherever_they_are_drawn():
     def weights(seed, disturbed):
-        seeding = archive.Seeding(seed)
+        seeding = Seeding(seed)
         with seeding:
             model = Attention()
         if disturbed:
@@ -63,7 +65,7 @@ def test_initial_weights_are_those_of_the_seed_wherever_they_are_drawn():
 def test_no_model_is_loaded_while_another_thread_draws(model):
     kept, loaded = KerasArchive.of(model), []
     loading = threading.Thread(target=lambda: loaded.append(kept.load()))
-    with archive.Seeding(1):
+    with Seeding(1):
         before = random.getstate()
         loading.start()
         loading.join(0.5)

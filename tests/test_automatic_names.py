@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from spark_keras.training import automatic_names, state
+from spark_keras.keras_model import architecture, automatic_names, state
 
 
 def branched():
@@ -25,15 +25,15 @@ def test_a_model_built_again_is_the_same_text():
     branched()  # from now on no name is without a number
     first, second = branched(), branched()
     assert first.output_names != second.output_names
-    assert state.architecture(first) == state.architecture(second)
+    assert architecture.architecture(first) == architecture.architecture(second)
 
 
 def test_the_text_makes_the_same_model():
     branched()
     model = branched()
     x, y = np.random.default_rng(0).random((8, 4), "float32"), [np.ones((8, 2)), np.ones((8, 1))]
-    copy = state.replica(state.architecture(model), {}, True, (x, y))
-    state.build(model, (x, y))
+    copy = architecture.replica(architecture.architecture(model), {}, True, (x, y))
+    architecture.build(model, (x, y))
     layout = state.layout_of(model)
     state.write(copy, layout, state.read(model, layout))
     assert copy.get_layer("mine").activation is keras.activations.softmax
@@ -43,10 +43,10 @@ def test_the_text_makes_the_same_model():
 def test_names_that_somebody_uses_stay():
     branched()
     model = branched()
-    text = state.architecture(model, kept=model.output_names)
-    assert state.replica(text, {}, True, (np.zeros((2, 4)), [np.zeros((2, 2)), np.zeros((2, 1))])).output_names == (
-        model.output_names
-    )
+    text = architecture.architecture(model, kept=model.output_names)
+    assert architecture.replica(
+        text, {}, True, (np.zeros((2, 4)), [np.zeros((2, 2)), np.zeros((2, 1))])
+    ).output_names == (model.output_names)
 
 
 def test_a_new_name_is_never_one_that_is_there():
@@ -73,4 +73,4 @@ def test_layers_that_share_an_object_still_do():
 
     shared()
     first, second = shared(), shared()
-    assert state.architecture(first) == state.architecture(second)
+    assert architecture.architecture(first) == architecture.architecture(second)

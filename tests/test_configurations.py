@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from in_process import InProcess
 
-from spark_keras.archive import KerasArchive
+from spark_keras.keras_model import architecture
+from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.training import loop
-from spark_keras.training import state as states
 from spark_keras.training.progress import Progress
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
@@ -79,7 +79,7 @@ def test_settings_that_get_config_forgets_reach_the_worker_and_the_saved_model(c
     # As a live model comes to a fit.
     archive = KerasArchive.of(CASES[case]())
     model = archive.load()
-    states.build(model, (X[:3], Y[:3]))
+    architecture.build(model, (X[:3], Y[:3]))
     outcome = loop.train(
         model, InProcess(model, (X, Y), 8, 2), loop.Schedule(2, (24,), False, 8, 3, "average"), [], Progress(0, 2, 24)
     )

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from test_rounds import BACKEND, KERNELS
 
-from spark_keras.archive import KerasArchive
-from spark_keras.training import first_step, held, kernel
-from spark_keras.training import state as states
+from spark_keras.keras_model import first_step, held, metrics
+from spark_keras.keras_model import state as states
+from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.keras_model.state import Layout, State
+from spark_keras.training import kernel
 from spark_keras.training.averaging import start_state, weighted_mean
-from spark_keras.training.state import Layout, State
 
 pytestmark = pytest.mark.keras
 
@@ -164,7 +165,7 @@ def test_what_a_callback_sets_reaches_a_step_wherever_it_is_held():
     seeds, losses = np.zeros((0, 2), "int32"), []
     for n in (0.0, 1.0):
         state.values[place.start] = n
-        losses.append(states.metric_results(model, chosen.evaluate(state, (X, Y), 1))["loss"])
+        losses.append(metrics.metric_results(model, chosen.evaluate(state, (X, Y), 1))["loss"])
         chosen.train(state, seeds, (X, Y), 0, 1)
     assert losses[1] == pytest.approx(2 * losses[0]) if BACKEND != "jax" else losses[0] == 0 or losses[1] != losses[0]
 

@@ -14,9 +14,10 @@ from test_training import frame, in_training_order, keras_weights, regression_ro
 from test_workers import KillAWorker
 
 from spark_keras import KerasEstimator, KerasModel, KerasRegressor, KerasTransformer
-from spark_keras.archive import KerasArchive
-from spark_keras.training import held, kernel
-from spark_keras.training import state as states
+from spark_keras.keras_model import architecture, held
+from spark_keras.keras_model import state as states
+from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.training import kernel
 
 
 @package
@@ -156,7 +157,7 @@ def test_what_cannot_be_found_is_refused_by_name():
             prepared(model)
         assert "Expected: a keras.Variable" in str(told.value)
         # A worker finds it in its rounds.
-        states.build(model, (X[0], Y[0]))
+        architecture.build(model, (X[0], Y[0]))
         layout = states.layout_of(model)
         with pytest.raises(held.Untracked, match="which training assigns"):
             kernel.make("graph", model, layout).train(

@@ -11,7 +11,7 @@ import pytest
 from conftest import session_for
 
 from spark_keras import KerasEstimator, KerasRegressor, KerasTransformer, converters, input_forms
-from spark_keras.archive import KerasArchive
+from spark_keras.keras_model.archive import KerasArchive
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from in_process import InProcess
 
+from spark_keras.keras_model import architecture
+from spark_keras.keras_model import state as states
 from spark_keras.training import loop
-from spark_keras.training import state as states
 from spark_keras.training.progress import Progress
 
 BACKEND = keras.backend.backend()
@@ -215,7 +216,7 @@ def compiled(optimizer, network):
 
 def check(optimizer, network, jit):
     trained, data = compiled(optimizer, network)
-    states.build(trained, keras.tree.map_structure(lambda array: array[:3], data))
+    architecture.build(trained, keras.tree.map_structure(lambda array: array[:3], data))
     worker = InProcess(trained, data, BATCH, EPOCHS, jit)
     schedule = loop.Schedule(EPOCHS, (ROWS,), False, BATCH, FREQUENCY, "average")
     outcome = loop.train(trained, worker, schedule, [], Progress(0, EPOCHS, ROWS))

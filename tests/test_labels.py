@@ -16,8 +16,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from spark_keras import KerasClassifier, KerasEstimator, columns
 from spark_keras.columns import TensorColumn
 from spark_keras.executor.invalid_data import InvalidData
+from spark_keras.keras_model.signature import Tensor
 from spark_keras.label_rules import rule_of, settle_label
-from spark_keras.signature import Tensor
 from spark_keras.training.class_weights import ClassWeights
 
 ROWS = 24

@@ -13,7 +13,7 @@ import pytest
 from conftest import LOCAL, labelled_frame, session_for
 
 from spark_keras import KerasClassifier, KerasRegressor, KerasTransformer
-from spark_keras.archive import KerasArchive
+from spark_keras.keras_model.archive import KerasArchive
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -144,7 +144,7 @@ def test_code_in_an_old_file_is_not_run_unless_it_is_trusted(tmp_path):
 
 
 def test_large_files_are_checked_and_kept_in_files(model, expected, tmp_path, monkeypatch):
-    from spark_keras import archive
+    from spark_keras.keras_model import archive
 
     monkeypatch.setattr(archive, "MEMORY_BYTES", 0)
     for name in ("model.keras", "model.h5"):

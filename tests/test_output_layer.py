@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from conftest import labelled_frame
 
-from spark_keras import KerasTransformer, signature
-from spark_keras.inference.output_layer import with_output_layer
+from spark_keras import KerasTransformer
+from spark_keras.keras_model import signature
+from spark_keras.keras_model.output_layer import with_output_layer
 
 X = np.random.default_rng(3).normal(size=(8, 3)).astype("float32")
 

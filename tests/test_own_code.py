@@ -14,9 +14,10 @@ from conftest import labelled_frame
 from keras.src.saving import serialization_lib
 from pyspark.ml import PipelineModel
 
-from spark_keras import KerasRegressor, KerasTransformer, own_code
-from spark_keras.archive import KerasArchive
-from spark_keras.training import state
+from spark_keras import KerasRegressor, KerasTransformer
+from spark_keras.keras_model import architecture as architectures
+from spark_keras.keras_model import own_code
+from spark_keras.keras_model.archive import KerasArchive
 
 FEATURES = np.linspace(-2, 2, 48).reshape(16, 3).astype("float32")
 LABELS = FEATURES.sum(axis=1, keepdims=True)
@@ -114,10 +115,10 @@ def test_a_rebuilt_model_computes_with_the_same_code(layer):
     np.testing.assert_array_equal(loaded.predict(FEATURES, verbose=0), expected)
     assert loaded.evaluate(FEATURES, LABELS, verbose=0, return_dict=True) == figures
 
-    architecture = state.architecture(loaded)
-    assert architecture == state.architecture(KerasArchive.of(loaded).load())
+    architecture = architectures.architecture(loaded)
+    assert architecture == architectures.architecture(KerasArchive.of(loaded).load())
     code = {name: pickle.loads(data) for name, data in own_code.pickled(loaded, architecture)}
-    replica = state.replica(architecture, code, True, (FEATURES, LABELS))
+    replica = architectures.replica(architecture, code, True, (FEATURES, LABELS))
     replica.set_weights(model.get_weights())
     np.testing.assert_array_equal(replica.predict(FEATURES, verbose=0), expected)
     assert model.loss.__name__ == "<lambda>" and keras.saving.get_registered_name(scaled) == "scaled"
@@ -132,7 +133,7 @@ def test_ordinary_models_keep_nothing_beside_their_archive():
 
 def test_other_code_makes_another_structure():
     models = [model_with(keras.layers.Lambda(times(factor))) for factor in (2.0, 2.0, 3.0)]
-    first, same, other = map(state.architecture, models)
+    first, same, other = map(architectures.architecture, models)
     assert first == same != other
 
 

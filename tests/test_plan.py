@@ -12,6 +12,7 @@ import pytest
 
 from spark_keras import KerasEstimator, KerasRegressor
 from spark_keras.cluster import statistics
+from spark_keras.keras_model import cost as costs
 from spark_keras.model import KerasRegressionModel
 from spark_keras.training import kernel, plan
 from spark_keras.training.summary import KerasTrainingSummary
@@ -64,7 +65,7 @@ def frame(spark, rows=ROWS):
     ],
 )
 def test_flops_are_two_for_each_multiplication_three_times_over(stack, shape, multiplications):
-    assert plan.model_cost(built(*stack, shape=shape)).flops_per_row == 3 * 2 * multiplications
+    assert costs.model_cost(built(*stack, shape=shape)).flops_per_row == 3 * 2 * multiplications
 
 
 def test_layers_of_a_subclassed_model_have_their_shapes():
@@ -79,14 +80,14 @@ def test_layers_of_a_subclassed_model_have_their_shapes():
     model = Convolving()
     model.compile("sgd", "mse")
     model(np.zeros((1, 10, 10, 1), "float32"))
-    assert plan.model_cost(model).flops_per_row == 6 * (8 * 8 * 9 * 4 + 256 * 2)
+    assert costs.model_cost(model).flops_per_row == 6 * (8 * 8 * 9 * 4 + 256 * 2)
 
 
 def test_state_is_what_travels():
     model = built(layers.Dense(7), shape=(5,))
     model.compile("adam", "mse")
     model.optimizer.build(model.trainable_variables)
-    cost = plan.model_cost(model)
+    cost = costs.model_cost(model)
     assert cost.parameters == 5 * 7 + 7
     # Weights and two moments, the learning rate; and the step counter.
     assert cost.state_bytes == 4 * (3 * 42 + 1) + 8
@@ -99,7 +100,7 @@ def made(rows, frequency=10, workers=2, kernel="graph"):
     values = {"numWorkers": workers, "threads": 1, "averagingFrequency": frequency, "batchSize": 32, "kernel": kernel}
     decisions = {name: plan.Decision(value, "a test") for name, value in values.items()}
     decisions["shardStorage"] = plan.storage(rows, 100, 2**20, "a test")
-    return plan.make(decisions, plan.ModelCost((), 1000, 4000), 100, rows)
+    return plan.make(decisions, costs.ModelCost((), 1000, 4000), 100, rows)
 
 
 def test_epoch_is_the_sum_of_its_rounds():

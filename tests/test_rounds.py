@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
+from spark_keras.keras_model import architecture
+from spark_keras.keras_model import metrics as metric_states
+from spark_keras.keras_model import state as states
 from spark_keras.training import kernel
-from spark_keras.training import state as states
 
 # They rely on what Keras does not promise.
 pytestmark = pytest.mark.keras
@@ -65,7 +67,7 @@ def prepared(model, batches):
 
 
 def prepared_from(model, sample):
-    states.build(model, sample)
+    architecture.build(model, sample)
     layout = states.layout_of(model)
     return layout, states.read(model, layout)
 
@@ -153,7 +155,7 @@ def test_a_round_equals_plain_keras(name, optimizer, layer):
     chosen = kernel.make(name, model, layout)
     result = chosen.train(before, seeds, padded(batches), 0, STEPS)
     again = chosen.train(before, seeds, padded(batches), 0, STEPS)
-    logs = states.metric_results(model, result.metrics)
+    logs = metric_states.metric_results(model, result.metrics)
     np.testing.assert_array_equal(before.values, kept)
     np.testing.assert_array_equal(result.state.values, again.state.values)
     np.testing.assert_array_equal(result.metrics, again.metrics)
@@ -177,7 +179,7 @@ def test_an_evaluation_equals_plain_keras(name):
     model = two_outputs(layer="embedding")
     layout, before = prepared(model, batches)
     metrics = kernel.make(name, model, layout).evaluate(before, padded(batches), STEPS)
-    logs = states.metric_results(model, metrics)
+    logs = metric_states.metric_results(model, metrics)
     x, y, weights = in_one_piece(batches)
     expected = model.evaluate(x, y, sample_weight=weights, batch_size=BATCH, verbose=0, return_dict=True)
     assert logs.keys() == expected.keys()
@@ -196,7 +198,7 @@ def test_what_a_layer_derives_from_its_weights_follows_the_state(name):
     weights, mean, variance = (slice(*bounds) for bounds in ((0, 3), (4, 7), (7, 10)))
     for shift, scale in ((0.0, 1.0), (3.0, 2.0)):  # as if adapted to other rows
         state.values[mean], state.values[variance] = shift, scale**2
-        logs = states.metric_results(model, chosen.evaluate(state, (x, y), 2))
+        logs = metric_states.metric_results(model, chosen.evaluate(state, (x, y), 2))
         error = (x - shift) / scale @ state.values[weights, None] - y
         assert logs["loss"] == pytest.approx(np.mean(error**2), rel=1e-6)
         step = chosen.train(state, np.zeros((0, 2), "int32"), (x, y), 0, 1).state.values - state.values
@@ -309,8 +311,8 @@ def test_a_round_without_labels_equals_plain_keras(name, build):
     layout, before = prepared_from(model, (x[0], first))
     chosen = kernel.make(name, model, layout)
     result = chosen.train(before, np.zeros((0, 2), "int32"), batches, 0, STEPS)
-    evaluated = states.metric_results(model, chosen.evaluate(result.state, batches, STEPS))
-    logs = states.metric_results(model, result.metrics)
+    evaluated = metric_states.metric_results(model, chosen.evaluate(result.state, batches, STEPS))
+    logs = metric_states.metric_results(model, result.metrics)
 
     states.write(model, layout, before)
     flat = x.reshape(-1, 6), None if y is None else [y[0].reshape(-1, 1), None]

@@ -27,7 +27,7 @@ from spark_keras import (
     KerasRegressor,
     KerasTransformer,
 )
-from spark_keras.archive import KerasArchive
+from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.training import fit
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -12,7 +12,7 @@ from browser import opened
 from conftest import labelled_frame
 
 from spark_keras import KerasRegressor, KerasTrainingSummary, WorkerThroughput
-from spark_keras.training import state as states
+from spark_keras.keras_model import state as states
 from spark_keras.training.phases import PHASES, Phases, checked
 from spark_keras.training.timeline import Timeline
 

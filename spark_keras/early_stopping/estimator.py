@@ -13,7 +13,6 @@ from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
 
 from spark_keras import tensors
-from spark_keras.archive import KerasArchive
 from spark_keras.cluster import files, session
 from spark_keras.early_stopping.conditions import (
     Condition,
@@ -27,8 +26,9 @@ from spark_keras.early_stopping.persistence import NestedReadable, NestedWritabl
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.early_stopping.scores import EvaluatorScore, FunctionScore, MonitorScore
 from spark_keras.early_stopping.stopper import Stopper
+from spark_keras.keras_model import state as states
+from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.pickling import Picklable
-from spark_keras.training import state as states
 from spark_keras.training.checkpoint import exclusive
 
 

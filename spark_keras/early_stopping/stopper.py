@@ -13,7 +13,7 @@ import numpy as np
 
 from spark_keras.early_stopping.conditions import Condition, NonFiniteScore, Progress
 from spark_keras.early_stopping.result import EarlyStoppingResult
-from spark_keras.training import state as states
+from spark_keras.keras_model import state as states
 
 
 class Score(Protocol):

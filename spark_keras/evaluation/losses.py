@@ -13,7 +13,8 @@ from spark_keras.cluster import session
 from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.evaluation import row_losses
 from spark_keras.evaluation.metrics import evaluate, labelled_task
-from spark_keras.training import state as states
+from spark_keras.keras_model import architecture
+from spark_keras.keras_model import state as states
 
 
 def score(dataset: Any, stage: Any, classifier: bool, regularization: bool) -> float:
@@ -35,7 +36,7 @@ def score_examples(dataset: Any, stage: Any, classifier: bool, column: str, regu
     archive, objects = stage._archive(), stage.getCustomObjects()
     model = archive.load(objects)
     task, _ = labelled_task(dataset, stage, model, archive, objects, classifier)
-    states.build(model, task.columns.sample())
+    architecture.build(model, task.columns.sample())
     _check(model)
     penalty = penalty_of(model) if regularization else 0.0
     expressions = [columns.expression(dataset, tensor) for tensor in task.columns.tensors.values()]

@@ -9,14 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras import configurations, tensors
-from spark_keras.archive import KerasArchive
+from spark_keras import tensors
 from spark_keras.cluster import interpreter, jobs, session, slots
 from spark_keras.evaluation import summable
 from spark_keras.evaluation.rows import LabelledTask, evaluate_partition
 from spark_keras.executor.process import ProcessSettings
-from spark_keras.training import held, mismatch
-from spark_keras.training import state as states
+from spark_keras.keras_model import architecture, configurations, held
+from spark_keras.keras_model import metrics as metric_states
+from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.training import mismatch
 from spark_keras.training_columns import training_columns
 
 _RESULT_SCHEMA = "rows long, states array<double>"
@@ -39,7 +40,7 @@ def evaluate(dataset: Any, stage: Any, classifier: bool, metrics: Any = None) ->
     model = archive.load(objects)
     task, outputs = labelled_task(dataset, stage, model, archive, objects, classifier)
     with mismatch.metrics_explained(model, task.columns, outputs):
-        states.build(model, task.columns.sample())
+        architecture.build(model, task.columns.sample())
     rows = tensors.selected(dataset, task.columns)
     apart = summable.not_summable(model, task.columns, outputs)
     if apart:
@@ -54,7 +55,7 @@ def evaluate(dataset: Any, stage: Any, classifier: bool, metrics: Any = None) ->
         found = rows.mapInArrow(functools.partial(evaluate_partition, task), _RESULT_SCHEMA).collect()
     if not sum(row.rows for row in found):
         raise ValueError("The DataFrame has no rows to evaluate. Expected: at least one.")
-    return states.metric_results(model, np.sum([row.states for row in found if row.rows], axis=0))
+    return metric_states.metric_results(model, np.sum([row.states for row in found if row.rows], axis=0))
 
 
 def labelled_task(

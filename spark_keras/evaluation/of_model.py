@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from spark_keras import columns, label_rules, output_meaning, signature, tensors
+from spark_keras import columns, label_rules, output_meaning, tensors
+from spark_keras.keras_model import signature
 
 
 class Scored(NamedTuple):

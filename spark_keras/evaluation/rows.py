@@ -53,15 +53,15 @@ def _load(task: LabelledTask) -> Any:
     custom_objects = process.enter_keras(task.settings)
     import keras
 
-    from spark_keras.archive import KerasArchive
-    from spark_keras.training import held, state
+    from spark_keras.keras_model import architecture, held
+    from spark_keras.keras_model.archive import KerasArchive
 
     data = task.archive if isinstance(task.archive, bytes) else task.archive.value
     model = held.begin_anew(KerasArchive(data, trusted=not task.safe_mode, code=task.code).load(custom_objects))
     if keras.backend.backend() == "tensorflow":
         # XLA would compile for seconds, and again for a partition's last, short batch.
         model.jit_compile = False
-    state.build(model, task.columns.sample())
+    architecture.build(model, task.columns.sample())
     return model
 
 
@@ -90,7 +90,7 @@ def evaluate_partition(task: LabelledTask, batches: Iterator[pa.RecordBatch]) ->
     model = model_of(task)  # before Keras is imported here, which it prepares
     import keras
 
-    from spark_keras.training import state
+    from spark_keras.keras_model import metrics
 
     # "rows" and, by column, the rows that were left out.
     counts: dict[str, int] = {"rows": 0}
@@ -111,7 +111,7 @@ def evaluate_partition(task: LabelledTask, batches: Iterator[pa.RecordBatch]) ->
                 counts["rows"] += len(part["x0"])
     finally:
         del vars(model)["reset_metrics"]
-    result = state.read_metrics(model).tolist() if counts["rows"] else []
+    result = metrics.read_metrics(model).tolist() if counts["rows"] else []
     yield pa.RecordBatch.from_pydict(
         {"rows": pa.array([counts["rows"]], pa.int64()), "states": pa.array([result], pa.list_(pa.float64()))}
     )

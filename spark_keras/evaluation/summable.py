@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from spark_keras import columns
-from spark_keras.signature import Tensor
-from spark_keras.training import state as states
+from spark_keras.keras_model import state as states
+from spark_keras.keras_model.signature import Tensor
 from spark_keras.training.row_spec import ShardColumns
 
 # Rows in each of the two parts that are compared.

@@ -88,10 +88,9 @@ class CompiledModel:
         custom_objects = process.enter_keras(task.settings)
         import keras
 
-        from spark_keras import signature
-        from spark_keras.archive import KerasArchive
-        from spark_keras.inference.output_layer import with_output_layer
-        from spark_keras.training import held
+        from spark_keras.keras_model import held, signature
+        from spark_keras.keras_model.archive import KerasArchive
+        from spark_keras.keras_model.output_layer import with_output_layer
 
         data = task.archive if isinstance(task.archive, bytes) else task.archive.value
         model = KerasArchive(data, trusted=not task.safe_mode, code=task.code).load(custom_objects, compile=False)

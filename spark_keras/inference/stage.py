@@ -12,17 +12,18 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, StructField, StructType
 
 from spark_keras import column_names, columns, params, tensors
-from spark_keras.archive import DRAWING, KerasArchive
 from spark_keras.cluster import files, interpreter, session, slots
 from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.executor.cache import RecentlyUsed
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.inference import forward
 from spark_keras.inference.heads import TensorHead, VectorHead
-from spark_keras.inference.output_layer import with_output_layer
+from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.keras_model.output_layer import with_output_layer
+from spark_keras.keras_model.seeding import DRAWING
+from spark_keras.keras_model.signature import Tensor
 from spark_keras.output_params import OutputFormatParams
 from spark_keras.persistence import KerasReadable, KerasWritable
-from spark_keras.signature import Tensor
 
 # Archives up to this size travel in the closure; a broadcast costs a job's worth of set-up.
 _INLINE_BYTES = 2**20

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spark_keras.training.state import Layout, State
+from spark_keras.keras_model.state import Layout, State
 
 # Numbers asked for at a time of states that are still on the workers.
 PIECE = 2**21

@@ -14,15 +14,19 @@ from typing import Any, Protocol
 
 import keras
 
-from spark_keras import column_names, labels, own_code, params, signature, tensors
-from spark_keras.archive import KerasArchive, Seeding
+from spark_keras import column_names, labels, params, tensors
 from spark_keras.cluster import interpreter, session, slots
 from spark_keras.evaluation import summable
 from spark_keras.executor.process import ONEDNN, ProcessSettings
 from spark_keras.fault_tolerance import HasFaultTolerance
+from spark_keras.keras_model import architecture as architectures
+from spark_keras.keras_model import first_step, held, own_code, signature
+from spark_keras.keras_model import optimizers as optimizer_parts
+from spark_keras.keras_model import state as states
+from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.keras_model.seeding import Seeding
 from spark_keras.persistence import KerasReadable, KerasWritable
-from spark_keras.training import checkpoint, class_counts, first_step, held, loop, mismatch, wire
-from spark_keras.training import state as states
+from spark_keras.training import checkpoint, class_counts, loop, mismatch, wire
 from spark_keras.training.attempts import Limits
 from spark_keras.training.checkpoint import Checkpoints
 from spark_keras.training.kept_rows import KeptRows
@@ -94,7 +98,9 @@ class Trained(
 
     def _set(self, **kwargs: Any) -> Any:
         model = kwargs.get("model")
-        if isinstance(model, keras.Model) and states.excludes_from_weight_decay(getattr(model, "optimizer", None)):
+        if isinstance(model, keras.Model) and optimizer_parts.excludes_from_weight_decay(
+            getattr(model, "optimizer", None)
+        ):
             raise ValueError(
                 "The optimizer of the model in Param `model` was told to exclude_from_weight_decay(…), which no .keras "
                 "archive keeps. Expected: Param `modelFn`, a function that builds the model and says so."
@@ -159,7 +165,7 @@ class Trained(
             labels.refuse_without_loss(model, spec)
         summable.refuse_not_summable(model, spec, outputs)
         self._check_optimizer(model)
-        architecture = states.architecture(model, spec.names_in_structures)
+        architecture = architectures.architecture(model, spec.names_in_structures)
         settings = ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects())
         code = own_code.pickled(model, architecture)
         task = WorkerTask(
@@ -350,16 +356,18 @@ class Trained(
 
     def _check_optimizer(self, model: keras.Model) -> None:
         optimizers = [model.optimizer, *held.of(model).optimizers.values()]
-        if self.getOptimizerState() == "reset" and any(map(states.keeps_averages, optimizers)):
+        if self.getOptimizerState() == "reset" and any(map(optimizer_parts.keeps_averages, optimizers)):
             raise ValueError(
                 'Param `optimizerState` does not go with the optimizer. Received: "reset" and use_ema=True, whose '
                 'averages would begin anew with each round. Expected: "average" or "local", or an optimizer without '
                 "them."
             )
         # Those of `model.optimizer` travel by the index of the variable.
-        innermost = states.innermost(model.optimizer)
+        innermost = optimizer_parts.innermost(model.optimizer)
         if any(
-            states.excludes_from_weight_decay(each) for each in optimizers if states.innermost(each) is not innermost
+            optimizer_parts.excludes_from_weight_decay(each)
+            for each in optimizers
+            if optimizer_parts.innermost(each) is not innermost
         ):
             raise ValueError(
                 "An optimizer that is not `model.optimizer`, or is inside of a MultiOptimizer, was told to "

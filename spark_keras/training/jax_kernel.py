@@ -13,9 +13,9 @@ import keras
 import numpy as np
 
 from spark_keras.executor.aligned import aligned
-from spark_keras.training.held import Untracked
+from spark_keras.keras_model.held import Untracked
+from spark_keras.keras_model.state import Layout, State, following_weights, seed_variables, variables
 from spark_keras.training.kernel import Result
-from spark_keras.training.state import Layout, State, following_weights, seed_variables, variables
 
 
 def choose(model: keras.Model) -> tuple[str, str]:

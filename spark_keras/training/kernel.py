@@ -10,18 +10,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from spark_keras.keras_model import held
+from spark_keras.keras_model.metrics import read_metrics
+from spark_keras.keras_model.state import Layout, State, derived_from_weights, read, seed_variables, to_numpy, write
 from spark_keras.programs import without_gain
-from spark_keras.training import held
-from spark_keras.training.state import (
-    Layout,
-    State,
-    derived_from_weights,
-    read,
-    read_metrics,
-    seed_variables,
-    to_numpy,
-    write,
-)
 
 # What XLA costs and saves, in seconds: to compile a round, beyond what TensorFlow's own graph takes; saved in a
 # minibatch whatever the model, and for each weight, which an optimizer updates in one pass; lost for each

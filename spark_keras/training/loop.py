@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from spark_keras.training import callback_state, held, hooks
-from spark_keras.training import state as states
+from spark_keras.keras_model import held, metrics, optimizers
+from spark_keras.keras_model import state as states
+from spark_keras.keras_model.state import State
+from spark_keras.training import callback_state, hooks
 from spark_keras.training.averaging import start_state, weighted_mean
 from spark_keras.training.checkpoint import Checkpoints, Position, Snapshot
 from spark_keras.training.progress import Progress
-from spark_keras.training.state import State
 from spark_keras.training.timeline import Timeline, Told
 from spark_keras.training.workers import Update, Workers
 
@@ -250,7 +251,7 @@ class _Driver:
         """As Keras at the end of a fit: an optimizer that keeps averages of the weights (`use_ema`) puts them in."""
         counter = self.layout.iterations
         # Before the first step they are zeros.
-        if states.keeps_averages(self.model.optimizer) and (counter is None or self.state.integers[counter]):
+        if optimizers.keeps_averages(self.model.optimizer) and (counter is None or self.state.integers[counter]):
             self.hold()
             self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
             self.state = states.read(self.model, self.layout)
@@ -262,7 +263,7 @@ class _Driver:
         shown = time.monotonic()
         self.round_seconds, self.step_seconds = [], []
         if begin == 0:
-            self.metrics = np.zeros_like(states.read_metrics(self.model))
+            self.metrics = np.zeros_like(metrics.read_metrics(self.model))
         for start, stop in self.schedule.rounds():
             if start < begin:
                 continue
@@ -297,7 +298,7 @@ class _Driver:
 
     def _results(self) -> dict[str, float]:
         """Of the epoch so far; NaN where all updates were left out."""
-        results = states.metric_results(self.model, self.metrics)
+        results = metrics.metric_results(self.model, self.metrics)
         return results if self.metrics.any() else dict.fromkeys(results, float("nan"))
 
     def validate(self, handlers: Any) -> dict[str, float]:
@@ -313,7 +314,7 @@ class _Driver:
         for _ in updates:
             pass
         self.timeline.evaluation(updates.told)
-        return states.metric_results(self.model, updates.metrics)
+        return metrics.metric_results(self.model, updates.metrics)
 
     def measured(self) -> dict[str, float]:
         if not self.round_seconds:

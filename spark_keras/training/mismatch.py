@@ -11,9 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras import output_meaning, signature
+from spark_keras import output_meaning
 from spark_keras.columns import TensorColumn
-from spark_keras.signature import Tensor
+from spark_keras.keras_model import signature
+from spark_keras.keras_model.signature import Tensor
 from spark_keras.training.row_spec import ShardColumns, zeros
 
 

@@ -9,9 +9,10 @@ import keras
 
 from spark_keras import params, tensors
 from spark_keras.cluster import statistics
+from spark_keras.keras_model import cost
+from spark_keras.keras_model import state as states
 from spark_keras.training import kernel
 from spark_keras.training import plan as plans
-from spark_keras.training import state as states
 from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.worker import WorkerTask, default_max_memory
 from spark_keras.training.workers import ResidentWorkers
@@ -47,7 +48,7 @@ class Planned(params.HasTraining, params.ValidationParams):
         prepared = self._prepared(dataset)
         print(self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit())))
         if extended:
-            print("", plans.layer_table(plans.model_cost(prepared.model)), sep="\n")
+            print("", plans.layer_table(cost.model_cost(prepared.model)), sep="\n")
 
     def trainingPlan(self, dataset: Any) -> plans.Plan:
         """What `explainPlan` prints, as an object."""
@@ -80,7 +81,7 @@ class Planned(params.HasTraining, params.ValidationParams):
                 rows, row_bytes, limit, "Param maxShardMemory" if task.max_shard_memory else memory
             ),
         }
-        return plans.make(decisions, plans.model_cost(model), row_bytes, rows)
+        return plans.make(decisions, cost.model_cost(model), row_bytes, rows)
 
     def _decided(self, param: str, value: Any, rule: str) -> plans.Decision:
         by_param = self.isSet(param) and tensors.set_value(self, param) is not None

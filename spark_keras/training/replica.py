@@ -29,9 +29,11 @@ class Replica:
 
     def __init__(self, architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns):
         custom_objects = process.enter_keras(settings)
-        from spark_keras.training import kernel, state
+        from spark_keras.keras_model import architecture as architectures
+        from spark_keras.keras_model import state
+        from spark_keras.training import kernel
 
-        self.model = state.replica(architecture, custom_objects, safe_mode, columns.sample())
+        self.model = architectures.replica(architecture, custom_objects, safe_mode, columns.sample())
         self.layout = state.layout_of(self.model)
         self.seeds = len(state.seed_variables(self.model))
         self.message_bytes = _message_bytes(self.model, self.layout)
@@ -84,8 +86,8 @@ def of_process(architecture: str, settings: ProcessSettings, safe_mode: bool, co
 
 def _message_bytes(model: Any, layout: Any) -> int:
     """Bytes of the largest message about this model, without its header: a state and its metrics."""
-    from spark_keras.training import state
+    from spark_keras.keras_model import metrics
 
     return shared_memory.footprint(
-        [np.empty(layout.sizes[0], layout.dtype), np.empty(layout.sizes[1], "int64"), state.read_metrics(model)]
+        [np.empty(layout.sizes[0], layout.dtype), np.empty(layout.sizes[1], "int64"), metrics.read_metrics(model)]
     )

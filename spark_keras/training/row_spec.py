@@ -84,7 +84,7 @@ class ShardColumns(NamedTuple):
         tensors, by name."""
         import keras
 
-        from spark_keras.signature import pack_inputs
+        from spark_keras.keras_model.signature import pack_inputs
 
         features = [f"x{index}" for index in range(len(self.features))]
         labels = [f"y{index}" for index in range(len(self.labels))]

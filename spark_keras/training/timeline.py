@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from spark_keras.keras_model.state import Layout, State
 from spark_keras.training.phases import NOTHING, PHASES
-from spark_keras.training.state import Layout, State
 
 # What the driver does. Its "waiting" is for the workers.
 DRIVER_PHASES = ("waiting", "averaging", "evaluating", "callbacks", "checkpoints")

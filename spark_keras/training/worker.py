@@ -202,7 +202,7 @@ def _prepare(task: WorkerTask, training: bool) -> Callable[[dict[str, np.ndarray
 
 def _answer(line: wire.Line, replica: Replica, task: WorkerTask, shard: shards.Shard, minibatches: Minibatches) -> int:
     """Answers requests until the driver says stop; returns the number of rounds."""
-    from spark_keras.training.state import State
+    from spark_keras.keras_model.state import State
 
     rounds = 0
     held = np.empty(0, "float32")
@@ -263,7 +263,7 @@ def _pull(line: wire.Line, header: dict[str, Any], integers: np.ndarray, piece: 
 
     Over a network the next one is on its way while one is copied. Shared memory has room for one.
     """
-    from spark_keras.training.state import State
+    from spark_keras.keras_model.state import State
 
     dtype, size = header["pull"]
     # The pieces come where these lie.
@@ -293,8 +293,8 @@ def _pull(line: wire.Line, header: dict[str, Any], integers: np.ndarray, piece: 
 def _train(
     replica: Replica, task: WorkerTask, minibatches: Minibatches, header: Any, state: Any, signs: _Signs, phases: Phases
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
+    from spark_keras.keras_model.state import non_finite_variable
     from spark_keras.training import kernel
-    from spark_keras.training.state import non_finite_variable
 
     start, metrics, rows, name, warnings = state, 0.0, 0, None, []
     for stack in minibatches.of_round(header["epoch"], header["start"], header["stop"], header["frequency"]):

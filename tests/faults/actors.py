@@ -15,10 +15,10 @@ import numpy as np
 
 from spark_keras.cluster import addresses, jobs
 from spark_keras.executor.process import ProcessSettings
+from spark_keras.keras_model.state import State
 from spark_keras.training import server, wire
 from spark_keras.training.attempts import Limits
 from spark_keras.training.shard import ShardColumns
-from spark_keras.training.state import State
 from spark_keras.training.worker import WorkerTask
 from spark_keras.training.workers import ResidentWorkers
 

@@ -17,14 +17,15 @@ import pytest
 from spark_keras.cluster import files as cluster_files
 from spark_keras.columns import TensorColumn
 from spark_keras.executor.process import ProcessSettings
+from spark_keras.keras_model import architecture as architectures
+from spark_keras.keras_model import state as states
+from spark_keras.keras_model.state import State
 from spark_keras.training import checkpoint, loop, wire, worker
-from spark_keras.training import state as states
 from spark_keras.training.minibatches import Minibatches
 from spark_keras.training.phases import Phases
 from spark_keras.training.progress import Progress
 from spark_keras.training.replica import Replica
 from spark_keras.training.shard import MemoryRows, ShardColumns
-from spark_keras.training.state import State
 from spark_keras.training.workers import Update
 
 ROWS, BATCH, EPOCHS = (14, 9), 4, 3
@@ -54,9 +55,9 @@ class InProcess:
     def __init__(self, built):
         x, y = TensorColumn("x", "x", ("x",), (3,), "float32", 1), TensorColumn("y", "y", ("y",), (1,), "float32", 0)
         columns = ShardColumns((x,), (y,), None, 0, 0, False, False)
-        states.build(built, columns.sample())
+        architectures.build(built, columns.sample())
         settings = ProcessSettings(1, keras.backend.backend(), "float32", ())
-        architecture = states.architecture(built)
+        architecture = architectures.architecture(built)
         self.task = worker.WorkerTask(
             wire.Endpoint(""), settings, architecture, True, columns, BATCH, True, 3, 2, prefetch=0
         )
@@ -126,7 +127,7 @@ def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer
 
     def fit(folder, rounds=-1):
         built = build()
-        states.build(built, workers.task.columns.sample())
+        architectures.build(built, workers.task.columns.sample())
         best = keras.callbacks.ModelCheckpoint(str(tmp_path / "best.keras"), monitor="loss", save_best_only=True)
         early = keras.callbacks.EarlyStopping(monitor="loss", patience=1, restore_best_weights=True, min_delta=1e-4)
         callbacks = [early, best, Interrupt(rounds)]

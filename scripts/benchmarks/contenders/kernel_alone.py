@@ -21,7 +21,8 @@ process.prepare(process.ProcessSettings(1, os.environ["KERAS_BACKEND"], "float32
 
 from benchmarks import models  # noqa: E402
 from spark_keras import programs  # noqa: E402
-from spark_keras.training import kernel, state  # noqa: E402
+from spark_keras.keras_model import architecture, state  # noqa: E402
+from spark_keras.training import kernel  # noqa: E402
 
 _prepared: dict[str, Any] = {}
 
@@ -37,7 +38,7 @@ def prepare(
     x, y = (array[part::parts] for array in read(data))
     y = y.astype("int32")
     model = models.compiled(network, seed)
-    state.build(model, (x[:7], y[:7]))
+    architecture.build(model, (x[:7], y[:7]))
     layout = state.layout_of(model)
     minibatches = len(x) // batch
     compiled = kernel.make(kernel.choose(model, epochs * minibatches, batch).kernel, model, layout)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from spark_keras.signature import graph_of
+from spark_keras.keras_model.signature import graph_of
 
 
 class _Call(NamedTuple):

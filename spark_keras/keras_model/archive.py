@@ -7,10 +7,8 @@ import hashlib
 import io
 import math
 import os
-import random
 import shutil
 import tempfile
-import threading
 import warnings
 import weakref
 import zipfile
@@ -18,15 +16,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 from keras.src.saving import serialization_lib
 
-from spark_keras import configurations, left_out, model_files, own_code, stages, temporary
-
-# Python's own random state is what Keras draws default initializer seeds from, and it belongs to the
-# whole process, so only one thread at a time may draw from it.
-DRAWING = threading.RLock()
-
+from spark_keras import temporary
+from spark_keras.keras_model import configurations, left_out, model_files, own_code, stages
+from spark_keras.keras_model.seeding import DRAWING
 
 # Archives of more bytes live in a file: an estimator and its model each hold one through the whole fit.
 MEMORY_BYTES = 64 * 2**20
@@ -258,30 +252,3 @@ def _read(path: str) -> bytes:
 def _write(path: str, data: bytes) -> None:
     with open(path, "wb") as file:
         file.write(data)
-
-
-class Seeding:
-    """Makes the initial weights a function of `seed`: entered wherever some of them may be drawn, it goes on where it
-    was left, and leaves the caller's random state as that was.
-
-    Keras draws the seed of an initializer that has none from Python's `random`.
-    """
-
-    def __init__(self, seed: int):
-        python, legacy = random.Random(seed), np.random.RandomState(seed % 2**32)
-        self._states = python.getstate(), legacy.get_state()
-
-    def __enter__(self) -> None:
-        DRAWING.acquire()
-        self._states = self._exchanged(self._states)
-
-    def __exit__(self, *exception: Any) -> None:
-        self._states = self._exchanged(self._states)
-        DRAWING.release()
-
-    @staticmethod
-    def _exchanged(states: tuple[Any, Any]) -> tuple[Any, Any]:
-        before = random.getstate(), np.random.get_state()
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        return before

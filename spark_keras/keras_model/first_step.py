@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras.training import held
+from spark_keras.keras_model import held
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def build(model: keras.Model, sample: Any, step: bool = True) -> None:
         step: whether to take a step, too, for what is only created then; and on the driver, to find what no worker
             could give back.
     """
-    from spark_keras.training import state
+    from spark_keras.keras_model import architecture
 
     own_step, before = held.has_own_step(model), _paths(model)
     # Where Keras itself calls such a model before it builds anything, its step may create what a symbolic call cannot.
@@ -31,12 +31,12 @@ def build(model: keras.Model, sample: Any, step: bool = True) -> None:
     if taken:
         take(model, sample)
     try:
-        state.build(model, sample)
+        architecture.build(model, sample)
     except ValueError:
         if taken or not step or keras.backend.backend() != "tensorflow":
             raise
         take(model, sample)
-        state.build(model, sample)
+        architecture.build(model, sample)
         taken = True
     if step and not taken and not held.follows_keras(model):
         take(model, sample)
@@ -78,7 +78,7 @@ def _each(sample: Any, made: Any) -> Any:
 def _trace(model: keras.Model, sample: Any) -> None:
     import tensorflow as tf
 
-    from spark_keras.training import state
+    from spark_keras.keras_model import state
 
     def step(data: Any) -> None:
         if held.has_own_step(model):
@@ -142,7 +142,7 @@ def _name(model: keras.Model, variable: Any) -> str:
 @contextlib.contextmanager
 def _taken_back(model: keras.Model) -> Iterator[None]:
     """Gives every variable its value back; those of optimizers that are built meanwhile, what they are built with."""
-    from spark_keras.training import state
+    from spark_keras.keras_model import state
 
     def copies(variables: Any) -> list[tuple[Any, np.ndarray]]:
         return [(each, np.array(state.to_numpy(each.value))) for each in variables]

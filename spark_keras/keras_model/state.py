@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from spark_keras import configurations, own_code
-from spark_keras.training import automatic_names, first_step, held
+from spark_keras.keras_model import held
+from spark_keras.keras_model.optimizers import innermost
 
 # Variables of more bytes are written in pieces.
 LARGE_BYTES = 32 * 2**20
-
-# In an architecture.
-_UNDECAYED = "undecayed"
-_STATE = "state"
-_DRAWS = "draws globally"
-_LATE = "created late"
 
 
 class State(NamedTuple):
@@ -130,42 +123,6 @@ def layout_of(model: keras.Model) -> Layout:
     )
 
 
-def innermost(optimizer: Any) -> Any:
-    """The optimizer itself, where another one scales its loss."""
-    while hasattr(optimizer, "inner_optimizer"):
-        optimizer = optimizer.inner_optimizer
-    return optimizer
-
-
-def _undecayed(model: keras.Model) -> list[int]:
-    """Which trainable variables `Optimizer.exclude_from_weight_decay` names: it is not in the optimizer's config."""
-    optimizer = innermost(getattr(model, "optimizer", None))
-    if not excludes_from_weight_decay(optimizer):
-        return []
-    variables = model.trainable_variables
-    # A part of a name excludes a variable, and TensorFlow's own names are longer: its optimizers ask for these.
-    plain = type(optimizer)._apply_weight_decay is keras.optimizers.Optimizer._apply_weight_decay
-    if plain and keras.backend.backend() == "tensorflow":
-        variables = [variable.value for variable in variables]
-    optimizer._exclude_from_weight_decay_cache = {}
-    return [index for index, each in enumerate(variables) if not optimizer._use_weight_decay(each)]
-
-
-def excludes_from_weight_decay(optimizer: Any) -> bool:
-    named = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
-    return any(getattr(each, name, None) for each in parts(optimizer) for name in named)
-
-
-def parts(optimizer: Any) -> list[Any]:
-    """The optimizer itself, or those that share the variables of a `MultiOptimizer`."""
-    return list(getattr(innermost(optimizer), "optimizers", [innermost(optimizer)]))
-
-
-def keeps_averages(optimizer: Any) -> bool:
-    """Whether an optimizer has averages of the weights, which become the weights when training ends."""
-    return any(getattr(each, "use_ema", False) for each in parts(optimizer))
-
-
 def read(model: keras.Model, layout: Layout) -> State:
     values = np.empty(layout.sizes[0], layout.dtype)
     integers = np.empty(layout.sizes[1], "int64")
@@ -253,115 +210,8 @@ def normalizations(model: keras.Model) -> list[keras.layers.Normalization]:
     return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Normalization)]
 
 
-def read_metrics(model: keras.Model) -> np.ndarray:
-    """The states of all metrics, the loss included, as one float64 vector."""
-    parts = [to_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
-    return np.concatenate(parts).astype("float64") if parts else np.empty(0)
-
-
-def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
-    """Turns metric states into results: {"loss": …, "accuracy": …}, as `Model.fit` logs them. Until the next ones, the
-    model's metrics hold these states, as they do after an epoch of Keras."""
-    start = 0
-    for variable in model.metrics_variables:
-        size = int(np.prod(variable.shape, dtype="int64"))
-        part = states[start : start + size].reshape(variable.shape)
-        _assign(variable, part, keras.backend.standardize_dtype(variable.dtype))
-        start += size
-    if start != len(states):
-        raise RuntimeError(
-            f"The workers' metrics have {len(states)} numbers, the driver's {start}: "
-            "the model creates metrics in train_step that it does not create when it is built."
-        )
-    flat = {}
-    for name, value in model.get_metrics_result().items():
-        flat.update(value if isinstance(value, dict) else {name: value})
-    # A result may be a variable itself.
-    arrays = {name: to_numpy(getattr(value, "value", value)) for name, value in flat.items()}
-    return {name: float(array) if array.ndim == 0 else array.tolist() for name, array in arrays.items()}
-
-
 def seed_variables(model: keras.Model) -> list[Any]:
     """The states of the model's random number generators (dropout, noise, augmentation)."""
     weights = {id(weight) for weight in model.weights}
     of_layers = [variable for variable in model.non_trainable_variables if id(variable) not in weights]
     return [*of_layers, *held.of(model).generators.values(), *held.global_generators(model)]
-
-
-def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
-    """A compiled model's structure as JSON, without its weights: what the closure carries to the workers.
-
-    Beside what Keras serialises it has the variables that the optimizer does not decay, by their index; and where
-    training changes more than a model's weights, optimizer and metrics, the shapes of all that it changes. The model's
-    own code is in it by name (`own_code.pickled`).
-
-    Args:
-        kept: names of layers that stay as they are; others that Keras has made are numbered anew.
-    """
-    for layer in model._flatten_layers():
-        if hasattr(layer, "save_assets") and not layer.get_config().get("vocabulary"):
-            raise ValueError(
-                f"Layer {layer.name!r} ({type(layer).__name__}) keeps a vocabulary outside its weights, and only "
-                "weights travel to the workers. Apply it before training, with StringIndexer or the layer itself."
-            )
-    with configurations.complete(model), own_code.named(model):
-        structure = automatic_names.settled(keras.saving.serialize_keras_object(model), kept)
-    structure |= {_UNDECAYED: _undecayed(model)}
-    if not held.is_plain(model):
-        structure |= {_STATE: _shapes(model), _DRAWS: held.draws(model), _LATE: held.is_late(model)}
-    return json.dumps(structure)
-
-
-def _shapes(model: keras.Model) -> list[list[Any]]:
-    """Of each variable of the state the dtype and the dimensions."""
-    return [[keras.backend.standardize_dtype(each.dtype), *map(int, each.shape)] for each in variables(model)]
-
-
-def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sample: Any) -> keras.Model:
-    """Builds a compiled model from its architecture; its weights are set by `write`."""
-    structure = json.loads(model_json)
-    excluded, shapes, draws, late = (structure.pop(name, None) for name in (_UNDECAYED, _STATE, _DRAWS, _LATE))
-    # One that came with its optimizers built may have them built in its first step, too.
-    for step in (False, True) if shapes is not None and not late else (bool(late),):
-        model = keras.saving.deserialize_keras_object(structure, custom_objects=custom_objects, safe_mode=safe_mode)
-        first_step.build(model, sample, step)
-        if shapes is None or _shapes(model) == shapes:
-            break
-    else:
-        raise held.Untracked(
-            f"variables {_shapes(model)} where the model is built from its configuration, {shapes} on the driver"
-        )
-    if draws:
-        held.draws_globally(model)
-    if excluded:
-        # Keras takes variables only before the optimizer is built, which happens as soon as there are any.
-        optimizer, variables = innermost(model.optimizer), model.trainable_variables
-        optimizer._exclude_from_weight_decay = {optimizer._var_key(variables[index]) for index in excluded}
-        optimizer._exclude_from_weight_decay_cache = {}
-    return model
-
-
-def build(model: keras.Model, sample: Any) -> None:
-    """Creates every variable of a compiled model: weights, metrics and the optimizer's, as `fit` would.
-
-    Args:
-        sample: (x, y) or (x, y, sample_weight) with a few rows, of the shapes and dtypes that training will have.
-    """
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(sample)
-    with contextlib.nullcontext() if y is not None else _comparing_nothing(model):
-        model._symbolic_build(data_batch=(x, y, sample_weight))
-    if model.optimizer is not None and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-    # Metrics are only known as such when they are built.
-    held.look(model)
-
-
-@contextlib.contextmanager
-def _comparing_nothing(model: keras.Model) -> Iterator[None]:
-    """While a model is built without labels: its own train_step may give the compiled loss what it makes itself."""
-    compiled = {name: vars(model)[name] for name in ("_compile_loss", "_compile_metrics") if name in vars(model)}
-    vars(model).update(dict.fromkeys(compiled))
-    try:
-        yield
-    finally:
-        vars(model).update(compiled)

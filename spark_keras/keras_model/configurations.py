@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras import own_code
+from spark_keras.keras_model import own_code
 
 # The parts whose configuration for the moment is another one belong to the model that the user holds.
 _completing = threading.RLock()

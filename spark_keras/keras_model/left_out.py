@@ -20,7 +20,7 @@ _FILE = "spark_keras.npz"
 
 def add(path: str, model: keras.Model) -> None:
     """Adds it to an archive of a model that holds more than its weights, its optimizer and its metrics."""
-    from spark_keras.training import held, state
+    from spark_keras.keras_model import held, state
 
     found = held.look(model)
     if not (found.variables or found.of_optimizers):
@@ -51,7 +51,7 @@ def is_in(content: Any) -> bool:
 
 def restore(path: str, model: keras.Model) -> None:
     """Gives it back to a compiled model that Keras has loaded from the archive."""
-    from spark_keras.training import held
+    from spark_keras.keras_model import held
 
     with zipfile.ZipFile(path) as archive, np.load(io.BytesIO(archive.read(_FILE)), allow_pickle=False) as file:
         arrays = dict(file)
@@ -82,7 +82,7 @@ def _assign(variable: Any, value: np.ndarray | None) -> None:
 
 
 def _optimizers(model: keras.Model) -> dict[str, Any]:
-    from spark_keras.training import held
+    from spark_keras.keras_model import held
 
     optimizer = getattr(model, "optimizer", None)
     main = {} if optimizer is None else {"model.optimizer": optimizer}
@@ -90,6 +90,6 @@ def _optimizers(model: keras.Model) -> dict[str, Any]:
 
 
 def _layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
-    from spark_keras.training import held
+    from spark_keras.keras_model import held
 
     return [(name, each) for name, each in held.walk(model) if isinstance(each, keras.Layer) and each is not model]

@@ -1,0 +1,1 @@
+"""The one door to Keras' insides: a model's archive, structure, state, metrics and seeds."""

@@ -1,0 +1,119 @@
+"""A compiled model's structure as it travels to the workers, and the replicas that are built of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import keras
+
+from spark_keras.keras_model import automatic_names, configurations, first_step, held, own_code
+from spark_keras.keras_model.optimizers import excludes_from_weight_decay, innermost
+from spark_keras.keras_model.state import variables
+
+# In an architecture.
+_UNDECAYED = "undecayed"
+
+
+_STATE = "state"
+
+
+_DRAWS = "draws globally"
+
+
+_LATE = "created late"
+
+
+def _undecayed(model: keras.Model) -> list[int]:
+    """Which trainable variables `Optimizer.exclude_from_weight_decay` names: it is not in the optimizer's config."""
+    optimizer = innermost(getattr(model, "optimizer", None))
+    if not excludes_from_weight_decay(optimizer):
+        return []
+    variables = model.trainable_variables
+    # A part of a name excludes a variable, and TensorFlow's own names are longer: its optimizers ask for these.
+    plain = type(optimizer)._apply_weight_decay is keras.optimizers.Optimizer._apply_weight_decay
+    if plain and keras.backend.backend() == "tensorflow":
+        variables = [variable.value for variable in variables]
+    optimizer._exclude_from_weight_decay_cache = {}
+    return [index for index, each in enumerate(variables) if not optimizer._use_weight_decay(each)]
+
+
+def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
+    """A compiled model's structure as JSON, without its weights: what the closure carries to the workers.
+
+    Beside what Keras serialises it has the variables that the optimizer does not decay, by their index; and where
+    training changes more than a model's weights, optimizer and metrics, the shapes of all that it changes. The model's
+    own code is in it by name (`own_code.pickled`).
+
+    Args:
+        kept: names of layers that stay as they are; others that Keras has made are numbered anew.
+    """
+    for layer in model._flatten_layers():
+        if hasattr(layer, "save_assets") and not layer.get_config().get("vocabulary"):
+            raise ValueError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) keeps a vocabulary outside its weights, and only "
+                "weights travel to the workers. Apply it before training, with StringIndexer or the layer itself."
+            )
+    with configurations.complete(model), own_code.named(model):
+        structure = automatic_names.settled(keras.saving.serialize_keras_object(model), kept)
+    structure |= {_UNDECAYED: _undecayed(model)}
+    if not held.is_plain(model):
+        structure |= {_STATE: _shapes(model), _DRAWS: held.draws(model), _LATE: held.is_late(model)}
+    return json.dumps(structure)
+
+
+def _shapes(model: keras.Model) -> list[list[Any]]:
+    """Of each variable of the state the dtype and the dimensions."""
+    return [[keras.backend.standardize_dtype(each.dtype), *map(int, each.shape)] for each in variables(model)]
+
+
+def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sample: Any) -> keras.Model:
+    """Builds a compiled model from its architecture; its weights are set by `write`."""
+    structure = json.loads(model_json)
+    excluded, shapes, draws, late = (structure.pop(name, None) for name in (_UNDECAYED, _STATE, _DRAWS, _LATE))
+    # One that came with its optimizers built may have them built in its first step, too.
+    for step in (False, True) if shapes is not None and not late else (bool(late),):
+        model = keras.saving.deserialize_keras_object(structure, custom_objects=custom_objects, safe_mode=safe_mode)
+        first_step.build(model, sample, step)
+        if shapes is None or _shapes(model) == shapes:
+            break
+    else:
+        raise held.Untracked(
+            f"variables {_shapes(model)} where the model is built from its configuration, {shapes} on the driver"
+        )
+    if draws:
+        held.draws_globally(model)
+    if excluded:
+        # Keras takes variables only before the optimizer is built, which happens as soon as there are any.
+        optimizer, variables = innermost(model.optimizer), model.trainable_variables
+        optimizer._exclude_from_weight_decay = {optimizer._var_key(variables[index]) for index in excluded}
+        optimizer._exclude_from_weight_decay_cache = {}
+    return model
+
+
+def build(model: keras.Model, sample: Any) -> None:
+    """Creates every variable of a compiled model: weights, metrics and the optimizer's, as `fit` would.
+
+    Args:
+        sample: (x, y) or (x, y, sample_weight) with a few rows, of the shapes and dtypes that training will have.
+    """
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(sample)
+    with contextlib.nullcontext() if y is not None else _comparing_nothing(model):
+        model._symbolic_build(data_batch=(x, y, sample_weight))
+    if model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    # Metrics are only known as such when they are built.
+    held.look(model)
+
+
+@contextlib.contextmanager
+def _comparing_nothing(model: keras.Model) -> Iterator[None]:
+    """While a model is built without labels: its own train_step may give the compiled loss what it makes itself."""
+    compiled = {name: vars(model)[name] for name in ("_compile_loss", "_compile_metrics") if name in vars(model)}
+    vars(model).update(dict.fromkeys(compiled))
+    try:
+        yield
+    finally:
+        vars(model).update(compiled)
