@@ -8,10 +8,10 @@ import cloudpickle
 import keras
 import numpy as np
 
+from spark_keras.backend import choose, make
 from spark_keras.keras_model import architecture as architectures
 from spark_keras.keras_model import own_code
 from spark_keras.keras_model import state as states
-from spark_keras.training import kernel
 from spark_keras.training.workers import Update
 
 
@@ -33,8 +33,8 @@ class InProcess:
         self._replica = architectures.replica(architecture, objects, False, sample)
         layout = states.layout_of(self._replica)
         assert layout.sizes == states.layout_of(model).sizes
-        self.kernel = kernel.choose(model, epochs * -(-self.rows // batch_size), batch_size, jit).kernel
-        self._kernel = kernel.make(self.kernel, self._replica, layout)
+        self.kernel = choose.choose(model, epochs * -(-self.rows // batch_size), batch_size, jit).kernel
+        self._kernel = make.make(self.kernel, self._replica, layout)
         self._seeds = np.zeros((len(states.seed_variables(self._replica)), 2), "int32")
 
     def train(self, epoch, start, stop, state_for):

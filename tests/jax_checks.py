@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from test_rounds import STEPS, minibatches, prepared, two_outputs
 
-from spark_keras import programs
+from spark_keras.backend import arrays, choose, make
 from spark_keras.executor.aligned import ALIGNMENT, aligned
-from spark_keras.training import kernel
 
 assert keras.backend.backend() == "jax"
 
@@ -21,7 +20,7 @@ def test_rounds_of_any_length_are_compiled_once(name):
     batches, seeds = minibatches(), np.array([[7, 0]], "int32")
     model = two_outputs(layer="embedding")
     layout, state = prepared(model, batches)
-    chosen = kernel.make(name, model, layout)
+    chosen = make.make(name, model, layout)
     state = chosen.train(state, seeds, batches, 0, STEPS).state
     chosen.evaluate(state, batches, STEPS)
     compiled = []
@@ -43,13 +42,13 @@ def test_integers_beyond_32_bits_are_refused():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     layout, state = prepared(model, (x, x))
-    chosen = kernel.make("scan", model, layout)
+    chosen = make.make("scan", model, layout)
     seeds = np.zeros((0, 2), "int32")
     for count in (2**31, 2**31 - 1):
         with pytest.raises(OverflowError, match="int32"):
             chosen.train(state._replace(integers=np.array([count])), seeds, (x, x), 0, 1)
     with pytest.raises(OverflowError, match="int32"):
-        programs.to_tensor()(np.full((1, 4, 1), 2**40))
+        arrays.to_tensor()(np.full((1, 4, 1), 2**40))
     assert chosen.train(state._replace(integers=np.array([2**31 - 2])), seeds, (x, x), 0, 1).state.integers == [
         2**31 - 1
     ]
@@ -64,7 +63,7 @@ def test_what_may_convolve_is_left_out_of_the_loop():
     def chosen(*layers, **options):
         model = keras.Sequential([*layers, keras.layers.Dense(1)])
         model.compile("sgd", "mse", **options)
-        return kernel.choose(model, 10**6, 32).kernel
+        return choose.choose(model, 10**6, 32).kernel
 
     assert chosen(keras.layers.MaxPooling2D(), keras.layers.BatchNormalization()) == "scan"
     assert chosen(keras.layers.Embedding(9, 2), keras.layers.Bidirectional(keras.layers.LSTM(2))) == "scan"
@@ -79,7 +78,7 @@ def test_what_may_convolve_is_left_out_of_the_loop():
 def test_what_a_program_is_given_has_jaxs_type_and_is_not_copied_by_it(dtype):
     given = aligned((3, 5), np.dtype(dtype))
     given[...] = np.arange(15).reshape(3, 5) % 7
-    tensor = programs.to_tensor()(given)
+    tensor = arrays.to_tensor()(given)
     expected = jnp.asarray(given)
     assert tensor.dtype == expected.dtype
     np.testing.assert_array_equal(tensor, expected)

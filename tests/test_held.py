@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from test_rounds import BACKEND, KERNELS
 
+from spark_keras.backend import make
 from spark_keras.keras_model import first_step, held, metrics
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.keras_model.state import Layout, State
-from spark_keras.training import kernel
 from spark_keras.training.averaging import start_state, weighted_mean
 
 pytestmark = pytest.mark.keras
@@ -143,7 +143,7 @@ def test_a_round_begins_with_its_state_and_ends_as_plain_keras(member, name):
     keras.utils.set_random_seed(1)
     model, labels = MODELS[member](), {"out": Y} if member == "a loss in a dict" else Y
     layout, before = prepared(model, labels)
-    chosen, seeds = kernel.make(name, model, layout), np.zeros((0, 2), "int32")
+    chosen, seeds = make.make(name, model, layout), np.zeros((0, 2), "int32")
     first, again = (chosen.train(before, seeds, (X, labels), 0, STEPS).state for _ in range(2))
     np.testing.assert_array_equal(first.values, again.values)
     np.testing.assert_array_equal(first.integers, again.integers)
@@ -160,7 +160,7 @@ def test_what_a_callback_sets_reaches_a_step_wherever_it_is_held():
     """On JAX, too, where plain Keras has compiled the first value in."""
     model = dense(Growing())
     layout, state = prepared(model)
-    chosen = kernel.make(KERNELS[0], model, layout)
+    chosen = make.make(KERNELS[0], model, layout)
     place = next(entry for entry in layout.entries if entry.path == model.loss.n.path)
     seeds, losses = np.zeros((0, 2), "int32"), []
     for n in (0.0, 1.0):
@@ -194,7 +194,7 @@ def test_random_numbers_of_a_loss_follow_from_the_rounds_seeds(name):
 
     def trained(seed):
         seeds = np.random.default_rng(seed).integers(0, 1000, (count, 2)).astype("int32")
-        return kernel.make(name, model, layout).train(state, seeds, (X, Y), 0, STEPS).state.values
+        return make.make(name, model, layout).train(state, seeds, (X, Y), 0, STEPS).state.values
 
     first = trained(0)
     keras.random.normal((1,))  # as in another process, where other numbers were drawn before

@@ -14,10 +14,10 @@ from test_training import frame, in_training_order, keras_weights, regression_ro
 from test_workers import KillAWorker
 
 from spark_keras import KerasEstimator, KerasModel, KerasRegressor, KerasTransformer
+from spark_keras.backend import make
 from spark_keras.keras_model import architecture, held
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
-from spark_keras.training import kernel
 
 
 @package
@@ -160,9 +160,7 @@ def test_what_cannot_be_found_is_refused_by_name():
         architecture.build(model, (X[0], Y[0]))
         layout = states.layout_of(model)
         with pytest.raises(held.Untracked, match="which training assigns"):
-            kernel.make("graph", model, layout).train(
-                states.read(model, layout), np.zeros((0, 2), "int32"), (X, Y), 0, 1
-            )
+            make.make("graph", model, layout).train(states.read(model, layout), np.zeros((0, 2), "int32"), (X, Y), 0, 1)
 
 
 def test_an_archive_keeps_what_keras_leaves_out(tmp_path):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from test_training import dropout_model, frame, linear, mlp, regression_rows, weights_of
 
-from spark_keras import KerasRegressor, programs
+from spark_keras import KerasRegressor
+from spark_keras.backend import arrays, choose, make, tensorflow_round, xla_rule
 from spark_keras.executor.aligned import aligned
 from spark_keras.keras_model import architecture, first_step
 from spark_keras.keras_model import state as states
-from spark_keras.training import graph_kernel, kernel
 
 
 def sequential(*layers):
@@ -39,9 +39,9 @@ def test_a_model_that_is_random_when_it_predicts_is_evaluated_to_the_same_bits(n
     x, y = np.ones((2, 4, 3), "float32"), np.ones((2, 4, 1), "float32")
     architecture.build(model, (x[0], y[0]))
     layout = states.layout_of(model)
-    evaluate = kernel.make(name, model, layout).evaluate
+    evaluate = make.make(name, model, layout).evaluate
     before = states.read(model, layout)
-    batches = tuple(map(programs.to_tensor(), (x, y)))
+    batches = tuple(map(arrays.to_tensor(), (x, y)))
     first = evaluate(before, batches, 2)
     # As in another process, where other numbers were drawn before.
     for variable in states.seed_variables(model):
@@ -61,13 +61,13 @@ def test_a_state_that_comes_in_the_same_memory_is_read_anew(optimizer, offset):
     architecture.build(model, (x[0], y[0]))
     layout = states.layout_of(model)
     seeds = np.array([[1, 2]], "int32")
-    batches = tuple(map(programs.to_tensor(), (x, y)))
+    batches = tuple(map(arrays.to_tensor(), (x, y)))
     memory = aligned((layout.sizes[0] + offset,), np.dtype(layout.dtype))[offset:]
     after = states.read(model, layout)
-    train = kernel.make("xla", model, layout).train
+    train = make.make("xla", model, layout).train
     for step in range(3):
         # Each time by a kernel that has seen nothing else.
-        expected = kernel.make("xla", model, layout).train(after, seeds + step, batches, step, 2)
+        expected = make.make("xla", model, layout).train(after, seeds + step, batches, step, 2)
         memory[:] = after.values
         result = train(states.State(memory, after.integers), seeds + step, batches, step, 2)
         kept = [np.array(part) for part in (*result.state, result.metrics)]
@@ -116,8 +116,8 @@ def test_rounds_without_variables_are_for_what_changes_them_through_keras(compil
         model = sequential(layer)
         model.compile(*arguments())
         architecture.build(model, (np.zeros((7, 8, 8, 1)), np.zeros((7, 2))))
-        chosen = kernel.make("xla", model, states.layout_of(model))
-        assert isinstance(chosen, graph_kernel.StatelessKernel) == possible
+        chosen = make.make("xla", model, states.layout_of(model))
+        assert isinstance(chosen, tensorflow_round.StatelessKernel) == possible
 
 
 class CountedLoss(keras.losses.Loss):
@@ -142,8 +142,8 @@ def test_a_loss_that_counts_and_a_layer_without_a_generator_of_its_own_go_on_fro
         first_step.build(model, (x[0], y[0]))
         layout = states.layout_of(model)
         seeds = np.arange(2 * len(states.seed_variables(model)), dtype="int32").reshape(-1, 2)
-        chosen, before = kernel.make("xla", model, layout), states.read(model, layout)
-        assert isinstance(chosen, graph_kernel.StatelessKernel)
+        chosen, before = make.make("xla", model, layout), states.read(model, layout)
+        assert isinstance(chosen, tensorflow_round.StatelessKernel)
         return [chosen.train(before, seeds, (x, y), 0, steps).metrics for steps in (1, 3)]
 
     # Each round from the same state.
@@ -157,36 +157,36 @@ def test_a_loss_that_counts_and_a_layer_without_a_generator_of_its_own_go_on_fro
 
 def test_the_rule_weighs_what_xla_saves_against_compiling():
     small = sequential()  # 130 weights: XLA saves what a step costs beside arithmetic, a fifth of a millisecond
-    assert [kernel.choose(small, count, 32).kernel for count in (6400, 6600)] == ["graph", "xla"]
+    assert [choose.choose(small, count, 32).kernel for count in (6400, 6600)] == ["graph", "xla"]
     wide = sequential(keras.layers.Flatten(), keras.layers.Dense(2048), keras.layers.Dense(2048))
     weights = wide.count_params()
     pays = 1.3 / (2e-4 + 2.7e-9 * weights - 1.5e-12 * 6 * 64 * weights)
     assert pays < 150
-    assert [kernel.choose(wide, int(pays * share), 64).kernel for share in (0.9, 1.1)] == ["graph", "xla"]
+    assert [choose.choose(wide, int(pays * share), 64).kernel for share in (0.9, 1.1)] == ["graph", "xla"]
     # In large minibatches arithmetic and random numbers outweigh the rest.
-    assert kernel.choose(wide, 10**6, 2048).kernel == "graph"
-    assert kernel.choose(small, 10**6, 512).kernel == "xla"
-    assert kernel.choose(sequential(keras.layers.Dropout(0.1)), 10**6, 512).kernel == "graph"
+    assert choose.choose(wide, 10**6, 2048).kernel == "graph"
+    assert choose.choose(small, 10**6, 512).kernel == "xla"
+    assert choose.choose(sequential(keras.layers.Dropout(0.1)), 10**6, 512).kernel == "graph"
 
 
 def test_xla_computes_forward_passes_that_are_not_large():
     wide = sequential(keras.layers.Flatten(), keras.layers.Dense(1000))  # 67,002 weights
-    assert [programs.forward_gains(wide, rows) for rows in (1024, 7462, 7463)] == [True, True, False]
-    assert not programs.forward_gains(sequential(keras.layers.Conv2D(1, 3)), 1)
+    assert [xla_rule.forward_gains(wide, rows) for rows in (1024, 7462, 7463)] == [True, True, False]
+    assert not xla_rule.forward_gains(sequential(keras.layers.Conv2D(1, 3)), 1)
 
 
 def test_the_rule_leaves_to_tensorflow_what_xla_runs_slowly_or_does_not_know():
     convolution = sequential(keras.layers.Conv2D(2, 3))
-    assert kernel.choose(convolution, 10**6, 32).kernel == "graph"
+    assert choose.choose(convolution, 10**6, 32).kernel == "graph"
     inputs = keras.Input((3,))
     own = OwnStep(inputs, keras.layers.Dense(1)(inputs))
     own.compile("sgd", "mse")
-    assert kernel.choose(own, 10**6, 32).kernel == "graph"
-    assert kernel.choose(convolution, 1, 32, jit=True).kernel == "xla"
-    assert kernel.choose(sequential(), 10**6, 32, jit=False).kernel == "graph"
+    assert choose.choose(own, 10**6, 32).kernel == "graph"
+    assert choose.choose(convolution, 1, 32, jit=True).kernel == "xla"
+    assert choose.choose(sequential(), 10**6, 32, jit=False).kernel == "graph"
     eager = sequential()
     eager.compile("sgd", "mse", run_eagerly=True)
-    assert kernel.choose(eager, 10**6, 32, jit=True).kernel == "steps"
+    assert choose.choose(eager, 10**6, 32, jit=True).kernel == "steps"
 
 
 @pytest.mark.slow

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from spark_keras import KerasEstimator, KerasRegressor
+from spark_keras.backend import base
+from spark_keras.backend.costs import KERNEL_COSTS
 from spark_keras.cluster import statistics
 from spark_keras.keras_model import cost as costs
 from spark_keras.model import KerasRegressionModel
-from spark_keras.training import kernel, plan
+from spark_keras.training import plan
 from spark_keras.training.summary import KerasTrainingSummary
 
 layers = keras.layers
@@ -127,8 +129,8 @@ def test_unknown_rows_leave_open_what_depends_on_them():
 
 
 def test_every_kernel_has_a_cost():
-    fallbacks = {kernel.for_few_steps(name) for name in plan.KERNEL_COSTS}
-    assert fallbacks <= set(plan.KERNEL_COSTS) == {"xla", "graph", "steps", "scan", "jit"}
+    fallbacks = {base.for_few_steps(name) for name in KERNEL_COSTS}
+    assert fallbacks <= set(KERNEL_COSTS) == {"xla", "graph", "steps", "scan", "jit"}
 
 
 def test_shards_above_the_limit_go_to_a_file():

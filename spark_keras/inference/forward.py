@@ -102,7 +102,8 @@ class CompiledModel:
         self._outputs = lambda x: keras.tree.flatten(forward(x))
 
     def _tensorflow_program(self) -> Callable[[Any], Any]:
-        from spark_keras.programs import Program, forward_gains
+        from spark_keras.backend.tensorflow_program import Program
+        from spark_keras.backend.xla_rule import forward_gains
 
         model = self._model
         return Program(lambda x: model(x, training=False), xla=forward_gains(model, self._batch_size))

@@ -13,38 +13,12 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from spark_keras.backend.costs import KERNEL_COSTS
 from spark_keras.keras_model.cost import ModelCost
 from spark_keras.training.shard import STACK_COUNT
 
 # --- constants of the cost -----------------------------------------------------------------------------------------
 
-
-class KernelCost(NamedTuple):
-    """What a kernel costs beside its arithmetic, and how fast that is.
-
-    Args:
-        call: milliseconds of a call, which has up to 64 minibatches.
-        step: milliseconds of a minibatch, whatever its size.
-        gigaflops: of one core, in a second.
-        update: gigabytes of state that an optimizer updates in a second.
-    """
-
-    call: float
-    step: float
-    gigaflops: float
-    update: float
-
-
-# Fitted by hand to rounds of ten on one core (TensorFlow 2.21 with oneDNN, Keras 3.15, Adam): MLPs 100-128-64-10 with
-# batch 32 and 784-1024-1024-10 with batches of 64 and 256, a LeNet with batch 64. "scan" has the speed of "xla", whose
-# compiler it is; "jit" that of the LeNet, because it is for convolutions; "steps" is `Model.fit`, otherwise a "graph".
-KERNEL_COSTS = {
-    "xla": KernelCost(call=0.6, step=0.01, gigaflops=110, update=5.0),
-    "graph": KernelCost(call=0.6, step=0.13, gigaflops=100, update=1.7),
-    "scan": KernelCost(call=0.1, step=0.01, gigaflops=110, update=5.0),
-    "jit": KernelCost(call=0.6, step=0.08, gigaflops=18, update=5.0),
-    "steps": KernelCost(call=0.6, step=1.2, gigaflops=100, update=1.7),
-}
 
 # A round trip of a state between driver and worker, without encryption: 0.3 ms with 64,000 parameters, 180 ms with 30
 # million. States up to 64 MiB on the driver's own machine are shared in memory, which is faster.

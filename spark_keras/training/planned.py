@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import keras
 
 from spark_keras import params, tensors
+from spark_keras.backend import base, choose
 from spark_keras.cluster import statistics
 from spark_keras.keras_model import cost
 from spark_keras.keras_model import state as states
-from spark_keras.training import kernel
 from spark_keras.training import plan as plans
 from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.worker import WorkerTask, default_max_memory
@@ -66,7 +66,7 @@ class Planned(params.HasTraining, params.ValidationParams):
         model, task = prepared.model, prepared.task
         epochs = max(self.getEpochs() - self.getInitialEpoch(), 0)
         minibatches = None if rows is None else epochs * -(-rows.largest // task.batch_size)
-        kept = kept_kernel and kernel.Choice(kept_kernel, "the checkpoint")
+        kept = kept_kernel and base.Choice(kept_kernel, "the checkpoint")
         chosen = kept or self._kernel(model, minibatches, workers)
         row_bytes = task.columns.row_bytes
         limit = task.max_shard_memory or default_max_memory(task)
@@ -87,18 +87,18 @@ class Planned(params.HasTraining, params.ValidationParams):
         by_param = self.isSet(param) and tensors.set_value(self, param) is not None
         return plans.Decision(value, f"Param {param}" if by_param else rule)
 
-    def _kernel(self, model: keras.Model, minibatches: int | None, workers: ResidentWorkers | None) -> kernel.Choice:
+    def _kernel(self, model: keras.Model, minibatches: int | None, workers: ResidentWorkers | None) -> base.Choice:
         measured = self.getJitCompile() == "measure"
-        choice = kernel.choose(model, minibatches, self.getBatchSize(), "auto" if measured else self.getJitCompile())
+        choice = choose.choose(model, minibatches, self.getBatchSize(), "auto" if measured else self.getJitCompile())
         if not measured:
             return choice
         if workers is None:
             return choice._replace(reason=f"expected, because {choice.reason}; Param jitCompile has it measured")
         state = states.read(model, states.layout_of(model))
-        seconds = workers.measure(state, kernel.candidates(model))
+        seconds = workers.measure(state, choose.candidates(model))
         told = ", ".join(f"{name} {1e3 * each:.3g} ms" for name, each in seconds.items())
         logger.info("%s: a stack of minibatches takes %s", self.uid, told)
-        return kernel.Choice(min(seconds, key=seconds.get), f"measured for Param jitCompile: {told}")
+        return base.Choice(min(seconds, key=seconds.get), f"measured for Param jitCompile: {told}")
 
 
 def _estimated_rows(dataset: Any, task: WorkerTask, validation_split: float) -> plans.Rows | None:

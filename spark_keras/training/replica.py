@@ -29,15 +29,15 @@ class Replica:
 
     def __init__(self, architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns):
         custom_objects = process.enter_keras(settings)
+        from spark_keras.backend import make
         from spark_keras.keras_model import architecture as architectures
         from spark_keras.keras_model import state
-        from spark_keras.training import kernel
 
         self.model = architectures.replica(architecture, custom_objects, safe_mode, columns.sample())
         self.layout = state.layout_of(self.model)
         self.seeds = len(state.seed_variables(self.model))
         self.message_bytes = _message_bytes(self.model, self.layout)
-        self._make = lambda name: kernel.make(name, self.model, self.layout)
+        self._make = lambda name: make.make(name, self.model, self.layout)
         self._kernels: dict[str, Any] = {}
         self._called: set[Any] = set()
 

@@ -194,9 +194,9 @@ def default_max_memory(task: WorkerTask) -> int:
 def _prepare(task: WorkerTask, training: bool) -> Callable[[dict[str, np.ndarray]], Any]:
     """What makes a stack's arrays into what the kernel takes. Of the task: a next one may find its replica, but names
     its columns itself."""
-    from spark_keras import programs
+    from spark_keras.backend import arrays as backend_arrays
 
-    finish, pack, to_tensor = task.columns.finish, task.columns.packer(), programs.to_tensor()
+    finish, pack, to_tensor = task.columns.finish, task.columns.packer(), backend_arrays.to_tensor()
     return lambda arrays: pack({name: to_tensor(array) for name, array in finish(arrays, training).items()})
 
 
@@ -293,14 +293,14 @@ def _pull(line: wire.Line, header: dict[str, Any], integers: np.ndarray, piece: 
 def _train(
     replica: Replica, task: WorkerTask, minibatches: Minibatches, header: Any, state: Any, signs: _Signs, phases: Phases
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
+    from spark_keras.backend import base
     from spark_keras.keras_model.state import non_finite_variable
-    from spark_keras.training import kernel
 
     start, metrics, rows, name, warnings = state, 0.0, 0, None, []
     for stack in minibatches.of_round(header["epoch"], header["start"], header["stop"], header["frequency"]):
         phases.lap("loading")
         seeds = minibatches.seeds(header["epoch"], stack.start, replica.seeds)
-        wanted = kernel.for_few_steps(header["kernel"]) if stack.short else header["kernel"]
+        wanted = base.for_few_steps(header["kernel"]) if stack.short else header["kernel"]
         # Each size of stack is a program of its own.
         new = replica.is_new(wanted, stack.rows if stack.short else task.batch_size, header["frequency"])
         result, ran, warning = replica.call(wanted, "train", state, seeds, stack.batches, stack.first, stack.steps)
@@ -336,10 +336,10 @@ def _measure(replica: Replica, minibatches: Minibatches, header: Any, state: Any
 def _evaluate(
     replica: Replica, task: WorkerTask, shard: shards.Shard, header: Any, state: Any, signs: _Signs
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
-    from spark_keras.training import kernel
+    from spark_keras.backend import base
 
     rows, metrics, warnings = shard.validation, 0.0, []
-    wanted = kernel.for_few_steps(header["kernel"])
+    wanted = base.for_few_steps(header["kernel"])
     order, last = shards.epoch_order(rows, 0, 0, 0, shuffle=False), -(-rows.count // task.batch_size)
     count = shards.stack_count(rows, last, task.batch_size)
     prepare = _prepare(task, training=False)

@@ -20,9 +20,8 @@ from spark_keras.executor import process
 process.prepare(process.ProcessSettings(1, os.environ["KERAS_BACKEND"], "float32", ()))
 
 from benchmarks import models  # noqa: E402
-from spark_keras import programs  # noqa: E402
+from spark_keras.backend import arrays, choose, make  # noqa: E402
 from spark_keras.keras_model import architecture, state  # noqa: E402
-from spark_keras.training import kernel  # noqa: E402
 
 _prepared: dict[str, Any] = {}
 
@@ -41,7 +40,7 @@ def prepare(
     architecture.build(model, (x[:7], y[:7]))
     layout = state.layout_of(model)
     minibatches = len(x) // batch
-    compiled = kernel.make(kernel.choose(model, epochs * minibatches, batch).kernel, model, layout)
+    compiled = make.make(choose.choose(model, epochs * minibatches, batch).kernel, model, layout)
     random_states = np.zeros((len(state.seed_variables(model)), 2), "int32")
     rounds = []
     for start in range(0, minibatches, frequency):
@@ -49,7 +48,7 @@ def prepare(
         rows = np.arange(start * batch, (start + steps) * batch)
         # A shorter last round is filled up with rows that are not trained, as on a worker.
         stacked = np.resize(rows, (frequency, batch))
-        rounds.append((random_states, tuple(map(programs.to_tensor(), (x[stacked], y[stacked]))), 0, steps))
+        rounds.append((random_states, tuple(map(arrays.to_tensor(), (x[stacked], y[stacked]))), 0, steps))
     first = state.read(model, layout)
     compiled.train(first, *rounds[0])
     _prepared.update(model=model, layout=layout, kernel=compiled, first=first, rounds=rounds, epochs=epochs)

@@ -11,11 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from spark_keras.backend.arrays import to_tensor
+from spark_keras.backend.base import Result
+from spark_keras.backend.tensorflow_program import Program
+from spark_keras.backend.xla_rule import without_gain
 from spark_keras.executor.aligned import aligned
 from spark_keras.keras_model.first_step import refuse_untracked
 from spark_keras.keras_model.state import Layout, State, following_weights, seed_variables, variables
-from spark_keras.programs import Program, to_tensor, without_gain
-from spark_keras.training.kernel import Result
 
 
 def make(model: keras.Model, layout: Layout, xla: bool) -> GraphKernel:

@@ -12,28 +12,10 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from spark_keras.executor.aligned import aligned
+from spark_keras.backend.base import Result
+from spark_keras.backend.jax_arrays import _dtype, _limits
 from spark_keras.keras_model.held import Untracked
 from spark_keras.keras_model.state import Layout, State, following_weights, seed_variables, variables
-from spark_keras.training.kernel import Result
-
-
-def choose(model: keras.Model) -> tuple[str, str]:
-    """The kernel for a model, "scan", "jit" or "steps", and why.
-
-    XLA runs convolutions inside a loop 3 to 13 times slower than outside of one on a CPU, and no other layer that was
-    measured runs slower inside than outside. What a layer from elsewhere computes is not known.
-    """
-    if not model.jit_compile:
-        return "steps", "the model was compiled with jit_compile=False"
-    leaves = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
-    if any(_may_convolve(type(layer).__module__) for layer in leaves):
-        return "jit", "JAX, and a layer may convolve, which XLA runs slowly inside a loop"
-    return "scan", "JAX, and none of the layers may convolve"
-
-
-def _may_convolve(module: str) -> bool:
-    return not module.startswith("keras.") or "conv" in module or "image_preprocessing" in module
 
 
 class JaxKernel:
@@ -189,24 +171,6 @@ def _holding(variables: Sequence[Any], values: Sequence[Any]) -> Iterator[None]:
             variable._value = value
 
 
-def tensor(array: np.ndarray) -> np.ndarray | jax.Array:
-    """An array of a type that JAX has, on JAX's device. It must not change any more.
-
-    On a CPU a program takes it as it lies in memory, in a small part of the time that `jax.device_put` needs.
-    """
-    narrow, dtype = array, _dtype(array.dtype)
-    if dtype != array.dtype:
-        narrow = aligned(array.shape, dtype)
-        narrow[...] = array
-        # JAX itself would take large integers modulo 2**32.
-        if array.dtype.kind in "iu" and not np.array_equal(narrow, array):
-            raise OverflowError(
-                f"An integer does not fit into JAX's {dtype}. Received: values from {array.min()} to {array.max()}. "
-                "Expected: 32-bit integers on the JAX backend."
-            )
-    return narrow if jax.default_backend() == "cpu" else jax.device_put(narrow)
-
-
 def _concatenated(parts: list[Any], dtype: Any = None) -> Any:
     return jnp.concatenate([part.reshape(-1) for part in parts]) if parts else jnp.zeros(0, dtype)
 
@@ -218,12 +182,3 @@ def _flat(parts: list[Any]) -> list[Any]:
 
 def _metric_vector(parts: list[Any]) -> np.ndarray:
     return np.concatenate([np.zeros(0), *(np.asarray(part, "float64").reshape(-1) for part in parts)])
-
-
-def _limits(dtype: Any) -> tuple[int, int]:
-    return (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-
-
-def _dtype(dtype: Any) -> Any:
-    """What JAX makes of a type: without its 64-bit mode, which Keras leaves off, float32 of float64 and so on."""
-    return jax.dtypes.canonicalize_dtype(keras.backend.standardize_dtype(dtype))

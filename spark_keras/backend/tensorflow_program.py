@@ -10,35 +10,6 @@ import numpy as np
 
 from spark_keras.executor.aligned import ALIGNMENT, aligned
 
-# Layers for which one XLA program per round wins on a CPU, unless minibatches are large. XLA runs convolutions inside a
-# loop some twenty times slower than TensorFlow's own kernels, and gains nothing on recurrent layers; a layer that was
-# never measured counts as one of those.
-XLA_LAYERS = (
-    "InputLayer Dense Activation ReLU LeakyReLU PReLU ELU Softmax Dropout GaussianNoise GaussianDropout AlphaDropout "
-    "BatchNormalization LayerNormalization UnitNormalization Normalization Rescaling Flatten Reshape Permute "
-    "Concatenate Add Subtract Multiply Average Maximum Minimum Dot ActivityRegularization Identity"
-).split()
-
-
-def without_gain(model: keras.Model) -> keras.layers.Layer | None:
-    """A layer that is not known to run faster on a CPU when XLA compiles it, compiling aside; None if there is none."""
-    for layer in model._flatten_layers():
-        known = type(layer).__module__.startswith("keras.") and type(layer).__name__ in XLA_LAYERS
-        if not known and not isinstance(layer, keras.Model):
-            return layer
-    return None
-
-
-# Multiplications and additions of a forward pass: with more, TensorFlow's own matrix products are up to 1.6 times as
-# fast on the CPUs that were measured; with fewer, starting an operation costs so much that XLA is up to twice as fast.
-XLA_FORWARD_OPERATIONS = 1e9
-
-
-def forward_gains(model: keras.Model, rows: int) -> bool:
-    """Whether XLA makes a forward pass of so many rows faster on a CPU."""
-    # A weight of the layers that gain is multiplied once for each row.
-    return without_gain(model) is None and 2 * rows * model.count_params() <= XLA_FORWARD_OPERATIONS
-
 
 class Program:
     """A TensorFlow function of arrays, compiled once for each set of shapes.
@@ -81,15 +52,6 @@ class Program:
         if self._traced is not None:
             self._traced(program)
         return program.inference_fn.call_flat, list(program.captured_inputs)
-
-
-def to_tensor() -> Callable[[np.ndarray], Any]:
-    """What makes an array into what a kernel of this backend takes."""
-    if keras.backend.backend() == "jax":
-        from spark_keras.training import jax_kernel
-
-        return jax_kernel.tensor
-    return _tensor_of if keras.backend.backend() == "tensorflow" else lambda array: array
 
 
 def _tensor_of(array: np.ndarray, copy: bool = False) -> Any:

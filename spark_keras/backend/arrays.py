@@ -1,0 +1,20 @@
+"""Arrays as the backend's programs take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from spark_keras.backend.tensorflow_program import _tensor_of
+
+
+def to_tensor() -> Callable[[np.ndarray], Any]:
+    """What makes an array into what a kernel of this backend takes."""
+    if keras.backend.backend() == "jax":
+        from spark_keras.backend import jax_arrays
+
+        return jax_arrays.tensor
+    return _tensor_of if keras.backend.backend() == "tensorflow" else lambda array: array

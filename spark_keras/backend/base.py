@@ -1,0 +1,28 @@
+"""A round of training: state in, minibatches, state out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from spark_keras.keras_model.state import State
+
+
+class Choice(NamedTuple):
+    """A kernel's name, and why it was chosen."""
+
+    kernel: str
+    reason: str
+
+
+def for_few_steps(kernel: str) -> str:
+    """The kernel for evaluations and for the short last minibatch, which are too few to win back XLA's compiling."""
+    return "graph" if kernel == "xla" else kernel
+
+
+class Result(NamedTuple):
+    """What a round gives back: the new state and the metric states of this round alone."""
+
+    state: State
+    metrics: np.ndarray
