@@ -8,17 +8,19 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Estimator
 
-from spark_keras import column_names, output_meaning, params, tensors
+from spark_keras import column_names, output_meaning
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel
-from spark_keras.output_params import OutputFormatParams, OutputTypeParams
+from spark_keras.params import mixins
+from spark_keras.params.output_params import OutputFormatParams, OutputTypeParams
+from spark_keras.params.values import set_value
+from spark_keras.params.weight_params import HasClassWeight, HasWeightCols
 from spark_keras.training.fit import Trained
-from spark_keras.weight_params import HasClassWeight, HasWeightCols
 
 
 class KerasEstimator(
-    Trained, params.HasLabels, HasWeightCols, HasClassWeight, params.HasOutputs, OutputFormatParams, Estimator
+    Trained, mixins.HasLabels, HasWeightCols, HasClassWeight, mixins.HasOutputs, OutputFormatParams, Estimator
 ):
     """Trains a Keras model on the executors, with any tensors in and out.
 
@@ -134,10 +136,10 @@ class KerasEstimator(
         self._set(**self._input_kwargs)
 
     def _output_params(self) -> list[str]:
-        return [] if tensors.set_value(self, "outputCols") else ["predictionCol"]
+        return [] if set_value(self, "outputCols") else ["predictionCol"]
 
     def _new_columns(self) -> list[tuple[str, str]]:
-        named = tensors.set_value(self, "outputCols") or []
+        named = set_value(self, "outputCols") or []
         several = named.values() if isinstance(named, dict) else named
         return [*super()._new_columns(), *(("outputCols", column) for column in several if column)]
 
@@ -145,7 +147,7 @@ class KerasEstimator(
         return KerasModel(model=archive)
 
 
-class KerasClassifier(Trained, params.ClassificationParams, OutputTypeParams, HasClassWeight, Estimator):
+class KerasClassifier(Trained, mixins.ClassificationParams, OutputTypeParams, HasClassWeight, Estimator):
     """Trains a Keras classifier: class indices in, `prediction`, `probability` and `rawPrediction` out.
 
     The model has one output: one number for each class, or one sigmoid, logit or margin for two classes. Labels are

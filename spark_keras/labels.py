@@ -11,7 +11,8 @@ from spark_keras import columns, label_rules
 from spark_keras.columns import TensorColumn
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
-from spark_keras.tensors import set_value, tensor_column
+from spark_keras.params.values import set_value
+from spark_keras.tensors import tensor_column
 from spark_keras.training.class_weights import ClassWeights
 from spark_keras.training.row_spec import ShardColumns
 

@@ -8,7 +8,7 @@ from pyspark import keyword_only
 from pyspark.ml import Model, Transformer
 from pyspark.sql.types import DoubleType
 
-from spark_keras import column_names, columns, output_meaning, params, tensors
+from spark_keras import column_names, columns, output_meaning
 from spark_keras.evaluation import losses, of_model
 from spark_keras.evaluation import metrics as evaluation
 from spark_keras.evaluation.classification import ClassificationEvaluation
@@ -17,9 +17,11 @@ from spark_keras.evaluation.regression import RegressionEvaluation
 from spark_keras.inference.heads import ClassificationHead, RegressionHead
 from spark_keras.inference.stage import DOUBLES, Forward, OutputColumn, TensorOutputs, tensor_type
 from spark_keras.keras_model import signature
-from spark_keras.output_params import OutputTypeParams
+from spark_keras.params import mixins
+from spark_keras.params.output_params import OutputTypeParams
+from spark_keras.params.values import set_value
+from spark_keras.params.weight_params import HasWeightCols
 from spark_keras.training.summary import KerasTrainingSummary
-from spark_keras.weight_params import HasWeightCols
 
 
 class KerasTransformer(Transformer, TensorOutputs):
@@ -51,12 +53,12 @@ class KerasTransformer(Transformer, TensorOutputs):
         >>> transformer.transform(df).select("prediction")
     """
 
-    outputLayer = params.Param(
-        params.Params._dummy(),
+    outputLayer = mixins.Param(
+        mixins.Params._dummy(),
         "outputLayer",
         "name of an inner layer whose activations are given instead of the model's outputs; of one inside a nested "
         'model its path, such as "backbone/embedding", or its name alone where only one layer has it',
-        params.TypeConverters.toString,
+        mixins.TypeConverters.toString,
     )
 
     @keyword_only
@@ -89,10 +91,10 @@ class KerasTransformer(Transformer, TensorOutputs):
         return self._set(outputLayer=value)
 
     def _transform(self, dataset: Any) -> Any:
-        return self._transform_tensors(dataset, tensors.set_value(self, "outputLayer"))
+        return self._transform_tensors(dataset, set_value(self, "outputLayer"))
 
 
-class _FittedModel(Model, Forward, params.LabelParams, params.HasLabels, HasWeightCols):
+class _FittedModel(Model, Forward, mixins.LabelParams, mixins.HasLabels, HasWeightCols):
     """What all fitted models share."""
 
     _summary: KerasTrainingSummary | None = None
@@ -265,7 +267,7 @@ class KerasModel(_FittedModel, TensorOutputs):
         )
 
 
-class KerasRegressionModel(_FittedModel, params.PredictionParams):
+class KerasRegressionModel(_FittedModel, mixins.PredictionParams):
     """A model fitted by `KerasRegressor`: `prediction` is a double, or an array of doubles for several outputs."""
 
     def __init__(self, model: Any = None):
@@ -302,11 +304,11 @@ class KerasRegressionModel(_FittedModel, params.PredictionParams):
             of_model.scored(dataset, self, self.getPredictionCol()),
             labelCol=self.getLabelCol(),
             predictionCol=self.getPredictionCol(),
-            weightCol=tensors.set_value(self, "weightCol"),
+            weightCol=set_value(self, "weightCol"),
         )
 
 
-class KerasClassificationModel(_FittedModel, params.PredictionParams, params.ClassificationParams, OutputTypeParams):
+class KerasClassificationModel(_FittedModel, mixins.PredictionParams, mixins.ClassificationParams, OutputTypeParams):
     """A model fitted by `KerasClassifier`: `prediction`, `probability` and `rawPrediction`.
 
     `rawPrediction` is what the model gives: probabilities, logits or margins, as Param `outputType`, its last
@@ -391,7 +393,7 @@ class KerasClassificationModel(_FittedModel, params.PredictionParams, params.Cla
             predictionCol=self.getPredictionCol(),
             probabilityCol=probability,
             rawPredictionCol=raw,
-            weightCol=tensors.set_value(self, "weightCol"),
+            weightCol=set_value(self, "weightCol"),
             classes=self.labels if len(self.labels) == self.numClasses else None,
             curves=curves,
             bins=bins,

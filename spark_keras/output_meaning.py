@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 import keras
 
-from spark_keras import columns, converters, tensors
+from spark_keras import columns
 from spark_keras.inference.heads import ClassificationHead
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
+from spark_keras.params import converters
+from spark_keras.params.values import set_value
 
 
 class Meaning(NamedTuple):
@@ -190,7 +192,7 @@ def head_of(model: keras.Model, stage: Any, output: Tensor) -> ClassificationHea
     """
     kind, exclusive = of_classifier(model, stage)
     classes = max(2, output.shape[-1])
-    thresholds = tensors.set_value(stage, "thresholds")
+    thresholds = set_value(stage, "thresholds")
     converters.check_thresholds(thresholds, classes)
     by_margin = kind == "margins" and output.shape[-1] == 1
     if stage.getThreshold() != 0.0 and not by_margin:

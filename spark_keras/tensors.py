@@ -12,15 +12,8 @@ from spark_keras import columns, input_forms, validation_rows
 from spark_keras.columns import TensorColumn
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
+from spark_keras.params.values import set_value
 from spark_keras.training.row_spec import ShardColumns
-
-
-def set_value(stage: Any, name: str) -> Any:
-    """A Param's value; None where it is not set, empty, or not a Param of this stage."""
-    if not stage.hasParam(name) or not stage.isDefined(name):
-        return None
-    value = stage.getOrDefault(name)
-    return None if value == "" or value == [] or value == {} else value
 
 
 def require_model_inputs(dataset: Any, stage: Any, model: keras.Model) -> tuple[TensorColumn, ...]:

@@ -11,7 +11,7 @@ from spark_keras import columns, labels, tensors
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.label_rules import settle_label
-from spark_keras.tensors import set_value
+from spark_keras.params.values import set_value
 from spark_keras.training.row_spec import ShardColumns
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from conftest import session_for
 
-from spark_keras import KerasEstimator, KerasRegressor, KerasTransformer, converters, input_forms
+from spark_keras import KerasEstimator, KerasRegressor, KerasTransformer, input_forms
 from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.params import converters
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -10,9 +10,10 @@ from pyspark.ml import Estimator, Model
 from pyspark.ml.param import Param, Params
 from pyspark.ml.util import DefaultParamsReadable
 
-from spark_keras import columns, converters
+from spark_keras import columns
 from spark_keras.analysis import measures
 from spark_keras.analysis.params import HasInputCols
+from spark_keras.params import converters
 from spark_keras.stage_metadata import StageWritable
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
 
-from spark_keras import tensors
 from spark_keras.cluster import files, session
 from spark_keras.early_stopping.conditions import (
     Condition,
@@ -28,7 +27,8 @@ from spark_keras.early_stopping.scores import EvaluatorScore, FunctionScore, Mon
 from spark_keras.early_stopping.stopper import Stopper
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
-from spark_keras.pickling import Picklable
+from spark_keras.params.pickling import Picklable
+from spark_keras.params.values import set_value
 from spark_keras.training.checkpoint import exclusive
 
 
@@ -165,7 +165,7 @@ class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, N
             *([MaxSeconds(self.getMaxSeconds())] if self.isSet("maxSeconds") else []),
             *self.getConditions(),
         ]
-        patience = tensors.set_value(self, "patience")
+        patience = set_value(self, "patience")
         asked = ("patience", "maxEpochs", "targetScore", "worstScore", "maxSeconds")
         if not self.getConditions() and not any(self.isSet(name) for name in asked):
             raise ValueError(
@@ -181,7 +181,7 @@ class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, N
             every=self.getEvaluateEvery(),
             patience=patience,
             min_delta=self.getMinDelta(),
-            baseline=tensors.set_value(self, "baseline"),
+            baseline=set_value(self, "baseline"),
             start_from_epoch=self.getStartFromEpoch(),
         )
 

@@ -9,8 +9,8 @@ from pyspark.ml import Estimator
 from pyspark.ml.evaluation import Evaluator
 from pyspark.ml.param import Param, Params, TypeConverters
 
-from spark_keras import converters
 from spark_keras.early_stopping.conditions import Condition
+from spark_keras.params import converters
 
 
 def _estimator(value: Any) -> Any:

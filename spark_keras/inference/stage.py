@@ -11,7 +11,7 @@ import keras
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, StructField, StructType
 
-from spark_keras import column_names, columns, params, tensors
+from spark_keras import column_names, columns, tensors
 from spark_keras.cluster import files, interpreter, session, slots
 from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.executor.cache import RecentlyUsed
@@ -22,7 +22,9 @@ from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.keras_model.output_layer import with_output_layer
 from spark_keras.keras_model.seeding import DRAWING
 from spark_keras.keras_model.signature import Tensor
-from spark_keras.output_params import OutputFormatParams
+from spark_keras.params import mixins
+from spark_keras.params.output_params import OutputFormatParams
+from spark_keras.params.values import set_value
 from spark_keras.persistence import KerasReadable, KerasWritable
 
 # Archives up to this size travel in the closure; a broadcast costs a job's worth of set-up.
@@ -63,11 +65,11 @@ class OutputColumn(NamedTuple):
 
 
 class Forward(
-    params.HasModel,
-    params.HasInputs,
-    params.HasInferenceBatchSize,
-    params.FeaturesParams,
-    params.InvalidParams,
+    mixins.HasModel,
+    mixins.HasInputs,
+    mixins.HasInferenceBatchSize,
+    mixins.FeaturesParams,
+    mixins.InvalidParams,
     KerasWritable,
     KerasReadable,
 ):
@@ -183,7 +185,7 @@ def tensor_type(tensor: Tensor) -> DataType:
 DOUBLES = ArrayType(DoubleType(), containsNull=False)
 
 
-class TensorOutputs(Forward, params.HasOutputs, params.PredictionParams, OutputFormatParams):
+class TensorOutputs(Forward, mixins.HasOutputs, mixins.PredictionParams, OutputFormatParams):
     """Output columns as arrays with the model's shape, or as flat vectors."""
 
     def _defaults(self) -> None:
@@ -192,7 +194,7 @@ class TensorOutputs(Forward, params.HasOutputs, params.PredictionParams, OutputF
 
     def _output_columns(self, outputs: tuple[Tensor, ...]) -> list[str | None]:
         """A column for each output, None for one that is left out."""
-        named = tensors.set_value(self, "outputCols")
+        named = set_value(self, "outputCols")
         names = [output.name for output in outputs]
         prediction = self.getPredictionCol()
         if named is None:
@@ -217,7 +219,7 @@ class TensorOutputs(Forward, params.HasOutputs, params.PredictionParams, OutputF
     def _transform_tensors(self, dataset: Any, layer: str | None = None) -> Any:
         inputs, outputs = self._outputs(dataset, layer)
         names = self._output_columns(outputs)
-        param = "predictionCol" if tensors.set_value(self, "outputCols") is None else "outputCols"
+        param = "predictionCol" if set_value(self, "outputCols") is None else "outputCols"
         column_names.check_new(dataset, [(param, name) for name in names if name])
         if not any(names):
             return dataset

@@ -24,9 +24,9 @@ import numpy as np
 
 from spark_keras import temporary
 from spark_keras.cluster import files
-from spark_keras.converters import interval_seconds
 from spark_keras.keras_model.architecture import architecture
 from spark_keras.keras_model.state import State
+from spark_keras.params.converters import interval_seconds
 from spark_keras.training import callback_state
 
 logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from spark_keras import tensors
 from spark_keras.cluster import jobs
+from spark_keras.params.values import set_value
 from spark_keras.training import shard as shards
 from spark_keras.training.class_weights import ClassWeights, class_indices
 from spark_keras.training.planned import Prepared
@@ -23,7 +24,7 @@ def counted(dataset: Any, stage: Any, prepared: Prepared) -> Prepared:
     """With the weights of the classes, where they are to be balanced: of the labels of the rows that are trained,
     without those that their loss ignores."""
     task = prepared.task
-    if tensors.set_value(stage, "classWeight") != "balanced":
+    if set_value(stage, "classWeight") != "balanced":
         return prepared
     columns = task.columns._replace(class_weights=_balanced(dataset, stage, task.columns))
     return prepared._replace(task=task._replace(columns=columns))

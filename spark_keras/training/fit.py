@@ -14,17 +14,19 @@ from typing import Any, Protocol
 
 import keras
 
-from spark_keras import column_names, labels, params, tensors
+from spark_keras import column_names, labels, tensors
 from spark_keras.cluster import interpreter, session, slots
 from spark_keras.evaluation import summable
 from spark_keras.executor.process import ONEDNN, ProcessSettings
-from spark_keras.fault_tolerance import HasFaultTolerance
 from spark_keras.keras_model import architecture as architectures
 from spark_keras.keras_model import first_step, held, own_code, signature
 from spark_keras.keras_model import optimizers as optimizer_parts
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.keras_model.seeding import Seeding
+from spark_keras.params import mixins
+from spark_keras.params.fault_tolerance import HasFaultTolerance
+from spark_keras.params.values import set_value
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.training import checkpoint, class_counts, loop, mismatch, wire
 from spark_keras.training.attempts import Limits
@@ -57,16 +59,16 @@ class Watcher(Protocol):
 
 
 class Trained(
-    params.HasModel,
-    params.HasModelFn,
-    params.HasInputs,
+    mixins.HasModel,
+    mixins.HasModelFn,
+    mixins.HasInputs,
     Planned,
     HasFaultTolerance,
-    params.FeaturesParams,
-    params.LabelParams,
-    params.ValidationParams,
-    params.PredictionParams,
-    params.InvalidParams,
+    mixins.FeaturesParams,
+    mixins.LabelParams,
+    mixins.ValidationParams,
+    mixins.PredictionParams,
+    mixins.InvalidParams,
     KerasWritable,
     KerasReadable,
 ):
@@ -178,7 +180,7 @@ class Trained(
             shuffle=self.getShuffle(),
             seed=self.getSeed(),
             workers=count,
-            max_shard_memory=tensors.set_value(self, "maxShardMemory"),
+            max_shard_memory=set_value(self, "maxShardMemory"),
             prefetch=self.getPrefetch(),
         )
         return Prepared(model, outputs, task)
@@ -256,7 +258,7 @@ class Trained(
     @contextlib.contextmanager
     def _checkpoints(self, spark: Any, prepared: Prepared, watcher: Watcher | None) -> Iterator[Checkpoints | None]:
         """The folder of checkpoints, read; or None."""
-        folder = tensors.set_value(self, "checkpointDir")
+        folder = set_value(self, "checkpointDir")
         if folder is None:
             yield None
             return
@@ -319,12 +321,12 @@ class Trained(
     # --- the workers ---
 
     def _threads(self, spark: Any) -> int:
-        return int(tensors.set_value(self, "cpusPerWorker") or slots.task_cpus(spark))
+        return int(set_value(self, "cpusPerWorker") or slots.task_cpus(spark))
 
     def _workers(self, spark: Any) -> int:
         cpus = slots.task_cpus(spark)
         capacity = max(1, slots.slots(spark) * cpus // max(cpus, self._threads(spark)))
-        wanted = tensors.set_value(self, "numWorkers")
+        wanted = set_value(self, "numWorkers")
         if wanted is None:
             return capacity
         if wanted > capacity and not slots.slots_can_grow(spark):
@@ -348,7 +350,7 @@ class Trained(
 
     def _new_columns(self) -> list[tuple[str, str]]:
         """(Param, name) of each column that the fitted model will write, as far as the Params tell."""
-        named = [(name, tensors.set_value(self, name)) for name in self._output_params()]
+        named = [(name, set_value(self, name)) for name in self._output_params()]
         return [(name, column) for name, column in named if column]
 
     def _check_outputs(self, dataset: Any, model: keras.Model, outputs: Any) -> None:
@@ -407,7 +409,7 @@ class Trained(
         if validation and sum(shard.validation_rows for shard in shards) == 0:
             raise ValueError(
                 f"No row was held out for validation. Received: validationSplit={self.getValidationSplit()}, "
-                f"validationIndicatorCol={tensors.set_value(self, 'validationIndicatorCol')!r}, "
+                f"validationIndicatorCol={set_value(self, 'validationIndicatorCol')!r}, "
                 f"{sum(shard.rows for shard in shards)} rows.{left_out} Expected: at least one row to validate on."
             )
 

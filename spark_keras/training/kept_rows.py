@@ -12,8 +12,8 @@ from typing import Any
 
 from pyspark import StorageLevel
 
-from spark_keras import tensors
 from spark_keras.cluster import session
+from spark_keras.params.values import set_value
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +26,11 @@ _DECISIVE = (
 
 def _key(estimator: Any) -> str:
     decisive = list(_DECISIVE)
-    if tensors.set_value(estimator, "validationSplit"):
+    if set_value(estimator, "validationSplit"):
         decisive.append("seed")
-    if tensors.set_value(estimator, "numWorkers") is None:
+    if set_value(estimator, "numWorkers") is None:
         decisive.append("cpusPerWorker")
-    return repr([tensors.set_value(estimator, name) for name in decisive])
+    return repr([set_value(estimator, name) for name in decisive])
 
 
 class KeptRows:

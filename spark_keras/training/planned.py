@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import keras
 
-from spark_keras import params, tensors
 from spark_keras.backend import base, choose
 from spark_keras.cluster import statistics
 from spark_keras.keras_model import cost
 from spark_keras.keras_model import state as states
+from spark_keras.params import mixins
+from spark_keras.params.values import set_value
 from spark_keras.training import plan as plans
 from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.worker import WorkerTask, default_max_memory
@@ -28,7 +29,7 @@ class Prepared(NamedTuple):
     task: WorkerTask
 
 
-class Planned(params.HasTraining, params.ValidationParams):
+class Planned(mixins.HasTraining, mixins.ValidationParams):
     """An estimator that tells its plan."""
 
     def _prepared(self, dataset: Any) -> Prepared:
@@ -84,7 +85,7 @@ class Planned(params.HasTraining, params.ValidationParams):
         return plans.make(decisions, cost.model_cost(model), row_bytes, rows)
 
     def _decided(self, param: str, value: Any, rule: str) -> plans.Decision:
-        by_param = self.isSet(param) and tensors.set_value(self, param) is not None
+        by_param = self.isSet(param) and set_value(self, param) is not None
         return plans.Decision(value, f"Param {param}" if by_param else rule)
 
     def _kernel(self, model: keras.Model, minibatches: int | None, workers: ResidentWorkers | None) -> base.Choice:

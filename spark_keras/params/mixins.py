@@ -22,10 +22,10 @@ from pyspark.ml.param.shared import (
     HasWeightCol,
 )
 
-from spark_keras import converters
 from spark_keras.keras_model import stages
 from spark_keras.keras_model.archive import KerasArchive
-from spark_keras.pickling import Picklable
+from spark_keras.params import converters
+from spark_keras.params.pickling import Picklable
 
 
 class HasModel(Picklable, converters.NoneIsUnset):

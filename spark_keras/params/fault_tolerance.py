@@ -6,7 +6,7 @@ from typing import Any
 
 from pyspark.ml.param import Param, Params, TypeConverters
 
-from spark_keras import converters
+from spark_keras.params import converters
 
 
 class HasFaultTolerance(Params):

@@ -1,0 +1,1 @@
+"""All Params of the stages: declarations, getters and setters, checks."""
