@@ -8,7 +8,8 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Estimator
 
-from spark_keras import column_names, output_meaning
+from spark_keras.columns import names as column_names
+from spark_keras.columns import output_meaning
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel

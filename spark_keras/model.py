@@ -8,13 +8,14 @@ from pyspark import keyword_only
 from pyspark.ml import Model, Transformer
 from pyspark.sql.types import DoubleType
 
-from spark_keras import column_names, columns, output_meaning
+from spark_keras.columns import expressions, output_meaning
+from spark_keras.columns import names as column_names
+from spark_keras.columns.heads import ClassificationHead, RegressionHead
 from spark_keras.evaluation import losses, of_model
 from spark_keras.evaluation import metrics as evaluation
 from spark_keras.evaluation.classification import ClassificationEvaluation
 from spark_keras.evaluation.multi_label import MultiLabelEvaluation
 from spark_keras.evaluation.regression import RegressionEvaluation
-from spark_keras.inference.heads import ClassificationHead, RegressionHead
 from spark_keras.inference.stage import DOUBLES, Forward, OutputColumn, TensorOutputs, tensor_type
 from spark_keras.keras_model import signature
 from spark_keras.params import mixins
@@ -282,7 +283,7 @@ class KerasRegressionModel(_FittedModel, mixins.PredictionParams):
             return dataset
         inputs, outputs = self._outputs(dataset)
         signature.check_only_output(outputs)
-        columns.check_new_column(dataset, "predictionCol", prediction)
+        expressions.check_new_column(dataset, "predictionCol", prediction)
         scalar = outputs[0].shape in ((), (1,))
         number = DoubleType() if scalar else tensor_type(outputs[0]._replace(dtype="float64"))
         head, output = RegressionHead(scalar), OutputColumn(prediction, "prediction")

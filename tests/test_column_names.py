@@ -14,8 +14,8 @@ from spark_keras import (
     KerasRegressionModel,
     KerasRegressor,
     KerasTransformer,
-    column_names,
 )
+from spark_keras.columns import names as column_names
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pytest
 
 from spark_keras import KerasTransformer
-from spark_keras.columns import TensorColumn, fit_shape, to_arrow, to_numpy, usable_rows
+from spark_keras.columns.arrow import to_arrow, to_numpy, usable_rows
+from spark_keras.columns.expressions import fit_shape
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.invalid_data import InvalidData
 
 

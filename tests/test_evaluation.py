@@ -209,7 +209,7 @@ def test_fit_refuses_a_metric_whose_state_cannot_be_summed(spark, flights):
 
 
 def test_every_metric_of_keras_has_a_state_that_adds_up(spark):
-    from spark_keras.evaluation import summable
+    from spark_keras.columns import summable
 
     tried = 0
     random = np.random.default_rng(0)

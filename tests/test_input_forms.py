@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import session_for
 
-from spark_keras import KerasEstimator, KerasRegressor, KerasTransformer, input_forms
+from spark_keras import KerasEstimator, KerasRegressor, KerasTransformer
+from spark_keras.columns import input_forms
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.params import converters
 

@@ -13,12 +13,13 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import functions as F
 from sklearn.utils.class_weight import compute_class_weight
 
-from spark_keras import KerasClassifier, KerasEstimator, columns
-from spark_keras.columns import TensorColumn
+from spark_keras import KerasClassifier, KerasEstimator
+from spark_keras.columns import arrow
+from spark_keras.columns.class_weights import ClassWeights
+from spark_keras.columns.label_rules import rule_of, settle_label
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.keras_model.signature import Tensor
-from spark_keras.label_rules import rule_of, settle_label
-from spark_keras.training.class_weights import ClassWeights
 
 ROWS = 24
 RANDOM = np.random.default_rng(0)
@@ -408,7 +409,7 @@ def test_weights_of_labels_are_those_that_keras_makes_of_class_weight(labels, sh
 
     dtype = "int32" if labels.dtype.kind == "i" else "float32"
     tensor = TensorColumn("y", "labelCol", ("y",), shape, dtype, 0, 3, one_hot=one_hot)
-    expected = class_weight_to_sample_weights(columns.finished(labels, tensor), BY_CLASS)
+    expected = class_weight_to_sample_weights(arrow.finished(labels, tensor), BY_CLASS)
     weights = ClassWeights.by_class(BY_CLASS)
     np.testing.assert_array_equal(weights.of(labels, tensor, 1), expected)
     stacked = weights.of(labels.reshape(4, 6, *shape), tensor, 2)
@@ -443,7 +444,7 @@ def test_one_hot_rows_take_their_own_memory_and_no_more():
     labels = np.random.default_rng(0).integers(0, classes, rows)
     tracemalloc.start()
     try:
-        array = columns.to_numpy(pa.array(labels), tensor)
+        array = arrow.to_numpy(pa.array(labels), tensor)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -451,7 +452,7 @@ def test_one_hot_rows_take_their_own_memory_and_no_more():
     assert array.sum() == rows and array.dtype == np.float32
     assert peak < 1.1 * array.nbytes
     with pytest.raises(InvalidData, match="Label outside"):
-        columns.to_numpy(pa.array([classes]), tensor)
+        arrow.to_numpy(pa.array([classes]), tensor)
 
 
 @keras.saving.register_keras_serializable("test_labels")

@@ -135,8 +135,8 @@ def test_an_estimator_hands_the_format_to_its_model(df, tmp_path):
 
 
 def test_integers_are_exact_in_vectors_or_refused():
+    from spark_keras.columns.heads import VectorHead
     from spark_keras.executor.invalid_data import InvalidData
-    from spark_keras.inference.heads import VectorHead
 
     exact = VectorHead(("f0",))([np.array([[2**53, -(2**53)]])])["f0"]
     assert exact.dtype == "float64" and exact.astype("int64").tolist() == [[2**53, -(2**53)]]

@@ -13,10 +13,11 @@ import pytest
 from conftest import labelled_frame
 from pyspark.sql import functions as F
 
-from spark_keras import KerasClassificationModel, KerasClassifier, KerasEstimator, KerasRegressor, output_meaning
+from spark_keras import KerasClassificationModel, KerasClassifier, KerasEstimator, KerasRegressor
+from spark_keras.columns import output_meaning
+from spark_keras.columns.heads import ClassificationHead
+from spark_keras.columns.output_meaning import Meaning
 from spark_keras.executor.invalid_data import InvalidData
-from spark_keras.inference.heads import ClassificationHead
-from spark_keras.output_meaning import Meaning
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from spark_keras.columns import TensorColumn
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.training.loop import Schedule
 from spark_keras.training.order import EpochOrder

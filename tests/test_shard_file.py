@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from test_workers import KillAWorker, python_workers
 
 from spark_keras import KerasEstimator, KerasRegressor
-from spark_keras.columns import TensorColumn
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.executor.memory import _machine_memory, memory_share
 from spark_keras.training import shard_file

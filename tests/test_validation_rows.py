@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from spark_keras import KerasClassifier
-from spark_keras.validation_rows import with_held_out
+from spark_keras.columns.validation_rows import with_held_out
 
 XOR = {(0.0, 0.0): 0, (0.0, 1.0): 1, (1.0, 0.0): 1, (1.0, 1.0): 0}
 

@@ -9,11 +9,11 @@ from pyspark import keyword_only
 from pyspark.ml import Estimator
 from pyspark.ml.util import DefaultParamsReadable
 
-from spark_keras import columns as dataframe_columns
 from spark_keras.analysis import measures, passes, relations, statistics
 from spark_keras.analysis.figures import ColumnAnalysis
 from spark_keras.analysis.model import Correlations, DataFrameAnalysis
 from spark_keras.analysis.params import AnalysisStageParams
+from spark_keras.columns import expressions as dataframe_columns
 from spark_keras.stage_metadata import StageWritable
 
 

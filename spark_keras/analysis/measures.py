@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from spark_keras import columns
+from spark_keras.columns import expressions
 
 # Roles of a measure.
 VALUE = "value"
@@ -64,7 +64,7 @@ def fields_of(dataset: Any, names: Sequence[str]) -> list[Field]:
         field
         for name in names
         for field in _with_fields(
-            Field(name, columns.reference(name), dataset.schema[name].dataType, dataset.schema[name].metadata)
+            Field(name, expressions.reference(name), dataset.schema[name].dataType, dataset.schema[name].metadata)
         )
     ]
     seen: set[str] = set()

@@ -10,9 +10,9 @@ from pyspark.ml import Estimator, Model
 from pyspark.ml.param import Param, Params
 from pyspark.ml.util import DefaultParamsReadable
 
-from spark_keras import columns
 from spark_keras.analysis import measures
 from spark_keras.analysis.params import HasInputCols
+from spark_keras.columns import expressions
 from spark_keras.params import converters
 from spark_keras.stage_metadata import StageWritable
 
@@ -42,9 +42,9 @@ class TensorAnalysis(Model, HasInputCols, DefaultParamsReadable, StageWritable):
             _array_column(dataset, name)
         selected = []
         for name in dataset.columns:
-            column = columns.reference(name)
+            column = expressions.reference(name)
             if name in shapes:
-                metadata = columns.with_shape(dataset.schema[name].metadata, shapes[name])
+                metadata = expressions.with_shape(dataset.schema[name].metadata, shapes[name])
                 column = column.alias(name, metadata=metadata)
             selected.append(column)
         return dataset.select(*selected)
@@ -112,21 +112,21 @@ def tensor_schema(dataset: Any) -> str:
 def _tensor(dataset: Any, name: str) -> str:
     data_type = dataset.schema[name].dataType
     try:
-        depth, element = columns.column_depth(data_type, "inputCols", name)
+        depth, element = expressions.column_depth(data_type, "inputCols", name)
     except ValueError:
         return f"{data_type.simpleString()} (no tensor)"
-    shape: Sequence[int | None] = columns.metadata_shape(dataset, name, depth) or [None] * depth
+    shape: Sequence[int | None] = expressions.metadata_shape(dataset, name, depth) or [None] * depth
     dimensions = ["?", *("?" if length is None else str(length) for length in shape)]
     return f"{element.simpleString()}[{','.join(dimensions)}]"
 
 
 def _field(dataset: Any, name: str) -> measures.Field:
     field = dataset.schema[name]
-    return measures.Field(name, columns.reference(name), field.dataType, field.metadata)
+    return measures.Field(name, expressions.reference(name), field.dataType, field.metadata)
 
 
 def _array_column(dataset: Any, name: str) -> measures.Field:
-    data_type = columns.check_column(dataset, "inputCols", name)
+    data_type = expressions.check_column(dataset, "inputCols", name)
     field = _field(dataset, name)
     if not measures.has_numeric_elements(field):
         raise ValueError(

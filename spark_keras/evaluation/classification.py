@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from spark_keras import column_names, columns
+from spark_keras.columns import expressions
+from spark_keras.columns import names as column_names
 from spark_keras.evaluation import class_counts, passes, plots
 from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES, MATRIX_CLASSES, Counting
 from spark_keras.evaluation.curves import Curve, curves, mean_area, named
@@ -338,7 +339,7 @@ def _check_depths(reads: list[passes.Read], predictions: Any, one_hot: bool) -> 
         )
     label = label._replace(depth=label.depth - one_hot)
     if scores and not scores.depth and not label.depth:
-        kind = columns.column_type(predictions, scores.param, scores.column).simpleString()
+        kind = expressions.column_type(predictions, scores.param, scores.column).simpleString()
         raise ValueError(
             f"Column {scores.column!r} in Param `{scores.param}` is not a vector. Received type: {kind}. "
             "Expected: a vector or array with the score of each class."

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 from pyspark.sql import functions as F
 
-from spark_keras import columns
 from spark_keras.cluster import session
 from spark_keras.cluster.arrow_udf import arrow_column
+from spark_keras.columns import expressions as columns
 from spark_keras.evaluation import row_losses
 from spark_keras.evaluation.metrics import evaluate, labelled_task
 from spark_keras.keras_model import architecture

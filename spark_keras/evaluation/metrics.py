@@ -9,16 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras import tensors
 from spark_keras.cluster import interpreter, jobs, session, slots
-from spark_keras.evaluation import summable
+from spark_keras.columns import binding, mismatch, summable
+from spark_keras.columns.training_columns import training_columns
 from spark_keras.evaluation.rows import LabelledTask, evaluate_partition
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model import architecture, configurations, held
 from spark_keras.keras_model import metrics as metric_states
 from spark_keras.keras_model.archive import KerasArchive
-from spark_keras.training import mismatch
-from spark_keras.training_columns import training_columns
 
 _RESULT_SCHEMA = "rows long, states array<double>"
 
@@ -41,7 +39,7 @@ def evaluate(dataset: Any, stage: Any, classifier: bool, metrics: Any = None) ->
     task, outputs = labelled_task(dataset, stage, model, archive, objects, classifier)
     with mismatch.metrics_explained(model, task.columns, outputs):
         architecture.build(model, task.columns.sample())
-    rows = tensors.selected(dataset, task.columns)
+    rows = binding.selected(dataset, task.columns)
     apart = summable.not_summable(model, task.columns, outputs)
     if apart:
         warnings.warn(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from spark_keras import columns, label_rules, output_meaning
+from spark_keras.columns import expressions, label_rules, output_meaning
 from spark_keras.keras_model import signature
 from spark_keras.params.values import set_value
 
@@ -69,7 +69,7 @@ def of_output(dataset: Any, stage: Any, output: str | None) -> Scored:
     symbols = output_meaning.symbolic_outputs(model)
     activation = output_meaning.activation_of(symbols[index]) if len(symbols) == len(names) else None
     depths = [
-        columns.column_depth(columns.column_type(rows, param, name), param, name)[0]
+        expressions.column_depth(expressions.column_type(rows, param, name), param, name)[0]
         for param, name in (("labelCol", label), ("predictionCol", column))
     ]
     return Scored(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pyspark.sql import functions as F
 
-from spark_keras import columns
+from spark_keras.columns import expressions
 from spark_keras.evaluation.partial import POINTS, SCHEMA, Fault, Sums
 
 
@@ -43,8 +43,8 @@ def check_options(bins: int, non_finite: str) -> None:
 
 def read(predictions: Any, role: str, param: str, column: str) -> Read:
     """A column of numbers, booleans, or arrays or vectors of them; anything else is refused."""
-    kind = columns.column_type(predictions, param, column)
-    depth, _ = columns.column_depth(kind, param, column)
+    kind = expressions.column_type(predictions, param, column)
+    depth, _ = expressions.column_depth(kind, param, column)
     return Read(role, param, column, depth)
 
 
@@ -54,7 +54,7 @@ def frame(predictions: Any, reads: list[Read]) -> Any:
 
     chosen = []
     for each in reads:
-        source = columns.column(predictions, each.param, each.column)
+        source = expressions.column(predictions, each.param, each.column)
         if predictions.select(source).schema[0].dataType.simpleString() == "vector":
             source = vector_to_array(source)
         chosen.append(source.cast("array<" * each.depth + "double" + ">" * each.depth).alias(each.role))

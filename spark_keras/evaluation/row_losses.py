@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from spark_keras import columns
+from spark_keras.columns import arrow, row_spec
 from spark_keras.evaluation.rows import LabelledTask, model_of
-from spark_keras.training import shard as shards
 
 
 def of_batches(task: LabelledTask, penalty: float, invalid: str, batches: Iterator[Any]) -> Iterator[pa.Array]:
@@ -28,9 +27,9 @@ def of_batches(task: LabelledTask, penalty: float, invalid: str, batches: Iterat
         usable = np.ones(len(arrays[0]), bool)
         if invalid != "error":
             for array in arrays:
-                usable &= columns.usable_rows(array)
+                usable &= arrow.usable_rows(array)
         batch = pa.RecordBatch.from_arrays(arrays, names)
-        _, tensors = shards.tensors_of(batch, task.columns, {})
+        _, tensors = row_spec.tensors_of(batch, task.columns, {})
         values = np.full(len(usable), np.nan)
         for start in range(0, int(np.count_nonzero(usable)), task.batch_size):
             where = np.flatnonzero(usable)[start : start + task.batch_size]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from spark_keras.columns import row_spec
 from spark_keras.executor import process
 from spark_keras.executor.cache import RecentlyUsed
 from spark_keras.training import shard as shards
@@ -99,7 +100,7 @@ def evaluate_partition(task: LabelledTask, batches: Iterator[pa.RecordBatch]) ->
     vars(model)["reset_metrics"] = lambda: None
     try:
         for batch in batches:
-            _, arrays = shards.tensors_of(batch, task.columns, counts)
+            _, arrays = row_spec.tensors_of(batch, task.columns, counts)
             for part in in_pieces(task, arrays):
                 # Keras' own loop, so that whatever the model overrides is called. Fed by a generator, it would count
                 # the losses of several outputs once too often.

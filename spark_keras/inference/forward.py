@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spark_keras import columns
-from spark_keras.columns import TensorColumn
+from spark_keras.columns import arrow
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor import process
 from spark_keras.executor.cache import RecentlyUsed
 from spark_keras.executor.invalid_data import InvalidData
@@ -59,7 +59,7 @@ def predict(task: ForwardTask, batches: Iterator[Sequence[pa.Array]]) -> Iterato
         batch = given if isinstance(given, (tuple, list)) else (given,)
         usable = np.ones(len(batch[0]), bool)
         for array, tensor in zip(batch, task.inputs):
-            usable &= columns.usable_rows(array)
+            usable &= arrow.usable_rows(array)
             if task.invalid == "error" and not usable.all():
                 raise InvalidData(
                     f"Null or NaN in {tensor.label}. Received: {np.count_nonzero(~usable)} such rows in a batch of "
@@ -68,8 +68,8 @@ def predict(task: ForwardTask, batches: Iterator[Sequence[pa.Array]]) -> Iterato
                 )
         complete = bool(usable.all())
         arrays = batch if complete else [array.filter(pa.array(usable)) for array in batch]
-        inputs = [columns.to_numpy(array, tensor) for array, tensor in zip(arrays, task.inputs)]
-        fields = {name: columns.to_arrow(values, nullable=False) for name, values in task.head(model(inputs)).items()}
+        inputs = [arrow.to_numpy(array, tensor) for array, tensor in zip(arrays, task.inputs)]
+        fields = {name: arrow.to_arrow(values, nullable=False) for name, values in task.head(model(inputs)).items()}
         if len(fields) == 1:
             (result,) = fields.values()
         else:

@@ -11,13 +11,16 @@ import keras
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, StructField, StructType
 
-from spark_keras import column_names, columns, tensors
 from spark_keras.cluster import files, interpreter, session, slots
 from spark_keras.cluster.arrow_udf import arrow_column
+from spark_keras.columns import binding
+from spark_keras.columns import expressions as columns
+from spark_keras.columns import names as column_names
+from spark_keras.columns.heads import TensorHead, VectorHead
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.cache import RecentlyUsed
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.inference import forward
-from spark_keras.inference.heads import TensorHead, VectorHead
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.keras_model.output_layer import with_output_layer
 from spark_keras.keras_model.seeding import DRAWING
@@ -38,7 +41,7 @@ _cut_models = RecentlyUsed(4)
 class Inputs(NamedTuple):
     """The columns that feed a model, and the form in which it takes them (`input_forms`)."""
 
-    columns: tuple[columns.TensorColumn, ...]
+    columns: tuple[TensorColumn, ...]
     form: Any
 
 
@@ -104,11 +107,11 @@ class Forward(
     def _outputs(self, dataset: Any, layer: str | None = None) -> tuple[Inputs, tuple[Tensor, ...]]:
         """(the inputs with their columns and shapes, the model's output tensors), checked against the DataFrame."""
         model = self._up_to(layer) if layer else self._driver_model()
-        inputs = tensors.require_model_inputs(dataset, self, model)
+        inputs = binding.require_model_inputs(dataset, self, model)
         # transform() is lazy, and a stream has no first row: one is looked at only where the model leaves a shape open.
-        found = tensors.found_shapes(dataset, inputs, tensors.leaves_open(model, len(inputs)))
-        inputs = tensors.settle_inputs(model, inputs, found)
-        outputs, _, form = tensors.called(self, model, inputs)
+        found = binding.found_shapes(dataset, inputs, binding.leaves_open(model, len(inputs)))
+        inputs = binding.settle_inputs(model, inputs, found)
+        outputs, _, form = binding.called(self, model, inputs)
         return Inputs(inputs, form), outputs
 
     def _applied(

@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import types as T
 
-from spark_keras.columns import reference
+from spark_keras.columns.expressions import reference
 from spark_keras.preparation.clock import point_in_time
 from spark_keras.preparation.fields import Field, NumberField, TimeField
 from spark_keras.preparation.names import case_sensitive

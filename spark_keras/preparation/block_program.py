@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spark_keras import columns
-from spark_keras.columns import TensorColumn
+from spark_keras.columns import arrow
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor import process
 from spark_keras.executor.invalid_data import InvalidData
 
@@ -78,7 +78,7 @@ def reduce_blocks(task: BlockTask, batches: Iterator[pa.RecordBatch]) -> Iterato
         part = apply_once(task, function, inputs)
         reduced = part if reduced is None else combine(task, function, [reduced, part])
     if reduced is not None:
-        results = [columns.to_arrow(value[None]) for value in reduced]
+        results = [arrow.to_arrow(value[None]) for value in reduced]
         yield pa.RecordBatch.from_arrays(results, [output.name for output in task.outputs])
 
 
@@ -147,7 +147,7 @@ def _tensor(array: pa.Array, tensor: TensorColumn) -> np.ndarray:
         lengths.append(len(inner[0]) if len(inner) and inner[0].is_valid else 0)
         inner = inner.flatten()
     shape = tuple(found if known is None else known for known, found in zip(tensor.shape, lengths))
-    return columns.to_numpy(array, tensor._replace(shape=shape))
+    return arrow.to_numpy(array, tensor._replace(shape=shape))
 
 
 def _by_block(task: BlockTask, function: Any, arrays: Sequence[pa.Array]) -> list[pa.Array]:
@@ -159,7 +159,7 @@ def _by_block(task: BlockTask, function: Any, arrays: Sequence[pa.Array]) -> lis
                 f"Wrong output {output.name!r} of the function of {task.step}. Received: shape {result.shape} for a "
                 f"block of {len(inputs[0])} rows. Expected: one row for each, ({len(inputs[0])}, …)."
             )
-    return [columns.to_arrow(result) for result in results]
+    return [arrow.to_arrow(result) for result in results]
 
 
 def _by_row(task: BlockTask, function: Any, arrays: Sequence[pa.Array]) -> list[pa.Array]:
@@ -172,7 +172,7 @@ def _by_row(task: BlockTask, function: Any, arrays: Sequence[pa.Array]) -> list[
     for members in groups.values():
         taken = arrays if len(members) == rows else [array.take(pa.array(members)) for array in arrays]
         inputs = [_tensor(array, tensor) for array, tensor in zip(taken, task.inputs)]
-        parts.append([columns.to_arrow(result) for result in _over_rows(task, function, inputs)])
+        parts.append([arrow.to_arrow(result) for result in _over_rows(task, function, inputs)])
         order += members
     back = pa.array(np.argsort(np.asarray(order)))
     return [pa.concat_arrays(pieces).take(back) for pieces in zip(*parts)]

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from pyspark.sql import types as T
 
-from spark_keras import columns
-from spark_keras.columns import TensorColumn, check_column, column_depth
+from spark_keras.columns import expressions
+from spark_keras.columns.expressions import check_column, column_depth
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.preparation import block_program
 from spark_keras.preparation.block_program import Output
@@ -95,7 +96,7 @@ def _input(df: Any, name: str, shape: Sequence[int | None] | None) -> TensorColu
             f"Column {name!r} cannot become a tensor. Received type: {kind.simpleString()}. "
             "Expected: a number that numpy has too; cast it to double."
         )
-    known = tuple(shape) if shape is not None else columns.metadata_shape(df, name, depth) or (None,) * depth
+    known = tuple(shape) if shape is not None else expressions.metadata_shape(df, name, depth) or (None,) * depth
     if len(known) != depth:
         raise ValueError(
             f"Wrong shape of column {name!r} in Param `shapes`. Received: {known}. "
@@ -216,7 +217,11 @@ def check_new(step: str, outputs: Sequence[Output], present: Sequence[str]) -> N
 
 def shape_metadata(output: Output) -> dict[str, Any]:
     """Metadata that tell estimators the shape."""
-    return columns.with_shape({}, [-1 if length is None else length for length in output.shape]) if output.shape else {}
+    return (
+        expressions.with_shape({}, [-1 if length is None else length for length in output.shape])
+        if output.shape
+        else {}
+    )
 
 
 def sql_type(output: Output) -> str:

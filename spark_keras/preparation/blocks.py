@@ -14,10 +14,10 @@ import numpy as np
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras import columns
 from spark_keras.cluster import slots
 from spark_keras.cluster.arrow_udf import arrow_column
-from spark_keras.columns import TensorColumn
+from spark_keras.columns import expressions
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor import pickling, process
 from spark_keras.preparation import block_program
 from spark_keras.preparation.block_program import BlockTask
@@ -140,7 +140,7 @@ def reduceBlocks(
             )
     task = _task("reduceBlocks", df, fn, tensors, found, uses_keras, False, nulls)
     selected = df.select(*[e.alias(f"c{i}") for i, e in enumerate(_wire(df, tensors))])
-    returned = ", ".join(f"{columns.quoted(output.name)} {sql_type(output)}" for output in found)
+    returned = ", ".join(f"{expressions.quoted(output.name)} {sql_type(output)}" for output in found)
 
     def reduce(batches: Iterator[Any]) -> Iterator[Any]:
         return block_program.reduce_blocks(task, batches)
@@ -186,16 +186,16 @@ def aggregate(
     check_rule("aggregate", nulls, ("error", "null"))
     names = names_of(fn, inputs)
     # One value of each column, for its type: the only public way from a grouped DataFrame to its schema.
-    probe = grouped.agg(*[F.first(columns.reference(name)).alias(f"c{i}") for i, name in enumerate(names)])
+    probe = grouped.agg(*[F.first(expressions.reference(name)).alias(f"c{i}") for i, name in enumerate(names)])
     keys = probe.columns[: len(probe.columns) - len(names)]
     types = probe.select(*[F.col(f"c{i}").alias(name) for i, name in enumerate(names)])
     tensors = inputs_of("aggregate", types, names, shapes)
     parts = [e.alias(f"c{i}") for i, e in enumerate(_wire(types, tensors)[:-1])]
     # Structs, because nulls alone would be left out of a list.
     collected = grouped.agg(F.collect_list(F.struct(*parts)).alias("\0rows"))
-    rows = columns.reference("\0rows")
+    rows = expressions.reference("\0rows")
     lists = collected.select(
-        *map(columns.reference, keys), *[rows.getField(f"c{i}").alias(f"\0{name}") for i, name in enumerate(names)]
+        *map(expressions.reference, keys), *[rows.getField(f"c{i}").alias(f"\0{name}") for i, name in enumerate(names)]
     )
     several = tuple(t._replace(columns=(f"\0{t.name}",), shape=(None, *t.shape), depth=t.depth + 1) for t in tensors)
     found, uses_keras = outputs_of("aggregate", fn, several, outputs, by_row=True)
@@ -216,7 +216,7 @@ def _wire(df: Any, tensors: Sequence[TensorColumn]) -> list[Column]:
     complete = F.lit(True)
     parts = []
     for tensor in tensors:
-        value = columns.reference(tensor.columns[0])
+        value = expressions.reference(tensor.columns[0])
         if isinstance(df.schema[tensor.columns[0]].dataType, VectorUDT):
             value = vector_to_array(value)
         complete = complete & _no_null(value, tensor.depth)
@@ -256,12 +256,12 @@ def _applied(df: Any, task: BlockTask) -> Any:
     applied = df.withColumn(struct, results)
     made = []
     for i, output in enumerate(task.outputs):
-        value, shape = columns.reference(struct).getField(f"f{i}"), shape_metadata(output)
+        value, shape = expressions.reference(struct).getField(f"f{i}"), shape_metadata(output)
         if not hasattr(F, "arrow_udf") and output.dtype in ("float32", "float64"):
             # On their way through pandas NaN became nulls; the function itself gives none.
             value = F.when(wire[-1], _nan_for_null(value, len(output.shape)))
         made.append(value.alias(output.name, metadata=shape) if shape else value.alias(output.name))
-    return applied.select(*map(columns.reference, df.columns), *made)
+    return applied.select(*map(expressions.reference, df.columns), *made)
 
 
 def _nan_for_null(value: Column, depth: int) -> Column:

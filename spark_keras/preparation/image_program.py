@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spark_keras import columns
+from spark_keras.columns import arrow
 from spark_keras.executor.invalid_data import InvalidData
 
 # Grey, colours, colours with transparency.
@@ -29,7 +29,7 @@ def decode(
         stacked = np.stack([image for image in images if image is not None]) if there.any() else np.zeros((0, *shape))
         # A null index takes a null.
         index = pa.array(np.cumsum(there) - 1, mask=~there)
-        yield pc.take(columns.to_arrow(stacked.astype("float32")), index)
+        yield pc.take(arrow.to_arrow(stacked.astype("float32")), index)
 
 
 def _image(label: str, file: bytes | None, shape: Any, interpolation: str, invalid: str) -> np.ndarray | None:

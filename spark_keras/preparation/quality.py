@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_keras import plain_json
-from spark_keras.columns import quoted
+from spark_keras.columns.expressions import quoted
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.agreement import Agreement, disagreement, no_column
 from spark_keras.preparation.schema import Schema

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from spark_keras.columns import reference
+from spark_keras.columns.expressions import reference
 from spark_keras.preparation.agreement import Agreement, disagreement, no_column
 from spark_keras.preparation.array_fields import PassedField
 from spark_keras.preparation.names import UnknownColumn

@@ -10,7 +10,7 @@ from typing import Any
 from pyspark.sql import types as T
 
 from spark_keras import plain_json
-from spark_keras.columns import reference
+from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField, PassedField
 from spark_keras.preparation.fields import Field

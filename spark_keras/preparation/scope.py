@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras import columns
+from spark_keras.columns import expressions
 
 _scope: contextvars.ContextVar[Mapping[str, Column] | None] = contextvars.ContextVar("scope", default=None)
 
@@ -17,7 +17,7 @@ _scope: contextvars.ContextVar[Mapping[str, Column] | None] = contextvars.Contex
 def reference(column: str) -> Column:
     """A column of any name: what `inside` says it is, else the row's."""
     found = (_scope.get() or {}).get(column)
-    return columns.reference(column) if found is None else found
+    return expressions.reference(column) if found is None else found
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def written(column: str, text: Callable[[str], str]) -> Column:
     Steps name columns in SQL text by this alone: what `inside` says of them has no name there.
     """
     value = (_scope.get() or {}).get(column)
-    return F.expr(text(columns.quoted(column))) if value is None else _by_text(value, text)
+    return F.expr(text(expressions.quoted(column))) if value is None else _by_text(value, text)
 
 
 def _by_text(value: Column, text: Callable[[str], str]) -> Column:

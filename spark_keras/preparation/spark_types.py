@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pyspark.sql import types as T
 
 from spark_keras import plain_json
-from spark_keras.columns import quoted
+from spark_keras.columns.expressions import quoted
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS, ArrayField, OtherField
 from spark_keras.preparation.checks import checked_zone

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_keras.columns import with_shape
+from spark_keras.columns.expressions import with_shape
 from spark_keras.preparation.array_fields import ArrayField, OtherField
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.schema import Schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras.columns import quoted
+from spark_keras.columns.expressions import quoted
 from spark_keras.preparation.checks import whole
 from spark_keras.preparation.clock import has_legacy_parser
 from spark_keras.preparation.fields import (

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from spark_keras import tensors
 from spark_keras.cluster import jobs
+from spark_keras.columns import binding, row_spec
+from spark_keras.columns.class_weights import ClassWeights, class_indices
+from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.params.values import set_value
-from spark_keras.training import shard as shards
-from spark_keras.training.class_weights import ClassWeights, class_indices
 from spark_keras.training.planned import Prepared
-from spark_keras.training.row_spec import ShardColumns
 
 _SCHEMA = "class long, labels long"
 
@@ -31,7 +30,7 @@ def counted(dataset: Any, stage: Any, prepared: Prepared) -> Prepared:
 
 
 def _balanced(dataset: Any, stage: Any, spec: ShardColumns) -> ClassWeights:
-    rows = tensors.loaded_rows(dataset, stage, spec)
+    rows = binding.loaded_rows(dataset, stage, spec)
     with jobs.described(dataset.sparkSession, f"{type(stage).__name__} classes"):
         found = rows.mapInArrow(functools.partial(_count, spec), _SCHEMA).collect()
     counts: dict[int, int] = {}
@@ -46,7 +45,7 @@ def _count(spec: ShardColumns, batches: Iterator[pa.RecordBatch]) -> Iterator[pa
         if spec.validation:
             # Null is refused when the rows are loaded.
             batch = batch.filter(pa.compute.invert(pa.compute.fill_null(batch.column("v"), True)))
-        _, arrays = shards.tensors_of(batch, spec, {})
+        _, arrays = row_spec.tensors_of(batch, spec, {})
         classes, counts = np.unique(class_indices(arrays[name], label, 1), return_counts=True)
         kept = classes != label.ignored if label.ignored is not None else slice(None)
         yield pa.RecordBatch.from_pydict({"class": classes[kept], "labels": counts[kept].astype("int64")})

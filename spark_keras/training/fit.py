@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import keras
 
-from spark_keras import column_names, labels, tensors
 from spark_keras.cluster import interpreter, session, slots
-from spark_keras.evaluation import summable
+from spark_keras.columns import binding, labels, mismatch, names, summable
+from spark_keras.columns.training_columns import training_columns
 from spark_keras.executor.process import ONEDNN, ProcessSettings
 from spark_keras.keras_model import architecture as architectures
 from spark_keras.keras_model import first_step, held, own_code, signature
@@ -28,7 +28,7 @@ from spark_keras.params import mixins
 from spark_keras.params.fault_tolerance import HasFaultTolerance
 from spark_keras.params.values import set_value
 from spark_keras.persistence import KerasReadable, KerasWritable
-from spark_keras.training import checkpoint, class_counts, loop, mismatch, wire
+from spark_keras.training import checkpoint, class_counts, loop, wire
 from spark_keras.training.attempts import Limits
 from spark_keras.training.checkpoint import Checkpoints
 from spark_keras.training.kept_rows import KeptRows
@@ -38,7 +38,6 @@ from spark_keras.training.summary import KerasTrainingSummary
 from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.worker import WorkerTask
 from spark_keras.training.workers import ResidentWorkers
-from spark_keras.training_columns import training_columns
 
 
 class Watcher(Protocol):
@@ -147,7 +146,7 @@ class Trained(
                 RuntimeWarning,
                 stacklevel=2,
             )
-        column_names.check_new(dataset, self._new_columns())
+        names.check_new(dataset, self._new_columns())
         count = self._workers(spark)
         seeding = Seeding(self.getSeed())
         with seeding:
@@ -195,11 +194,11 @@ class Trained(
         if watcher is not None:
             held_out = None
             if task.columns.validation:
-                held_out = tensors.held_out_rows(dataset, self, task.columns)
+                held_out = binding.held_out_rows(dataset, self, task.columns)
             watcher.begins(model, held_out, lambda: self._fitted(dataset, model, None, outputs))
         count, spec, frequency = task.workers, task.columns, self.getAveragingFrequency()
         interpreter.check(dataset.sparkSession)
-        rows = self._kept_rows.of(self, tensors.shard_dataset(dataset, self, spec, count))
+        rows = self._kept_rows.of(self, binding.shard_dataset(dataset, self, spec, count))
         description = f"{type(self).__name__} fit: {count} workers"
         started = time.perf_counter()
         with (

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.executor import process
 from spark_keras.executor.cache import RecentlyUsed
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.training import shared_memory
 from spark_keras.training.messages import sendable
-from spark_keras.training.row_spec import ShardColumns
 
 
 class Replica:

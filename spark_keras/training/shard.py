@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from spark_keras import columns
+from spark_keras.columns import row_spec
+from spark_keras.columns.row_spec import ShardColumns, stored_zeros, tensors_of
 from spark_keras.executor.aligned import aligned
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.training import shard_file
 from spark_keras.training.order import EpochOrder
-from spark_keras.training.row_spec import ShardColumns, stored_zeros
 
 
 class Rows(Protocol):
@@ -44,7 +44,7 @@ class MemoryRows:
     def __init__(self, arrays: dict[str, np.ndarray], row_bytes: int | None = None):
         self.arrays = arrays
         self.count = len(next(iter(arrays.values())))
-        self.row_bytes = shard_file.row_bytes(arrays) if row_bytes is None else row_bytes
+        self.row_bytes = row_spec.row_bytes(arrays) if row_bytes is None else row_bytes
 
     def parts(self, order: EpochOrder, start: int, stop: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
         for window, index in order.parts(start, stop):
@@ -126,28 +126,6 @@ def _chunks(
                 )
             arrays["validation"] = batch.column("v").to_numpy(zero_copy_only=False).astype(bool)
         yield arrays
-
-
-def tensors_of(
-    batch: pa.RecordBatch, spec: ShardColumns, skipped: dict[str, int]
-) -> tuple[pa.RecordBatch, dict[str, np.ndarray]]:
-    """The batch's complete rows, and what is kept of their tensors; refuses the others, or leaves them out and counts
-    them."""
-    keep = np.ones(batch.num_rows, bool)
-    for name, tensor in spec.tensors.items():
-        usable = columns.usable_rows(batch.column(name))
-        missing = int(np.count_nonzero(keep & ~usable))
-        if missing and not spec.skip_invalid:
-            raise InvalidData(
-                f"Null or NaN in {tensor.label}. Received: {missing} such rows in a batch of {batch.num_rows}. "
-                'Expected: complete rows, or handleInvalid="skip" to leave such rows out and count them.'
-            )
-        if missing:
-            skipped[tensor.label] = skipped.get(tensor.label, 0) + missing
-        keep &= usable
-    if not keep.all():
-        batch = batch.filter(pa.array(keep))
-    return batch, {name: columns.to_stored(batch.column(name), tensor) for name, tensor in spec.tensors.items()}
 
 
 class _Digest:

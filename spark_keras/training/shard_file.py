@@ -15,16 +15,11 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from spark_keras.columns.row_spec import Arrays, row_bytes
 from spark_keras.training.order import EpochOrder, block_rows
-
-Arrays = dict[str, np.ndarray]
 
 # Rows that are sorted in memory at once.
 RUN_BYTES = 64 * 2**20
-
-
-def row_bytes(arrays: Arrays) -> int:
-    return sum(array.itemsize * int(np.prod(array.shape[1:])) for array in arrays.values())
 
 
 class FileRows:

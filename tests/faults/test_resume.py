@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from spark_keras.cluster import files as cluster_files
-from spark_keras.columns import TensorColumn
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model import architecture as architectures
 from spark_keras.keras_model import state as states

@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.cluster.arrow_udf import arrow_column
-from spark_keras.columns import reference
+from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
 from spark_keras.preparation.image_program import CHANNELS, INTERPOLATIONS, decode, through_layers

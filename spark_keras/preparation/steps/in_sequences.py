@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
+from spark_keras.columns.expressions import reference
 from spark_keras.preparation.array_fields import OtherField, SequenceField
 from spark_keras.preparation.conditions import Condition, checked_condition
 from spark_keras.preparation.registry import registered

@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
+from spark_keras.columns.expressions import reference
 from spark_keras.preparation.fields import all_of
 from spark_keras.preparation.names import same_name
 from spark_keras.preparation.reductions import ORDERED

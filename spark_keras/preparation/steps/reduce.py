@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
+from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.reductions import ORDERED, Reduction

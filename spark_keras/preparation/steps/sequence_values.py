@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_keras.columns import reference
+from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField, SequenceField
 from spark_keras.preparation.array_reductions import FIGURES

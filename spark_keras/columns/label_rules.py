@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import keras
 
-from spark_keras import columns
-from spark_keras.columns import TensorColumn
+from spark_keras.columns import expressions
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.keras_model.signature import Tensor
 
 
@@ -103,25 +103,25 @@ def settle_label(
         kind = "indices" if scalar and classes != 1 else "values"
     label = label._replace(class_axis=axis, ignored=rule.ignored)
     if kind == "indices":
-        return columns.fit_shape(label._replace(dtype="int32", classes=classes), per_class, found)
+        return expressions.fit_shape(label._replace(dtype="int32", classes=classes), per_class, found)
     if kind == "identities":
-        return columns.fit_shape(label._replace(dtype="int32"), per_class, found)
+        return expressions.fit_shape(label._replace(dtype="int32"), per_class, found)
     if kind == "sequence":
         if found is not None and len(found) != 1:
             raise ValueError(
                 f"Wrong shape in {label.label} for output {output.name!r}. Received: {_shape(found)}. Expected: one "
                 "array of whole numbers per row, as its loss (CTC) takes them, 0 where a shorter one ends."
             )
-        return columns.fit_shape(label._replace(dtype="int32"), None, found)
+        return expressions.fit_shape(label._replace(dtype="int32"), None, found)
     one_hot = label._replace(classes=classes, one_hot=True, dtype="int32")
     as_indices = classes and classes > 1 and scalar
     if as_indices and (kind == "categories" or (classifier and kind == "values")):
-        return columns.fit_shape(one_hot, per_class, found)
+        return expressions.fit_shape(one_hot, per_class, found)
     if kind == "own":
         return _first_taken(loss, output, label, found, one_hot if classifier and as_indices else None)
     if classifier and scalar:
         label = label._replace(classes=max(2, classes or 0))
-    return columns.fit_shape(label, None if kind == "none" else output.shape, found)
+    return expressions.fit_shape(label, None if kind == "none" else output.shape, found)
 
 
 def _row_axis(axis: int, output: Tensor) -> int:
@@ -136,9 +136,9 @@ def _first_taken(
     the shape of the output."""
 
     def forms() -> Iterator[TensorColumn]:
-        yield columns.fit_shape(label, None, found)
+        yield expressions.fit_shape(label, None, found)
         if one_hot is not None:
-            yield columns.fit_shape(one_hot, output.shape[:-1], found)
+            yield expressions.fit_shape(one_hot, output.shape[:-1], found)
         if None not in output.shape and math.prod(found) == math.prod(output.shape) and found != output.shape:
             yield label._replace(shape=tuple(output.shape))
 

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 from pyspark.sql import functions as F
 
-from spark_keras import columns, input_forms, validation_rows
-from spark_keras.columns import TensorColumn
+from spark_keras.columns import expressions, input_forms, validation_rows
+from spark_keras.columns.row_spec import ShardColumns
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params.values import set_value
-from spark_keras.training.row_spec import ShardColumns
 
 
 def require_model_inputs(dataset: Any, stage: Any, model: keras.Model) -> tuple[TensorColumn, ...]:
@@ -63,15 +63,15 @@ def _in_order(param: str, what: str, named: Any, wanted: Sequence[Tensor]) -> li
 
 def tensor_column(dataset: Any, param: str, name: str, column: str, wanted: Tensor | None) -> TensorColumn:
     """A tensor of one column, of whatever shape its rows have."""
-    data_type = columns.column_type(dataset, param, column)
-    depth, _ = columns.column_depth(data_type, param, column)
+    data_type = expressions.column_type(dataset, param, column)
+    depth, _ = expressions.column_depth(data_type, param, column)
     return TensorColumn(name, param, (column,), (), _numpy_dtype(wanted), depth)
 
 
 def _scalars(dataset: Any, name: str, several: Sequence[str], wanted: Sequence[Tensor] | None) -> TensorColumn:
     for column in several:
-        data_type = columns.column_type(dataset, "featuresCols", column)
-        depth, _ = columns.column_depth(data_type, "featuresCols", column)
+        data_type = expressions.column_type(dataset, "featuresCols", column)
+        depth, _ = expressions.column_depth(data_type, "featuresCols", column)
         if depth:
             raise ValueError(
                 f"Column {column!r} in Param `featuresCols` is not a scalar. Received type: "
@@ -97,7 +97,7 @@ def _known_shape(dataset: Any, tensor: TensorColumn) -> tuple[int, ...] | None:
         return ()
     if len(tensor.columns) > 1:
         return (len(tensor.columns),)
-    shape = columns.metadata_shape(dataset, tensor.columns[0], tensor.depth, tensor.param)
+    shape = expressions.metadata_shape(dataset, tensor.columns[0], tensor.depth, tensor.param)
     return None if shape is None or None in shape else shape
 
 
@@ -118,7 +118,7 @@ def found_shapes(
     known = [_known_shape(dataset, tensor) for tensor in tensors]
     unknown = [index for index, shape in enumerate(known) if shape is None and look_up[index]]
     if unknown:
-        looked_up = columns.first_row_shapes(dataset, [tensors[index] for index in unknown])
+        looked_up = expressions.first_row_shapes(dataset, [tensors[index] for index in unknown])
         for index, shape in zip(unknown, looked_up):
             known[index] = shape
     return known
@@ -130,7 +130,7 @@ def settle_inputs(
     """Input tensors with the row shapes that training or inference will have."""
     wanted = signature.inputs_of(model)
     return tuple(
-        columns.fit_shape(tensor, wanted[index].shape if wanted else None, shape)
+        expressions.fit_shape(tensor, wanted[index].shape if wanted else None, shape)
         for index, (tensor, shape) in enumerate(zip(tensors, found))
     )
 
@@ -144,7 +144,7 @@ def called(stage: Any, model: keras.Model, inputs: Sequence[TensorColumn]) -> tu
 
 def selected(dataset: Any, spec: ShardColumns, *others: Any) -> Any:
     """The columns that workers read: one for each tensor under its internal name, and others."""
-    tensors = [columns.expression(dataset, tensor).alias(name) for name, tensor in spec.tensors.items()]
+    tensors = [expressions.expression(dataset, tensor).alias(name) for name, tensor in spec.tensors.items()]
     return dataset.select(*tensors, *others)
 
 
@@ -152,10 +152,12 @@ def loaded_rows(dataset: Any, stage: Any, spec: ShardColumns) -> Any:
     """The columns that a fit loads, with a boolean column `v` where rows are held out for validation."""
     indicator = set_value(stage, "validationIndicatorCol")
     rows = selected(
-        dataset, spec, *([columns.column(dataset, "validationIndicatorCol", indicator).alias("v")] if indicator else [])
+        dataset,
+        spec,
+        *([expressions.column(dataset, "validationIndicatorCol", indicator).alias("v")] if indicator else []),
     )
     if spec.validation and not indicator:
-        content = [columns.reference(name) for name in spec.tensors]
+        content = [expressions.reference(name) for name in spec.tensors]
         rows = validation_rows.with_held_out(rows, content, "v", stage.getOrDefault("validationSplit"), stage.getSeed())
     return rows
 
@@ -173,11 +175,11 @@ def shard_dataset(dataset: Any, stage: Any, spec: ShardColumns, workers: int) ->
 def held_out_rows(dataset: Any, stage: Any, spec: ShardColumns) -> Any:
     """The rows of the DataFrame that a fit validates on."""
     if set_value(stage, "validationIndicatorCol"):
-        return dataset.where(columns.column(dataset, "validationIndicatorCol", stage.getValidationIndicatorCol()))
-    content = [columns.expression(dataset, tensor) for tensor in spec.tensors.values()]
+        return dataset.where(expressions.column(dataset, "validationIndicatorCol", stage.getValidationIndicatorCol()))
+    content = [expressions.expression(dataset, tensor) for tensor in spec.tensors.values()]
     # A name that no other column has.
     name = f"_{stage.uid}_held_out"
     marked = validation_rows.with_held_out(
         dataset, content, name, stage.getOrDefault("validationSplit"), stage.getSeed()
     )
-    return marked.where(columns.reference(name)).drop(name)
+    return marked.where(expressions.reference(name)).drop(name)

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 import keras
 
-from spark_keras import columns, label_rules
-from spark_keras.columns import TensorColumn
+from spark_keras.columns import expressions as columns
+from spark_keras.columns import label_rules
+from spark_keras.columns.binding import tensor_column
+from spark_keras.columns.class_weights import ClassWeights
+from spark_keras.columns.row_spec import ShardColumns
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params.values import set_value
-from spark_keras.tensors import tensor_column
-from spark_keras.training.class_weights import ClassWeights
-from spark_keras.training.row_spec import ShardColumns
 
 
 class Named(NamedTuple):

@@ -7,12 +7,12 @@ from typing import Any
 
 import keras
 
-from spark_keras import columns, labels, tensors
+from spark_keras.columns import binding, expressions, labels
+from spark_keras.columns.label_rules import settle_label
+from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
-from spark_keras.label_rules import settle_label
 from spark_keras.params.values import set_value
-from spark_keras.training.row_spec import ShardColumns
 
 
 def training_columns(
@@ -23,20 +23,20 @@ def training_columns(
     Args:
         seeding: a context to build them in.
     """
-    features = tensors.require_model_inputs(dataset, stage, model)
+    features = binding.require_model_inputs(dataset, stage, model)
     named = labels.label_columns(dataset, stage, model)
     weights = labels.weight_columns(dataset, stage, model)
     validation = _validates(dataset, stage)
     # A row may cost as much as all of them. None is looked at for flat arrays, which take the model's shape; workers
     # refuse those of another length.
-    look_up = [free or t.depth > 1 for free, t in zip(tensors.leaves_open(model, len(features)), features)]
+    look_up = [free or t.depth > 1 for free, t in zip(binding.leaves_open(model, len(features)), features)]
     all_others = [*named.columns.values(), *weights.columns.values()]
-    found = tensors.found_shapes(dataset, [*features, *all_others], [*look_up, *[True] * len(all_others)])
-    features = tensors.settle_inputs(model, features, found[: len(features)])
+    found = binding.found_shapes(dataset, [*features, *all_others], [*look_up, *[True] * len(all_others)])
+    features = binding.settle_inputs(model, features, found[: len(features)])
     others = iter(found[len(features) :])
     label_shapes, weight_shapes = (dict(zip(each.columns, others)) for each in (named, weights))
     with seeding or contextlib.nullcontext():
-        outputs, structure, form = tensors.called(stage, model, features)
+        outputs, structure, form = binding.called(stage, model, features)
     settled = tuple(
         None
         if key is None
@@ -66,7 +66,7 @@ def _validates(dataset: Any, stage: Any) -> bool:
     """Whether rows are held out for validation; checks the Params that say which."""
     indicator = set_value(stage, "validationIndicatorCol")
     if indicator:
-        data_type = columns.column_type(dataset, "validationIndicatorCol", indicator)
+        data_type = expressions.column_type(dataset, "validationIndicatorCol", indicator)
         if data_type.simpleString() != "boolean":
             raise ValueError(
                 f"Column {indicator!r} in Param `validationIndicatorCol` is not boolean. "

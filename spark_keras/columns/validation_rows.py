@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from spark_keras import columns
+from spark_keras.columns import expressions
 
 # A draw is one of so many numbers.
 _DRAWS = 2**31
@@ -42,4 +42,4 @@ def _hashable(dataset: Any) -> list[Any]:
     """The columns that Spark can hash, and that their names tell apart."""
     fields = dataset.schema.fields
     names = [field.name for field in fields if "map<" not in field.dataType.simpleString()]
-    return [columns.reference(name) for name in names if names.count(name) == 1] or [F.lit(0)]
+    return [expressions.reference(name) for name in names if names.count(name) == 1] or [F.lit(0)]

@@ -11,11 +11,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras import output_meaning
-from spark_keras.columns import TensorColumn
+from spark_keras.columns import output_meaning
+from spark_keras.columns.row_spec import ShardColumns, zeros
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
-from spark_keras.training.row_spec import ShardColumns, zeros
 
 
 def warn_of_losses(model: keras.Model, outputs: Sequence[Tensor]) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spark_keras.columns import TensorColumn
+from spark_keras.columns.tensor_column import TensorColumn
 
 
 class ClassWeights(NamedTuple):

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from spark_keras import columns
-from spark_keras.columns import TensorColumn
+from spark_keras.columns import arrow
+from spark_keras.columns.class_weights import ClassWeights, with_axes
+from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.aligned import aligned
-from spark_keras.training import shard_file
-from spark_keras.training.class_weights import ClassWeights, with_axes
+from spark_keras.executor.invalid_data import InvalidData
 
 
 class ShardColumns(NamedTuple):
@@ -65,12 +66,12 @@ class ShardColumns(NamedTuple):
     @property
     def row_bytes(self) -> int:
         """Bytes of a row's tensors as they are trained."""
-        return shard_file.row_bytes({name: zeros(tensor, 0) for name, tensor in self.tensors.items()})
+        return row_bytes({name: zeros(tensor, 0) for name, tensor in self.tensors.items()})
 
     @property
     def kept_bytes(self) -> int:
         """Bytes of a row's tensors as a worker keeps them."""
-        return shard_file.row_bytes({name: stored_zeros(tensor, 0) for name, tensor in self.tensors.items()})
+        return row_bytes({name: stored_zeros(tensor, 0) for name, tensor in self.tensors.items()})
 
     @property
     def names_in_structures(self) -> set[str]:
@@ -126,7 +127,7 @@ class ShardColumns(NamedTuple):
                     own = by_class if own is None else by_class * with_axes(own, by_class.ndim)
                 if own is not None:
                     made[f"w{index}"] = with_axes(own, leading + self.weight_axes[index])
-        return made | {f"y{i}": columns.finished(*label, aligned) for i, label in labels.items() if label[1].one_hot}
+        return made | {f"y{i}": arrow.finished(*label, aligned) for i, label in labels.items() if label[1].one_hot}
 
     def sample(self) -> tuple[Any, ...]:
         """A few rows of zeros, to build a model with.
@@ -147,3 +148,32 @@ def zeros(tensor: TensorColumn, rows: int) -> np.ndarray:
 def stored_zeros(tensor: TensorColumn, rows: int) -> np.ndarray:
     """Rows of zeros as they are kept."""
     return np.zeros((rows, *tensor.shape), tensor.dtype)
+
+
+def tensors_of(
+    batch: pa.RecordBatch, spec: ShardColumns, skipped: dict[str, int]
+) -> tuple[pa.RecordBatch, dict[str, np.ndarray]]:
+    """The batch's complete rows, and what is kept of their tensors; refuses the others, or leaves them out and counts
+    them."""
+    keep = np.ones(batch.num_rows, bool)
+    for name, tensor in spec.tensors.items():
+        usable = arrow.usable_rows(batch.column(name))
+        missing = int(np.count_nonzero(keep & ~usable))
+        if missing and not spec.skip_invalid:
+            raise InvalidData(
+                f"Null or NaN in {tensor.label}. Received: {missing} such rows in a batch of {batch.num_rows}. "
+                'Expected: complete rows, or handleInvalid="skip" to leave such rows out and count them.'
+            )
+        if missing:
+            skipped[tensor.label] = skipped.get(tensor.label, 0) + missing
+        keep &= usable
+    if not keep.all():
+        batch = batch.filter(pa.array(keep))
+    return batch, {name: arrow.to_stored(batch.column(name), tensor) for name, tensor in spec.tensors.items()}
+
+
+Arrays = dict[str, np.ndarray]
+
+
+def row_bytes(arrays: Arrays) -> int:
+    return sum(array.itemsize * int(np.prod(array.shape[1:])) for array in arrays.values())

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras import columns
+from spark_keras.columns import arrow
+from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.signature import Tensor
-from spark_keras.training.row_spec import ShardColumns
 
 # Rows in each of the two parts that are compared.
 _ROWS = 16
@@ -100,7 +100,7 @@ def _made_up_rows(spec: ShardColumns, outputs: Sequence[Tensor], seed: int) -> t
         values = random.uniform(0.0, 1.0, (_ROWS, *label.shape))
         if label.classes:
             values = random.integers(0, label.classes, (_ROWS, *label.shape))
-        labels.append(columns.finished(values.astype(label.dtype), label))
+        labels.append(arrow.finished(values.astype(label.dtype), label))
 
     def pack(tensors: list[Any]) -> Any:
         return tensors[0] if len(tensors) == 1 else keras.tree.pack_sequence_as(spec.label_structure, tensors)

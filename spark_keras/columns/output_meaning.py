@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import keras
 
-from spark_keras import columns
-from spark_keras.inference.heads import ClassificationHead
+from spark_keras.columns import expressions
+from spark_keras.columns.heads import ClassificationHead
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params import converters
@@ -249,7 +249,7 @@ def check_classifier(dataset: Any, stage: Any, model: keras.Model, outputs: Sequ
         )
     head_of(model, stage, outputs[0])
     label = stage.getLabelCol()
-    depth, _ = columns.column_depth(columns.column_type(dataset, "labelCol", label), "labelCol", label)
+    depth, _ = expressions.column_depth(expressions.column_type(dataset, "labelCol", label), "labelCol", label)
     if depth and outputs[0].shape[-1] > 1 and meaning.exclusive is False:
         raise ValueError(
             f"Several labels per row are not what a classifier learns. Received: arrays in column {label!r} "

@@ -1,0 +1,1 @@
+"""DataFrame columns and tensors: what the model wants, what the columns hold, and the way between them."""
