@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from spark_keras.evaluation.multi_label import MultiLabelEvaluation
     from spark_keras.evaluation.regression import RegressionEvaluation
     from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel, KerasTransformer
-    from spark_keras.throughput import WorkerThroughput
-    from spark_keras.training.summary import KerasTrainingSummary
+    from spark_keras.telemetry.summary import KerasTrainingSummary
+    from spark_keras.telemetry.throughput import WorkerThroughput
     from spark_keras.training.supervision import WorkerError
 
 __version__ = "0.1.0"
@@ -63,14 +63,14 @@ _MODULES = {
     "KerasModel": "spark_keras.model",
     "KerasRegressionModel": "spark_keras.model",
     "KerasRegressor": "spark_keras.estimator",
-    "KerasTrainingSummary": "spark_keras.training.summary",
+    "KerasTrainingSummary": "spark_keras.telemetry.summary",
     "KerasTransformer": "spark_keras.model",
     "MultiLabelEvaluation": "spark_keras.evaluation.multi_label",
     "RegressionEvaluation": "spark_keras.evaluation.regression",
     "TensorAnalysis": "spark_keras.analysis.tensor_shapes",
     "TensorAnalyzer": "spark_keras.analysis.tensor_shapes",
     "WorkerError": "spark_keras.training.supervision",
-    "WorkerThroughput": "spark_keras.throughput",
+    "WorkerThroughput": "spark_keras.telemetry.throughput",
     "printTensorSchema": "spark_keras.analysis.tensor_shapes",
 }
 

@@ -22,7 +22,7 @@ from spark_keras.params import mixins
 from spark_keras.params.output_params import OutputTypeParams
 from spark_keras.params.values import set_value
 from spark_keras.params.weight_params import HasWeightCols
-from spark_keras.training.summary import KerasTrainingSummary
+from spark_keras.telemetry.summary import KerasTrainingSummary
 
 
 class KerasTransformer(Transformer, TensorOutputs):

@@ -11,7 +11,7 @@ from pyspark.ml.util import DefaultParamsReader, MLReadable, MLReader, MLWritabl
 from spark_keras.cluster.files import read_file, write_file
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.stage_metadata import connection, save_metadata
-from spark_keras.training.summary import KerasTrainingSummary
+from spark_keras.telemetry.summary import KerasTrainingSummary
 
 MODEL_FILE = "model"
 CODE_FILE = "code.json"

@@ -11,8 +11,8 @@ from in_process import InProcess
 
 from spark_keras.keras_model import architecture
 from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.telemetry.progress import Progress
 from spark_keras.training import loop
-from spark_keras.training.progress import Progress
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
 Y = (3 * X[:, :2]).astype("float32")

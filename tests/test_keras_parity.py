@@ -13,8 +13,8 @@ from in_process import InProcess
 
 from spark_keras.keras_model import architecture
 from spark_keras.keras_model import state as states
+from spark_keras.telemetry.progress import Progress
 from spark_keras.training import loop
-from spark_keras.training.progress import Progress
 
 BACKEND = keras.backend.backend()
 layers, losses, optimizers = keras.layers, keras.losses, keras.optimizers

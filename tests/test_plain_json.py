@@ -12,7 +12,7 @@ from spark_keras.analysis.figures import ColumnAnalysis, Histogram
 from spark_keras.analysis.model import Correlations
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.preparation import Schema, TransformProcess, col
-from spark_keras.training.summary import KerasTrainingSummary
+from spark_keras.telemetry.summary import KerasTrainingSummary
 
 NUMBERS = [0.1, math.inf, -math.inf, math.nan]
 

@@ -16,8 +16,8 @@ from spark_keras.backend.costs import KERNEL_COSTS
 from spark_keras.cluster import statistics
 from spark_keras.keras_model import cost as costs
 from spark_keras.model import KerasRegressionModel
+from spark_keras.telemetry.summary import KerasTrainingSummary
 from spark_keras.training import plan
-from spark_keras.training.summary import KerasTrainingSummary
 
 layers = keras.layers
 ROWS = 200

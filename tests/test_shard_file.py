@@ -25,9 +25,9 @@ from spark_keras import KerasEstimator, KerasRegressor
 from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.executor.memory import _machine_memory, memory_share
+from spark_keras.telemetry.summary import KerasTrainingSummary
 from spark_keras.training import shard_file
 from spark_keras.training.shard import ShardColumns, epoch_order, load, stack_count, stacks
-from spark_keras.training.summary import KerasTrainingSummary
 
 
 def spec(validation=True):

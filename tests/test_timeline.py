@@ -13,8 +13,8 @@ from conftest import labelled_frame
 
 from spark_keras import KerasRegressor, KerasTrainingSummary, WorkerThroughput
 from spark_keras.keras_model import state as states
-from spark_keras.training.phases import PHASES, Phases, checked
-from spark_keras.training.timeline import Timeline
+from spark_keras.telemetry.phases import PHASES, Phases, checked
+from spark_keras.telemetry.timeline import Timeline
 
 
 def model():

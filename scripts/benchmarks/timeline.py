@@ -14,8 +14,8 @@ import orjson
 from benchmarks import models
 from benchmarks.sessions import cached_rows
 from spark_keras import KerasClassifier
-from spark_keras.training.phases import Phases, checked
-from spark_keras.training.timeline import Timeline
+from spark_keras.telemetry.phases import Phases, checked
+from spark_keras.telemetry.timeline import Timeline
 
 # What a worker notes in a round of one stack, in this order.
 LAPS = ("waiting", "wire", "loading", "computing", "computing", "wire", "loading")

@@ -28,13 +28,13 @@ from spark_keras.params import mixins
 from spark_keras.params.fault_tolerance import HasFaultTolerance
 from spark_keras.params.values import set_value
 from spark_keras.persistence import KerasReadable, KerasWritable
+from spark_keras.telemetry.progress import Progress
+from spark_keras.telemetry.summary import KerasTrainingSummary
 from spark_keras.training import checkpoint, class_counts, loop, wire
 from spark_keras.training.attempts import Limits
 from spark_keras.training.checkpoint import Checkpoints
 from spark_keras.training.kept_rows import KeptRows
 from spark_keras.training.planned import Planned, Prepared, counted_rows
-from spark_keras.training.progress import Progress
-from spark_keras.training.summary import KerasTrainingSummary
 from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.worker import WorkerTask
 from spark_keras.training.workers import ResidentWorkers

@@ -13,11 +13,11 @@ import numpy as np
 from spark_keras.keras_model import held, metrics, optimizers
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.state import State
+from spark_keras.telemetry.progress import Progress
+from spark_keras.telemetry.timeline import Timeline, Told
 from spark_keras.training import callback_state, hooks
 from spark_keras.training.averaging import start_state, weighted_mean
 from spark_keras.training.checkpoint import Checkpoints, Position, Snapshot
-from spark_keras.training.progress import Progress
-from spark_keras.training.timeline import Timeline, Told
 from spark_keras.training.workers import Update, Workers
 
 

@@ -20,10 +20,10 @@ import pyarrow as pa
 from spark_keras.executor import process as executor
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.executor.memory import memory_share
+from spark_keras.telemetry.phases import Phases
 from spark_keras.training import messages, wire
 from spark_keras.training import shard as shards
 from spark_keras.training.minibatches import Minibatches
-from spark_keras.training.phases import Phases
 from spark_keras.training.replica import Replica, of_process
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from spark_keras.keras_model.state import State
+from spark_keras.telemetry.phases import NOTHING, checked
 from spark_keras.training import messages
 from spark_keras.training.attempts import Attempt, Limits
-from spark_keras.training.phases import NOTHING, checked
 from spark_keras.training.supervision import SupervisedJob
 from spark_keras.training.worker import WorkerTask
 

@@ -20,10 +20,10 @@ from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model import architecture as architectures
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.state import State
+from spark_keras.telemetry.phases import Phases
+from spark_keras.telemetry.progress import Progress
 from spark_keras.training import checkpoint, loop, wire, worker
 from spark_keras.training.minibatches import Minibatches
-from spark_keras.training.phases import Phases
-from spark_keras.training.progress import Progress
 from spark_keras.training.replica import Replica
 from spark_keras.training.shard import MemoryRows, ShardColumns
 from spark_keras.training.workers import Update

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from spark_keras.keras_model.state import Layout, State
-from spark_keras.training.phases import NOTHING, PHASES
+from spark_keras.telemetry.phases import NOTHING, PHASES
 
 # What the driver does. Its "waiting" is for the workers.
 DRIVER_PHASES = ("waiting", "averaging", "evaluating", "callbacks", "checkpoints")

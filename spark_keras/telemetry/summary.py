@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from spark_keras import plain_json
-from spark_keras.training import report
+from spark_keras.telemetry import tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +83,11 @@ class KerasTrainingSummary:
             "waiting" (for the driver and other workers), "wire", "compiling", "computing", "evaluating"; of the driver
             "waiting" (for workers), "averaging", "evaluating", "callbacks", "checkpoints".
         """
-        return report.table(self)
+        return tables.table(self)
 
     def plot(self) -> Any:
         """Learning curves, where the time of each worker went, and rows/s, as one matplotlib figure."""
-        return report.plot(self)
+        return tables.plot(self)
 
     def toHTML(self, path: str | None = None, title: str = "Training") -> str:
         """One self-contained page, which needs no network; returned, and written to `path` on this machine.
@@ -95,7 +95,7 @@ class KerasTrainingSummary:
         Learning curves, a timeline with a lane for each worker, histograms of the phases, the slowest rounds, the
         magnitudes of each layer's parameters and updates, and the plan.
         """
-        from spark_keras.training.page import render
+        from spark_keras.telemetry.page import render
 
         text = render(self, title)
         if path is not None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from spark_keras.reports import lines
 from spark_keras.reports.render import render as render_page
-from spark_keras.training.report import START_PHASES, require_timeline, start_of, start_seconds
+from spark_keras.telemetry.tables import START_PHASES, require_timeline, start_of, start_seconds
 
 _BINS = 12
 
