@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from spark_keras.training.stream import Stream
+from spark_keras.training.wire.unix_stream import Stream
 
 FRAMES = [b"", b"x", b"a message", bytes(70_000), b"the last one"]
 SENT = b"".join(struct.pack("<Q", len(frame)) + frame for frame in FRAMES)

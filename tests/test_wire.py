@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import zmq
 
-from spark_keras.training import messages, wire
-from spark_keras.training.server import Server
-from spark_keras.training.shared_memory import SharedMemory
+from spark_keras.training.wire import connections, protocol
+from spark_keras.training.wire.server import Server
+from spark_keras.training.wire.shared_memory import SharedMemory
 from spark_keras.training.worker import _described
 
 
@@ -61,14 +61,14 @@ def assert_nothing_said(server):
 
 
 def test_messages_arrive_with_their_arrays_in_both_directions(server, closing):
-    line = closing(wire.connect(server.endpoint, server.size))
+    line = closing(connections.connect(server.endpoint, server.size))
     assert (line.memory is not None) == bool(server.size)
     line.send({"type": "join"})
     peer, header, buffers = received(server)
     memory = SharedMemory.open(server.endpoint.folder, line.memory_name) if line.memory_name else None
-    assert header["type"] == "join" and messages.arrays_of(header, buffers) == []
+    assert header["type"] == "join" and protocol.arrays_of(header, buffers) == []
     for number in range(3):
-        server.send(peer, messages.encode({"type": "train", "number": number}, [*ARRAYS, np.full(2, number)], memory))
+        server.send(peer, protocol.encode({"type": "train", "number": number}, [*ARRAYS, np.full(2, number)], memory))
         assert line.wait(5000)
         header, arrays = line.receive()
         assert header["number"] == number
@@ -76,7 +76,7 @@ def test_messages_arrive_with_their_arrays_in_both_directions(server, closing):
         line.send({"type": "done", "rows": number}, arrays[::-1])
         _, header, buffers = received(server)
         assert header["rows"] == number and bool(buffers) == (not server.size)
-        same(messages.arrays_of(header, buffers, memory), [*ARRAYS, np.full(2, number)][::-1])
+        same(protocol.arrays_of(header, buffers, memory), [*ARRAYS, np.full(2, number)][::-1])
 
 
 def same(arrays, expected):
@@ -86,7 +86,7 @@ def same(arrays, expected):
 
 
 def test_one_message_tells_all_workers_of_the_machine_the_same(here, closing):
-    lines = [closing(wire.connect(here.endpoint, 1000)) for _ in range(3)]
+    lines = [closing(connections.connect(here.endpoint, 1000)) for _ in range(3)]
     for worker, line in enumerate(lines):
         line.send({"type": "join", "worker": worker})
     peers = {header["worker"]: peer for peer, header, _ in (received(here) for _ in lines)}
@@ -101,7 +101,7 @@ def test_one_message_tells_all_workers_of_the_machine_the_same(here, closing):
             assert header["number"] == number and len(frames) == 1
             same(arrays, said)
             # Between two of them, what only this worker is told lies elsewhere.
-            here.send(peers[worker], messages.encode({"type": "piece"}, [np.full(3, worker)], own[worker]))
+            here.send(peers[worker], protocol.encode({"type": "piece"}, [np.full(3, worker)], own[worker]))
             assert line.wait(5000)
             same(line.receive()[1], [np.full(3, worker)])
             same(arrays, said)
@@ -121,17 +121,17 @@ def test_without_room_for_it_each_worker_is_told_by_itself(here, monkeypatch):
 
 
 def test_what_does_not_fit_into_the_shared_memory_goes_through_the_socket(here, closing):
-    line = closing(wire.connect(here.endpoint, 1000))
+    line = closing(connections.connect(here.endpoint, 1000))
     line.send({"type": "payload"}, [np.arange(10_000.0)])
     _, header, buffers = received(here)
     assert not header["shared"]
-    same(messages.arrays_of(header, buffers), [np.arange(10_000.0)])
+    same(protocol.arrays_of(header, buffers), [np.arange(10_000.0)])
 
 
 def test_a_machine_without_room_for_shared_memory_goes_through_tcp(here, monkeypatch, closing):
     monkeypatch.setattr(os, "posix_fallocate", full)
-    line = closing(wire.connect(here.endpoint, 1000))
-    assert isinstance(line, wire.RemoteLine)
+    line = closing(connections.connect(here.endpoint, 1000))
+    assert isinstance(line, connections.RemoteLine)
     assert os.listdir(here.endpoint.folder) == ["socket"]
     line.send({"type": "join"})
     assert received(here)[1]["type"] == "join"
@@ -155,8 +155,8 @@ def test_only_this_user_can_enter_the_folder_and_nothing_of_it_stays(here, closi
     folder = here.endpoint.folder
     assert os.stat(folder).st_mode & 0o777 == 0o700
     elsewhere = here.endpoint._replace(machine="another machine")
-    assert isinstance(closing(wire.connect(elsewhere, 0)), wire.RemoteLine)
-    line = closing(wire.connect(here.endpoint, 1000))
+    assert isinstance(closing(connections.connect(elsewhere, 0)), connections.RemoteLine)
+    line = closing(connections.connect(here.endpoint, 1000))
     assert os.stat(os.path.join(folder, line.memory_name)).st_mode & 0o777 == 0o600
     SharedMemory.open(folder, line.memory_name)
     assert os.listdir(folder) == ["socket"]
@@ -176,7 +176,7 @@ def test_the_folder_of_a_driver_that_was_killed_is_removed_and_no_other(here):
 
 
 def test_a_connection_that_is_dropped_with_a_message_unread_disturbs_nobody(here, closing):
-    dropped, there = closing(wire.connect(here.endpoint, 0)), closing(wire.connect(here.endpoint, 0))
+    dropped, there = closing(connections.connect(here.endpoint, 0)), closing(connections.connect(here.endpoint, 0))
     dropped.send({"type": "join", "name": "dropped"})
     peer, _, _ = received(here)
     there.send({"type": "join", "name": "there"})
@@ -190,7 +190,7 @@ def test_a_connection_that_is_dropped_with_a_message_unread_disturbs_nobody(here
 
 
 def test_messages_that_arrive_together_are_heard_one_by_one(server, closing):
-    line = closing(wire.connect(server.endpoint, server.size))
+    line = closing(connections.connect(server.endpoint, server.size))
     for number in range(5):
         line.send({"type": "progress", "ticket": number}, ARRAYS if not server.size else [])
     peer = None
@@ -200,7 +200,7 @@ def test_messages_that_arrive_together_are_heard_one_by_one(server, closing):
         assert len(buffers) == (0 if server.size else len(ARRAYS))
     assert_nothing_said(server)
     for number in range(5):
-        server.send(peer, messages.encode({"type": "train", "number": number}))
+        server.send(peer, protocol.encode({"type": "train", "number": number}))
     for number in range(5):
         assert line.wait(5000)
         assert line.receive()[0]["number"] == number
@@ -208,7 +208,7 @@ def test_messages_that_arrive_together_are_heard_one_by_one(server, closing):
 
 
 def test_one_that_says_much_does_not_keep_others_from_being_heard(here, closing):
-    talkative, brief = closing(wire.connect(here.endpoint, 0)), closing(wire.connect(here.endpoint, 0))
+    talkative, brief = closing(connections.connect(here.endpoint, 0)), closing(connections.connect(here.endpoint, 0))
     for line in (talkative, brief):
         line.send({"type": "join"})
     for _ in range(2):
@@ -226,22 +226,22 @@ def test_one_that_says_much_does_not_keep_others_from_being_heard(here, closing)
 
 
 def test_a_message_that_cannot_be_sent_leaves_the_connection_as_it_was(server, closing):
-    line = closing(wire.connect(server.endpoint, server.size))
+    line = closing(connections.connect(server.endpoint, server.size))
     for _ in range(2):
         with pytest.raises(TypeError):
             line.send({"type": "done", "warning": "\udcff"})
-        line.send({"type": "done", "warning": messages.sendable("\udcff")})
+        line.send({"type": "done", "warning": protocol.sendable("\udcff")})
         assert received(server)[1]["warning"] == r"\udcff"
 
 
 def test_a_worker_that_has_gone_disturbs_nobody(here, closing):
-    gone, there = closing(wire.connect(here.endpoint, 0)), closing(wire.connect(here.endpoint, 0))
+    gone, there = closing(connections.connect(here.endpoint, 0)), closing(connections.connect(here.endpoint, 0))
     gone.send({"type": "join", "name": "gone"})
     peer, header, _ = received(here)
     assert header["name"] == "gone"
     gone.close()
     for _ in range(3):
-        here.send(peer, messages.encode({"type": "train"}, [np.zeros(100_000)]))
+        here.send(peer, protocol.encode({"type": "train"}, [np.zeros(100_000)]))
     there.send({"type": "join", "name": "there"})
     assert received(here)[1]["name"] == "there"
 
@@ -249,23 +249,23 @@ def test_a_worker_that_has_gone_disturbs_nobody(here, closing):
 @pytest.mark.parametrize("keys", ["none", "own"])
 def test_a_client_without_the_keys_of_the_fit_does_not_get_through(keys, monkeypatch, closing):
     server = closing(Server("127.0.0.1", "127.0.0.1", range(0), encrypted=True, local=False))
-    stranger = wire.Endpoint(server.endpoint.address)
+    stranger = connections.Endpoint(server.endpoint.address)
     if keys == "own":
         other, _ = zmq.curve_keypair()
-        stranger = wire.Endpoint(server.endpoint.address, other, *zmq.curve_keypair())
-    monkeypatch.setattr(wire, "CONNECT_SECONDS", 1)
+        stranger = connections.Endpoint(server.endpoint.address, other, *zmq.curve_keypair())
+    monkeypatch.setattr(connections, "CONNECT_SECONDS", 1)
     with pytest.raises(ConnectionError, match=f"no answer from {server.endpoint.address}"):
-        wire.connect(stranger, 0)
+        connections.connect(stranger, 0)
     assert_nothing_said(server)
 
 
 def test_a_worker_that_cannot_reach_the_driver_says_so(monkeypatch):
-    monkeypatch.setattr(wire, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "CONNECT_SECONDS", 0.3)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ConnectionError, match=rf"{address} in 0.3 s.*spark\.keras\.driver\.host"):
-            wire.connect(wire.Endpoint(address), 0)
+            connections.connect(connections.Endpoint(address), 0)
 
 
 def test_a_fixed_port_is_used_and_a_taken_one_is_named(closing):
@@ -278,18 +278,18 @@ def test_a_fixed_port_is_used_and_a_taken_one_is_named(closing):
 
 
 def test_a_message_that_does_not_hold_what_it_announces_is_refused():
-    header, *buffers = messages.encode({"type": "done"}, [np.arange(4.0)])
+    header, *buffers = protocol.encode({"type": "done"}, [np.arange(4.0)])
     header = json.loads(header)
     with pytest.raises(ValueError, match="announces 1 arrays"):
-        messages.arrays_of(header, [])
+        protocol.arrays_of(header, [])
     with pytest.raises(ValueError, match="announces 4 numbers and brings 2"):
-        messages.arrays_of(header, [bytes(buffers[0])[:16]])
+        protocol.arrays_of(header, [bytes(buffers[0])[:16]])
     with pytest.raises(ValueError, match="shared memory, and there is none"):
-        messages.arrays_of({**header, "shared": True}, [])
+        protocol.arrays_of({**header, "shared": True}, [])
 
 
 def test_an_error_about_a_file_whose_name_is_no_text_reaches_the_driver(server, closing):
-    line = closing(wire.connect(server.endpoint, server.size))
+    line = closing(connections.connect(server.endpoint, server.size))
     try:
         open(os.fsdecode(b"no such \xff"))
     except OSError as error:

@@ -74,7 +74,8 @@ def test_a_fit_leaves_no_thread_and_no_socket(spark):
 @pytest.mark.parametrize("local", [True, False], ids=["same machine", "over the network"])
 @pytest.mark.slow
 def test_a_state_too_large_for_one_message_travels_in_pieces_to_the_same_bits(spark, monkeypatch, local):
-    from spark_keras.training import averaging, server, worker
+    from spark_keras.training import averaging, worker
+    from spark_keras.training.wire import server
 
     df = frame(spark, *regression_rows(100))
     estimator = KerasRegressor(model=dropout_model(), epochs=2, numWorkers=2, verbose=0)
@@ -82,13 +83,13 @@ def test_a_state_too_large_for_one_message_travels_in_pieces_to_the_same_bits(sp
     small = functools.partial(worker.WorkerTask, inline_bytes=0, shared_bytes=0, piece=7)
     monkeypatch.setattr("spark_keras.training.fit.WorkerTask", small)
     monkeypatch.setattr("spark_keras.training.loop.weighted_mean", functools.partial(averaging.weighted_mean, piece=5))
-    monkeypatch.setattr("spark_keras.training.server.Server", functools.partial(server.Server, local=local))
+    monkeypatch.setattr("spark_keras.training.wire.server.Server", functools.partial(server.Server, local=local))
     np.testing.assert_array_equal(weights_of(estimator.fit(df)), whole)
 
 
 @pytest.mark.slow
 def test_the_network_gives_the_same_bits_as_shared_memory(spark, monkeypatch):
-    from spark_keras.training import server
+    from spark_keras.training.wire import server
 
     df = frame(spark, *regression_rows(100))
     estimator = KerasRegressor(model=dropout_model(), epochs=2, numWorkers=2, verbose=0)
@@ -109,7 +110,7 @@ def test_the_network_gives_the_same_bits_as_shared_memory(spark, monkeypatch):
     estimator.setOptimizerState("average")
     monkeypatch.setattr(server.Server, "encode_for_all", lambda *_: None)
     np.testing.assert_array_equal(weights_of(estimator.fit(df)), shared)
-    monkeypatch.setattr("spark_keras.training.server.Server", functools.partial(server.Server, local=False))
+    monkeypatch.setattr("spark_keras.training.wire.server.Server", functools.partial(server.Server, local=False))
     np.testing.assert_array_equal(weights_of(estimator.fit(df)), shared)
 
 

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from spark_keras.training.server import Peer
-from spark_keras.training.shared_memory import SharedMemory
+from spark_keras.training.wire.server import Peer
+from spark_keras.training.wire.shared_memory import SharedMemory
 
 
 class Limits(NamedTuple):

@@ -30,12 +30,13 @@ from spark_keras.params.values import set_value
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.telemetry.progress import Progress
 from spark_keras.telemetry.summary import KerasTrainingSummary
-from spark_keras.training import checkpoint, class_counts, loop, wire
+from spark_keras.training import checkpoint, class_counts, loop
 from spark_keras.training.attempts import Limits
 from spark_keras.training.checkpoint import Checkpoints
 from spark_keras.training.kept_rows import KeptRows
 from spark_keras.training.planned import Planned, Prepared, counted_rows
 from spark_keras.training.supervision import ShardInfo
+from spark_keras.training.wire import connections
 from spark_keras.training.worker import WorkerTask
 from spark_keras.training.workers import ResidentWorkers
 
@@ -170,7 +171,7 @@ class Trained(
         settings = ProcessSettings.of_driver(self._threads(spark), self.getCustomObjects())
         code = own_code.pickled(model, architecture)
         task = WorkerTask(
-            endpoint=wire.Endpoint(""),  # known when the fit's own socket is open
+            endpoint=connections.Endpoint(""),  # known when the fit's own socket is open
             settings=settings._replace(custom_objects=settings.custom_objects + code),
             architecture=architecture,
             safe_mode=not trusted,

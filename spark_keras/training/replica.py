@@ -14,8 +14,8 @@ from spark_keras.executor import process
 from spark_keras.executor.cache import RecentlyUsed
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.executor.process import ProcessSettings
-from spark_keras.training import shared_memory
-from spark_keras.training.messages import sendable
+from spark_keras.training.wire import shared_memory
+from spark_keras.training.wire.protocol import sendable
 
 
 class Replica:

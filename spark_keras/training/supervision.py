@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from spark_keras.cluster import addresses, jobs, session
-from spark_keras.training import messages, server, worker
+from spark_keras.training import worker
 from spark_keras.training.attempts import Attempt, Attempts, Limits
-from spark_keras.training.shared_memory import SharedMemory
+from spark_keras.training.wire import protocol, server
+from spark_keras.training.wire.shared_memory import SharedMemory
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class SupervisedJob:
     def _send(self, shard: int, header: dict[str, Any], arrays: Any = ()) -> None:
         if shard in self._attempts.active:
             attempt = self._attempts.active[shard]
-            self._server.send(attempt.peer, messages.encode(header, arrays, attempt.memory))
+            self._server.send(attempt.peer, protocol.encode(header, arrays, attempt.memory))
 
     def _wait_for(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -141,9 +142,9 @@ class SupervisedJob:
             return
         peer, header, buffers = message
         try:
-            messages.check_fields(header)
+            protocol.check_fields(header)
             self._handle(peer, header, buffers)
-        except messages.Garbled as error:
+        except protocol.Garbled as error:
             self._server.refuse(peer, error)
             sender = self._attempts.by_peer(peer)
             if sender is not None:
@@ -191,7 +192,7 @@ class SupervisedJob:
         try:
             attempt.memory = SharedMemory.open(self._server.endpoint.folder, name) if name else None
         except (OSError, ValueError) as error:
-            raise messages.Garbled(f"It names a shared memory that cannot be opened: {error}") from error
+            raise protocol.Garbled(f"It names a shared memory that cannot be opened: {error}") from error
         attempt.peer, attempt.joined, attempt.heard = peer, True, self._waited
         info = ShardInfo(**{name: header[name] for name in ShardInfo._fields})
         if shard in self._infos and self._infos[shard].digest != info.digest:
@@ -376,7 +377,7 @@ class SupervisedJob:
         """Ends the tasks: at once by message when they wait for one, else by cancelling the job."""
         for attempt in self._attempts:
             if attempt.joined:
-                self._server.send(attempt.peer, messages.encode({"type": "stop"}))
+                self._server.send(attempt.peer, protocol.encode({"type": "stop"}))
         self._job.join(seconds)
         if self._job.running:
             self._job.cancel()

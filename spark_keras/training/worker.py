@@ -21,10 +21,10 @@ from spark_keras.executor import process as executor
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.executor.memory import memory_share
 from spark_keras.telemetry.phases import Phases
-from spark_keras.training import messages, wire
 from spark_keras.training import shard as shards
 from spark_keras.training.minibatches import Minibatches
 from spark_keras.training.replica import Replica, of_process
+from spark_keras.training.wire import connections, protocol
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class WorkerTask(NamedTuple):
         piece: numbers in a message when a large state travels to the worker in pieces.
     """
 
-    endpoint: wire.Endpoint
+    endpoint: connections.Endpoint
     settings: executor.ProcessSettings
     architecture: str
     safe_mode: bool
@@ -89,13 +89,13 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     spark_task = TaskContext.get()
     shard_index = spark_task.partitionId()
     identity = {"shard": shard_index, "attempt": spark_task.taskAttemptId(), "submission": task.submission}
-    process = {"host": messages.sendable(platform.node()), "pid": os.getpid()}
+    process = {"host": protocol.sendable(platform.node()), "pid": os.getpid()}
     warning = executor.prepare(task.settings)
     started = time.perf_counter()
     # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
     importing = executor.KerasImport()
     line = shard = None
-    greeting = wire.connect(task.endpoint, 0)
+    greeting = connections.connect(task.endpoint, 0)
     try:
         greeting.send({"type": "start", **identity, **process})
         signs = _Signs(greeting, {"type": "loading"})
@@ -106,7 +106,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         replica = of_process(task.architecture, task.settings, task.safe_mode, task.columns)
         # A large state's pieces are shared, one at a time.
         whole = replica.message_bytes <= task.shared_bytes
-        line = wire.connect(task.endpoint, replica.message_bytes if whole else 8 * task.piece)
+        line = connections.connect(task.endpoint, replica.message_bytes if whole else 8 * task.piece)
         built = time.perf_counter()
         join = {
             "type": "join",
@@ -154,15 +154,15 @@ def _described(error: BaseException) -> dict[str, Any]:
     return {
         "invalid_data": isinstance(error, InvalidData),
         "transient": isinstance(error, TRANSIENT),
-        "message": messages.sendable(str(error)[:TEXT]),
-        "traceback": messages.sendable(traceback.format_exc()[-TEXT:]),
+        "message": protocol.sendable(str(error)[:TEXT]),
+        "traceback": protocol.sendable(traceback.format_exc()[-TEXT:]),
     }
 
 
 class _Signs:
     """Tells the driver now and then that a worker gets on."""
 
-    def __init__(self, line: wire.Line, sign: dict[str, Any]):
+    def __init__(self, line: connections.Line, sign: dict[str, Any]):
         self._line, self._sign, self._last = line, sign, time.monotonic()
 
     def give(self) -> None:
@@ -200,7 +200,9 @@ def _prepare(task: WorkerTask, training: bool) -> Callable[[dict[str, np.ndarray
     return lambda arrays: pack({name: to_tensor(array) for name, array in finish(arrays, training).items()})
 
 
-def _answer(line: wire.Line, replica: Replica, task: WorkerTask, shard: shards.Shard, minibatches: Minibatches) -> int:
+def _answer(
+    line: connections.Line, replica: Replica, task: WorkerTask, shard: shards.Shard, minibatches: Minibatches
+) -> int:
     """Answers requests until the driver says stop; returns the number of rounds."""
     from spark_keras.keras_model.state import State
 
@@ -245,7 +247,7 @@ def _answer(line: wire.Line, replica: Replica, task: WorkerTask, shard: shards.S
             phases.lap("loading")
 
 
-def _next(line: wire.Line) -> tuple[dict[str, Any], list[np.ndarray]]:
+def _next(line: connections.Line) -> tuple[dict[str, Any], list[np.ndarray]]:
     """What the driver says next."""
     parent = os.getppid()
     while True:
@@ -258,7 +260,7 @@ def _next(line: wire.Line) -> tuple[dict[str, Any], list[np.ndarray]]:
             return header, arrays
 
 
-def _pull(line: wire.Line, header: dict[str, Any], integers: np.ndarray, piece: int) -> Any:
+def _pull(line: connections.Line, header: dict[str, Any], integers: np.ndarray, piece: int) -> Any:
     """Receives a large state, one piece after the other; None, if the driver says stop meanwhile.
 
     Over a network the next one is on its way while one is copied. Shared memory has room for one.
@@ -283,7 +285,7 @@ def _pull(line: wire.Line, header: dict[str, Any], integers: np.ndarray, piece: 
             return None
         stop = min(start + piece, size)
         if said["type"] != "piece" or said["ticket"] != header["ticket"] or said["start"] != start:
-            raise messages.Garbled(f"The driver sent {said['type']!r} instead of numbers {start} to {stop} of a state.")
+            raise protocol.Garbled(f"The driver sent {said['type']!r} instead of numbers {start} to {stop} of a state.")
         values[start:stop] = arrays[0]
         if index + ahead < len(starts):
             ask(starts[index + ahead])

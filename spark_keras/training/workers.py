@@ -14,9 +14,9 @@ import numpy as np
 
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.phases import NOTHING, checked
-from spark_keras.training import messages
 from spark_keras.training.attempts import Attempt, Limits
 from spark_keras.training.supervision import SupervisedJob
+from spark_keras.training.wire import protocol
 from spark_keras.training.worker import WorkerTask
 
 _METRICS = np.dtype("float64").str
@@ -212,12 +212,12 @@ class ResidentWorkers(SupervisedJob):
         if header["ticket"] != self._ticket or shard not in self._pending:
             return
         if kind == "done":
-            arrays = messages.arrays_of(header, buffers, worker.memory)
+            arrays = protocol.arrays_of(header, buffers, worker.memory)
             self._check_answer(shard, header, arrays)
             self._answers[shard] = (header, arrays)
             del self._attempts.failures[shard]
         elif kind == "payload" and (shard, header["start"]) in self._pieces:
-            (piece,) = messages.arrays_of(header, buffers, worker.memory)
+            (piece,) = protocol.arrays_of(header, buffers, worker.memory)
             self._pieces[shard, header["start"]] = piece
         elif kind == "pull":
             start, values = header["start"], self._pending[shard][1].values
@@ -236,7 +236,7 @@ class ResidentWorkers(SupervisedJob):
             expected = [[_METRICS]]
         got = [_kind(array) for array in arrays[:-1]] + [array.dtype.str for array in arrays[-1:]]
         if got not in expected or answer["rows"] > max(info.rows, info.validation_rows):
-            raise messages.Garbled(f"It answers {request['type']!r} with {answer['rows']} rows and {got}.")
+            raise protocol.Garbled(f"It answers {request['type']!r} with {answer['rows']} rows and {got}.")
 
     def _ready(self, shard: int) -> None:
         if shard in self._pending and shard in self._attempts.active:

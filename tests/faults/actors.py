@@ -16,9 +16,9 @@ import numpy as np
 from spark_keras.cluster import addresses, jobs
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model.state import State
-from spark_keras.training import server, wire
 from spark_keras.training.attempts import Limits
 from spark_keras.training.shard import ShardColumns
+from spark_keras.training.wire import connections, server
 from spark_keras.training.worker import WorkerTask
 from spark_keras.training.workers import ResidentWorkers
 
@@ -34,7 +34,7 @@ class Actor:
 
     def __init__(self, task, shard, attempt, size=1000, greet=True):
         self.shard, self.identity = shard, {"shard": shard, "attempt": attempt, "submission": task.submission}
-        self.greeting, self.line = wire.connect(task.endpoint, 0), wire.connect(task.endpoint, size)
+        self.greeting, self.line = connections.connect(task.endpoint, 0), connections.connect(task.endpoint, size)
         self._lines = [self.greeting, self.line]
         if greet:
             self.greeting.send({"type": "start", **self.identity, "host": "here", "pid": 1})
@@ -101,7 +101,7 @@ class Stage:
         dataset = SimpleNamespace(sparkSession=None, mapInArrow=self._map)
         columns = ShardColumns((), (), None, None, None, False, False)
         settings = ProcessSettings(1, "none", "float32", ())
-        task = WorkerTask(wire.Endpoint(""), settings, "", True, columns, 1, True, 0, 2)
+        task = WorkerTask(connections.Endpoint(""), settings, "", True, columns, 1, True, 0, 2)
         self.workers = ResidentWorkers(dataset, task, shards, 10, "a fit", Limits(**limits))
         # Seconds of a test are short.
         self.workers.LOOK_SECONDS, self.workers.PROBE_SECONDS, self.workers.SLOT_SECONDS = 0.01, 0.05, 0.2

@@ -15,8 +15,9 @@ from actors import Stage, state
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spark_keras.training import messages, wire, worker
-from spark_keras.training.server import Server
+from spark_keras.training import worker
+from spark_keras.training.wire import connections, protocol
+from spark_keras.training.wire.server import Server
 
 quickly = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
@@ -52,7 +53,7 @@ def frames(draw):
         "number": draw(st.integers(0, 2)),
         "fit": draw(st.sampled_from(["", "x"])),
     }
-    made = [bytes(frame) for frame in messages.encode(header, draw(st.sampled_from([[], ARRAYS[:1], ARRAYS])))]
+    made = [bytes(frame) for frame in protocol.encode(header, draw(st.sampled_from([[], ARRAYS[:1], ARRAYS])))]
     mutation = draw(st.sampled_from(["value", "removed", "bytes", "cut", "frame more", "frame less"]))
     if mutation in ("value", "removed"):
         header = json.loads(made[0])
@@ -146,7 +147,7 @@ def test_mutated_frames_of_a_client_that_has_the_keys_harm_nothing(played):
             attend(played, 10)
 
     fuzz()
-    wire.end(context)
+    connections.end(context)
 
 
 def test_random_bytes_at_the_port_harm_nothing(played):
@@ -196,10 +197,10 @@ def test_recorded_frames_sent_again_are_refused(played):
     endpoint = played.workers._server.endpoint
     first = played.actors[0][0].line
     before = dict(played.workers._attempts.active)
-    recorded = messages.encode({"type": "join", "number": 0, "fit": endpoint.fit, **played.actors[0][0].identity})
-    with contextlib.closing(wire.connect(endpoint, 0)) as other:
+    recorded = protocol.encode({"type": "join", "number": 0, "fit": endpoint.fit, **played.actors[0][0].identity})
+    with contextlib.closing(connections.connect(endpoint, 0)) as other:
         for _ in range(2):
-            wire.write(other._stream, messages.encode({"type": "loading", "number": 0, "fit": endpoint.fit}))
+            connections.write(other._stream, protocol.encode({"type": "loading", "number": 0, "fit": endpoint.fit}))
             attend(played)
         with pytest.raises((EOFError, ConnectionError)):
             other.receive()
@@ -218,8 +219,8 @@ def test_recorded_bytes_of_an_encrypted_connection_say_nothing_to_the_driver():
     tape = []
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as relay:
         endpoint = server.endpoint._replace(address=f"tcp://127.0.0.1:{relay.getsockname()[1]}")
-        lines: list[wire.RemoteLine] = []
-        connecting = threading.Thread(target=lambda: lines.append(wire.RemoteLine(endpoint)))
+        lines: list[connections.RemoteLine] = []
+        connecting = threading.Thread(target=lambda: lines.append(connections.RemoteLine(endpoint)))
         connecting.start()
         there, back = relay.accept()[0], socket.create_connection((host, int(port)))
 
@@ -253,16 +254,16 @@ def test_recorded_bytes_of_an_encrypted_connection_say_nothing_to_the_driver():
 
 
 def test_without_encryption_each_bit_counts():
-    frames = messages.with_checksum(messages.encode({"type": "done"}, [np.arange(4.0)]))
+    frames = protocol.with_checksum(protocol.encode({"type": "done"}, [np.arange(4.0)]))
     plain = [bytes(frame) for frame in frames]
-    assert messages.verified(plain) == plain[:-1]
+    assert protocol.verified(plain) == plain[:-1]
     for index, frame in enumerate(plain):
         for place in range(len(frame)):
             changed = bytes([*frame[:place], frame[place] ^ 1, *frame[place + 1 :]])
-            with pytest.raises(messages.Garbled, match="checksum"):
-                messages.verified([*plain[:index], changed, *plain[index + 1 :]])
-    with pytest.raises(messages.Garbled):
-        messages.verified([plain[0], plain[1][:8], plain[1][8:], plain[2]])
+            with pytest.raises(protocol.Garbled, match="checksum"):
+                protocol.verified([*plain[:index], changed, *plain[index + 1 :]])
+    with pytest.raises(protocol.Garbled):
+        protocol.verified([plain[0], plain[1][:8], plain[1][8:], plain[2]])
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
@@ -274,11 +275,11 @@ def test_a_worker_of_an_earlier_fit_at_the_same_port_is_not_heard(encrypted, cap
     earlier.close()
     now = Server("127.0.0.1", "127.0.0.1", range(port, port + 1), encrypted, local=False)
     if encrypted:
-        monkeypatch.setattr(wire, "CONNECT_SECONDS", 1)
+        monkeypatch.setattr(connections, "CONNECT_SECONDS", 1)
         with pytest.raises(ConnectionError):
-            wire.RemoteLine(old)
+            connections.RemoteLine(old)
     else:
-        line = wire.RemoteLine(old)
+        line = connections.RemoteLine(old)
         line.send({"type": "start"})
     while now.wait(500):
         assert now.receive() is None
@@ -315,7 +316,7 @@ def test_a_stop_in_the_middle_of_a_large_state_ends_the_worker():
     assert worker._pull(line, request, integers, 4) is None
     whole = [({**piece, "start": start}, [np.full(min(4, 10 - start), start, "float32")]) for start in (0, 4, 8)]
     np.testing.assert_array_equal(worker._pull(Said(*whole), request, integers, 4).values, [0] * 4 + [4] * 4 + [8] * 2)
-    with pytest.raises(messages.Garbled, match="instead of numbers 0 to 4"):
+    with pytest.raises(protocol.Garbled, match="instead of numbers 0 to 4"):
         worker._pull(Said(whole[1]), request, integers, 4)
-    with pytest.raises(messages.Garbled, match="instead of numbers 0 to 4"):
+    with pytest.raises(protocol.Garbled, match="instead of numbers 0 to 4"):
         worker._pull(Said(({"type": "train"}, [])), request, integers, 4)

@@ -22,10 +22,11 @@ from spark_keras.keras_model import state as states
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.phases import Phases
 from spark_keras.telemetry.progress import Progress
-from spark_keras.training import checkpoint, loop, wire, worker
+from spark_keras.training import checkpoint, loop, worker
 from spark_keras.training.minibatches import Minibatches
 from spark_keras.training.replica import Replica
 from spark_keras.training.shard import MemoryRows, ShardColumns
+from spark_keras.training.wire import connections
 from spark_keras.training.workers import Update
 
 ROWS, BATCH, EPOCHS = (14, 9), 4, 3
@@ -59,7 +60,7 @@ class InProcess:
         settings = ProcessSettings(1, keras.backend.backend(), "float32", ())
         architecture = architectures.architecture(built)
         self.task = worker.WorkerTask(
-            wire.Endpoint(""), settings, architecture, True, columns, BATCH, True, 3, 2, prefetch=0
+            connections.Endpoint(""), settings, architecture, True, columns, BATCH, True, 3, 2, prefetch=0
         )
         self.replica = Replica(architecture, settings, True, columns)
         random = np.random.default_rng(8)

@@ -18,9 +18,9 @@ import numpy as np
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from spark_keras.training import messages, shared_memory
-from spark_keras.training.shared_memory import SharedMemory
-from spark_keras.training.stream import Stream
+from spark_keras.training.wire import protocol, shared_memory
+from spark_keras.training.wire.shared_memory import SharedMemory
+from spark_keras.training.wire.unix_stream import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class RemoteLine:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 5000)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, messages.BUFFER_BYTES)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, protocol.BUFFER_BYTES)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MILLISECONDS // 4)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_MILLISECONDS)
         if endpoint.server_key is not None:
@@ -138,15 +138,15 @@ class RemoteLine:
             raise ConnectionError("The connection to the driver was lost.")
         return there
 
-    def send(self, header: dict[str, Any], arrays: messages.Arrays = ()) -> None:
-        frames = messages.encode(_stamped(header, self._number, self._fit), arrays)
-        self._socket.send_multipart(frames if self._encrypted else messages.with_checksum(frames), copy=False)
+    def send(self, header: dict[str, Any], arrays: protocol.Arrays = ()) -> None:
+        frames = protocol.encode(_stamped(header, self._number, self._fit), arrays)
+        self._socket.send_multipart(frames if self._encrypted else protocol.with_checksum(frames), copy=False)
         self._number += 1
 
     def receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         buffers = [frame.buffer for frame in self._socket.recv_multipart(copy=False)]
-        header, buffers = messages.opened(buffers if self._encrypted else messages.verified(buffers))
-        return header, messages.arrays_of(header, buffers)
+        header, buffers = protocol.opened(buffers if self._encrypted else protocol.verified(buffers))
+        return header, protocol.arrays_of(header, buffers)
 
     def close(self, linger: int | None = None) -> None:
         """Ends it; messages on their way get so many milliseconds (None: five seconds)."""
@@ -177,8 +177,8 @@ class LocalLine:
     def wait(self, milliseconds: int) -> bool:
         return self._stream.unread or bool(self._poll.poll(milliseconds))
 
-    def send(self, header: dict[str, Any], arrays: messages.Arrays = ()) -> None:
-        write(self._stream, messages.encode(_stamped(header, self._number, self._fit), arrays, self.memory))
+    def send(self, header: dict[str, Any], arrays: protocol.Arrays = ()) -> None:
+        write(self._stream, protocol.encode(_stamped(header, self._number, self._fit), arrays, self.memory))
         self._number += 1
 
     def receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
@@ -188,7 +188,7 @@ class LocalLine:
             if name not in self._for_all:
                 self._for_all[name] = SharedMemory.open_for_all(self._folder, name)
             memory = self._for_all[name]
-        return header, messages.arrays_of(header, buffers, memory)
+        return header, protocol.arrays_of(header, buffers, memory)
 
     def close(self) -> None:
         self._stream.close()
@@ -210,8 +210,8 @@ def write(stream: Stream, frames: list[Any]) -> None:
 
 def read(stream: Stream) -> tuple[dict[str, Any], list[Any]]:
     """The next message: its header and its buffers."""
-    header = messages.header_of(stream.receive(messages.HEADER_BYTES))
-    sizes = [] if header["shared"] else [messages.DTYPES[dtype] * length for dtype, length in header["arrays"]]
+    header = protocol.header_of(stream.receive(protocol.HEADER_BYTES))
+    sizes = [] if header["shared"] else [protocol.DTYPES[dtype] * length for dtype, length in header["arrays"]]
     return header, [stream.receive(size) for size in sizes]
 
 

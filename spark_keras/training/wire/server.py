@@ -14,9 +14,9 @@ from typing import Any
 import zmq
 
 from spark_keras import temporary
-from spark_keras.training import messages, shared_memory, wire
-from spark_keras.training.shared_memory import SharedMemory
-from spark_keras.training.stream import Stream
+from spark_keras.training.wire import connections, protocol, shared_memory
+from spark_keras.training.wire.shared_memory import SharedMemory
+from spark_keras.training.wire.unix_stream import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Server:
         self._received: dict[Any, int | None] = {}
         fit = secrets.token_hex(16)
         self._fit = repr(fit).encode()
-        self.endpoint = wire.Endpoint("")
+        self.endpoint = connections.Endpoint("")
         try:
             self.endpoint = self._listen_for_others(bind_host, host, ports, encrypted)._replace(fit=fit)
             if local and hasattr(socket, "AF_UNIX"):
@@ -61,11 +61,11 @@ class Server:
             self.close()
             raise
 
-    def _listen_for_others(self, bind_host: str, host: str, ports: range, encrypted: bool) -> wire.Endpoint:
+    def _listen_for_others(self, bind_host: str, host: str, ports: range, encrypted: bool) -> connections.Endpoint:
         keys: tuple[bytes, ...] = ()
-        self._socket.setsockopt(zmq.MAXMSGSIZE, messages.BUFFER_BYTES)
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, wire.HEARTBEAT_MILLISECONDS // 4)
-        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, wire.HEARTBEAT_MILLISECONDS)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, protocol.BUFFER_BYTES)
+        self._socket.setsockopt(zmq.HEARTBEAT_IVL, connections.HEARTBEAT_MILLISECONDS // 4)
+        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, connections.HEARTBEAT_MILLISECONDS)
         # A message to a worker that has gone is an error, by which it is known to have gone.
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.SNDTIMEO, 1000 * MESSAGE_SECONDS)
@@ -87,7 +87,7 @@ class Server:
                 "address of this machine, and spark.keras.driver.port to a free port or a range such as 40000-40100."
             ) from error
         host = f"[{host}]" if ":" in host else host
-        return wire.Endpoint(f"tcp://{host}:{port}", *keys)
+        return connections.Endpoint(f"tcp://{host}:{port}", *keys)
 
     def _listen_here(self) -> None:
         self.endpoint = self.endpoint._replace(folder=shared_memory.private_folder(), machine=shared_memory.machine())
@@ -116,7 +116,7 @@ class Server:
         source = self._ready.pop(0)
         if source is self._socket:
             peer, *frames = self._socket.recv_multipart(copy=False)
-            return self._checked(bytes(peer.buffer), lambda: messages.opened(self._unsealed(frames)))
+            return self._checked(bytes(peer.buffer), lambda: protocol.opened(self._unsealed(frames)))
         if source == self._listener.fileno():
             accepted = self._listener.accept()[0]
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
@@ -127,7 +127,7 @@ class Server:
             return None
         connection = self._connections[source]
         try:
-            return self._checked(connection, lambda: wire.read(connection))
+            return self._checked(connection, lambda: connections.read(connection))
         except (EOFError, OSError):
             self.drop(connection)
             return None
@@ -139,10 +139,10 @@ class Server:
             if number is None:
                 return None
             if number == 0 and not hmac.compare_digest(repr(header.get("fit")).encode(), self._fit):
-                raise messages.Garbled("It is from a worker of another fit.")
+                raise protocol.Garbled("It is from a worker of another fit.")
             if header.get("number") != number:
-                raise messages.Garbled(f"It has number {header.get('number')!r} instead of {number}.")
-        except messages.Garbled as error:
+                raise protocol.Garbled(f"It has number {header.get('number')!r} instead of {number}.")
+        except protocol.Garbled as error:
             self.refuse(peer, error)
             return None
         self._received[peer] = number + 1
@@ -150,7 +150,7 @@ class Server:
 
     def _unsealed(self, frames: list[zmq.Frame]) -> list[Any]:
         buffers = [frame.buffer for frame in frames]
-        return buffers if self.endpoint.server_key else messages.verified(buffers)
+        return buffers if self.endpoint.server_key else protocol.verified(buffers)
 
     def refuse(self, peer: Peer, error: Exception) -> None:
         """Says why a peer is dropped."""
@@ -175,10 +175,10 @@ class Server:
         if not isinstance(peer, bytes):
             return not peer.closed  # `receive` closes it when all that it said has been read
         return self._received.get(peer, 0) is not None and self._sent(
-            peer, messages.encode({"type": "ping"}), zmq.NOBLOCK
+            peer, protocol.encode({"type": "ping"}), zmq.NOBLOCK
         )
 
-    def encode_for_all(self, header: dict[str, Any], arrays: messages.Arrays) -> list[Any] | None:
+    def encode_for_all(self, header: dict[str, Any], arrays: protocol.Arrays) -> list[Any] | None:
         """Frames of a message to any worker of this machine, the arrays written once for all of them. They hold until
         this is called again. None: there is no room for the arrays."""
         if self._for_all is None:
@@ -188,14 +188,14 @@ class Server:
             except OSError:
                 return None
         name, memory = self._for_all
-        return messages.encode({**header, "memory": name}, arrays, memory) if memory.fits(arrays) else None
+        return protocol.encode({**header, "memory": name}, arrays, memory) if memory.fits(arrays) else None
 
     def send(self, peer: Peer, frames: list[Any]) -> None:
         if isinstance(peer, bytes):
             self._sent(peer, frames)
         elif not peer.closed:
             try:
-                wire.write(peer, frames)
+                connections.write(peer, frames)
             except ConnectionError:
                 pass  # it has gone; its last words may still be there to be read
             except OSError:  # it does not read, and half a message is on its way
@@ -214,7 +214,7 @@ class Server:
         return True
 
     def _sealed(self, frames: list[Any]) -> list[Any]:
-        return frames if self.endpoint.server_key else messages.with_checksum(frames)
+        return frames if self.endpoint.server_key else protocol.with_checksum(frames)
 
     def close(self) -> None:
         for connection in self._connections.values():
@@ -222,7 +222,7 @@ class Server:
         if self._listener is not None:
             self._listener.close()
         self._socket.close(linger=1000)
-        wire.end(self._context)
+        connections.end(self._context)
         if self.endpoint.folder:
             temporary.remove(self.endpoint.folder)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from spark_keras.training.shared_memory import SharedMemory
+from spark_keras.training.wire.shared_memory import SharedMemory
 
 Arrays = list[np.ndarray] | tuple[np.ndarray, ...]
 

@@ -1,0 +1,1 @@
+"""Messages between driver and workers. Free of Keras and Spark."""
