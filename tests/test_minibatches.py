@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from spark_keras.training.loop import Schedule
-from spark_keras.training.minibatches import Minibatches
-from spark_keras.training.shard import MemoryRows
+from spark_keras.training.worker.minibatches import Minibatches
+from spark_keras.training.worker.shard import MemoryRows
 
 
 class Settings(NamedTuple):

@@ -9,8 +9,9 @@ import pytest
 from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.training.loop import Schedule
-from spark_keras.training.order import EpochOrder
-from spark_keras.training.shard import MemoryRows, ShardColumns, epoch_order, load, stack_count, stacks
+from spark_keras.training.worker.order import EpochOrder
+from spark_keras.training.worker.shard import MemoryRows, ShardColumns, epoch_order, load
+from spark_keras.training.worker.stacks import stack_count, stacks
 
 
 def spec(validation=False, skip=False):
@@ -94,8 +95,8 @@ def test_orders_depend_on_seed_shard_and_epoch_alone():
 
 @pytest.mark.parametrize("rows", [1, 29, 30, 31, 59, 60, 61, 64, 1000])
 def test_a_shard_of_several_windows_is_mixed_window_by_window(rows, monkeypatch):
-    monkeypatch.setattr("spark_keras.training.order.BLOCK_BYTES", 43)  # blocks of 10 rows
-    monkeypatch.setattr("spark_keras.training.order.WINDOW_BYTES", 125)  # of which 3 make a window
+    monkeypatch.setattr("spark_keras.training.worker.order.BLOCK_BYTES", 43)  # blocks of 10 rows
+    monkeypatch.setattr("spark_keras.training.worker.order.WINDOW_BYTES", 125)  # of which 3 make a window
     orders = [EpochOrder(rows, 4, seed=1, shard=2, epoch=epoch, shuffle=True) for epoch in range(3)]
     for order in orders:
         seen = rows_in(order, rows)
@@ -118,8 +119,8 @@ def test_a_shard_of_several_windows_is_mixed_window_by_window(rows, monkeypatch)
 
 
 def test_windows_do_not_repeat_each_other(monkeypatch):
-    monkeypatch.setattr("spark_keras.training.order.BLOCK_BYTES", 400)
-    monkeypatch.setattr("spark_keras.training.order.WINDOW_BYTES", 400)
+    monkeypatch.setattr("spark_keras.training.worker.order.BLOCK_BYTES", 400)
+    monkeypatch.setattr("spark_keras.training.worker.order.WINDOW_BYTES", 400)
     order = EpochOrder(400, 4, seed=0, shard=0, epoch=0, shuffle=True)
     drawn = {tuple(index.tolist()) for _, index in order.parts(0, 400)}
     assert order.windows == len(drawn) == 4

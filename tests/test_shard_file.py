@@ -26,8 +26,9 @@ from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.executor.memory import _machine_memory, memory_share
 from spark_keras.telemetry.summary import KerasTrainingSummary
-from spark_keras.training import shard_file
-from spark_keras.training.shard import ShardColumns, epoch_order, load, stack_count, stacks
+from spark_keras.training.worker import shard_file
+from spark_keras.training.worker.shard import ShardColumns, epoch_order, load
+from spark_keras.training.worker.stacks import stack_count, stacks
 
 
 def spec(validation=True):
@@ -71,9 +72,9 @@ def batches(rows, of=7, seed=0, distinct=None, held_out=0.2):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Blocks of 4 rows, windows of 3 blocks, and runs of 20 rows for sorting."""
-    monkeypatch.setattr("spark_keras.training.order.BLOCK_BYTES", 4 * ROW_BYTES)
-    monkeypatch.setattr("spark_keras.training.order.WINDOW_BYTES", 12 * ROW_BYTES)
-    monkeypatch.setattr("spark_keras.training.shard_file.RUN_BYTES", 20 * ROW_BYTES)
+    monkeypatch.setattr("spark_keras.training.worker.order.BLOCK_BYTES", 4 * ROW_BYTES)
+    monkeypatch.setattr("spark_keras.training.worker.order.WINDOW_BYTES", 12 * ROW_BYTES)
+    monkeypatch.setattr("spark_keras.training.worker.shard_file.RUN_BYTES", 20 * ROW_BYTES)
 
 
 def dealt(rows, epoch, size, start=0, stop=None, count=2, shuffle=True):
@@ -180,7 +181,7 @@ def test_a_full_disk_is_explained(tmp_path, monkeypatch, small_pieces):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setenv("SPARK_LOCAL_DIRS", str(tmp_path))
-    monkeypatch.setattr("spark_keras.training.shard_file._Writer.append", full)
+    monkeypatch.setattr("spark_keras.training.worker.shard_file._Writer.append", full)
     with pytest.raises(OSError, match="maxShardMemory.*twice the shard.*spark.local.dir"):
         load(batches(100), spec(), max_memory=0)
 

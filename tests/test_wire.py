@@ -14,7 +14,7 @@ import zmq
 from spark_keras.training.wire import connections, protocol
 from spark_keras.training.wire.server import Server
 from spark_keras.training.wire.shared_memory import SharedMemory
-from spark_keras.training.worker import _described
+from spark_keras.training.worker.task import _described
 
 
 @pytest.fixture(params=["encrypted", "plain", "local", "shared"])

@@ -14,7 +14,7 @@ import pyarrow as pa
 from spark_keras.columns import row_spec
 from spark_keras.executor import process
 from spark_keras.executor.cache import RecentlyUsed
-from spark_keras.training import shard as shards
+from spark_keras.training.worker import shard as shards
 
 
 class LabelledTask(NamedTuple):

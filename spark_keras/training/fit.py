@@ -37,7 +37,7 @@ from spark_keras.training.kept_rows import KeptRows
 from spark_keras.training.planned import Planned, Prepared, counted_rows
 from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.wire import connections
-from spark_keras.training.worker import WorkerTask
+from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.workers import ResidentWorkers
 
 

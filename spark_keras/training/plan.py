@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from spark_keras.backend.costs import KERNEL_COSTS
 from spark_keras.keras_model.cost import ModelCost
-from spark_keras.training.shard import STACK_COUNT
+from spark_keras.training.worker.stacks import STACK_COUNT
 
 # --- constants of the cost -----------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from spark_keras.params import mixins
 from spark_keras.params.values import set_value
 from spark_keras.training import plan as plans
 from spark_keras.training.supervision import ShardInfo
-from spark_keras.training.worker import WorkerTask, default_max_memory
+from spark_keras.training.worker.closure import WorkerTask, default_max_memory
 from spark_keras.training.workers import ResidentWorkers
 
 logger = logging.getLogger(__name__)

@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from spark_keras.cluster import addresses, jobs, session
-from spark_keras.training import worker
 from spark_keras.training.attempts import Attempt, Attempts, Limits
 from spark_keras.training.wire import protocol, server
 from spark_keras.training.wire.shared_memory import SharedMemory
+from spark_keras.training.worker import task as worker
+from spark_keras.training.worker.closure import WorkerTask
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class SupervisedJob:
     # A job waits for slots while the fit does without its workers: then it gets them.
     YIELD_SECONDS = 0.5
 
-    def __init__(self, dataset: Any, task: worker.WorkerTask, count: int, description: str, limits: Limits):
+    def __init__(self, dataset: Any, task: WorkerTask, count: int, description: str, limits: Limits):
         self._dataset, self._task, self._count, self._limits = dataset, task, count, limits
         self._description = description
         self._spark = dataset.sparkSession

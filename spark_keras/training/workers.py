@@ -17,7 +17,7 @@ from spark_keras.telemetry.phases import NOTHING, checked
 from spark_keras.training.attempts import Attempt, Limits
 from spark_keras.training.supervision import SupervisedJob
 from spark_keras.training.wire import protocol
-from spark_keras.training.worker import WorkerTask
+from spark_keras.training.worker.closure import WorkerTask
 
 _METRICS = np.dtype("float64").str
 

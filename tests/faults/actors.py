@@ -17,9 +17,9 @@ from spark_keras.cluster import addresses, jobs
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model.state import State
 from spark_keras.training.attempts import Limits
-from spark_keras.training.shard import ShardColumns
 from spark_keras.training.wire import connections, server
-from spark_keras.training.worker import WorkerTask
+from spark_keras.training.worker.closure import WorkerTask
+from spark_keras.training.worker.shard import ShardColumns
 from spark_keras.training.workers import ResidentWorkers
 
 ROWS = 10

@@ -22,11 +22,13 @@ from spark_keras.keras_model import state as states
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.phases import Phases
 from spark_keras.telemetry.progress import Progress
-from spark_keras.training import checkpoint, loop, worker
-from spark_keras.training.minibatches import Minibatches
-from spark_keras.training.replica import Replica
-from spark_keras.training.shard import MemoryRows, ShardColumns
+from spark_keras.training import checkpoint, loop
 from spark_keras.training.wire import connections
+from spark_keras.training.worker import requests
+from spark_keras.training.worker.closure import WorkerTask
+from spark_keras.training.worker.minibatches import Minibatches
+from spark_keras.training.worker.replica import Replica
+from spark_keras.training.worker.shard import MemoryRows, ShardColumns
 from spark_keras.training.workers import Update
 
 ROWS, BATCH, EPOCHS = (14, 9), 4, 3
@@ -59,7 +61,7 @@ class InProcess:
         architectures.build(built, columns.sample())
         settings = ProcessSettings(1, keras.backend.backend(), "float32", ())
         architecture = architectures.architecture(built)
-        self.task = worker.WorkerTask(
+        self.task = WorkerTask(
             connections.Endpoint(""), settings, architecture, True, columns, BATCH, True, 3, 2, prefetch=0
         )
         self.replica = Replica(architecture, settings, True, columns)
@@ -68,13 +70,13 @@ class InProcess:
         for shard, count in enumerate(ROWS):
             rows = {"x0": random.normal(size=(count, 3)), "y0": random.normal(size=(count, 1))}
             rows = MemoryRows({name: array.astype("float32") for name, array in rows.items()})
-            self.shards.append(Minibatches(rows, self.task, shard, worker._prepare(self.task, training=True)))
+            self.shards.append(Minibatches(rows, self.task, shard, requests._prepare(self.task, training=True)))
 
     def train(self, epoch, start, stop, states):
         header = {"epoch": epoch, "start": start, "stop": stop, "frequency": 2, "kernel": "graph"}
         nothing = SimpleNamespace(give=lambda: None)
         for shard, minibatches in enumerate(self.shards):
-            answer, arrays = worker._train(
+            answer, arrays = requests._train(
                 self.replica, self.task, minibatches, header, states(shard), nothing, Phases()
             )
             state = State(*arrays[:2]) if arrays else None

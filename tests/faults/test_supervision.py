@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from actors import ROWS, Stage, state
 
-from spark_keras.training import worker
 from spark_keras.training.supervision import WorkerError
+from spark_keras.training.worker import requests, task
 
 both_ways = pytest.mark.parametrize("local", [True, False], ids=["same machine", "over the network"])
 
@@ -280,8 +280,8 @@ def test_rows_that_break_off_are_no_fault_of_the_model():
         raise pa.ArrowInvalid("Tried reading schema message, was null or length 0")
 
     line = SimpleNamespace(send=lambda header: None)
-    received = worker._Signs(line, {"type": "loading"}).among(rows())
+    received = requests._Signs(line, {"type": "loading"}).among(rows())
     assert next(received).num_rows == 2
     with pytest.raises(ConnectionError, match="broke off: Tried reading schema") as caught:
         next(received)
-    assert worker._described(caught.value)["transient"]
+    assert task._described(caught.value)["transient"]

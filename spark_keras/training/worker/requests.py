@@ -1,162 +1,29 @@
-"""What runs in the executor: a long-lived Spark task that holds a shard and a replica of the model.
-
-Free of Keras at import time; see `spark_keras.executor`.
-"""
+"""Answers to the driver's requests."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import platform
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from spark_keras.executor import process as executor
-from spark_keras.executor.invalid_data import InvalidData
-from spark_keras.executor.memory import memory_share
 from spark_keras.telemetry.phases import Phases
-from spark_keras.training import shard as shards
-from spark_keras.training.minibatches import Minibatches
-from spark_keras.training.replica import Replica, of_process
 from spark_keras.training.wire import connections, protocol
-
-logger = logging.getLogger(__name__)
-
-
-class WorkerTask(NamedTuple):
-    """What the closure carries to every worker: the architecture, not the weights (they come with each round).
-
-    Args:
-        endpoint: where the driver listens.
-        settings: of the Python process.
-        architecture: the compiled model's structure as JSON.
-        safe_mode: Keras' safe mode for rebuilding it.
-        columns: what to load.
-        batch_size: rows per minibatch.
-        shuffle: whether each epoch has an order of its own.
-        seed: of the fit.
-        workers: of the fit.
-        submission: how often the fit's job was submitted before.
-        max_shard_memory: shards of more bytes live in a file; None leaves it to the machine's memory.
-        prefetch: stacks of minibatches prepared ahead; 0: none.
-        inline_bytes: states up to this size travel with the message; larger ones in pieces, which each side asks for.
-        shared_bytes: states up to this size are shared in memory, where the driver is on the same machine.
-        piece: numbers in a message when a large state travels to the worker in pieces.
-    """
-
-    endpoint: connections.Endpoint
-    settings: executor.ProcessSettings
-    architecture: str
-    safe_mode: bool
-    columns: shards.ShardColumns
-    batch_size: int
-    shuffle: bool
-    seed: int
-    workers: int
-    submission: int = 0
-    max_shard_memory: int | None = None
-    prefetch: int = 2
-    inline_bytes: int = 2**20
-    shared_bytes: int = 2**26
-    piece: int = 2**21
-
-
-RESULT_SCHEMA = "shard int, rounds long"
+from spark_keras.training.worker import shard as shards
+from spark_keras.training.worker import stacks
+from spark_keras.training.worker.closure import WorkerTask
+from spark_keras.training.worker.minibatches import Minibatches
+from spark_keras.training.worker.replica import Replica
 
 # Between two signs of life of a worker that has much to do.
 SIGN_SECONDS = 1.0
 
-# Characters of an error that travel; JSON may write a character as seven.
-TEXT = 40_000
-
-# What Spark, the network, a disk or a crowded machine may do to a worker, and not to the next one.
-TRANSIENT = (OSError, EOFError, MemoryError)
 
 # Of a kernel, when jitCompile="measure" asks for the fastest.
 MEASURED_CALLS = 6
-
-
-def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The body of the task: load the shard, join, answer the driver until it says stop."""
-    from pyspark import TaskContext
-
-    spark_task = TaskContext.get()
-    shard_index = spark_task.partitionId()
-    identity = {"shard": shard_index, "attempt": spark_task.taskAttemptId(), "submission": task.submission}
-    process = {"host": protocol.sendable(platform.node()), "pid": os.getpid()}
-    warning = executor.prepare(task.settings)
-    started = time.perf_counter()
-    # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
-    importing = executor.KerasImport()
-    line = shard = None
-    greeting = connections.connect(task.endpoint, 0)
-    try:
-        greeting.send({"type": "start", **identity, **process})
-        signs = _Signs(greeting, {"type": "loading"})
-        shard = shards.load(signs.among(batches), task.columns, task.max_shard_memory or default_max_memory(task))
-        loaded = time.perf_counter()
-        importing.join()
-        imported = time.perf_counter()
-        replica = of_process(task.architecture, task.settings, task.safe_mode, task.columns)
-        # A large state's pieces are shared, one at a time.
-        whole = replica.message_bytes <= task.shared_bytes
-        line = connections.connect(task.endpoint, replica.message_bytes if whole else 8 * task.piece)
-        built = time.perf_counter()
-        join = {
-            "type": "join",
-            **identity,
-            "rows": shard.training.count,
-            "validation_rows": shard.validation.count,
-            "skipped": shard.skipped,
-            "storage": shard.storage,
-            "bytes": shard.bytes,
-            "digest": shard.digest,
-            "seconds": {
-                "load": loaded - started,
-                "awaitImport": imported - loaded,
-                "build": built - imported,
-                "import": importing.seconds,
-            },
-            "warning": warning,
-            "memory": line.memory_name,
-        }
-        line.send(join)
-        logger.info("Worker %d: %d rows in %s", shard_index, shard.training.count, shard.storage)
-        with contextlib.closing(
-            Minibatches(shard.training, task, shard_index, _prepare(task, training=True))
-        ) as minibatches:
-            rounds = _answer(line, replica, task, shard, minibatches)
-        yield pa.RecordBatch.from_pydict(
-            {"shard": pa.array([shard_index], pa.int32()), "rounds": pa.array([rounds], pa.int64())}
-        )
-    except BaseException as error:
-        if not isinstance(error, GeneratorExit):
-            logger.error("Worker %d: %s: %s", shard_index, type(error).__name__, error)
-            # Without a connection, there is nobody to tell.
-            with contextlib.suppress(OSError):
-                (line or greeting).send({"type": "error", **identity, **_described(error)})
-        raise
-    finally:
-        if shard is not None:
-            shard.close()
-        if line is not None:
-            line.close()
-        greeting.close()
-
-
-def _described(error: BaseException) -> dict[str, Any]:
-    return {
-        "invalid_data": isinstance(error, InvalidData),
-        "transient": isinstance(error, TRANSIENT),
-        "message": protocol.sendable(str(error)[:TEXT]),
-        "traceback": protocol.sendable(traceback.format_exc()[-TEXT:]),
-    }
 
 
 class _Signs:
@@ -184,11 +51,6 @@ class _Signs:
         except Exception as error:
             # Nothing is computed here: the executor has died, or lost what the rows come from.
             raise ConnectionError(f"The rows of the worker broke off: {error}") from error
-
-
-def default_max_memory(task: WorkerTask) -> int:
-    """A quarter of the worker's share, because a shard takes twice its size while it is loaded."""
-    return memory_share(task.workers, task.settings.threads) // 4
 
 
 def _prepare(task: WorkerTask, training: bool) -> Callable[[dict[str, np.ndarray]], Any]:
@@ -343,9 +205,9 @@ def _evaluate(
     rows, metrics, warnings = shard.validation, 0.0, []
     wanted = base.for_few_steps(header["kernel"])
     order, last = shards.epoch_order(rows, 0, 0, 0, shuffle=False), -(-rows.count // task.batch_size)
-    count = shards.stack_count(rows, last, task.batch_size)
+    count = stacks.stack_count(rows, last, task.batch_size)
     prepare = _prepare(task, training=False)
-    for stack in shards.stacks(rows, order, 0, last, task.batch_size, count):
+    for stack in stacks.stacks(rows, order, 0, last, task.batch_size, count):
         metric_states, _, warning = replica.call(wanted, "evaluate", state, prepare(stack.batches), stack.steps)
         metrics = metrics + metric_states
         warnings += [warning] if warning else []

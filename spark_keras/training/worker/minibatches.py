@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from spark_keras.training import shard as shards
-from spark_keras.training.order import EpochOrder
-from spark_keras.training.shard import Rows, Span, Stack
+from spark_keras.training.worker import shard as shards
+from spark_keras.training.worker import stacks
+from spark_keras.training.worker.order import EpochOrder
+from spark_keras.training.worker.shard import Rows
+from spark_keras.training.worker.stacks import Span, Stack
 
 # Epoch, and where in it a stack lies.
 _Key = tuple[int, Span]
@@ -78,12 +80,12 @@ class Minibatches:
     def _from(self, epoch: int, minibatch: int, frequency: int) -> Iterator[_Key]:
         """All stacks from the one with this minibatch on, epoch after epoch, without an end."""
         rows, size = self._rows, self._task.batch_size
-        count, last = shards.stack_count(rows, frequency, size), -(-rows.count // size)
+        count, last = stacks.stack_count(rows, frequency, size), -(-rows.count // size)
         # Stacks begin anew with each round, or have several whole rounds.
         unit = max(count, frequency)
         for each in itertools.count(epoch) if last else ():
             for start in range(minibatch // unit * unit if each == epoch else 0, last, unit):
-                for span in shards.spans(rows.count, start, min(start + unit, last), size, count):
+                for span in stacks.spans(rows.count, start, min(start + unit, last), size, count):
                     if each > epoch or minibatch < span.first + span.steps:
                         yield each, span
 
@@ -107,6 +109,6 @@ class Minibatches:
         if self._order[0] != epoch:
             task = self._task
             self._order = (epoch, shards.epoch_order(self._rows, task.seed, self._shard, epoch, task.shuffle))
-        count = shards.stack_count(self._rows, frequency, self._task.batch_size)
-        stack = shards.stack(self._rows, self._order[1], span, self._task.batch_size, count)
+        count = stacks.stack_count(self._rows, frequency, self._task.batch_size)
+        stack = stacks.stack(self._rows, self._order[1], span, self._task.batch_size, count)
         return stack._replace(batches=self._prepare(stack.batches))

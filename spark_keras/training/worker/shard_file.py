@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from spark_keras.columns.row_spec import Arrays, row_bytes
-from spark_keras.training.order import EpochOrder, block_rows
+from spark_keras.training.worker.order import EpochOrder, block_rows
 
 # Rows that are sorted in memory at once.
 RUN_BYTES = 64 * 2**20

@@ -1,0 +1,1 @@
+"""What runs on an executor: a shard, a replica of the model, and answers to the driver."""

@@ -1,0 +1,53 @@
+"""What the closure carries to every worker."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from spark_keras.executor import process as executor
+from spark_keras.executor.memory import memory_share
+from spark_keras.training.wire import connections
+from spark_keras.training.worker import shard as shards
+
+
+class WorkerTask(NamedTuple):
+    """What the closure carries to every worker: the architecture, not the weights (they come with each round).
+
+    Args:
+        endpoint: where the driver listens.
+        settings: of the Python process.
+        architecture: the compiled model's structure as JSON.
+        safe_mode: Keras' safe mode for rebuilding it.
+        columns: what to load.
+        batch_size: rows per minibatch.
+        shuffle: whether each epoch has an order of its own.
+        seed: of the fit.
+        workers: of the fit.
+        submission: how often the fit's job was submitted before.
+        max_shard_memory: shards of more bytes live in a file; None leaves it to the machine's memory.
+        prefetch: stacks of minibatches prepared ahead; 0: none.
+        inline_bytes: states up to this size travel with the message; larger ones in pieces, which each side asks for.
+        shared_bytes: states up to this size are shared in memory, where the driver is on the same machine.
+        piece: numbers in a message when a large state travels to the worker in pieces.
+    """
+
+    endpoint: connections.Endpoint
+    settings: executor.ProcessSettings
+    architecture: str
+    safe_mode: bool
+    columns: shards.ShardColumns
+    batch_size: int
+    shuffle: bool
+    seed: int
+    workers: int
+    submission: int = 0
+    max_shard_memory: int | None = None
+    prefetch: int = 2
+    inline_bytes: int = 2**20
+    shared_bytes: int = 2**26
+    piece: int = 2**21
+
+
+def default_max_memory(task: WorkerTask) -> int:
+    """A quarter of the worker's share, because a shard takes twice its size while it is loaded."""
+    return memory_share(task.workers, task.settings.threads) // 4

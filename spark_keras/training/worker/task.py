@@ -1,0 +1,115 @@
+"""What runs in the executor: a long-lived Spark task that holds a shard and a replica of the model.
+
+Free of Keras at import time; see `spark_keras.executor`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from spark_keras.executor import process as executor
+from spark_keras.executor.invalid_data import InvalidData
+from spark_keras.training.wire import connections, protocol
+from spark_keras.training.worker import shard as shards
+from spark_keras.training.worker.closure import WorkerTask, default_max_memory
+from spark_keras.training.worker.minibatches import Minibatches
+from spark_keras.training.worker.replica import of_process
+from spark_keras.training.worker.requests import _answer, _prepare, _Signs
+
+logger = logging.getLogger(__name__)
+
+
+RESULT_SCHEMA = "shard int, rounds long"
+
+
+# Characters of an error that travel; JSON may write a character as seven.
+TEXT = 40_000
+
+# What Spark, the network, a disk or a crowded machine may do to a worker, and not to the next one.
+TRANSIENT = (OSError, EOFError, MemoryError)
+
+
+def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The body of the task: load the shard, join, answer the driver until it says stop."""
+    from pyspark import TaskContext
+
+    spark_task = TaskContext.get()
+    shard_index = spark_task.partitionId()
+    identity = {"shard": shard_index, "attempt": spark_task.taskAttemptId(), "submission": task.submission}
+    process = {"host": protocol.sendable(platform.node()), "pid": os.getpid()}
+    warning = executor.prepare(task.settings)
+    started = time.perf_counter()
+    # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
+    importing = executor.KerasImport()
+    line = shard = None
+    greeting = connections.connect(task.endpoint, 0)
+    try:
+        greeting.send({"type": "start", **identity, **process})
+        signs = _Signs(greeting, {"type": "loading"})
+        shard = shards.load(signs.among(batches), task.columns, task.max_shard_memory or default_max_memory(task))
+        loaded = time.perf_counter()
+        importing.join()
+        imported = time.perf_counter()
+        replica = of_process(task.architecture, task.settings, task.safe_mode, task.columns)
+        # A large state's pieces are shared, one at a time.
+        whole = replica.message_bytes <= task.shared_bytes
+        line = connections.connect(task.endpoint, replica.message_bytes if whole else 8 * task.piece)
+        built = time.perf_counter()
+        join = {
+            "type": "join",
+            **identity,
+            "rows": shard.training.count,
+            "validation_rows": shard.validation.count,
+            "skipped": shard.skipped,
+            "storage": shard.storage,
+            "bytes": shard.bytes,
+            "digest": shard.digest,
+            "seconds": {
+                "load": loaded - started,
+                "awaitImport": imported - loaded,
+                "build": built - imported,
+                "import": importing.seconds,
+            },
+            "warning": warning,
+            "memory": line.memory_name,
+        }
+        line.send(join)
+        logger.info("Worker %d: %d rows in %s", shard_index, shard.training.count, shard.storage)
+        with contextlib.closing(
+            Minibatches(shard.training, task, shard_index, _prepare(task, training=True))
+        ) as minibatches:
+            rounds = _answer(line, replica, task, shard, minibatches)
+        yield pa.RecordBatch.from_pydict(
+            {"shard": pa.array([shard_index], pa.int32()), "rounds": pa.array([rounds], pa.int64())}
+        )
+    except BaseException as error:
+        if not isinstance(error, GeneratorExit):
+            logger.error("Worker %d: %s: %s", shard_index, type(error).__name__, error)
+            # Without a connection, there is nobody to tell.
+            with contextlib.suppress(OSError):
+                (line or greeting).send({"type": "error", **identity, **_described(error)})
+        raise
+    finally:
+        if shard is not None:
+            shard.close()
+        if line is not None:
+            line.close()
+        greeting.close()
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    return {
+        "invalid_data": isinstance(error, InvalidData),
+        "transient": isinstance(error, TRANSIENT),
+        "message": protocol.sendable(str(error)[:TEXT]),
+        "traceback": protocol.sendable(traceback.format_exc()[-TEXT:]),
+    }
