@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel, KerasTransformer
     from spark_keras.telemetry.summary import KerasTrainingSummary
     from spark_keras.telemetry.throughput import WorkerThroughput
-    from spark_keras.training.supervision import WorkerError
+    from spark_keras.training.workers.errors import WorkerError
 
 __version__ = "0.1.0"
 
@@ -69,7 +69,7 @@ _MODULES = {
     "RegressionEvaluation": "spark_keras.evaluation.regression",
     "TensorAnalysis": "spark_keras.analysis.tensor_shapes",
     "TensorAnalyzer": "spark_keras.analysis.tensor_shapes",
-    "WorkerError": "spark_keras.training.supervision",
+    "WorkerError": "spark_keras.training.workers.errors",
     "WorkerThroughput": "spark_keras.telemetry.throughput",
     "printTensorSchema": "spark_keras.analysis.tensor_shapes",
 }

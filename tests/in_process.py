@@ -12,7 +12,7 @@ from spark_keras.backend import choose, make
 from spark_keras.keras_model import architecture as architectures
 from spark_keras.keras_model import own_code
 from spark_keras.keras_model import state as states
-from spark_keras.training.workers import Update
+from spark_keras.training.workers.base import Update
 
 
 class InProcess:

@@ -31,14 +31,14 @@ from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.telemetry.progress import Progress
 from spark_keras.telemetry.summary import KerasTrainingSummary
 from spark_keras.training import checkpoint, class_counts, loop
-from spark_keras.training.attempts import Limits
 from spark_keras.training.checkpoint import Checkpoints
 from spark_keras.training.kept_rows import KeptRows
 from spark_keras.training.planned import Planned, Prepared, counted_rows
-from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.wire import connections
 from spark_keras.training.worker.closure import WorkerTask
-from spark_keras.training.workers import ResidentWorkers
+from spark_keras.training.workers.attempts import Limits
+from spark_keras.training.workers.base import ShardInfo
+from spark_keras.training.workers.resident import ResidentWorkers
 
 
 class Watcher(Protocol):

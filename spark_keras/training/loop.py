@@ -18,7 +18,7 @@ from spark_keras.telemetry.timeline import Timeline, Told
 from spark_keras.training import callback_state, hooks
 from spark_keras.training.averaging import start_state, weighted_mean
 from spark_keras.training.checkpoint import Checkpoints, Position, Snapshot
-from spark_keras.training.workers import Update, Workers
+from spark_keras.training.workers.base import Update, Workers
 
 
 class Schedule(NamedTuple):

@@ -14,9 +14,9 @@ from spark_keras.keras_model import state as states
 from spark_keras.params import mixins
 from spark_keras.params.values import set_value
 from spark_keras.training import plan as plans
-from spark_keras.training.supervision import ShardInfo
 from spark_keras.training.worker.closure import WorkerTask, default_max_memory
-from spark_keras.training.workers import ResidentWorkers
+from spark_keras.training.workers.base import ShardInfo
+from spark_keras.training.workers.resident import ResidentWorkers
 
 logger = logging.getLogger(__name__)
 

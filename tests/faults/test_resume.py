@@ -29,7 +29,7 @@ from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.worker.minibatches import Minibatches
 from spark_keras.training.worker.replica import Replica
 from spark_keras.training.worker.shard import MemoryRows, ShardColumns
-from spark_keras.training.workers import Update
+from spark_keras.training.workers.base import Update
 
 ROWS, BATCH, EPOCHS = (14, 9), 4, 3
 ROUNDS = 2  # in an epoch: four minibatches, two between averagings

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from actors import ROWS, Stage, state
 
-from spark_keras.training.supervision import WorkerError
 from spark_keras.training.worker import requests, task
+from spark_keras.training.workers.errors import WorkerError
 
 both_ways = pytest.mark.parametrize("local", [True, False], ids=["same machine", "over the network"])
 

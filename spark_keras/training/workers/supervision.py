@@ -16,32 +16,18 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from spark_keras.cluster import addresses, jobs, session
-from spark_keras.training.attempts import Attempt, Attempts, Limits
 from spark_keras.training.wire import protocol, server
 from spark_keras.training.wire.shared_memory import SharedMemory
 from spark_keras.training.worker import task as worker
 from spark_keras.training.worker.closure import WorkerTask
+from spark_keras.training.workers.attempts import Attempt, Attempts, Limits
+from spark_keras.training.workers.base import ShardInfo
+from spark_keras.training.workers.errors import WorkerError
 
 logger = logging.getLogger(__name__)
-
-
-class WorkerError(RuntimeError):
-    """An exception on a worker, with the worker's own traceback."""
-
-
-class ShardInfo(NamedTuple):
-    """What a worker tells of its shard when it joins."""
-
-    rows: int
-    validation_rows: int
-    skipped: dict[str, int]
-    storage: str
-    bytes: int
-    digest: str
-    seconds: dict[str, float]
 
 
 class SupervisedJob:

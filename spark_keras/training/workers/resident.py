@@ -5,60 +5,21 @@ The training loop knows only `Workers`; how a round reaches the rows is settled 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
 from spark_keras.keras_model.state import State
-from spark_keras.telemetry.phases import NOTHING, checked
-from spark_keras.training.attempts import Attempt, Limits
-from spark_keras.training.supervision import SupervisedJob
+from spark_keras.telemetry.phases import checked
 from spark_keras.training.wire import protocol
 from spark_keras.training.worker.closure import WorkerTask
+from spark_keras.training.workers.attempts import Attempt, Limits
+from spark_keras.training.workers.base import Update
+from spark_keras.training.workers.supervision import SupervisedJob
 
 _METRICS = np.dtype("float64").str
-
-
-class Update(NamedTuple):
-    """A worker's answer: the state after the round (None for an evaluation or no rows), metric states, rows.
-
-    The state is the worker's own memory, or still with the worker: valid until the next request. Where a variable has
-    become NaN or infinite, `non_finite` is its name. `phases` are the worker's seconds by phase.
-    """
-
-    shard: int
-    state: State | None
-    metrics: np.ndarray | None
-    rows: int
-    kernel: str | None
-    seconds: float
-    non_finite: str | None = None
-    phases: Sequence[float] = NOTHING
-
-
-class Workers(Protocol):
-    """The seam between the training loop and the way in which rounds reach the rows.
-
-    Attributes:
-        kernel: how rounds are compiled.
-    """
-
-    kernel: str
-
-    def train(self, epoch: int, start: int, stop: int, states: Callable[[int], State]) -> Iterator[Update]:
-        """Trains minibatches `start` to `stop` of an epoch; yields the updates in shard order."""
-
-    def evaluate(self, state: State) -> Iterator[Update]:
-        """Evaluates the validation rows; yields the updates in shard order."""
-
-    def measure(self, state: State, kernels: Sequence[str]) -> dict[str, float]:
-        """Seconds that a stack of minibatches takes with each of the kernels, once it is compiled."""
-
-    def yielding_slots(self) -> contextlib.AbstractContextManager[None]:
-        """Inside, a Spark job that finds no free slot gets the workers'."""
 
 
 class HeldValues:

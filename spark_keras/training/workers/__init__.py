@@ -1,0 +1,1 @@
+"""Who trains, and how requests travel to them."""
