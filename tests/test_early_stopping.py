@@ -19,7 +19,7 @@ from spark_keras.early_stopping import AllOf, Condition, MaxEpochs, MaxSeconds, 
 from spark_keras.early_stopping.conditions import from_json, to_json
 from spark_keras.early_stopping.estimator import _FileStore
 from spark_keras.early_stopping.stopper import Stopper
-from spark_keras.training.checkpoint import exclusive
+from spark_keras.training.checkpoints.in_use import exclusive
 
 # --- decisions, without Spark --------------------------------------------------------------------------------------
 

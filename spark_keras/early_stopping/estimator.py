@@ -29,7 +29,7 @@ from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.params.pickling import Picklable
 from spark_keras.params.values import set_value
-from spark_keras.training.checkpoint import exclusive
+from spark_keras.training.checkpoints.in_use import exclusive
 
 
 class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, NestedReadable):

@@ -30,8 +30,10 @@ from spark_keras.params.values import set_value
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.telemetry.progress import Progress
 from spark_keras.telemetry.summary import KerasTrainingSummary
-from spark_keras.training import checkpoint, class_counts, loop
-from spark_keras.training.checkpoint import Checkpoints
+from spark_keras.training import class_counts, loop
+from spark_keras.training.checkpoints import checkpoints as checkpoint
+from spark_keras.training.checkpoints import in_use
+from spark_keras.training.checkpoints.checkpoints import Checkpoints
 from spark_keras.training.kept_rows import KeptRows
 from spark_keras.training.planned import Planned, Prepared, counted_rows
 from spark_keras.training.wire import connections
@@ -275,7 +277,7 @@ class Trained(
         state = states.read(model, states.layout_of(model))
         callbacks = [*self.getCallbacks(), *([watcher] if watcher else [])]
         identity = checkpoint.identity(model, state, callbacks, settings)
-        with checkpoint.exclusive("checkpointDir", folder):
+        with in_use.exclusive("checkpointDir", folder):
             checkpoints = Checkpoints(spark, folder, self.getCheckpointInterval(), identity)
             checkpoints.open()
             yield checkpoints

@@ -15,9 +15,11 @@ from spark_keras.keras_model import state as states
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.progress import Progress
 from spark_keras.telemetry.timeline import Timeline, Told
-from spark_keras.training import callback_state, hooks
+from spark_keras.training import hooks
 from spark_keras.training.averaging import start_state, weighted_mean
-from spark_keras.training.checkpoint import Checkpoints, Position, Snapshot
+from spark_keras.training.checkpoints import callback_state
+from spark_keras.training.checkpoints.checkpoints import Checkpoints
+from spark_keras.training.checkpoints.snapshot import Position, Snapshot
 from spark_keras.training.workers.base import Update, Workers
 
 

@@ -11,7 +11,7 @@ import pytest
 from test_training import frame, regression_rows
 
 from spark_keras import KerasRegressor
-from spark_keras.training import callback_state
+from spark_keras.training.checkpoints import callback_state
 
 
 def model(units=4):

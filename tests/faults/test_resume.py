@@ -22,7 +22,8 @@ from spark_keras.keras_model import state as states
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.phases import Phases
 from spark_keras.telemetry.progress import Progress
-from spark_keras.training import checkpoint, loop
+from spark_keras.training import loop
+from spark_keras.training.checkpoints import checkpoints as checkpoint
 from spark_keras.training.wire import connections
 from spark_keras.training.worker import requests
 from spark_keras.training.worker.closure import WorkerTask

@@ -7,17 +7,15 @@ unpickled.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
-import threading
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,7 +25,8 @@ from spark_keras.cluster import files
 from spark_keras.keras_model.architecture import architecture
 from spark_keras.keras_model.state import State
 from spark_keras.params.converters import interval_seconds
-from spark_keras.training import callback_state
+from spark_keras.training.checkpoints import callback_state
+from spark_keras.training.checkpoints.snapshot import Position, Snapshot, _arrays, _described, _snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -35,44 +34,7 @@ FORMAT = 1
 KEPT = 2
 
 _FILE = re.compile(r"checkpoint-(\d{8})-([0-9a-f]{64})\.npz")
-_OF_CALLBACKS = "callbacks "
 _UNFINISHED = re.compile(r"\.?_?checkpoint-.*\.unfinished")
-
-
-class Position(NamedTuple):
-    """Where a fit stands: `minibatch` is the first one of the next round; `finished`: nothing is left to train."""
-
-    epoch: int
-    minibatch: int
-    finished: bool = False
-
-
-class Snapshot(NamedTuple):
-    """A fit between two rounds.
-
-    Args:
-        position: what comes next.
-        state: averaged.
-        own: each worker's own, where optimizer states are local.
-        metrics: sums of the epoch that has begun.
-        rounds: averagings so far.
-        non_finite: updates left out so far, for each worker.
-        kernel: how rounds are compiled, as it was chosen.
-        ran: how they were compiled in fact.
-        callbacks: the callbacks' attributes, those of the history included.
-        arrays: what these refer to.
-    """
-
-    position: Position
-    state: State
-    own: dict[int, State]
-    metrics: np.ndarray
-    rounds: int
-    non_finite: list[int]
-    kernel: str
-    ran: str
-    callbacks: list[dict[str, Any]]
-    arrays: callback_state.Arrays
 
 
 class Checkpoints:
@@ -217,66 +179,7 @@ def identity(model: keras.Model, state: State, callbacks: Sequence[Any], params:
     }
 
 
-_in_use: set[tuple[str, str]] = set()
-_in_use_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def exclusive(param: str, folder: str) -> Iterator[None]:
-    """Refuses a folder that another fit of this process has in the same Param."""
-    use = param, folder.rstrip("/")
-    with _in_use_lock:
-        if use in _in_use:
-            raise ValueError(
-                f"Param `{param}` is in use by another fit that runs now. Received: {folder!r}. Expected: a folder for "
-                "each fit."
-            )
-        _in_use.add(use)
-    try:
-        yield
-    finally:
-        with _in_use_lock:
-            _in_use.discard(use)
-
-
 # --- the file ------------------------------------------------------------------------------------------------------
-
-
-def _described(snapshot: Snapshot) -> dict[str, Any]:
-    return {
-        "position": list(snapshot.position),
-        "rounds": snapshot.rounds,
-        "non_finite": snapshot.non_finite,
-        "kernel": snapshot.kernel,
-        "ran": snapshot.ran,
-        "own": sorted(snapshot.own),
-        "callbacks": snapshot.callbacks,
-        "keras": keras.__version__,
-    }
-
-
-def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    arrays = {f"{_OF_CALLBACKS}{key}": array for key, array in snapshot.arrays.items()}
-    arrays |= {"values": snapshot.state.values, "integers": snapshot.state.integers, "metrics": snapshot.metrics}
-    for shard, state in snapshot.own.items():
-        arrays |= {f"values {shard}": state.values, f"integers {shard}": state.integers}
-    return arrays
-
-
-def _snapshot(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> Snapshot:
-    of_callbacks = {name: array for name, array in arrays.items() if name.startswith(_OF_CALLBACKS)}
-    return Snapshot(
-        position=Position(*described["position"]),
-        state=State(arrays["values"], arrays["integers"]),
-        own={shard: State(arrays[f"values {shard}"], arrays[f"integers {shard}"]) for shard in described["own"]},
-        metrics=arrays["metrics"],
-        rounds=described["rounds"],
-        non_finite=described["non_finite"],
-        kernel=described["kernel"],
-        ran=described["ran"],
-        callbacks=described["callbacks"],
-        arrays={name.removeprefix(_OF_CALLBACKS): array for name, array in of_callbacks.items()},
-    )
 
 
 def _digest(path: str) -> str:

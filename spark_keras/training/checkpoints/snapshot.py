@@ -1,0 +1,86 @@
+"""A fit between two rounds, and the arrays and JSON that it is written as."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from spark_keras.keras_model.state import State
+from spark_keras.training.checkpoints import callback_state
+
+_OF_CALLBACKS = "callbacks "
+
+
+class Position(NamedTuple):
+    """Where a fit stands: `minibatch` is the first one of the next round; `finished`: nothing is left to train."""
+
+    epoch: int
+    minibatch: int
+    finished: bool = False
+
+
+class Snapshot(NamedTuple):
+    """A fit between two rounds.
+
+    Args:
+        position: what comes next.
+        state: averaged.
+        own: each worker's own, where optimizer states are local.
+        metrics: sums of the epoch that has begun.
+        rounds: averagings so far.
+        non_finite: updates left out so far, for each worker.
+        kernel: how rounds are compiled, as it was chosen.
+        ran: how they were compiled in fact.
+        callbacks: the callbacks' attributes, those of the history included.
+        arrays: what these refer to.
+    """
+
+    position: Position
+    state: State
+    own: dict[int, State]
+    metrics: np.ndarray
+    rounds: int
+    non_finite: list[int]
+    kernel: str
+    ran: str
+    callbacks: list[dict[str, Any]]
+    arrays: callback_state.Arrays
+
+
+def _described(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "position": list(snapshot.position),
+        "rounds": snapshot.rounds,
+        "non_finite": snapshot.non_finite,
+        "kernel": snapshot.kernel,
+        "ran": snapshot.ran,
+        "own": sorted(snapshot.own),
+        "callbacks": snapshot.callbacks,
+        "keras": keras.__version__,
+    }
+
+
+def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
+    arrays = {f"{_OF_CALLBACKS}{key}": array for key, array in snapshot.arrays.items()}
+    arrays |= {"values": snapshot.state.values, "integers": snapshot.state.integers, "metrics": snapshot.metrics}
+    for shard, state in snapshot.own.items():
+        arrays |= {f"values {shard}": state.values, f"integers {shard}": state.integers}
+    return arrays
+
+
+def _snapshot(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> Snapshot:
+    of_callbacks = {name: array for name, array in arrays.items() if name.startswith(_OF_CALLBACKS)}
+    return Snapshot(
+        position=Position(*described["position"]),
+        state=State(arrays["values"], arrays["integers"]),
+        own={shard: State(arrays[f"values {shard}"], arrays[f"integers {shard}"]) for shard in described["own"]},
+        metrics=arrays["metrics"],
+        rounds=described["rounds"],
+        non_finite=described["non_finite"],
+        kernel=described["kernel"],
+        ran=described["ran"],
+        callbacks=described["callbacks"],
+        arrays={name.removeprefix(_OF_CALLBACKS): array for name, array in of_callbacks.items()},
+    )
