@@ -8,6 +8,7 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Estimator
 
+from spark_keras.base_estimator import Trained
 from spark_keras.columns import names as column_names
 from spark_keras.columns import output_meaning
 from spark_keras.keras_model import signature
@@ -17,7 +18,6 @@ from spark_keras.params import mixins
 from spark_keras.params.output_params import OutputFormatParams, OutputTypeParams
 from spark_keras.params.values import set_value
 from spark_keras.params.weight_params import HasClassWeight, HasWeightCols
-from spark_keras.training.fit import Trained
 
 
 class KerasEstimator(

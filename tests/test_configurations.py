@@ -12,7 +12,7 @@ from in_process import InProcess
 from spark_keras.keras_model import architecture
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.telemetry.progress import Progress
-from spark_keras.training import loop
+from spark_keras.training import loop, settings
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
 Y = (3 * X[:, :2]).astype("float32")
@@ -81,7 +81,11 @@ def test_settings_that_get_config_forgets_reach_the_worker_and_the_saved_model(c
     model = archive.load()
     architecture.build(model, (X[:3], Y[:3]))
     outcome = loop.train(
-        model, InProcess(model, (X, Y), 8, 2), loop.Schedule(2, (24,), False, 8, 3, "average"), [], Progress(0, 2, 24)
+        model,
+        InProcess(model, (X, Y), 8, 2),
+        settings.Schedule(2, (24,), False, 8, 3, "average"),
+        [],
+        Progress(0, 2, 24),
     )
     expected = CASES[case]()
     history = expected.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0).history

@@ -14,7 +14,7 @@ from in_process import InProcess
 from spark_keras.keras_model import architecture
 from spark_keras.keras_model import state as states
 from spark_keras.telemetry.progress import Progress
-from spark_keras.training import loop
+from spark_keras.training import loop, settings
 
 BACKEND = keras.backend.backend()
 layers, losses, optimizers = keras.layers, keras.losses, keras.optimizers
@@ -218,7 +218,7 @@ def check(optimizer, network, jit):
     trained, data = compiled(optimizer, network)
     architecture.build(trained, keras.tree.map_structure(lambda array: array[:3], data))
     worker = InProcess(trained, data, BATCH, EPOCHS, jit)
-    schedule = loop.Schedule(EPOCHS, (ROWS,), False, BATCH, FREQUENCY, "average")
+    schedule = settings.Schedule(EPOCHS, (ROWS,), False, BATCH, FREQUENCY, "average")
     outcome = loop.train(trained, worker, schedule, [], Progress(0, EPOCHS, ROWS))
 
     expected, (x, y) = compiled(optimizer, network)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from spark_keras.training.loop import Schedule
+from spark_keras.training.settings import Schedule
 from spark_keras.training.worker.minibatches import Minibatches
 from spark_keras.training.worker.shard import MemoryRows
 

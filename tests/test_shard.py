@@ -8,7 +8,7 @@ import pytest
 
 from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.invalid_data import InvalidData
-from spark_keras.training.loop import Schedule
+from spark_keras.training.settings import Schedule
 from spark_keras.training.worker.order import EpochOrder
 from spark_keras.training.worker.shard import MemoryRows, ShardColumns, epoch_order, load
 from spark_keras.training.worker.stacks import stack_count, stacks

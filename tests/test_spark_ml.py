@@ -28,7 +28,7 @@ from spark_keras import (
     KerasTransformer,
 )
 from spark_keras.keras_model.archive import KerasArchive
-from spark_keras.training import fit
+from spark_keras.training import callbacks
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -213,9 +213,9 @@ def test_grid_over_model_params_varies_the_architecture(df):
 
 def test_a_callback_with_an_open_file_can_be_in_two_fits_at_once(tmp_path):
     logger = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
-    with fit._exclusive([logger]) as (first,):
+    with callbacks._exclusive([logger]) as (first,):
         first.on_train_begin()
-        with fit._exclusive([logger]) as (second,):
+        with callbacks._exclusive([logger]) as (second,):
             assert first is logger and second is not logger and second.filename == logger.filename
             second.on_train_begin()
             second.on_train_end()
@@ -226,7 +226,7 @@ def test_a_callback_with_an_open_file_can_be_in_two_fits_at_once(tmp_path):
 
 def test_what_a_callback_holds_is_copied_item_by_item_where_something_cannot_be():
     lock, numbers = threading.Lock(), [1]
-    copied = fit._copied_value({"lock": lock, "numbers": numbers, "file": open(os.devnull)})
+    copied = callbacks._copied_value({"lock": lock, "numbers": numbers, "file": open(os.devnull)})
     assert copied["lock"] is lock and copied["file"] is None
     assert copied["numbers"] == numbers and copied["numbers"] is not numbers
 

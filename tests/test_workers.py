@@ -74,7 +74,7 @@ def test_a_fit_leaves_no_thread_and_no_socket(spark):
 @pytest.mark.parametrize("local", [True, False], ids=["same machine", "over the network"])
 @pytest.mark.slow
 def test_a_state_too_large_for_one_message_travels_in_pieces_to_the_same_bits(spark, monkeypatch, local):
-    from spark_keras.training import averaging
+    from spark_keras.training.strategies import mean
     from spark_keras.training.wire import server
     from spark_keras.training.worker.closure import WorkerTask
 
@@ -82,8 +82,8 @@ def test_a_state_too_large_for_one_message_travels_in_pieces_to_the_same_bits(sp
     estimator = KerasRegressor(model=dropout_model(), epochs=2, numWorkers=2, verbose=0)
     whole = weights_of(estimator.fit(df))
     small = functools.partial(WorkerTask, inline_bytes=0, shared_bytes=0, piece=7)
-    monkeypatch.setattr("spark_keras.training.fit.WorkerTask", small)
-    monkeypatch.setattr("spark_keras.training.loop.weighted_mean", functools.partial(averaging.weighted_mean, piece=5))
+    monkeypatch.setattr("spark_keras.base_estimator.WorkerTask", small)
+    monkeypatch.setattr("spark_keras.training.loop.weighted_mean", functools.partial(mean.weighted_mean, piece=5))
     monkeypatch.setattr("spark_keras.training.wire.server.Server", functools.partial(server.Server, local=local))
     np.testing.assert_array_equal(weights_of(estimator.fit(df)), whole)
 

@@ -14,7 +14,7 @@ from spark_keras.params import converters
 
 
 def _estimator(value: Any) -> Any:
-    from spark_keras.training.fit import Trained
+    from spark_keras.base_estimator import Trained
 
     if not isinstance(value, Estimator) or not isinstance(value, Trained):
         raise converters.refuse(

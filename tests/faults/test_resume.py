@@ -24,6 +24,7 @@ from spark_keras.telemetry.phases import Phases
 from spark_keras.telemetry.progress import Progress
 from spark_keras.training import loop
 from spark_keras.training.checkpoints import checkpoints as checkpoint
+from spark_keras.training.settings import Schedule
 from spark_keras.training.wire import connections
 from spark_keras.training.worker import requests
 from spark_keras.training.worker.closure import WorkerTask
@@ -127,7 +128,7 @@ def files(monkeypatch):
 )
 def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer_state, build):
     workers = InProcess(build())
-    schedule = loop.Schedule(EPOCHS, ROWS, False, BATCH, 2, optimizer_state)
+    schedule = Schedule(EPOCHS, ROWS, False, BATCH, 2, optimizer_state)
 
     def fit(folder, rounds=-1):
         built = build()

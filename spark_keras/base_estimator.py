@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
-import io
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -31,11 +28,13 @@ from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.telemetry.progress import Progress
 from spark_keras.telemetry.summary import KerasTrainingSummary
 from spark_keras.training import class_counts, loop
+from spark_keras.training.cached_shards import KeptRows
+from spark_keras.training.callbacks import _exclusive
 from spark_keras.training.checkpoints import checkpoints as checkpoint
 from spark_keras.training.checkpoints import in_use
 from spark_keras.training.checkpoints.checkpoints import Checkpoints
-from spark_keras.training.kept_rows import KeptRows
 from spark_keras.training.planned import Planned, Prepared, counted_rows
+from spark_keras.training.settings import Schedule
 from spark_keras.training.wire import connections
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.workers.attempts import Limits
@@ -214,7 +213,7 @@ class Trained(
             self._check_rows(shards, spec.validation)
             self._check_minibatches(model, shards)
             seconds = {"start": time.perf_counter() - started}
-            schedule = loop.Schedule(
+            schedule = Schedule(
                 epochs=self.getEpochs(),
                 rows=tuple(shard.rows for shard in shards),
                 validation=spec.validation,
@@ -428,45 +427,4 @@ def _stack_limit(frequency: int | str) -> int:
     """How many minibatches a round has at most, for the size of the workers' stacks."""
     return 2**31 if frequency == "epoch" else int(frequency)
 
-
-_callbacks_in_use: set[int] = set()
-_callbacks_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _exclusive(callbacks: list[Any]) -> Iterator[list[Any]]:
-    """Callbacks for one fit. One that another running fit uses (CrossValidator with parallelism) is copied."""
-    with _callbacks_lock:
-        own = [_copied(each) if id(each) in _callbacks_in_use else each for each in callbacks]
-        _callbacks_in_use.update(map(id, own))
-    try:
-        yield own
-    finally:
-        with _callbacks_lock:
-            _callbacks_in_use.difference_update(map(id, own))
-
-
-def _copied(callback: Any) -> Any:
-    duplicate = copy.copy(callback)
-    for name, value in list(vars(callback).items()):
-        # The other fit's model stays with the other fit.
-        setattr(duplicate, name, None if name == "_model" else _copied_value(value))
-    return duplicate
-
-
-def _copied_value(value: Any) -> Any:
-    """A copy; no file, because a callback opens its own when a fit begins; the thing itself, where it cannot be copied,
-    such as locks and sessions."""
-    while True:
-        try:
-            return copy.deepcopy(value)
-        except TypeError:
-            if isinstance(value, io.IOBase):
-                return None
-            if type(value) is dict:
-                return {name: _copied_value(each) for name, each in list(value.items())}
-            return type(value)(map(_copied_value, value)) if type(value) in (list, tuple, set) else value
-        except RuntimeError as error:
-            if "changed size during iteration" not in str(error):
-                raise
-            # By the fit that has it, in its thread.
+    # By the fit that has it, in its thread.

@@ -1,0 +1,47 @@
+"""The numbers that a fit follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Schedule(NamedTuple):
+    """When what is trained.
+
+    Args:
+        epochs: epochs at most; a callback may stop earlier.
+        rows: training rows of each shard.
+        validation: whether there are validation rows.
+        batch_size: rows per minibatch and worker.
+        frequency: minibatches between two averagings; None for a whole epoch.
+        optimizer_state: "average", "local" or "reset".
+        non_finite: "error" or "skip".
+        validate_every: epochs from one validation to the next; the last epoch has one, too.
+        initial_epoch: the first epoch, unless a callback sets another one.
+    """
+
+    epochs: int
+    rows: tuple[int, ...]
+    validation: bool
+    batch_size: int
+    frequency: int | None
+    optimizer_state: str
+    non_finite: str = "error"
+    validate_every: int = 1
+    initial_epoch: int = 0
+
+    @property
+    def minibatches(self) -> int:
+        """Minibatches per epoch of the largest shard."""
+        return -(-max(self.rows) // self.batch_size)
+
+    def validates(self, epoch: int) -> bool:
+        """Whether an epoch (from 0 on) ends with a validation."""
+        return self.validation and ((epoch + 1) % self.validate_every == 0 or epoch + 1 == self.epochs)
+
+    def rounds(self) -> Iterator[tuple[int, int]]:
+        """(start, stop) of each round of an epoch, in minibatches. Every shard's last, short one is in one of them."""
+        step = self.frequency or self.minibatches
+        for start in range(0, self.minibatches, step):
+            yield start, min(start + step, self.minibatches)

@@ -1,0 +1,1 @@
+"""How the states of many workers become one."""
