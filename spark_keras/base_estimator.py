@@ -426,5 +426,3 @@ def _skipped(shards: list[ShardInfo]) -> dict[str, int]:
 def _stack_limit(frequency: int | str) -> int:
     """How many minibatches a round has at most, for the size of the workers' stacks."""
     return 2**31 if frequency == "epoch" else int(frequency)
-
-    # By the fit that has it, in its thread.

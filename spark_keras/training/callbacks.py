@@ -40,8 +40,6 @@ def _overrides(callback: keras.callbacks.Callback, hook: str) -> bool:
 
 
 _callbacks_in_use: set[int] = set()
-
-
 _callbacks_lock = threading.Lock()
 
 
@@ -81,3 +79,4 @@ def _copied_value(value: Any) -> Any:
         except RuntimeError as error:
             if "changed size during iteration" not in str(error):
                 raise
+            # By the fit that has it, in its thread.
