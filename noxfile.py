@@ -66,9 +66,9 @@ for name, value in {
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Checks rules and layout of the Python files, directions of imports, and that the lock file fits the project."""
+    """Checks rules, layout and types of the Python files, directions of imports, and that the lock file fits."""
     prepare(session)
-    commands = [["ruff", "check", "."], ["ruff", "format", "--check", "."]]
+    commands = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
     if "importlinter" in PROJECT["tool"]:
         commands.append(["lint-imports"])
     failed = []
