@@ -6,6 +6,7 @@ environment each. What differs from it, an older Spark or PyTorch, is put before
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -248,7 +249,7 @@ def requirements_that_the_lock_does_not_meet() -> list[str]:
     for pin in map(Requirement, lines):
         pins.setdefault(canonicalize_name(pin.name), []).append(str(pin.specifier).removeprefix("=="))
     extras = PROJECT["project"]["optional-dependencies"].values()
-    wanted = map(Requirement, [*PROJECT["project"]["dependencies"], *sum(extras, [])])
+    wanted = map(Requirement, [*PROJECT["project"]["dependencies"], *itertools.chain(*extras)])
     return [
         str(requirement)
         for requirement in wanted

@@ -53,7 +53,8 @@ class Watcher(Protocol):
 
     def begins(self, model: keras.Model, held_out: Any, current: Callable[[], Any]) -> None:
         """Before a job starts, with the built model, the rows that it is validated on (None: on none), and what makes
-        a fitted model of it as it is at the moment."""
+        a fitted model of it as it is at the moment.
+        """
 
     def stop(self) -> bool:
         """Whether the epoch ends after this round, and training with it; called often."""
@@ -88,6 +89,7 @@ class Trained(
 
         Args:
             paramMaps: for each fit the values of Params, by Param.
+
         Returns:
             an iterator over (index of the map, fitted model), which several threads may share.
         """

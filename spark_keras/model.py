@@ -102,7 +102,7 @@ class _FittedModel(Model, Forward, mixins.LabelParams, mixins.HasLabels, HasWeig
     # Whether labels are class indices, whatever the loss.
     _classifies = False
     # What a fit has learned beside the weights; JSON-serialisable, saved with the model.
-    _fit_attributes: dict[str, Any] = {}
+    _fit_attributes: dict[str, Any] = {}  # noqa: RUF012 (replaced, never changed)
 
     @property
     def hasSummary(self) -> bool:
@@ -128,8 +128,10 @@ class _FittedModel(Model, Forward, mixins.LabelParams, mixins.HasLabels, HasWeig
             dataset: with the features and label columns (and `weightCol`, if set).
             metrics: Keras metrics beside the compiled ones, as for `keras.Model.compile`: a list, or for a model with
                 several outputs {"output name": [...]}.
+
         Returns:
             {"loss": …, "accuracy": …}
+
         Raises:
             ValueError: on unknown columns, rows with null or NaN (unless `handleInvalid` says otherwise), no rows.
         """
@@ -153,6 +155,7 @@ class _FittedModel(Model, Forward, mixins.LabelParams, mixins.HasLabels, HasWeig
             dataset: with the features and label columns (and `weightCol`, if set).
             lossCol: the new column, a double.
             regularization: adds to each row what the regularizers of the weights add to the loss.
+
         Raises:
             ValueError: for a model whose loss is no mean over rows: with a `compute_loss` or `test_step` of its own,
                 or with activity regularizers.
@@ -298,6 +301,7 @@ class KerasRegressionModel(_FittedModel, mixins.PredictionParams):
         Args:
             dataset: with the features and label columns (and `weightCol`, if set). Rows that have the column
                 `predictionCol` already are not scored again.
+
         Raises:
             ValueError: where `predictionCol` is "", or the DataFrame has no rows.
         """
@@ -380,6 +384,7 @@ class KerasClassificationModel(_FittedModel, mixins.PredictionParams, mixins.Cla
             curves: whether to compute the curves of the classes; default: for at most 32 of them.
             bins: of probabilities, for the calibration.
             ignoreClass: a label, or labels, whose rows do not count. Default: the loss's own `ignore_class`.
+
         Raises:
             ValueError: where `predictionCol` is "", or the DataFrame has no rows.
         """

@@ -40,7 +40,8 @@ class KerasReadable(MLReadable):
 
 class KerasWriter(MLWriter):
     """Writes `path/metadata` (Spark's own format), `path/model.keras`, `path/code.json` for a model with code of the
-    user's own and, for a fitted model, `path/summary.json`."""
+    user's own and, for a fitted model, `path/summary.json`.
+    """
 
     def __init__(self, instance: Any):
         super().__init__()
@@ -84,7 +85,8 @@ class KerasReader(MLReader):
 
     def safeMode(self, value: bool) -> KerasReader:
         """Whether code that was saved with a model, such as that of `Lambda` layers, is refused (default True). False:
-        it is unpickled when the model is used, so it must come from somebody whom you trust."""
+        it is unpickled when the model is used, so it must come from somebody whom you trust.
+        """
         self._safe_mode = value
         return self
 

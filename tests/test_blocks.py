@@ -149,7 +149,7 @@ def test_shapes_are_found_before_any_job(frame):
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    "call, message",
     [
         (lambda df: mapBlocks(df, lambda q: q, "z"), "Unknown column in Param `inputs`. Received: 'q'"),
         (

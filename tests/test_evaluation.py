@@ -115,7 +115,7 @@ def test_auc_f1_top_k_and_r2_over_any_workers_are_those_of_one_process(
     ):
         expected = fitted.toKeras().evaluate(x, y, batch_size=1024, verbose=0, return_dict=True)
         found = fitted.evaluate(rows)
-        assert list(found)[0] == "loss" and found.keys() == expected.keys()
+        assert next(iter(found)) == "loss" and found.keys() == expected.keys()
         assert found == pytest.approx(expected, abs=1e-6, rel=1e-6)
 
 
@@ -203,8 +203,8 @@ def test_metric_of_the_users_own_that_adds_up_is_summed_without_a_warning(spark,
 
 def test_fit_refuses_a_metric_whose_state_cannot_be_summed(spark, flights):
     model = network(1, None, "mse", [LargestError(), ErrorsAbove()])
+    own = {"LargestError": LargestError, "ErrorsAbove": ErrorsAbove}
     with pytest.raises(ValueError, match=r"Received: a model compiled with \['largest_error'\]. Expected: metrics"):
-        own = {"LargestError": LargestError, "ErrorsAbove": ErrorsAbove}
         KerasRegressor(model=model, labelCol="delay", customObjects=own).fit(flights[-1])
 
 

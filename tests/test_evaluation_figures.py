@@ -224,7 +224,7 @@ def test_masked_numbers_of_a_regression_do_not_count(spark):
     for index, output in enumerate(report.outputs):
         truth, found = (array[..., index][seen == 1] for array in (y, p))
         assert output.rows == seen.sum() and output.r2 == pytest.approx(metrics.r2_score(truth, found))
-        counts, low, high, largest = report.residuals[index]
+        counts, _, _, largest = report.residuals[index]
         assert counts.sum() == seen.sum() and largest == pytest.approx(np.abs(truth - found).max())
         edges = np.linspace(-largest, largest, 41)
         np.testing.assert_allclose(counts.sum(axis=0), np.histogram(found - truth, edges)[0])

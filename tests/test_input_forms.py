@@ -161,7 +161,7 @@ def test_wrong_columns_of_a_built_model_are_refused_with_what_it_wants(df):
 def test_a_model_that_takes_no_such_form_is_told_with_each_error(df):
     class Three(Sequence):
         def call(self, inputs):
-            a, b, c = inputs
+            a, b, _ = inputs
             return self.combined(a, b)
 
     stage = KerasRegressor(model=compiled(Three), inputCols=["a", "b"])

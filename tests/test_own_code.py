@@ -142,7 +142,7 @@ def test_code_that_cannot_travel_is_named_when_the_param_is_set():
 
     lock = threading.Lock()
     with pytest.raises(ValueError, match="The model uses .*<lambda>.*cannot be sent to the executors.*Expected"):
-        KerasTransformer(model=model_with(keras.layers.Lambda(lambda t: t if lock else t)))
+        KerasTransformer(model=model_with(keras.layers.Lambda(lambda t: (lock, t)[1])))
 
 
 def test_modules_of_no_package_travel_with_what_uses_them(tmp_path, monkeypatch):

@@ -43,7 +43,7 @@ def frame(spark, rows=ROWS):
 
 
 @pytest.mark.parametrize(
-    ("stack", "shape", "multiplications"),
+    "stack, shape, multiplications",
     [
         pytest.param([layers.Dense(7)], (5,), 5 * 7, id="Dense"),
         pytest.param([layers.Dense(7)], (3, 5), 3 * 5 * 7, id="Dense at three positions"),
@@ -160,7 +160,7 @@ def test_row_statistics_are_exact_or_not_there(spark):
 
 
 @pytest.mark.parametrize(
-    ("params", "rows"),
+    "params, rows",
     [
         pytest.param({}, ROWS, id="defaults"),
         pytest.param({"numWorkers": 1, "averagingFrequency": "epoch", "batchSize": 7, "epochs": 2}, ROWS, id="Params"),

@@ -183,7 +183,7 @@ def test_times_of_a_record_are_those_of_its_zone():
 
 
 @pytest.mark.parametrize(
-    ("process", "record", "error", "message"),
+    "process, record, error, message",
     [
         (START.keep("n"), {"n": "7"}, ValueError, "Received: '7' in column 'n'. Expected: integer ≥ -7"),
         (START.keep("n"), {"n": True}, ValueError, "Received: True in column 'n'"),

@@ -93,7 +93,7 @@ def test_columns_that_no_step_needs_may_be_missing(rows):
 
 
 @pytest.mark.parametrize(
-    ("process", "message"),
+    "process, message",
     [
         (
             start().replaceWhere("amount", 0.0, col("churned") == "yes"),

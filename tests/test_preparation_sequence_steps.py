@@ -306,7 +306,7 @@ def windows_by_hand(hours, length, every, offset, keep_empty):
 
 @pytest.mark.compat
 @pytest.mark.parametrize(
-    ("length", "every", "offset", "keep_empty"), [(2, 2, 0, False), (3, 1, 0, True), (4, 2, 1, False), (1, 3, 0, True)]
+    "length, every, offset, keep_empty", [(2, 2, 0, False), (3, 1, 0, True), (4, 2, 1, False), (1, 3, 0, True)]
 )
 def test_windows_over_time_plain_overlapping_and_reduced(frame, length, every, offset, keep_empty):
     process = (

@@ -103,7 +103,7 @@ def test_trim_and_element(frame):
 
 
 @pytest.mark.parametrize(
-    ("length", "padding", "truncating"),
+    "length, padding, truncating",
     [(4, "pre", "pre"), (4, "post", "post"), (9, "pre", "post"), (9, "post", "pre"), (1, "pre", "post")],
 )
 def test_pad_as_keras_does(frame, padding, truncating, length):
@@ -187,7 +187,7 @@ def test_steps_on_sequences_are_refused_without_any(frame):
 
 
 @pytest.mark.parametrize(
-    ("values", "gap", "expected"),
+    "values, gap, expected",
     [
         ([0, None, 100, 101], 10, [[0, None], [100, 101]]),
         ([None, 0, None, None, 5, 30], 10, [[None, 0, None, None, 5], [30]]),

@@ -478,7 +478,7 @@ def test_column_with_one_value_normalises_to_the_middle(frame):
 
 
 @pytest.mark.parametrize(
-    ("analysis", "message"),
+    "analysis, message",
     [({}, "nothing on column 'y'"), ({"y": SimpleNamespace(min=None, max=1.0)}, "Received: None as min of column 'y'")],
 )
 def test_analysis_without_the_figures_is_refused(analysis, message):

@@ -179,7 +179,7 @@ def test_times_that_do_not_parse_follow_the_rule_and_are_counted(spark):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "message"),
+    "pattern, message",
     [
         ("yyyy-MM-ddTHH", "with the letters \\['T'\\]"),
         ("YYYY", "with the letters \\['Y'\\]"),

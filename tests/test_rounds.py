@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import keras
 import numpy as np
 import pytest
@@ -210,7 +212,7 @@ def test_what_a_layer_derives_from_its_weights_follows_the_state(name):
 class Counters(keras.layers.Layer):
     """Counts its calls in variables of several integer types, each from a start of its own."""
 
-    STARTS = {"uint32": 2**32 - 4, "int8": -5, "int32": -1, "uint8": 3}
+    STARTS: ClassVar = {"uint32": 2**32 - 4, "int8": -5, "int32": -1, "uint8": 3}
 
     def build(self, shape):
         for dtype in self.STARTS:

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "same_bits"))
 
-import twelve_fits  # noqa: E402
+import twelve_fits
 
 pytestmark = pytest.mark.slow
 

@@ -97,7 +97,7 @@ def test_print_shows_every_column_and_what_is_valid():
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make, message",
     [
         (lambda: Schema().string("x", pattern="[a-"), "Invalid pattern in column 'x'. Received: '\\[a-'"),
         (lambda: Schema().integer("x", minimum=3, maximum=1), "Received: minimum=3, maximum=1. Expected: minimum ≤"),

@@ -277,14 +277,14 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("make", "message"), REFUSED)
+@pytest.mark.parametrize("make, message", REFUSED)
 def test_a_step_that_cannot_follow_is_refused_when_it_is_added(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make, message",
     [
         (lambda: START.keepWhere(F.lit(True)), "A Column of pyspark can be neither checked without data nor saved"),
         (lambda: START.keepWhere(0 < col("amount") < 1), "`&`, `\\|` and `~` instead of"),

@@ -98,7 +98,7 @@ class Bench:
 
     def best(self, contenders: dict[str, Callable[[], Run]]) -> tuple[str, dict[str, float]]:
         """Lets them take turns; the name of the one whose median is best, and the median rate of each."""
-        by_turn = {f"tried {name}": lambda turn, run=run: run() for name, run in contenders.items()}
+        by_turn = {f"tried {name}": lambda _turn, run=run: run() for name, run in contenders.items()}
         runs = self.take_turns(by_turn)
         rates = {name: statistics.median(run["rate"] for run in runs[f"tried {name}"]) for name in contenders}
         return max(rates, key=rates.get), rates

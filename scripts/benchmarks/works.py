@@ -140,20 +140,20 @@ def transform(bench: Bench) -> Result:
     runs = bench.take_turns(
         {
             "transform": _warmed(
-                lambda: estimator.ask("transform", **job), lambda turn: estimator.ask("transform", **job)
+                lambda: estimator.ask("transform", **job), lambda _turn: estimator.ask("transform", **job)
             ),
             "predict_batch_udf": _warmed(
                 lambda: udfs.ask("predict", **documented, **quarter),
-                lambda turn: udfs.ask("predict", **documented, **quarter),
+                lambda _turn: udfs.ask("predict", **documented, **quarter),
             ),
             "predict_batch_udf, best": _warmed(
                 lambda: udfs.ask("predict", **choices[best], **job),
-                lambda turn: udfs.ask("predict", **choices[best], **job),
+                lambda _turn: udfs.ask("predict", **choices[best], **job),
             ),
             "elephas": _warmed(
-                lambda: elephas.ask("transform", **small), lambda turn: elephas.ask("transform", **quarter)
+                lambda: elephas.ask("transform", **small), lambda _turn: elephas.ask("transform", **quarter)
             ),
-            "copy": _warmed(lambda: udfs.ask("copy", **job), lambda turn: udfs.ask("copy", **job)),
+            "copy": _warmed(lambda: udfs.ask("copy", **job), lambda _turn: udfs.ask("copy", **job)),
         }
     )
     bench.stop("spark_udfs")
@@ -168,9 +168,9 @@ def analysis(bench: Bench) -> Result:
     spark.ask("write", path=path, rows=rows)
     runs = bench.take_turns(
         {
-            "summary": lambda turn: spark.ask("summary", path=path),
-            "analyzer": lambda turn: analyzer.ask("analyse", path=path),
-            "ydata": lambda turn: ydata.ask("profile", path=path, rows=max(640, rows // 100)),
+            "summary": lambda _turn: spark.ask("summary", path=path),
+            "analyzer": lambda _turn: analyzer.ask("analyse", path=path),
+            "ydata": lambda _turn: ydata.ask("profile", path=path, rows=max(640, rows // 100)),
         }
     )
     for module in ("summary", "analyzer", "ydata"):

@@ -102,7 +102,8 @@ class Killer(keras.callbacks.Callback):
 
     def recoveries(self) -> list[float]:
         """Seconds from each kill to the end of the round that was waiting for it, or else of the second round after it:
-        the first may have been all but over."""
+        the first may have been all but over.
+        """
         found = []
         for kill in self.done:
             after = [end for end in self.rounds if end > kill["time"]][0 if kill["between"] else 1 :]

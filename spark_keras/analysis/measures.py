@@ -148,7 +148,7 @@ def _value(field: Field, kind: str) -> Any:
     return [(VALUE, value.cast("double"), 0, key)]
 
 
-def _time(field: Field, kind: str) -> Any:
+def _time(field: Field, _kind: str) -> Any:
     from pyspark.sql import functions as F
     from pyspark.sql.types import DateType, TimestampNTZType
 
@@ -164,23 +164,23 @@ def _time(field: Field, kind: str) -> Any:
     return [(VALUE, units.cast("double"), 0, units.cast("bigint"), True)]
 
 
-def _length(field: Field, kind: str) -> Any:
+def _length(field: Field, _kind: str) -> Any:
     from pyspark.sql import functions as F
 
     return [(LENGTH, F.length(field.expression).cast("double"), 0)]
 
 
-def _entries(field: Field, kind: str) -> Any:
+def _entries(field: Field, _kind: str) -> Any:
     return [(LENGTH, _size(field.expression), 0)]
 
 
-def _presence(field: Field, kind: str) -> Any:
+def _presence(field: Field, _kind: str) -> Any:
     from pyspark.sql import functions as F
 
     return [(PRESENCE, F.when(field.expression.isNotNull(), F.lit(0.0)), 0)]
 
 
-def _array(field: Field, kind: str) -> Any:
+def _array(field: Field, _kind: str) -> Any:
     """The length, the least and the greatest of each inner dimension, and all values where they are numbers."""
     from pyspark.sql import functions as F
     from pyspark.sql.types import ArrayType

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,7 +86,8 @@ def _histogram(histogram: Histogram, column: ColumnAnalysis) -> dict[str, Any]:
     shown = [_edge(edge, column) for edge in histogram.edges]
     last = len(histogram.counts) - 1
     labels = [
-        f"[{left}, {right}{']' if index == last else ')'}" for index, (left, right) in enumerate(zip(shown, shown[1:]))
+        f"[{left}, {right}{']' if index == last else ')'}"
+        for index, (left, right) in enumerate(itertools.pairwise(shown))
     ]
     return {"counts": histogram.counts, "labels": labels, "ends": (shown[0], shown[-1])}
 

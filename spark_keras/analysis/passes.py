@@ -13,6 +13,7 @@ Both add up a hash of what they read, so that rows that have changed between the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -138,7 +139,7 @@ def sketches(
     for row in grouped.collect():
         quantiles = dict(zip(asked, row.quantiles or ()))
         grid = [quantiles[share] for share in _GRID] if quantiles else []
-        heavy = tuple(sorted({int(left) for left, right in zip(grid, grid[1:]) if left == right}))
+        heavy = tuple(sorted({int(left) for left, right in itertools.pairwise(grid) if left == right}))
         whole = row.measure < len(measures) and measures[row.measure].whole
         extremes = (row.least, row.greatest) if whole else (None, None)
         content = (row.rows, row.hashes)

@@ -85,7 +85,7 @@ def statistics(
 
 def _exact(key: int | None, value: float) -> float:
     """The value, where a double has it, else its key."""
-    return value if key is None or int(value) == key and abs(key) <= 2**53 else key
+    return value if key is None or (int(value) == key and abs(key) <= 2**53) else key
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -20,7 +20,8 @@ from spark_keras.keras_model.state import Layout, State, following_weights, seed
 
 class JaxKernel:
     """A round as one program with the loop over the minibatches inside ("scan"), or as one program for each minibatch,
-    the variables staying in JAX between them ("jit")."""
+    the variables staying in JAX between them ("jit").
+    """
 
     def __init__(self, model: keras.Model, layout: Layout, scan: bool):
         self.name = "scan" if scan else "jit"
@@ -71,7 +72,8 @@ class JaxKernel:
 
     def _arguments(self, state: State, seeds: np.ndarray, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """All integers travel as one array, because each argument costs as much as a small minibatch: [the state's
-        integers, seeds, first minibatch, the one after the last]; negative ones modulo 2**32."""
+        integers, seeds, first minibatch, the one after the last]; negative ones modulo 2**32.
+        """
         beyond = (state.integers < self._least) | (state.integers > self._most)
         if beyond.any():
             index = np.flatnonzero(beyond)[0]
@@ -109,7 +111,8 @@ class JaxKernel:
 
     def _unpacked(self, values: Any, integers: Any) -> tuple[tuple[list[Any], ...], list[Any]]:
         """(trainable, non-trainable, optimizer, metrics): the state of JAX's trainer, whose metrics start at zero; and
-        what its step only reads."""
+        what its step only reads.
+        """
         parts = [
             (integers if entry.integer else values)[entry.start : entry.stop].reshape(entry.shape)
             for entry in self.layout.entries
@@ -135,7 +138,8 @@ class JaxKernel:
 
     def _stepped_by(self, method: str) -> Any:
         """State, stack, index of a minibatch in it and what is only read → state, by the model's own `train_step` or
-        `test_step`."""
+        `test_step`.
+        """
 
         def step(state: Any, batches: Any, index: Any, read: list[Any]) -> Any:
             data = jax.tree.map(lambda stacked: stacked[index], batches)

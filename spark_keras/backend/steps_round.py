@@ -86,7 +86,8 @@ class StepsKernel:
 
 def _as_in_fit(step: Callable[..., Any]) -> Callable[..., Any]:
     """A step of training or evaluation that gets its data as `fit` gives them: `x` alone where there are no labels, and
-    (x, y) where there are no weights, where `train_on_batch` gives (x, None, None); on PyTorch as tensors."""
+    (x, y) where there are no weights, where `train_on_batch` gives (x, None, None); on PyTorch as tensors.
+    """
     tensors = keras.backend.backend() == "torch"
 
     def given(array: Any) -> Any:

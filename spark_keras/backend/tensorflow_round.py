@@ -176,21 +176,24 @@ def _stepped(model: keras.Model, known: list[tuple[Any, Any]], data: Any) -> lis
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     optimizer = model.optimizer
-    with following_weights(model, known), _through_keras(optimizer, model.trainable_weights):
-        with keras.StatelessScope(state_mapping=known, collect_losses=True) as scope:
-            weights = [scope.get_current_value(weight) for weight in model.trainable_weights]
-            with tf.GradientTape() as tape:
-                tape.watch(weights)
-                y_pred = model(x, training=True) if model._call_has_training_arg else model(x)
-                loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
-                scaled = optimizer.scale_loss(loss)
-            model._loss_tracker.update_state(loss, sample_weight=tf.shape(keras.tree.flatten(x)[0])[0])
-            optimizer.apply(tape.gradient(scaled, weights), model.trainable_weights)
-            model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
-            # Keras' own generator of random numbers, for one.
-            if scope.state_mapping.keys() - {id(variable) for variable, _ in known}:
-                raise _OtherVariables
-            return [scope.get_current_value(variable) for variable, _ in known]
+    with (
+        following_weights(model, known),
+        _through_keras(optimizer, model.trainable_weights),
+        keras.StatelessScope(state_mapping=known, collect_losses=True) as scope,
+    ):
+        weights = [scope.get_current_value(weight) for weight in model.trainable_weights]
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            y_pred = model(x, training=True) if model._call_has_training_arg else model(x)
+            loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+            scaled = optimizer.scale_loss(loss)
+        model._loss_tracker.update_state(loss, sample_weight=tf.shape(keras.tree.flatten(x)[0])[0])
+        optimizer.apply(tape.gradient(scaled, weights), model.trainable_weights)
+        model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        # Keras' own generator of random numbers, for one.
+        if scope.state_mapping.keys() - {id(variable) for variable, _ in known}:
+            raise _OtherVariables
+        return [scope.get_current_value(variable) for variable, _ in known]
 
 
 # What TensorFlow's optimizers do to the TensorFlow variable inside of Keras' one, for the sake of tf.distribute.

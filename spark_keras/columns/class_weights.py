@@ -29,7 +29,8 @@ class ClassWeights(NamedTuple):
     @classmethod
     def balanced(cls, counts: Mapping[int, int]) -> ClassWeights:
         """n / (k · n_c) for a class with n_c of all n labels, of k classes: scikit-learn's "balanced" (King and Zeng,
-        2001)."""
+        2001).
+        """
         total = sum(counts.values())
         return cls.by_class({index: total / (len(counts) * count) for index, count in counts.items()})
 

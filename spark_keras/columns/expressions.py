@@ -159,6 +159,7 @@ def fit_shape(tensor: TensorColumn, wanted: Sequence[int | None] | None, found: 
     Args:
         wanted: the model's shape without the batch dimension, with None for free dimensions; None if it takes any.
         found: lengths of the (nested) arrays of one row; None if unknown.
+
     Raises:
         ValueError: naming the columns, what they hold and what the model wants.
     """

@@ -78,7 +78,8 @@ def is_nested(columns: Any) -> bool:
 
 def leaves(columns: Any, name: str = "") -> list[tuple[str, str]]:
     """(name, column) of each column in Param `inputCols`, in the order in which Keras takes nested structures apart:
-    that of a list, or of a nested dict's sorted names. A flat dict keeps its own."""
+    that of a list, or of a nested dict's sorted names. A flat dict keeps its own.
+    """
     if isinstance(columns, str):
         return [(name or columns, columns)]
     if isinstance(columns, dict):

@@ -89,6 +89,7 @@ def settle_label(
         found: row shape as the column holds it; None if unknown.
         loss: of the output; None if it has none.
         classifier: whether numbers are class indices, whatever the loss.
+
     Raises:
         ValueError: where the column does not hold what the loss wants.
     """
@@ -133,7 +134,8 @@ def _first_taken(
     loss: Any, output: Tensor, label: TensorColumn, found: tuple[int, ...] | None, one_hot: TensorColumn | None
 ) -> TensorColumn:
     """The label in the first form that a loss of the user's own takes: as the column holds it, one-hot encoded, or in
-    the shape of the output."""
+    the shape of the output.
+    """
 
     def forms() -> Iterator[TensorColumn]:
         yield expressions.fit_shape(label, None, found)

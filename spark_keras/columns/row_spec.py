@@ -82,7 +82,8 @@ class ShardColumns(NamedTuple):
 
     def packer(self) -> Callable[[dict[str, Any]], Any]:
         """What makes `x`, (x, y) or (x, y, sample_weight), nested as the model takes them, of finished arrays, or
-        tensors, by name."""
+        tensors, by name.
+        """
         import keras
 
         from spark_keras.keras_model.signature import pack_inputs
@@ -154,7 +155,8 @@ def tensors_of(
     batch: pa.RecordBatch, spec: ShardColumns, skipped: dict[str, int]
 ) -> tuple[pa.RecordBatch, dict[str, np.ndarray]]:
     """The batch's complete rows, and what is kept of their tensors; refuses the others, or leaves them out and counts
-    them."""
+    them.
+    """
     keep = np.ones(batch.num_rows, bool)
     for name, tensor in spec.tensors.items():
         usable = arrow.usable_rows(batch.column(name))

@@ -34,10 +34,12 @@ class EarlyStoppingResult:
     seconds: float
 
     def to_json(self) -> str:
+        """The result as JSON text, for `from_json`."""
         return plain_json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> EarlyStoppingResult:
+        """The result that `to_json` has written."""
         fields: dict[str, Any] = plain_json.loads(text)
         # JSON has no numbers as names.
         return cls(**{**fields, "scores": {int(epoch): score for epoch, score in fields["scores"].items()}})

@@ -144,7 +144,8 @@ class Stopper(keras.callbacks.Callback):
 
     def begins(self, model: keras.Model, held_out: Any, current: Callable[[], Any]) -> None:
         """Before a job starts: the model that will be trained, the rows it will be validated on (None: on none), and
-        what makes a fitted model of it as it is at the moment."""
+        what makes a fitted model of it as it is at the moment.
+        """
         self._current = current
         self.set_model(model)
         self.score.check(model, held_out)

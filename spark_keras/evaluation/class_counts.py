@@ -62,7 +62,8 @@ def pairs(sums: Sums) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """The rows in slices of about `_CELLS` numbers: with many classes, what is made of a slice would be large for all
-    rows of a batch at once."""
+    rows of a batch at once.
+    """
     rows = max(1, batch.num_rows * _CELLS * 8 // max(1, batch.nbytes))
     return (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
 

@@ -80,6 +80,7 @@ class ClassificationEvaluation:
                 for no k and at no threshold, as in Keras.
             fromLogits: whether `probabilityCol` holds logits, which become probabilities by softmax or sigmoid.
             oneHotLabels: whether labels are arrays with a 1 for the class and 0 for the others.
+
         Raises:
             ValueError: naming the column and how many rows are at fault.
         """
@@ -139,7 +140,8 @@ class ClassificationEvaluation:
     @property
     def confusionPairs(self) -> Any:
         """The pairs of classes that occur, for any number of classes: a pandas DataFrame with the columns `true`,
-        `predicted` (names of the classes, in their order) and `rows` (or their weights' sum)."""
+        `predicted` (names of the classes, in their order) and `rows` (or their weights' sum).
+        """
         pandas = tables.required("pandas", "pandas", "confusionPairs")
         names = np.array(self.classes, object)
         true, predicted, weights = self.cells
@@ -187,7 +189,8 @@ class ClassificationEvaluation:
 
     def fBeta(self, beta: float, average: str = "macro", over: str = "occurring") -> float:
         """Weighted harmonic mean of precision and recall, averaged as `precision`; recall weighs beta² times as much
-        (van Rijsbergen, 1979)."""
+        (van Rijsbergen, 1979).
+        """
         return self._averages(average, over, beta)[2]
 
     @property
@@ -206,7 +209,8 @@ class ClassificationEvaluation:
     @property
     def mcc(self) -> float:
         """Matthews correlation coefficient; for more than two classes as of Gorodkin (2004). 0 where only one class
-        occurs among labels or among predictions."""
+        occurs among labels or among predictions.
+        """
         right, labelled, predicted = self._counts
         covariance = right.sum() * self.rows - labelled @ predicted
         spread = (self.rows**2 - labelled @ labelled) * (self.rows**2 - predicted @ predicted)
@@ -317,7 +321,8 @@ class ClassificationEvaluation:
 
     def plotResiduals(self) -> Any:
         """Rows by |probability − 1| where they are of the class, else by probability, and rows by probability, of each
-        class; a matplotlib figure."""
+        class; a matplotlib figure.
+        """
         return plots.residuals(self.curves)
 
 

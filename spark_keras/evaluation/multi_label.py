@@ -82,6 +82,7 @@ class MultiLabelEvaluation:
             maskCol: 1 (or true) for rows, steps or single labels that count, 0 (or false) for those that do not.
             nonFinite: "error" (default), or "wrong": a score that is NaN or infinite counts as wrong.
             fromLogits: whether scores are logits, which become probabilities by the sigmoid.
+
         Raises:
             ValueError: naming the column and how many rows are at fault; where there are no rows.
         """
@@ -178,7 +179,8 @@ class MultiLabelEvaluation:
 
     def fBeta(self, beta: float, average: str = "macro", over: str = "all") -> float:
         """Weighted harmonic mean of precision and recall, averaged as `precision`, but not over rows; recall weighs
-        beta² times as much (van Rijsbergen, 1979)."""
+        beta² times as much (van Rijsbergen, 1979).
+        """
         return self._average(2, average, over, beta)
 
     @property

@@ -55,7 +55,7 @@ def of_output(dataset: Any, stage: Any, output: str | None) -> Scored:
     """
     model = stage._driver_model(compile=True)
     names = list(getattr(model, "output_names", None) or ["output"])
-    if output is None and len(names) > 1 or output not in (None, *names):
+    if (output is None and len(names) > 1) or output not in (None, *names):
         raise ValueError(
             f"Invalid value for argument `output`. Received: {output!r}. Expected: one of the model's outputs {names}."
         )

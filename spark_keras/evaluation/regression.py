@@ -96,6 +96,7 @@ class RegressionEvaluation:
             weightCol: weight of each row, or of each step.
             names: of the outputs; default: label column, or its name and an index.
             maskCol: 1 (or true) for rows, steps or single numbers that count, 0 (or false) for those that do not.
+
         Raises:
             ValueError: naming the column and how many rows are at fault; where there are no rows.
         """

@@ -40,7 +40,6 @@ def of_batches(task: LabelledTask, penalty: float, invalid: str, batches: Iterat
 
 def of_rows(model: Any, x: Any, y: Any, sample_weight: Any = None) -> np.ndarray:
     """What Keras' loss is for each row alone, without the terms of the weights' regularizers; shape (rows,)."""
-
     from spark_keras.keras_model import state
 
     if model._compile_loss is None or _adds_losses(model, x) or _has_mask(model, x):

@@ -69,7 +69,8 @@ class Steps(NamedTuple):
 
 class _Leaves(NamedTuple):
     """The numbers of a column without null rows, in row-major order: values, which of them are null, how many each row
-    has, lengths of the innermost arrays, and how many arrays are nested."""
+    has, lengths of the innermost arrays, and how many arrays are nested.
+    """
 
     values: np.ndarray
     missing: np.ndarray

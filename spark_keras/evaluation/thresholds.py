@@ -100,7 +100,8 @@ class ThresholdTable:
 
 class Thresholds:
     """What a curve tells of single thresholds: exact, unless its class has more than two million distinct scores; then
-    among the curve's points."""
+    among the curve's points.
+    """
 
     name: str
     positives: float
@@ -118,21 +119,23 @@ class Thresholds:
 
         Where no threshold reaches it: the threshold infinity, with a recall of 0.
         """
-        return self._best("precision", precision, lambda p, r, s: (p, r))
+        return self._best("precision", precision, lambda p, r, _s: (p, r))
 
     def pointAtRecall(self, recall: float) -> ThresholdPoint:
         """The highest precision whose recall is at least this one, as Keras' `PrecisionAtRecall`."""
-        return self._best("recall", recall, lambda p, r, s: (r, p))
+        return self._best("recall", recall, lambda p, r, _s: (r, p))
 
     def pointAtSpecificity(self, specificity: float) -> ThresholdPoint:
         """The highest recall (sensitivity) whose specificity is at least this one, as Keras'
-        `SensitivityAtSpecificity`."""
-        return self._best("specificity", specificity, lambda p, r, s: (s, r))
+        `SensitivityAtSpecificity`.
+        """
+        return self._best("specificity", specificity, lambda _p, r, s: (s, r))
 
     def pointAtSensitivity(self, sensitivity: float) -> ThresholdPoint:
         """The highest specificity whose recall (sensitivity) is at least this one, as Keras'
-        `SpecificityAtSensitivity`."""
-        return self._best("sensitivity", sensitivity, lambda p, r, s: (r, s))
+        `SpecificityAtSensitivity`.
+        """
+        return self._best("sensitivity", sensitivity, lambda _p, r, s: (r, s))
 
     def thresholdTable(self, thresholds: Sequence[float] | None = None) -> ThresholdTable:
         """Precision, recall, F1, accuracy, specificity and counts at some thresholds.

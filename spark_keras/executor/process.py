@@ -94,7 +94,8 @@ def prepare(settings: ProcessSettings) -> str | None:
 
 def _let_the_driver_in() -> None:
     """Lets this process, which computes all the time, give way to one that runs now and then: the driver of a round,
-    on the same machine. A third of a short round's time is lost otherwise to waiting for a core."""
+    on the same machine. A third of a short round's time is lost otherwise to waiting for a core.
+    """
     if hasattr(os, "SCHED_BATCH"):
         # Sandboxes may forbid it.
         with contextlib.suppress(OSError):

@@ -74,7 +74,8 @@ class KerasArchive:
     @classmethod
     def of(cls, model: Any) -> KerasArchive:
         """Takes a `keras.Model`, the path or bytes of a `.keras` archive or `.h5` file, a fitted stage, or another
-        `KerasArchive`; raises `ValueError` for a file that holds no model."""
+        `KerasArchive`; raises `ValueError` for a file that holds no model.
+        """
         if isinstance(model, KerasArchive):
             return model
         if isinstance(model, keras.Model):
@@ -139,7 +140,8 @@ class KerasArchive:
     @contextlib.contextmanager
     def _for_keras(self) -> Iterator[str]:
         """A path to load from: of a large archive a folder with what is in it, because Keras unpacks in memory; the
-        same of one whose structure is another one, which names its own code."""
+        same of one whose structure is another one, which names its own code.
+        """
         structure = own_code.structure_of(self.code) if self.code and self.trusted else None
         with self.file() as path:
             if (self.size <= MEMORY_BYTES and not structure) or not zipfile.is_zipfile(path):

@@ -16,7 +16,8 @@ def read_metrics(model: keras.Model) -> np.ndarray:
 
 def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
     """Turns metric states into results: {"loss": …, "accuracy": …}, as `Model.fit` logs them. Until the next ones, the
-    model's metrics hold these states, as they do after an epoch of Keras."""
+    model's metrics hold these states, as they do after an epoch of Keras.
+    """
     start = 0
     for variable in model.metrics_variables:
         size = int(np.prod(variable.shape, dtype="int64"))

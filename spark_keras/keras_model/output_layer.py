@@ -32,6 +32,7 @@ def with_output_layer(model: keras.Model, name: str | None) -> keras.Model:
         name: of a layer; of one inside a nested model by its path, such as "backbone/embedding", or by its own name
             where no other layer has it; with the number of the call, as in "encoder[1]", where the layer is called
             several times. None: the model itself.
+
     Raises:
         ValueError: on a name that no layer has, or several; for a model whose layers are no connected tensors.
     """

@@ -86,7 +86,8 @@ def saved(model: keras.Model, save: Callable[[], None]) -> None:
 
 def packed(model: keras.Model) -> bytes | None:
     """What an archive of the model keeps beside what Keras writes: its structure with own code by name, and that code.
-    None: there is none."""
+    None: there is none.
+    """
     with named(model) as objects:
         if not objects:
             return None

@@ -41,7 +41,8 @@ def input_structure(model: keras.Model) -> Any:
 
 def pack_inputs(form: Any, inputs: Sequence[Any]) -> Any:
     """Inputs as the model is called with them: in its own form (`input_forms`), because Keras maps a dict of names to a
-    list of inputs when it computes, but not when it only infers shapes."""
+    list of inputs when it computes, but not when it only infers shapes.
+    """
     return keras.tree.map_structure(lambda index: inputs[index], form)
 
 
@@ -64,7 +65,8 @@ def graph_of(model: Any) -> keras.Function | None:
 
 def outputs_of_graph(model: keras.Model) -> tuple[Tensor, ...] | None:
     """The output tensors of a Sequential or functional model as it stands; None of another one, which must be called
-    first, or where a dimension is free."""
+    first, or where a dimension is free.
+    """
     graph = graph_of(model)
     if graph is None:
         return None

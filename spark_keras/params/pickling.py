@@ -37,7 +37,7 @@ def _dumped(stage: Any, values: dict[Any, Any]) -> bytes:
     named = {param.name: value for param, value in values.items()}
     try:
         return cloudpickle.dumps(named)
-    except Exception as whole:  # whatever the objects in it raise
+    except Exception:  # whatever the objects in it raise
         for name, value in named.items():
             try:
                 cloudpickle.dumps(value)
@@ -45,7 +45,7 @@ def _dumped(stage: Any, values: dict[Any, Any]) -> bytes:
                 raise pickle.PicklingError(
                     f"Param `{name}` of {type(stage).__name__} cannot be pickled. Received: {value!r}: {error}."
                 ) from error
-        raise whole
+        raise
 
 
 def _restored(cls: type, kept: dict[str, Any], values: bytes, defaults: bytes) -> Any:

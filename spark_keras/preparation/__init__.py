@@ -36,8 +36,8 @@ __all__ = [
     "mapRows",
     "reduceBlocks",
     "reference",
-    "sqlReduction",
     "registered",
+    "sqlReduction",
 ]
 
 _MODULES = {

@@ -94,7 +94,7 @@ def _nested_check(shape: tuple[int | None, ...], value: str, element: Callable[[
 class SequenceField(Field):
     """The values of one column in the order of a sequence; `length` is None where it differs from row to row."""
 
-    element: Field = StringField("")
+    element: Field = StringField("")  # noqa: RUF009 (it is immutable)
     length: int | None = None
 
     kind: ClassVar[str] = "sequence"

@@ -206,7 +206,8 @@ class ColumnExpression:
 
     def append(self, by: str | None = None, separator: str = "", where: Condition | None = None) -> Reduction:
         """The strings one behind the other in the order of column `by`, rows without an order left out; without `by`,
-        in the order of a sequence."""
+        in the order of a sequence.
+        """
         return Reduction("append", self.name, where, by, separator)
 
     def prepend(self, by: str | None = None, separator: str = "", where: Condition | None = None) -> Reduction:

@@ -41,11 +41,9 @@ class CompareLength(Condition):
 
     def column(self, schema: Schema) -> Column:
         value = reference(self.name)
-        if isinstance(schema[self.name], _ARRAYS):
-            # The size of a missing array is -1 in some sessions, null in others.
-            length = F.when(value.isNotNull(), F.size(value))
-        else:
-            length = F.length(value)
+        # The size of a missing array is -1 in some sessions, null in others.
+        size = F.when(value.isNotNull(), F.size(value))
+        length = size if isinstance(schema[self.name], _ARRAYS) else F.length(value)
         if self.operator == "in":
             return length.isin(list(self.value))
         return OPERATORS[self.operator](length, F.lit(self.value))

@@ -35,15 +35,15 @@ def _sum(field: Field, name: str) -> Field:
     return kinds.LongField(name) if field.whole else kinds.DoubleField(name)
 
 
-def _double(field: Field, name: str) -> Field:
+def _double(_field: Field, name: str) -> Field:
     return kinds.DoubleField(name)
 
 
-def _count(field: Field | None, name: str) -> Field:
+def _count(_field: Field | None, name: str) -> Field:
     return kinds.LongField(name, minimum=0, nullable=False)
 
 
-def _text(field: Field, name: str) -> Field:
+def _text(_field: Field, name: str) -> Field:
     return kinds.StringField(name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -120,7 +121,7 @@ def _phases(timeline: dict[str, Any]) -> list[dict[str, Any]]:
         if not spent:
             continue
         counts, edges = np.histogram(spent, _BINS)
-        labels = [f"{low:.3g} to {high:.3g} ms" for low, high in zip(edges, edges[1:])]
+        labels = [f"{low:.3g} to {high:.3g} ms" for low, high in itertools.pairwise(edges)]
         ends = (f"{edges[0]:.3g} ms", f"{edges[-1]:.3g} ms")
         found.append({"name": name, "counts": counts.tolist(), "labels": labels, "ends": ends})
     return found

@@ -104,10 +104,12 @@ class KerasTrainingSummary:
         return text
 
     def to_json(self) -> str:
+        """The summary as JSON text, for `from_json`."""
         return plain_json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> KerasTrainingSummary:
+        """The summary that `to_json` has written."""
         fields: dict[str, Any] = plain_json.loads(text)
         return cls(**fields)
 

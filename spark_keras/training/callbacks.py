@@ -66,7 +66,8 @@ def _copied(callback: Any) -> Any:
 
 def _copied_value(value: Any) -> Any:
     """A copy; no file, because a callback opens its own when a fit begins; the thing itself, where it cannot be copied,
-    such as locks and sessions."""
+    such as locks and sessions.
+    """
     while True:
         try:
             return copy.deepcopy(value)

@@ -21,7 +21,8 @@ _SCHEMA = "class long, labels long"
 
 def counted(dataset: Any, stage: Any, prepared: Prepared) -> Prepared:
     """With the weights of the classes, where they are to be balanced: of the labels of the rows that are trained,
-    without those that their loss ignores."""
+    without those that their loss ignores.
+    """
     task = prepared.task
     if set_value(stage, "classWeight") != "balanced":
         return prepared

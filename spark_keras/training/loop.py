@@ -180,7 +180,8 @@ class _Driver:
 
     def run_callback(self, hook: Any, *arguments: Any, last: bool = False) -> None:
         """Runs a hook with the model holding the state, and takes over whatever the hook changes in the model; after
-        the last one the model itself is what is left."""
+        the last one the model itself is what is left.
+        """
         if not self._listened(hook.__name__):  # but for the history
             hook(*arguments)
             return

@@ -126,7 +126,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(rows, tmp_path, caplog
     folder = tmp_path / "checkpoints"
     settings = {"epochs": 3, "checkpointDir": str(folder)}
     expected = estimator(**settings).fit(rows)
-    first, last = files(folder)
+    _, last = files(folder)
     content = (folder / last).read_bytes()
     (folder / last).write_bytes(content[:-100] + bytes(100))
     for name in os.listdir(folder):  # Hadoop's own checksums would find it, too

@@ -11,7 +11,7 @@ from conftest import four_slots
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "scripts"))
 
-from faults import fits  # noqa: E402
+from faults import fits
 
 
 @four_slots

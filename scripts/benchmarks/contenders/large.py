@@ -30,6 +30,7 @@ def one_round(folder: str, workers: int, side: int) -> dict[str, Any]:
 
     Args:
         side: of the images; 224 gives the 138 357 544 parameters of the paper.
+
     Returns:
         the driver's memory in sizes of the model's state: when the model stands, above what was held before the fit;
         and its peak, above what was held when the model stood.
@@ -74,6 +75,7 @@ def large_shards(gigabytes: float, epochs: int, batch: int, frequency: int, memo
 
     Args:
         memory: Param `maxShardMemory`.
+
     Returns:
         where the rows were, and the largest anonymous memory of a Python worker: pages of files do not count.
     """

@@ -62,18 +62,18 @@ def _(condition: c.Matches, row: Mapping[str, Any], schema: Schema) -> bool | No
 
 
 @answer.register
-def _(condition: c.IsNull, row: Mapping[str, Any], schema: Schema) -> bool | None:
+def _(condition: c.IsNull, row: Mapping[str, Any], _schema: Schema) -> bool | None:
     return row[condition.name] is None
 
 
 @answer.register
-def _(condition: c.IsNaN, row: Mapping[str, Any], schema: Schema) -> bool | None:
+def _(condition: c.IsNaN, row: Mapping[str, Any], _schema: Schema) -> bool | None:
     # Of null, Spark's isnan is false.
     return row[condition.name] is not None and math.isnan(row[condition.name])
 
 
 @answer.register
-def _(condition: c.IsInfinite, row: Mapping[str, Any], schema: Schema) -> bool | None:
+def _(condition: c.IsInfinite, row: Mapping[str, Any], _schema: Schema) -> bool | None:
     return None if row[condition.name] is None else math.isinf(row[condition.name])
 
 
@@ -84,7 +84,7 @@ def _(condition: c.IsInvalid, row: Mapping[str, Any], schema: Schema) -> bool | 
 
 
 @answer.register
-def _(condition: CompareLength, row: Mapping[str, Any], schema: Schema) -> bool | None:
+def _(condition: CompareLength, row: Mapping[str, Any], _schema: Schema) -> bool | None:
     length = None if row[condition.name] is None else len(row[condition.name])
     if condition.operator == "in":
         return _any([compared("==", length, value) for value in condition.value])

@@ -45,22 +45,22 @@ def by_rule(rule: str, step: Step, column: str, source: Any, result: Any, expect
 @changed.register(columns.Remove)
 @changed.register(columns.Keep)
 @changed.register(columns.Reorder)
-def _(step: Step, row: Row, schema: Schema) -> Row:
+def _(_step: Step, _row: Row, _schema: Schema) -> Row:
     return {}
 
 
 @changed.register
-def _(step: columns.Rename, row: Row, schema: Schema) -> Row:
+def _(step: columns.Rename, row: Row, _schema: Schema) -> Row:
     return {new: row[old] for old, new in step.names}
 
 
 @changed.register
-def _(step: columns.Duplicate, row: Row, schema: Schema) -> Row:
+def _(step: columns.Duplicate, row: Row, _schema: Schema) -> Row:
     return {step.output: row[step.column]}
 
 
 @changed.register
-def _(step: constants.Constant, row: Row, schema: Schema) -> Row:
+def _(step: constants.Constant, _row: Row, schema: Schema) -> Row:
     return {step.output: taken(step.schema_after(schema)[step.output], step.value)}
 
 
@@ -81,7 +81,7 @@ def _(step: columns.Arithmetic, row: Row, schema: Schema) -> Row:
 
 
 @changed.register
-def _(step: columns.Function, row: Row, schema: Schema) -> Row:
+def _(step: columns.Function, row: Row, _schema: Schema) -> Row:
     return {step.output: numbers.function(step.function, row[step.column])}
 
 
@@ -139,7 +139,7 @@ def _(step: missing.ReplaceMissing, row: Row, schema: Schema) -> Row:
 
 
 @changed.register
-def _(step: normalise.Normalise, row: Row, schema: Schema) -> Row:
+def _(step: normalise.Normalise, row: Row, _schema: Schema) -> Row:
     return {n.column: numbers.normalised(n, row[n.column]) for n in step.normalisers}
 
 
@@ -147,13 +147,13 @@ def _(step: normalise.Normalise, row: Row, schema: Schema) -> Row:
 
 
 @changed.register
-def _(step: strings.MapStrings, row: Row, schema: Schema) -> Row:
+def _(step: strings.MapStrings, row: Row, _schema: Schema) -> Row:
     others = None if step.others == "null" else row[step.column]
     return {step.column: dict(step.values).get(row[step.column], others)}
 
 
 @changed.register
-def _(step: strings.ReplaceStrings, row: Row, schema: Schema) -> Row:
+def _(step: strings.ReplaceStrings, row: Row, _schema: Schema) -> Row:
     value = row[step.column]
     for pattern, replacement in step.patterns if value is not None else ():
         value = python_pattern(pattern).sub(functools.partial(_expanded, replacement), value)
@@ -170,7 +170,7 @@ def _expanded(replacement: str, found: re.Match[str]) -> str:
 
 
 @changed.register
-def _(step: strings.AppendString, row: Row, schema: Schema) -> Row:
+def _(step: strings.AppendString, row: Row, _schema: Schema) -> Row:
     value = row[step.column]
     return {step.column: None if value is None else value + step.suffix}
 
@@ -183,17 +183,17 @@ _CASES = {"upper": str.upper, "lower": str.lower, "title": _title}
 
 
 @changed.register
-def _(step: strings.ChangeCase, row: Row, schema: Schema) -> Row:
+def _(step: strings.ChangeCase, row: Row, _schema: Schema) -> Row:
     return {name: None if row[name] is None else _CASES[step.case](row[name]) for name in step.columns}
 
 
 @changed.register
-def _(step: strings.TrimStrings, row: Row, schema: Schema) -> Row:
+def _(step: strings.TrimStrings, row: Row, _schema: Schema) -> Row:
     return {name: None if row[name] is None else row[name].strip(" \t\n\x0b\f\r") for name in step.columns}
 
 
 @changed.register
-def _(step: strings.Concat, row: Row, schema: Schema) -> Row:
+def _(step: strings.Concat, row: Row, _schema: Schema) -> Row:
     parts = [row[name] for name in step.columns]
     return {step.output: None if None in parts else step.separator.join(parts)}
 
@@ -208,7 +208,7 @@ def _state(step: Any, column: str, value: Any, states: tuple[str, ...]) -> Any:
 
 
 @changed.register
-def _(step: categories.ToCategorical, row: Row, schema: Schema) -> Row:
+def _(step: categories.ToCategorical, row: Row, _schema: Schema) -> Row:
     return {step.column: _state(step, step.column, row[step.column], step.states)}
 
 
@@ -239,7 +239,7 @@ def _(step: categories.CategoricalToOneHot, row: Row, schema: Schema) -> Row:
 
 
 @changed.register
-def _(step: categories.IntegerToCategorical, row: Row, schema: Schema) -> Row:
+def _(step: categories.IntegerToCategorical, row: Row, _schema: Schema) -> Row:
     value = row[step.column]
     state = step.states[value] if value is not None and 0 <= value < len(step.states) else None
     return {step.column: by_rule(step.unseen, step, step.column, value, state, f"0 to {len(step.states) - 1}")}

@@ -62,7 +62,7 @@ def _parsed(text: str, pattern: str, zone: str | None) -> datetime.datetime | No
 
 
 @changed.register
-def _(step: time.ParseTime, row: Row, schema: Schema) -> Row:
+def _(step: time.ParseTime, row: Row, _schema: Schema) -> Row:
     text, result = row[step.column], None
     for pattern in step.formats if text is not None else ():
         result = _parsed(text, pattern, step.zone)
@@ -74,14 +74,14 @@ def _(step: time.ParseTime, row: Row, schema: Schema) -> Row:
 
 
 @changed.register
-def _(step: time.EpochToTime, row: Row, schema: Schema) -> Row:
+def _(step: time.EpochToTime, row: Row, _schema: Schema) -> Row:
     value = row[step.column]
     length = 1_000_000 if step.unit == "seconds" else 1_000
     return {step.column: None if value is None else in_zone(_EPOCH + value * length * _MICRO, step.zone)}
 
 
 @changed.register
-def _(step: time.InZone, row: Row, schema: Schema) -> Row:
+def _(step: time.InZone, row: Row, _schema: Schema) -> Row:
     value = row[step.column]
     return {step.column: None if value is None else in_zone(value, step.zone)}
 
@@ -122,7 +122,7 @@ def _micros(value: Any) -> int:
 
 
 @changed.register
-def _(step: time.TimeDifference, row: Row, schema: Schema) -> Row:
+def _(step: time.TimeDifference, row: Row, _schema: Schema) -> Row:
     end, start = row[step.end], row[step.start]
     if end is None or start is None:
         return {step.output: None}
@@ -149,7 +149,7 @@ _PARTS = {
 
 
 @changed.register
-def _(step: time.DeriveTime, row: Row, schema: Schema) -> Row:
+def _(step: time.DeriveTime, row: Row, _schema: Schema) -> Row:
     value = row[step.column]
     unknown = [part for _, part in step.parts if part not in _PARTS]
     if unknown:

@@ -30,7 +30,8 @@ class TimeStepSteps:
 
     def keepSteps(self, condition: Condition) -> Any:
         """Keeps the time steps of sequences for which the condition holds; where it is unknown, because of a null,
-        they go. A sequence of which nothing is left is empty."""
+        they go. A sequence of which nothing is left is empty.
+        """
         return self.add(KeepSteps(checked_condition("step keepSteps", condition), True))
 
     def removeSteps(self, condition: Condition) -> Any:
@@ -40,7 +41,8 @@ class TimeStepSteps:
 
 def settled(step: Step, schema: Schema) -> tuple[Step, Schema]:
     """The step and the schema behind it; a step for single rows that asks for what sequences hold is taken within
-    each of their time steps."""
+    each of their time steps.
+    """
     if not (step.within_row and step.same_rows) or not any(isinstance(field, SequenceField) for field in schema):
         return step, step.schema_after(schema)
     try:

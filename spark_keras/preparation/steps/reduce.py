@@ -27,7 +27,8 @@ class ReduceSteps:
 
     def groupBy(self, *keys: str) -> Grouped:
         """Groups the rows by the values of columns, null being one of them; `agg` follows. Without columns all rows
-        are one group."""
+        are one group.
+        """
         return Grouped(self, each("groupBy", keys) if keys else ())
 
     def rank(

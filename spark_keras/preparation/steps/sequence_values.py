@@ -88,7 +88,8 @@ class SequenceValueSteps:
 
     def stackSequences(self, output: str, *columns: str) -> Any:
         """Replaces sequence columns of numbers or booleans by one array of shape (time steps, columns) of floats: the
-        input of a recurrent network."""
+        input of a recurrent network.
+        """
         return self.add(StackSequences(output, each("stackSequences", columns)))
 
     def element(self, column: str, output: str, index: int = -1) -> Any:

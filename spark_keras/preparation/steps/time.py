@@ -98,7 +98,8 @@ class TimeSteps:
 
     def timeDifference(self, output: str, end: str, start: str, unit: str = "seconds") -> Any:
         """Adds a column with end − start as a double, in "milliseconds", "seconds" (default), "minutes", "hours" or
-        "days" (of 24 hours)."""
+        "days" (of 24 hours).
+        """
         return self.add(TimeDifference(output, end, start, choose("timeDifference", "unit", unit, MICROSECONDS)))
 
     def deriveTime(self, column: str, parts: Mapping[str, str]) -> Any:

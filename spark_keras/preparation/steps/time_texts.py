@@ -77,11 +77,11 @@ def _offset(field: Any, zero: str | None) -> Column:
     return text if zero is None else F.when(minutes == 0, F.lit(zero)).otherwise(text)
 
 
-def _zone(field: Any, width: int) -> Column:
+def _zone(field: Any, _width: int) -> Column:
     return F.lit(field.zone)
 
 
-def _half(field: Field, width: int) -> Column:
+def _half(field: Field, _width: int) -> Column:
     return F.when(F.hour(wall_clock(field)) < 12, F.lit("AM")).otherwise(F.lit("PM"))
 
 

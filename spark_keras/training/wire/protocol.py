@@ -115,7 +115,8 @@ def _buffers_of(header: dict[str, Any]) -> int:
 
 def encode(header: dict[str, Any], arrays: Arrays = (), memory: SharedMemory | None = None) -> list[Any]:
     """Frames of a message: its header, and the buffers of one-dimensional arrays without a copy, unless they fit into
-    the shared memory."""
+    the shared memory.
+    """
     shared = bool(arrays) and memory is not None and memory.put(arrays)
     described = {**header, "arrays": [[array.dtype.str, len(array)] for array in arrays], "shared": shared}
     frames = [] if shared else [memoryview(np.ascontiguousarray(array)).cast("B") for array in arrays]

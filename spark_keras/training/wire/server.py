@@ -180,7 +180,8 @@ class Server:
 
     def encode_for_all(self, header: dict[str, Any], arrays: protocol.Arrays) -> list[Any] | None:
         """Frames of a message to any worker of this machine, the arrays written once for all of them. They hold until
-        this is called again. None: there is no room for the arrays."""
+        this is called again. None: there is no room for the arrays.
+        """
         if self._for_all is None:
             try:
                 size = shared_memory.footprint(arrays)

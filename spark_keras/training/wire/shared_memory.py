@@ -132,7 +132,8 @@ class SharedMemory:
 
     def get(self, described: list[Any]) -> list[np.ndarray]:
         """Views of the other side's arrays, given their dtypes and lengths in the order in which they were put; the
-        same objects as before where these are the same as before."""
+        same objects as before where these are the same as before.
+        """
         if described == self._described:
             return list(self._views)
         arrays, start, end = [], self._other, self._other + self.capacity

@@ -55,7 +55,8 @@ class _Signs:
 
 def _prepare(task: WorkerTask, training: bool) -> Callable[[dict[str, np.ndarray]], Any]:
     """What makes a stack's arrays into what the kernel takes. Of the task: a next one may find its replica, but names
-    its columns itself."""
+    its columns itself.
+    """
     from spark_keras.backend import arrays as backend_arrays
 
     finish, pack, to_tensor = task.columns.finish, task.columns.packer(), backend_arrays.to_tensor()

@@ -93,7 +93,8 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         )
     except BaseException as error:
         if not isinstance(error, GeneratorExit):
-            logger.error("Worker %d: %s: %s", shard_index, type(error).__name__, error)
+            # The driver gets the traceback.
+            logger.error("Worker %d: %s: %s", shard_index, type(error).__name__, error)  # noqa: TRY400
             # Without a connection, there is nobody to tell.
             with contextlib.suppress(OSError):
                 (line or greeting).send({"type": "error", **identity, **_described(error)})

@@ -73,13 +73,13 @@ class ResidentWorkers(SupervisedJob):
 
     def evaluate(self, state: State) -> Iterator[Update]:
         shards = [shard for shard in range(self._count) if self._infos[shard].validation_rows]
-        yield from self._updates({"type": "evaluate"}, lambda shard: state, shards)
+        yield from self._updates({"type": "evaluate"}, lambda _shard: state, shards)
 
     def measure(self, state: State, kernels: Sequence[str]) -> dict[str, float]:
         # One worker measures while the others wait; which one is a matter of the rows.
         largest = max(range(self._count), key=lambda shard: self._infos[shard].rows)
         header = {"type": "measure", "kernels": list(kernels), "frequency": self._frequency}
-        ((_, answer, _),) = self._ask(header, lambda shard: state, [largest])
+        ((_, answer, _),) = self._ask(header, lambda _shard: state, [largest])
         return answer["kernels"]
 
     def _updates(self, header: dict[str, Any], states: Callable[[int], State], shards: Any) -> Iterator[Update]:
