@@ -148,7 +148,8 @@ class JaxKernel:
                 _, after = getattr(self.model, method)(state, data)
             # A loop insists on the same types before and after, which an overridden train_step need not keep.
             leaves, structure = jax.tree.flatten(state)
-            return structure.unflatten([new.astype(old.dtype) for old, new in zip(leaves, jax.tree.leaves(after))])
+            cast = [new.astype(old.dtype) for old, new in zip(leaves, jax.tree.leaves(after))]
+            return jax.tree.unflatten(structure, cast)
 
         return step
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -205,7 +205,9 @@ def _through_keras(optimizer: Any, trainable: Iterable[Any]) -> Iterator[None]:
     """Lets an optimizer assign to Keras' variables, as on other backends, so that a StatelessScope learns of it."""
     keys = {id(variable): optimizer._var_key(variable) for variable in trainable}
     of_any_backend = keras.optimizers.Optimizer.__bases__[-1]
-    own = {name: types.MethodType(getattr(of_any_backend, name), optimizer) for name in _THROUGH_KERAS}
+    own: dict[str, Callable[..., Any]] = {
+        name: types.MethodType(getattr(of_any_backend, name), optimizer) for name in _THROUGH_KERAS
+    }
     own["_var_key"] = lambda variable: keys[id(variable)]
     for name, method in own.items():
         object.__setattr__(optimizer, name, method)

@@ -7,13 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import Column, DataFrame
 from pyspark.sql.types import DataType
 
 # From the arrays of each batch to one array of results, row by row.
 Compute = Callable[[Iterator[Sequence[pa.Array]]], Iterator[pa.Array]]
 
 
-def arrow_column(compute: Compute, return_type: DataType | str, dataset: Any, inputs: Sequence[Any]) -> Any:
+def arrow_column(compute: Compute, return_type: DataType | str, dataset: DataFrame, inputs: Sequence[Column]) -> Column:
     """A Spark column of results: by an Arrow UDF where Spark has it (4.1 and later), a pandas UDF before, which copies
     each row's array once more.
 
@@ -26,16 +27,17 @@ def arrow_column(compute: Compute, return_type: DataType | str, dataset: Any, in
     return _function(compute, return_type, dataset, inputs).asNondeterministic()(*inputs)
 
 
-def _function(compute: Compute, return_type: DataType | str, dataset: Any, inputs: Sequence[Any]) -> Any:
+def _function(compute: Compute, return_type: DataType | str, dataset: DataFrame, inputs: Sequence[Column]) -> Any:
     from pyspark.sql import functions as F
 
-    if hasattr(F, "arrow_udf"):
+    arrow_udf = getattr(F, "arrow_udf", None)
+    if arrow_udf is not None:
 
         def apply(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
             return compute(batches)
 
         apply.__annotations__ = {"batches": Iterator[tuple[pa.Array, ...]], "return": Iterator[pa.Array]}
-        return F.arrow_udf(apply, return_type)
+        return arrow_udf(apply, return_type)
 
     import pandas as pd
 
@@ -60,9 +62,10 @@ def _function(compute: Compute, return_type: DataType | str, dataset: Any, input
     struct = (return_type if isinstance(return_type, str) else return_type.simpleString()).startswith("struct<")
     apply_pandas.__annotations__ = {
         "batches": Iterator[tuple[pd.Series, ...]],
-        "return": Iterator[pd.DataFrame if struct else pd.Series],
+        "return": Iterator[pd.DataFrame] if struct else Iterator[pd.Series],
     }
-    return F.pandas_udf(apply_pandas, return_type)
+    # Its own annotations are those set above.
+    return F.pandas_udf(apply_pandas, return_type)  # type: ignore[call-overload]
 
 
 _NUMBERS = {

@@ -18,8 +18,9 @@ import threading
 from typing import Any
 
 import keras
+from pyspark.sql import SparkSession
 
-from spark_keras.cluster import jobs
+from spark_keras.cluster import jobs, session
 
 # Names of modules, and of the distributions whose versions matter.
 _MODULES = ("spark_keras", "keras", "numpy", "pyarrow", "zmq", "orjson", "cloudpickle", "h5py")
@@ -56,7 +57,7 @@ class InterpreterError(RuntimeError):
     """The executors' Python is not one that can do the driver's work."""
 
 
-def check(spark: Any) -> None:
+def check(spark: SparkSession) -> None:
     """Finds out, once for each application, whether the executors' Python has what they need.
 
     Raises:
@@ -68,7 +69,7 @@ def check(spark: Any) -> None:
             return
         asked = {"modules": (*_MODULES, backend_module()), "versions": _VERSIONS}
         python = spark.sparkContext.pythonExec
-        if spark.sparkContext.master.startswith("local["):
+        if session.master(spark).startswith("local["):
             if not _is_this(python):
                 _compare(spark, python, _ask_process(spark, python, asked))
         else:
@@ -93,7 +94,7 @@ def _is_this(python: str) -> bool:
     return len(folders) == 1 and os.path.realpath(found) == os.path.realpath(sys.executable)
 
 
-def _ask_process(spark: Any, python: str, asked: dict[str, Any]) -> Any:
+def _ask_process(spark: SparkSession, python: str, asked: dict[str, Any]) -> Any:
     """What that interpreter has, or why it does not answer."""
     from pyspark import SparkFiles
 
@@ -110,7 +111,7 @@ def _ask_process(spark: Any, python: str, asked: dict[str, Any]) -> Any:
     return json.loads(lines[-1]) if done.returncode == 0 and lines else (done.stderr.strip() or "no answer")
 
 
-def _ask_executor(spark: Any, asked: dict[str, Any]) -> Any:
+def _ask_executor(spark: SparkSession, asked: dict[str, Any]) -> Any:
     """What the interpreter of one executor has, or why it does not answer; None: there is no word of it yet."""
     # Of no module, so that it travels with its code.
     namespace: dict[str, Any] = {"__name__": "__main__", "asked": asked}
@@ -134,14 +135,16 @@ def _cause(error: str) -> str | None:
     return told and told[0]
 
 
-def _compare(spark: Any, python: str, answer: Any) -> None:
+def _compare(spark: SparkSession, python: str, answer: Any) -> None:
     here = {name: _version(name) for name in _VERSIONS}
     if isinstance(answer, str):
         raise InterpreterError(_told(spark, f"{python!r} does not run: {answer}", here))
     found, version = answer["found"], ".".join(map(str, answer["version"]))
     missing = [name for name in (*_MODULES, backend_module()) if name not in found]
     others = [
-        name for name in here if here[name] and found.get(name) and _part(name, found[name]) != _part(name, here[name])
+        name
+        for name, version in here.items()
+        if version and found.get(name) and _part(name, found[name]) != _part(name, version)
     ]
     wrong = [f"without {', '.join(missing)}"] * bool(missing) + [f"with {name} {found[name]}" for name in others]
     if answer["version"][:2] != list(sys.version_info[:2]):
@@ -162,9 +165,9 @@ def _part(name: str, version: str) -> str:
     return ".".join(version.split(".")[:2]) if name == "keras" else version
 
 
-def _told(spark: Any, received: str, here: dict[str, str | None]) -> str:
+def _told(spark: SparkSession, received: str, here: dict[str, str | None]) -> str:
     packages = ", ".join(f"{name} {version or ''}".strip() for name, version in here.items())
-    local = spark.sparkContext.master.startswith("local")
+    local = session.master(spark).startswith("local")
     wheels = [path for path in _sent(spark) if path.endswith(".whl")]
     if wheels:
         remedy = (
@@ -189,7 +192,8 @@ def _told(spark: Any, received: str, here: dict[str, str | None]) -> str:
     )
 
 
-def _sent(spark: Any) -> list[str]:
-    conf = spark.conf
-    named = [conf.get(name, "") for name in ("spark.submit.pyFiles", "spark.yarn.dist.pyFiles", "spark.files")]
+def _sent(spark: SparkSession) -> list[str]:
+    named = [
+        session.setting(spark, name) for name in ("spark.submit.pyFiles", "spark.yarn.dist.pyFiles", "spark.files")
+    ]
     return [path for paths in named for path in paths.split(",") if path]

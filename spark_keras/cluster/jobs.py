@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pyspark.sql import SparkSession
+
 from spark_keras.cluster.session import stopped
 
 _JOB_GROUP_PREFIX = "spark_keras-"
@@ -14,7 +16,7 @@ _JOB_GROUP_PREFIX = "spark_keras-"
 class Job:
     """A Spark job in a thread and job group of its own, so that cancelling ends exactly this one."""
 
-    def __init__(self, spark: Any, name: str, description: str, action: Callable[[], Any]):
+    def __init__(self, spark: SparkSession, name: str, description: str, action: Callable[[], Any]):
         from pyspark import InheritableThread
 
         self._context = spark.sparkContext
@@ -71,7 +73,7 @@ def is_death(error: BaseException) -> bool:
     return any(death in str(error) for death in _DEATHS)
 
 
-def end_task(spark: Any, attempt: int, reason: str) -> None:
+def end_task(spark: SparkSession, attempt: int, reason: str) -> None:
     """Ends a task by the number of its attempt; where its work is not done, Spark starts it again.
 
     Other than a death, this is no failure to Spark, and also makes it start a task again on `local[N]`.
@@ -80,7 +82,7 @@ def end_task(spark: Any, attempt: int, reason: str) -> None:
         spark.sparkContext._jsc.sc().killTaskAttempt(attempt, False, reason)
 
 
-def jobs_waiting_for_slots(spark: Any) -> bool:
+def jobs_waiting_for_slots(spark: SparkSession) -> bool:
     """Whether a job that is not a fit's own has an active stage with no running task."""
     tracker = spark.sparkContext.statusTracker()
     fits = {job for group in list(_fit_groups) for job in tracker.getJobIdsForGroup(group)}
@@ -107,7 +109,7 @@ def fit_group(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def described(spark: Any, description: str) -> Iterator[None]:
+def described(spark: SparkSession, description: str) -> Iterator[None]:
     """Gives the jobs that this thread starts a description, as Spark's pages show it."""
     context = spark.sparkContext
     before = context.getLocalProperty("spark.job.description")
@@ -115,4 +117,4 @@ def described(spark: Any, description: str) -> Iterator[None]:
     try:
         yield
     finally:
-        context.setLocalProperty("spark.job.description", before)
+        context.setLocalProperty("spark.job.description", before)  # type: ignore[arg-type]  # None removes it

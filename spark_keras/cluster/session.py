@@ -1,11 +1,11 @@
-"""Everything that touches Spark's JVM and `SparkContext`: slots, addresses, jobs, broadcasts and file systems."""
+"""Spark's session: the one of a DataFrame, and what it is told."""
 
 from __future__ import annotations
 
-from typing import Any
+from pyspark.sql import DataFrame, SparkSession
 
 
-def session_of(dataset: Any) -> Any:
+def session_of(dataset: DataFrame) -> SparkSession:
     """The DataFrame's session; refuses Spark Connect, where workers cannot reach the driver's Python process."""
     if ".connect." in type(dataset).__module__:
         raise NotImplementedError(
@@ -15,20 +15,15 @@ def session_of(dataset: Any) -> Any:
     return dataset.sparkSession
 
 
-# --- slots ---------------------------------------------------------------------------------------------------------
+def setting(spark: SparkSession, name: str, default: str = "") -> str:
+    """A setting of the session, the default where it has none."""
+    return spark.conf.get(name, default) or default
 
 
-def stopped(spark: Any) -> bool:
+def master(spark: SparkSession) -> str:
+    """Where the application runs, such as "local[4]"."""
+    return spark.sparkContext.master or ""
+
+
+def stopped(spark: SparkSession) -> bool:
     return spark.sparkContext._jsc is None
-
-
-# --- rows ----------------------------------------------------------------------------------------------------------
-
-
-# --- addresses -----------------------------------------------------------------------------------------------------
-
-
-# --- jobs ----------------------------------------------------------------------------------------------------------
-
-
-# --- broadcasts and files ------------------------------------------------------------------------------------------

@@ -7,13 +7,16 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+
+from pyspark.sql import SparkSession
+
+from spark_keras.cluster.session import master, setting
 
 # How long a starting application is given to register the executors that its configuration asks for.
 _EXECUTOR_SECONDS = 30.0
 
 
-def slots(spark: Any) -> int:
+def slots(spark: SparkSession) -> int:
     """Tasks that the application can run at the same time now, once its configured executors have registered."""
     deadline = time.monotonic() + _EXECUTOR_SECONDS
     while _executors(spark) < _expected_executors(spark) and time.monotonic() < deadline:
@@ -23,29 +26,29 @@ def slots(spark: Any) -> int:
     return max(1, context.maxNumConcurrentTasks(profile))
 
 
-def slots_can_grow(spark: Any) -> bool:
-    return spark.conf.get("spark.dynamicAllocation.enabled", "false").lower() == "true"
+def slots_can_grow(spark: SparkSession) -> bool:
+    return setting(spark, "spark.dynamicAllocation.enabled", "false").lower() == "true"
 
 
-def task_cpus(spark: Any) -> int:
-    return int(spark.conf.get("spark.task.cpus", "1"))
+def task_cpus(spark: SparkSession) -> int:
+    return int(setting(spark, "spark.task.cpus", "1"))
 
 
-def _executors(spark: Any) -> int:
+def _executors(spark: SparkSession) -> int:
     # The driver is in this map, too.
     return spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() - 1
 
 
-def _expected_executors(spark: Any) -> int:
+def _expected_executors(spark: SparkSession) -> int:
     if slots_can_grow(spark):
         return 1
-    master = spark.sparkContext.master
-    if master.startswith("local["):
+    where = master(spark)
+    if where.startswith("local["):
         return 0
-    local_cluster = re.match(r"local-cluster\[\s*(\d+)", master)
+    local_cluster = re.match(r"local-cluster\[\s*(\d+)", where)
     if local_cluster:
         return int(local_cluster.group(1))
-    return int(spark.conf.get("spark.executor.instances", "0"))
+    return int(setting(spark, "spark.executor.instances", "0"))
 
 
 class _Gate:
@@ -87,7 +90,7 @@ _gates: dict[str, _Gate] = {}
 _gates_lock = threading.Lock()
 
 
-def admit(spark: Any, workers: int) -> contextlib.AbstractContextManager[None]:
+def admit(spark: SparkSession, workers: int) -> contextlib.AbstractContextManager[None]:
     """Waits until this fit's workers have slots, and holds these until the block is left."""
     with _gates_lock:
         gate = _gates.setdefault(spark.sparkContext.applicationId, _Gate())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pyspark.sql import DataFrame
 
 # These give out each row that they are given.
 _KEEP_ALL_ROWS = ("Project", "RepartitionByExpression", "Repartition", "Sort", "SubqueryAlias")
@@ -12,7 +12,7 @@ _KEEP_ALL_ROWS = ("Project", "RepartitionByExpression", "Repartition", "Sort", "
 _UNKNOWN_BYTES = 2**55
 
 
-def row_statistics(dataset: Any) -> tuple[int | None, int | None]:
+def row_statistics(dataset: DataFrame) -> tuple[int | None, int | None]:
     """(number of rows, bytes), as far as Spark's optimizer knows them; starts no job.
 
     The number is exact or None: that of a cached DataFrame whose rows were computed, of a range, or of a table that was

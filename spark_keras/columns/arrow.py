@@ -89,10 +89,10 @@ def to_stored(array: pa.Array, tensor: TensorColumn) -> np.ndarray:
                 )
             dims.append(longest)
         array = array.flatten()
-    if rows and math.prod(dims) != math.prod(tensor.shape):
+    if rows and math.prod(dims) != math.prod(tensor.row_shape):
         raise InvalidData(
             f"Wrong shape in {tensor.label}. Received: a row with {math.prod(dims)} elements. "
-            f"Expected: shape {tensor.shape}, {math.prod(tensor.shape)} elements per row."
+            f"Expected: shape {tensor.shape}, {math.prod(tensor.row_shape)} elements per row."
         )
     values = array.to_numpy(zero_copy_only=False)
     _check_values(values, tensor)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.columns import expressions, input_forms, validation_rows
@@ -16,7 +17,7 @@ from spark_keras.keras_model.signature import Tensor
 from spark_keras.params.values import set_value
 
 
-def require_model_inputs(dataset: Any, stage: Any, model: keras.Model) -> tuple[TensorColumn, ...]:
+def require_model_inputs(dataset: DataFrame, stage: Any, model: keras.Model) -> tuple[TensorColumn, ...]:
     """The model's input tensors with their columns; shapes are as the model has them, or () where it takes any."""
     wanted = signature.inputs_of(model)
     named = set_value(stage, "inputCols")
@@ -61,14 +62,14 @@ def _in_order(param: str, what: str, named: Any, wanted: Sequence[Tensor]) -> li
     return [named[name] for name in names] if isinstance(named, dict) else list(named)
 
 
-def tensor_column(dataset: Any, param: str, name: str, column: str, wanted: Tensor | None) -> TensorColumn:
+def tensor_column(dataset: DataFrame, param: str, name: str, column: str, wanted: Tensor | None) -> TensorColumn:
     """A tensor of one column, of whatever shape its rows have."""
     data_type = expressions.column_type(dataset, param, column)
     depth, _ = expressions.column_depth(data_type, param, column)
     return TensorColumn(name, param, (column,), (), _numpy_dtype(wanted), depth)
 
 
-def _scalars(dataset: Any, name: str, several: Sequence[str], wanted: Sequence[Tensor] | None) -> TensorColumn:
+def _scalars(dataset: DataFrame, name: str, several: Sequence[str], wanted: Sequence[Tensor] | None) -> TensorColumn:
     for column in several:
         data_type = expressions.column_type(dataset, "featuresCols", column)
         depth, _ = expressions.column_depth(data_type, "featuresCols", column)
@@ -83,7 +84,7 @@ def _scalars(dataset: Any, name: str, several: Sequence[str], wanted: Sequence[T
 
 def _numpy_dtype(tensor: Tensor | None) -> str:
     dtype = tensor.dtype if tensor else keras.config.floatx()
-    if dtype == "string":
+    if tensor and dtype == "string":
         raise ValueError(
             f"Input {tensor.name!r} of the model takes strings. Expected: numbers; turn strings into numbers first, "
             "with pyspark.ml.feature.StringIndexer."
@@ -92,13 +93,14 @@ def _numpy_dtype(tensor: Tensor | None) -> str:
     return dtype if "int" in dtype or dtype == "float64" else "float32"
 
 
-def _known_shape(dataset: Any, tensor: TensorColumn) -> tuple[int, ...] | None:
+def _known_shape(dataset: DataFrame, tensor: TensorColumn) -> tuple[int, ...] | None:
     if tensor.depth == 0:
         return ()
     if len(tensor.columns) > 1:
         return (len(tensor.columns),)
     shape = expressions.metadata_shape(dataset, tensor.columns[0], tensor.depth, tensor.param)
-    return None if shape is None or None in shape else shape
+    known = tuple(size for size in shape or () if size is not None)
+    return None if shape is None or len(known) < len(shape) else known
 
 
 def leaves_open(model: keras.Model, count: int) -> list[bool]:
@@ -108,7 +110,7 @@ def leaves_open(model: keras.Model, count: int) -> list[bool]:
 
 
 def found_shapes(
-    dataset: Any, tensors: Sequence[TensorColumn], look_up: Sequence[bool]
+    dataset: DataFrame, tensors: Sequence[TensorColumn], look_up: Sequence[bool]
 ) -> list[tuple[int, ...] | None]:
     """Row shapes as the columns hold them: from the schema where it tells, else from the first complete row.
 
@@ -142,13 +144,13 @@ def called(stage: Any, model: keras.Model, inputs: Sequence[TensorColumn]) -> tu
     return input_forms.called(model, forms, symbols)
 
 
-def selected(dataset: Any, spec: ShardColumns, *others: Any) -> Any:
+def selected(dataset: DataFrame, spec: ShardColumns, *others: Any) -> Any:
     """The columns that workers read: one for each tensor under its internal name, and others."""
     tensors = [expressions.expression(dataset, tensor).alias(name) for name, tensor in spec.tensors.items()]
     return dataset.select(*tensors, *others)
 
 
-def loaded_rows(dataset: Any, stage: Any, spec: ShardColumns) -> Any:
+def loaded_rows(dataset: DataFrame, stage: Any, spec: ShardColumns) -> Any:
     """The columns that a fit loads, with a boolean column `v` where rows are held out for validation."""
     indicator = set_value(stage, "validationIndicatorCol")
     rows = selected(
@@ -162,7 +164,7 @@ def loaded_rows(dataset: Any, stage: Any, spec: ShardColumns) -> Any:
     return rows
 
 
-def shard_dataset(dataset: Any, stage: Any, spec: ShardColumns, workers: int) -> Any:
+def shard_dataset(dataset: DataFrame, stage: Any, spec: ShardColumns, workers: int) -> Any:
     """The columns that travel, one partition for each worker.
 
     Each row carries a hash of its content, by which the worker sorts: the shuffle hands rows over in any order.
@@ -172,7 +174,7 @@ def shard_dataset(dataset: Any, stage: Any, spec: ShardColumns, workers: int) ->
     return rows.withColumn("h", F.xxhash64(*spec.tensors)).repartition(workers)
 
 
-def held_out_rows(dataset: Any, stage: Any, spec: ShardColumns) -> Any:
+def held_out_rows(dataset: DataFrame, stage: Any, spec: ShardColumns) -> Any:
     """The rows of the DataFrame that a fit validates on."""
     if set_value(stage, "validationIndicatorCol"):
         return dataset.where(expressions.column(dataset, "validationIndicatorCol", stage.getValidationIndicatorCol()))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from pyspark.sql import DataFrame
 
 from spark_keras.columns import names
 from spark_keras.columns.names import quoted
@@ -27,14 +28,14 @@ def reference(column: str) -> Any:
     return F.col(quoted(column))
 
 
-def column(dataset: Any, param: str, name: str) -> Any:
+def column(dataset: DataFrame, param: str, name: str) -> Any:
     """The column that a Param names, as `column_names.field` resolves it."""
     from pyspark.sql import functions as F
 
     return F.expr(names.field(dataset, param, name).sql)
 
 
-def check_column(dataset: Any, param: str, column: str) -> Any:
+def check_column(dataset: DataFrame, param: str, column: str) -> Any:
     """Returns the type of a column of exactly this name, or raises a `ValueError` that lists the columns there are."""
     fields = {field.name: field for field in dataset.schema.fields}
     if column not in fields:
@@ -45,12 +46,12 @@ def check_column(dataset: Any, param: str, column: str) -> Any:
     return fields[column].dataType
 
 
-def column_type(dataset: Any, param: str, name: str) -> Any:
+def column_type(dataset: DataFrame, param: str, name: str) -> Any:
     """The Spark type of the column or nested field that a Param names, as `column_names.field` resolves it."""
     return names.field(dataset, param, name).data_type
 
 
-def check_new_column(dataset: Any, param: str, column: str) -> None:
+def check_new_column(dataset: DataFrame, param: str, column: str) -> None:
     names.check_new(dataset, [(param, column)])
 
 
@@ -82,7 +83,9 @@ def column_depth(data_type: Any, param: str, column: str) -> tuple[int, Any]:
 _SHAPE_KEY = "tensor_shape"
 
 
-def metadata_shape(dataset: Any, column: str, depth: int, param: str = "inputCols") -> tuple[int | None, ...] | None:
+def metadata_shape(
+    dataset: DataFrame, column: str, depth: int, param: str = "inputCols"
+) -> tuple[int | None, ...] | None:
     """Row shape of an array or vector column as its metadata tell it, with None for a free dimension; or None.
 
     Metadata hold what a `TensorAnalyzer` found, or the ML attributes of a vector.
@@ -102,7 +105,7 @@ def with_shape(metadata: dict[str, Any], shape: Sequence[int]) -> dict[str, Any]
     return {**metadata, _SHAPE_KEY: list(shape)}
 
 
-def expression(dataset: Any, tensor: TensorColumn) -> Any:
+def expression(dataset: DataFrame, tensor: TensorColumn) -> Any:
     """The Spark column that carries a tensor: a number or (nested) array in the type that the worker wants.
 
     Floats travel as the model's own float type. Integer tensors travel exactly: as bigint, or as double where the
@@ -129,7 +132,7 @@ def expression(dataset: Any, tensor: TensorColumn) -> Any:
     return F.expr(casts[0] if len(casts) == 1 else f"array({', '.join(casts)})")
 
 
-def first_row_shapes(dataset: Any, tensors: Sequence[TensorColumn]) -> list[tuple[int, ...] | None]:
+def first_row_shapes(dataset: DataFrame, tensors: Sequence[TensorColumn]) -> list[tuple[int, ...] | None]:
     """Shapes of the first row that has no null in these columns, from one job over one row; None if there is none."""
     from functools import reduce
 

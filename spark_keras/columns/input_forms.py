@@ -39,8 +39,8 @@ def _built_for(model: keras.Model) -> Any:
 def _of_shapes(shapes: Any) -> Any:
     """Nested shapes as a structure of zeros. An archive keeps tuples as lists, so sequences become tuples."""
     if isinstance(shapes, dict):
-        parts = {name: _of_shapes(part) for name, part in shapes.items()}
-        return None if not parts or None in parts.values() else parts
+        named = {name: _of_shapes(part) for name, part in shapes.items()}
+        return None if not named or None in named.values() else named
     if not isinstance(shapes, (list, tuple)) or not shapes:
         return None
     if all(length is None or isinstance(length, int) for length in shapes):

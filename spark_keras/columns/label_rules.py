@@ -141,8 +141,9 @@ def _first_taken(
         yield expressions.fit_shape(label, None, found)
         if one_hot is not None:
             yield expressions.fit_shape(one_hot, output.shape[:-1], found)
-        if None not in output.shape and math.prod(found) == math.prod(output.shape) and found != output.shape:
-            yield label._replace(shape=tuple(output.shape))
+        shape = tuple(size for size in output.shape if size is not None)
+        if found is not None and shape == output.shape and math.prod(found) == math.prod(shape) and found != shape:
+            yield label._replace(shape=shape)
 
     refused = None
     for form in forms():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
+from pyspark.sql import DataFrame
 
 from spark_keras.columns import expressions as columns
 from spark_keras.columns import label_rules
@@ -51,7 +52,7 @@ class Named(NamedTuple):
 # --- labels --------------------------------------------------------------------------------------------------------
 
 
-def label_columns(dataset: Any, stage: Any, model: keras.Model) -> Named:
+def label_columns(dataset: DataFrame, stage: Any, model: keras.Model) -> Named:
     """The label columns that the Params name, each with its depth.
 
     The default of `labelCol` is a column that some models do without: one that compares nothing with labels, unless
@@ -74,7 +75,7 @@ def label_columns(dataset: Any, stage: Any, model: keras.Model) -> Named:
     return Named("labelCol", column, {0: tensor_column(dataset, "labelCol", "label", column, None)})
 
 
-def _has_column(dataset: Any, column: str) -> bool:
+def _has_column(dataset: DataFrame, column: str) -> bool:
     try:
         columns.column_type(dataset, "labelCol", column)
     except ValueError:
@@ -152,7 +153,7 @@ def refuse_without_loss(model: keras.Model, spec: ShardColumns) -> None:
 # --- weights -------------------------------------------------------------------------------------------------------
 
 
-def weight_columns(dataset: Any, stage: Any, model: keras.Model) -> Named:
+def weight_columns(dataset: DataFrame, stage: Any, model: keras.Model) -> Named:
     """The weight columns that the Params name, each with its depth."""
     column, several = set_value(stage, "weightCol"), set_value(stage, "weightCols")
     if column is not None and several is not None:
@@ -290,8 +291,8 @@ def class_weights(stage: Any, labels: Sequence[TensorColumn | None]) -> ClassWei
     if given == "balanced":
         return ClassWeights((), ())
     classes = named[0].classes
-    unknown = [index for index in given if classes is not None and not 0 <= index < classes]
-    if unknown:
+    unknown = [] if classes is None else [index for index in given if not 0 <= index < classes]
+    if classes is not None and unknown:
         raise ValueError(
             f"Unknown classes in Param `classWeight`. Received: {unknown}. Expected: class indices from 0 to "
             f"{classes - 1}, because the model has {classes} classes."

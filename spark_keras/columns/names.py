@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from pyspark.sql import DataFrame
+
 
 class Field(NamedTuple):
     """What a name means in a DataFrame.
@@ -28,7 +30,7 @@ def quoted(column: str) -> str:
     return "`" + column.replace("`", "``") + "`"
 
 
-def field(dataset: Any, param: str, name: str) -> Field:
+def field(dataset: DataFrame, param: str, name: str) -> Field:
     """The column or nested field that a Param names.
 
     A column whose whole name this is goes first, dots included. Else the name is taken apart at its dots, outside of
@@ -45,7 +47,7 @@ def field(dataset: Any, param: str, name: str) -> Field:
     return _resolved_by_spark(dataset, param, name)
 
 
-def check_new(dataset: Any, columns: Iterable[tuple[str, str]]) -> None:
+def check_new(dataset: DataFrame, columns: Iterable[tuple[str, str]]) -> None:
     """Refuses new columns that are already there, or that Spark could not tell from each other.
 
     Args:
@@ -76,7 +78,7 @@ _indices: weakref.WeakKeyDictionary[Any, dict[str, list[Any]]] = weakref.WeakKey
 _indices_lock = threading.Lock()
 
 
-def _same(dataset: Any, name: str) -> list[Any]:
+def _same(dataset: DataFrame, name: str) -> list[Any]:
     """The columns that Spark takes for this whole name."""
     with _indices_lock:
         index = _indices.get(dataset)
@@ -91,11 +93,11 @@ def _same(dataset: Any, name: str) -> list[Any]:
     return [each for each in found if each.name == name] if _case_sensitive(dataset) else found
 
 
-def _case_sensitive(dataset: Any) -> bool:
-    return dataset.sparkSession.conf.get("spark.sql.caseSensitive", "false").lower() == "true"
+def _case_sensitive(dataset: DataFrame) -> bool:
+    return str(dataset.sparkSession.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
 
 
-def _resolved_by_spark(dataset: Any, param: str, name: str) -> Field:
+def _resolved_by_spark(dataset: DataFrame, param: str, name: str) -> Field:
     from pyspark.errors import AnalysisException
 
     parts = _parts(name)
@@ -116,7 +118,8 @@ def _resolved_by_spark(dataset: Any, param: str, name: str) -> Field:
 
 def _parts(name: str) -> list[str] | None:
     """A name's parts, between dots that are outside of backticks; None where Spark does not read it so."""
-    parts, part, position = [], "", 0
+    parts: list[str] = []
+    part, position = "", 0
     while position < len(name):
         if name[position] == "`" and not part:
             end = position + 1
@@ -141,7 +144,7 @@ def _parts(name: str) -> list[str] | None:
     return parts if all(parts) else None
 
 
-def _with_fields(dataset: Any) -> list[str]:
+def _with_fields(dataset: DataFrame) -> list[str]:
     """The DataFrame's columns, and what structs have in them."""
     names = []
     for each in dataset.schema.fields:

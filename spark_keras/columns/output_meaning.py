@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
+from pyspark.sql import DataFrame
 
 from spark_keras.columns import expressions
 from spark_keras.columns.heads import ClassificationHead
@@ -140,7 +141,7 @@ def said_by_loss(loss: Any) -> Meaning:
         settings = {**loss.keywords, **settings}
         loss = loss.func
     name = getattr(loss, "__name__", None) if _of_keras(getattr(loss, "__module__", None)) else None
-    said = _LOSSES.get(name, UNKNOWN)
+    said = UNKNOWN if name is None else _LOSSES.get(name, UNKNOWN)
     # A loss of the user's own may have this setting, too.
     if "from_logits" in settings:
         return said._replace(kind="logits" if settings["from_logits"] else "probabilities")
@@ -161,7 +162,7 @@ def _named_loss(name: str) -> Any:
 
 def said_by_activation(activation: str | None) -> Meaning:
     """What an activation makes its numbers, by its name."""
-    return _ACTIVATIONS.get(activation, UNKNOWN)
+    return UNKNOWN if activation is None else _ACTIVATIONS.get(activation, UNKNOWN)
 
 
 def symbolic_outputs(model: keras.Model) -> Sequence[Any]:
@@ -191,10 +192,11 @@ def head_of(model: keras.Model, stage: Any, output: Tensor) -> ClassificationHea
     An output of which nothing tells the meaning is taken for probabilities, which the executors check.
     """
     kind, exclusive = of_classifier(model, stage)
-    classes = max(2, output.shape[-1])
+    scores = output.shape[-1] or 1
+    classes = max(2, scores)
     thresholds = set_value(stage, "thresholds")
     converters.check_thresholds(thresholds, classes)
-    by_margin = kind == "margins" and output.shape[-1] == 1
+    by_margin = kind == "margins" and scores == 1
     if stage.getThreshold() != 0.0 and not by_margin:
         raise ValueError(
             f"Param `threshold` is for one margin, which tells two classes apart. Received: {stage.getThreshold()} and "
@@ -236,7 +238,7 @@ def check_output(outputs: Sequence[Tensor]) -> None:
         )
 
 
-def check_classifier(dataset: Any, stage: Any, model: keras.Model, outputs: Sequence[Tensor]) -> None:
+def check_classifier(dataset: DataFrame, stage: Any, model: keras.Model, outputs: Sequence[Tensor]) -> None:
     """Refuses a model whose output is none of a classifier, has no known meaning, or has several labels per row."""
     check_output(outputs)
     meaning = of_classifier(model, stage)
@@ -250,7 +252,7 @@ def check_classifier(dataset: Any, stage: Any, model: keras.Model, outputs: Sequ
     head_of(model, stage, outputs[0])
     label = stage.getLabelCol()
     depth, _ = expressions.column_depth(expressions.column_type(dataset, "labelCol", label), "labelCol", label)
-    if depth and outputs[0].shape[-1] > 1 and meaning.exclusive is False:
+    if depth and outputs[0].shape != (1,) and meaning.exclusive is False:
         raise ValueError(
             f"Several labels per row are not what a classifier learns. Received: arrays in column {label!r} "
             f"(labelCol), and a model that scores each of {outputs[0].shape[-1]} labels by itself. Expected: class "

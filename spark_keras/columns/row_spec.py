@@ -148,7 +148,7 @@ def zeros(tensor: TensorColumn, rows: int) -> np.ndarray:
 
 def stored_zeros(tensor: TensorColumn, rows: int) -> np.ndarray:
     """Rows of zeros as they are kept."""
-    return np.zeros((rows, *tensor.shape), tensor.dtype)
+    return np.zeros((rows, *tensor.row_shape), tensor.dtype)
 
 
 def tensors_of(

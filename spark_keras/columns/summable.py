@@ -43,7 +43,7 @@ def _doubtful(model: keras.Model) -> set[str]:
 
 def leaves(model: keras.Model) -> list[keras.metrics.Metric]:
     """The metrics themselves, without the containers that Keras puts compiled ones into."""
-    found = []
+    found: list[keras.metrics.Metric] = []
     for metric in model.metrics:
         inner = getattr(metric, "metrics", None)
         found.extend([metric] if inner is None else inner)
@@ -59,7 +59,7 @@ def _tried(model: keras.Model, spec: ShardColumns, outputs: Sequence[Tensor], ad
     """Metrics that were found to add up, or not to; one that cannot be tried is neither."""
     compiled = next((metric for metric in model.metrics if getattr(metric, "metrics", None)), None)
     doubtful = [metric for metric in getattr(compiled, "metrics", []) if not _of_keras(metric)]
-    if not doubtful:
+    if compiled is None or not doubtful:
         return set()
     parts = [_made_up_rows(spec, outputs, seed) for seed in (1, 2)]
     found: list[list[np.ndarray]] = []
@@ -89,7 +89,8 @@ def _state(metric: keras.metrics.Metric) -> np.ndarray:
 def _made_up_rows(spec: ShardColumns, outputs: Sequence[Tensor], seed: int) -> tuple[Any, Any]:
     """Labels, and predictions that could be probabilities."""
     random = np.random.default_rng(seed)
-    labels, predictions = [], []
+    labels: list[np.ndarray | None] = []
+    predictions = []
     for label, output in zip(spec.labels or [None] * len(outputs), outputs):
         shape = tuple(dim or 1 for dim in output.shape)
         scores = random.uniform(0.1, 1.0, (_ROWS, *shape)).astype("float32")
@@ -97,9 +98,8 @@ def _made_up_rows(spec: ShardColumns, outputs: Sequence[Tensor], seed: int) -> t
         if label is None:
             labels.append(None)
             continue
-        values = random.uniform(0.0, 1.0, (_ROWS, *label.shape))
-        if label.classes:
-            values = random.integers(0, label.classes, (_ROWS, *label.shape))
+        rows = (_ROWS, *label.row_shape)
+        values = random.integers(0, label.classes, rows) if label.classes else random.uniform(0.0, 1.0, rows)
         labels.append(arrow.finished(values.astype(label.dtype), label))
 
     def pack(tensors: list[Any]) -> Any:

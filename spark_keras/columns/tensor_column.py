@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 
 class TensorColumn(NamedTuple):
@@ -41,9 +41,15 @@ class TensorColumn(NamedTuple):
         return f"{'column' if len(self.columns) == 1 else 'columns'} {columns} ({self.param})"
 
     @property
+    def row_shape(self) -> tuple[int, ...]:
+        """`shape`, once the data has told all of it."""
+        return cast("tuple[int, ...]", self.shape)
+
+    @property
     def tensor_shape(self) -> tuple[int, ...]:
         """Shape of one row of the finished tensor."""
-        if not self.one_hot:
-            return self.shape
-        place = len(self.shape) + 1 + self.class_axis
-        return (*self.shape[:place], self.classes, *self.shape[place:])
+        shape = self.row_shape
+        if not self.one_hot or self.classes is None:
+            return shape
+        place = len(shape) + 1 + self.class_axis
+        return (*shape[:place], self.classes, *shape[place:])

@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 import keras
+from pyspark.sql import DataFrame
 
 from spark_keras.columns import binding, expressions, labels
 from spark_keras.columns.label_rules import settle_label
@@ -16,7 +17,7 @@ from spark_keras.params.values import set_value
 
 
 def training_columns(
-    dataset: Any, stage: Any, model: keras.Model, classifier: bool, seeding: Any = None
+    dataset: DataFrame, stage: Any, model: keras.Model, classifier: bool, seeding: Any = None
 ) -> tuple[ShardColumns, tuple[Tensor, ...]]:
     """Everything a worker loads, checked against the model; and the model's outputs. Builds the model's weights.
 
@@ -62,7 +63,7 @@ def training_columns(
     return spec, outputs
 
 
-def _validates(dataset: Any, stage: Any) -> bool:
+def _validates(dataset: DataFrame, stage: Any) -> bool:
     """Whether rows are held out for validation; checks the Params that say which."""
     indicator = set_value(stage, "validationIndicatorCol")
     if indicator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pyspark.sql import Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from spark_keras.columns import expressions
@@ -14,7 +14,7 @@ from spark_keras.columns import expressions
 _DRAWS = 2**31
 
 
-def with_held_out(dataset: Any, content: Sequence[Any], column: str, share: float, seed: int) -> Any:
+def with_held_out(dataset: DataFrame, content: Sequence[Any], column: str, share: float, seed: int) -> Any:
     """The DataFrame with a boolean column: the rows that a share of all rows consists of.
 
     Of c rows of one content, share · c are held out, rounded up or down: systematic sampling (Cochran, Sampling
@@ -38,7 +38,7 @@ def with_held_out(dataset: Any, content: Sequence[Any], column: str, share: floa
     return numbered.withColumn(column, held_out).drop(number, drawn)
 
 
-def _hashable(dataset: Any) -> list[Any]:
+def _hashable(dataset: DataFrame) -> list[Any]:
     """The columns that Spark can hash, and that their names tell apart."""
     fields = dataset.schema.fields
     names = [field.name for field in fields if "map<" not in field.dataType.simpleString()]

@@ -112,7 +112,8 @@ def import_keras() -> None:
         return
     unneeded = {"sklearn", "jax"} if os.environ.get("KERAS_BACKEND") in ("tensorflow", "torch") else {"sklearn"}
     left_out = unneeded - set(sys.modules)
-    sys.modules.update(dict.fromkeys(left_out))  # none of them can be imported now
+    # None of them can be imported now.
+    sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type]  # None is what Python documents for that
     try:
         import keras  # noqa: F401
     finally:

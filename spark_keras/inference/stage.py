@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, StructField, StructType
 
@@ -104,7 +105,7 @@ class Forward(
         with DRAWING:
             return _cut_models.get((id(model), layer), lambda: (model, with_output_layer(model, layer)))[1]
 
-    def _outputs(self, dataset: Any, layer: str | None = None) -> tuple[Inputs, tuple[Tensor, ...]]:
+    def _outputs(self, dataset: DataFrame, layer: str | None = None) -> tuple[Inputs, tuple[Tensor, ...]]:
         """(the inputs with their columns and shapes, the model's output tensors), checked against the DataFrame."""
         model = self._up_to(layer) if layer else self._driver_model()
         inputs = binding.require_model_inputs(dataset, self, model)
@@ -116,7 +117,7 @@ class Forward(
 
     def _applied(
         self,
-        dataset: Any,
+        dataset: DataFrame,
         inputs: Inputs,
         head: Any,
         fields: dict[str, DataType],
@@ -162,7 +163,7 @@ class Forward(
         made = [output.of(found if len(fields) == 1 else found.getField(output.field)) for output in outputs]
         return applied.select("*", *made).drop(name)
 
-    def _travelling(self, spark: Any, archive: KerasArchive) -> Any:
+    def _travelling(self, spark: SparkSession, archive: KerasArchive) -> Any:
         """The archive's bytes, or a broadcast of them."""
         if archive.size <= _INLINE_BYTES:
             return archive.data
@@ -219,7 +220,7 @@ class TensorOutputs(Forward, mixins.HasOutputs, mixins.PredictionParams, OutputF
             )
         return [column or None for column in named]
 
-    def _transform_tensors(self, dataset: Any, layer: str | None = None) -> Any:
+    def _transform_tensors(self, dataset: DataFrame, layer: str | None = None) -> Any:
         inputs, outputs = self._outputs(dataset, layer)
         names = self._output_columns(outputs)
         param = "predictionCol" if set_value(self, "outputCols") is None else "outputCols"

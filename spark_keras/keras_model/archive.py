@@ -59,16 +59,16 @@ class KerasArchive:
         self.code = code
         self.size = len(content) if isinstance(content, bytes) else os.path.getsize(content)
         self._suffix = ".h5" if model_files.is_hdf5(content) else ".keras"
-        self._data: bytes | None = None
-        self._path: str | None = None
+        # Its bytes, or the path of a file with them.
+        self._held: bytes | str
         if self.size > MEMORY_BYTES:
-            self._path = _own_file(self, self._suffix)
+            self._held = _own_file(self, self._suffix)
             if isinstance(content, bytes):
-                _write(self._path, content)
+                _write(self._held, content)
             else:
-                shutil.copyfile(content, self._path)
+                shutil.copyfile(content, self._held)
         else:
-            self._data = content if isinstance(content, bytes) else _read(content)
+            self._held = content if isinstance(content, bytes) else _read(content)
         self.digest = self._digest()
 
     @classmethod
@@ -120,7 +120,7 @@ class KerasArchive:
     @property
     def data(self) -> bytes:
         """The bytes of the archive; those of a large one are read anew each time."""
-        return _read(self._path) if self._data is None else self._data
+        return _read(self._held) if isinstance(self._held, str) else self._held
 
     @property
     def suffix(self) -> str:
@@ -130,8 +130,8 @@ class KerasArchive:
     @contextlib.contextmanager
     def file(self) -> Iterator[str]:
         """The path of a file with the archive, to be read inside this context."""
-        if self._path is not None:
-            yield self._path
+        if isinstance(self._held, str):
+            yield self._held
             return
         with _new_path(self._suffix) as path:
             _write(path, self.data)
@@ -158,7 +158,7 @@ class KerasArchive:
         """Returns a new Keras model; raises `ValueError` naming `customObjects` where a class is unknown."""
         if self.code and self.trusted:
             custom_objects = own_code.unpacked(self.code, custom_objects or {})
-        content = io.BytesIO(self._data) if self._path is None else self._path
+        content = self._held if isinstance(self._held, str) else io.BytesIO(self._held)
         with self._for_keras() as path:
             try:
                 # Keras of before 3.12 reads HDF5 files without regard to the mode that it is given.
@@ -194,7 +194,7 @@ class KerasArchive:
 
     def _digest(self) -> str:
         digest = hashlib.sha256()
-        with io.BytesIO(self._data) if self._path is None else open(self._path, "rb") as content:
+        with open(self._held, "rb") if isinstance(self._held, str) else io.BytesIO(self._held) as content:
             while piece := content.read(2**20):
                 digest.update(piece)
         digest.update(self.code or b"")

@@ -111,6 +111,6 @@ def _plain(value: Any) -> Any:
         parts = [_plain(each) for each in value]
         return _MISSING if any(each is _MISSING for each in parts) else type(value)(parts)
     if isinstance(value, dict):
-        parts = {key: _plain(each) for key, each in value.items()}
-        return _MISSING if any(each is _MISSING for each in parts.values()) else parts
+        items = {key: _plain(each) for key, each in value.items()}
+        return _MISSING if any(each is _MISSING for each in items.values()) else items
     return _MISSING

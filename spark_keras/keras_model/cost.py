@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 
@@ -67,7 +67,7 @@ def model_cost(model: keras.Model) -> ModelCost:
     return ModelCost(layers, _weights(model), state_bytes)
 
 
-def _leaves(layer: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
+def _leaves(layer: keras.layers.Layer, times: int = 1) -> Iterator[tuple[keras.layers.Layer, int]]:
     """The layers that have none inside, and how often a layer around them applies them."""
     inner = layer._flatten_layers(include_self=False, recursive=False)
     inner = [] if isinstance(layer, keras.layers.RNN) else list(inner)
@@ -79,14 +79,14 @@ def _leaves(layer: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
         yield from _leaves(each, times)
 
 
-def _flops(layer: Any) -> int:
+def _flops(layer: keras.layers.Layer) -> int:
     if isinstance(layer, keras.layers.Embedding):
         return 0
     if isinstance(layer, keras.layers.Dense):
         return 2 * _kernels(layer) * _size(_input_shape(layer)[1:-1])
     if isinstance(layer, keras.layers.RNN):
         return 2 * _kernels(layer) * _size(_input_shape(layer)[1:2])
-    if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS)):
+    if isinstance(layer, CONVOLUTIONS + TRANSPOSED_CONVOLUTIONS):
         shape = _input_shape(layer)
         if isinstance(layer, CONVOLUTIONS):
             shape = layer.compute_output_shape(shape)
@@ -94,16 +94,16 @@ def _flops(layer: Any) -> int:
     return 2 * _weights(layer)
 
 
-def _weights(layer: Any) -> int:
+def _weights(layer: keras.layers.Layer) -> int:
     return sum(math.prod(weight.shape) for weight in layer.weights)
 
 
-def _kernels(layer: Any) -> int:
+def _kernels(layer: keras.layers.Layer) -> int:
     """How many weights are multiplied: those of all kernels, not the biases."""
     return sum(math.prod(weight.shape) for weight in layer.weights if weight.name.endswith("kernel"))
 
 
-def _input_shape(layer: Any) -> tuple[int | None, ...]:
+def _input_shape(layer: keras.layers.Layer) -> tuple[int | None, ...]:
     return tuple((layer.get_build_config() or {}).get("input_shape") or ())
 
 

@@ -29,14 +29,15 @@ def add(path: str, model: keras.Model) -> None:
     arrays = {path: state.to_numpy(variable.value) for path, variable in found.variables.items()}
     optimizers: dict[str, list[int]] = {}
     for name, optimizer in _optimizers(model).items():
-        trained = [place.get(id(variable)) for variable in getattr(optimizer, "_trainable_variables", [])]
-        if optimizer.built and None not in trained:
-            optimizers[name] = trained
+        trained = [id(variable) for variable in getattr(optimizer, "_trainable_variables", [])]
+        if optimizer.built and place.keys() >= set(trained):
+            optimizers[name] = [place[each] for each in trained]
             arrays |= {f"{name} {index}": state.to_numpy(each.value) for index, each in enumerate(optimizer.variables)}
     layers = {name: layer.get_build_config() for name, layer in _layers(model) if layer.built}
     described = {"optimizers": optimizers, "layers": {name: each for name, each in layers.items() if each}}
     content = io.BytesIO()
-    np.savez(content, described=np.frombuffer(json.dumps(described).encode(), "uint8"), **arrays)
+    arrays = {"described": np.frombuffer(json.dumps(described).encode(), "uint8"), **arrays}
+    np.savez(content, **arrays)  # type: ignore[arg-type]  # no array is named `allow_pickle`
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(_FILE, content.getvalue())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import keras
 
@@ -85,5 +85,6 @@ def _activations(nodes: Sequence[Any]) -> Any:
     node, *inner = nodes
     if not inner:
         return node.outputs[0] if len(node.outputs) == 1 else list(node.outputs)
-    nested = keras.Model(graph_of(node.operation)._inputs_struct, _activations(inner))
+    graph = cast(keras.Function, graph_of(node.operation))  # `_calls` has found one
+    nested = keras.Model(graph._inputs_struct, _activations(inner))
     return nested(*node.arguments.args, **node.arguments.kwargs)

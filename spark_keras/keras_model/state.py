@@ -95,13 +95,16 @@ def layout_of(model: keras.Model) -> Layout:
         entries.append(Entry(variable.path, tuple(variable.shape), dtype, integer, start, start + size))
         position[id(variable)] = slice(start, start + size)
         if index < weight_count:
-            weight_sizes = tuple(sizes)
+            weight_sizes = (sizes[0], sizes[1])
     wide = any(entry.dtype == "float64" for entry in entries)
 
     def counters(optimizer: Any) -> tuple[int | None, int | None]:
         # `iterations` itself is computed where gradients are accumulated.
-        places = (position.get(id(getattr(optimizer, name, None))) for name in ("_iterations", "_learning_rate"))
-        return tuple(place and place.start for place in places)
+        def start(name: str) -> int | None:
+            place = position.get(id(getattr(optimizer, name, None)))
+            return place and place.start
+
+        return start("_iterations"), start("_learning_rate")
 
     main = innermost(model.optimizer)
     others = {id(each): each for each in map(innermost, found.optimizers.values()) if each is not main}
@@ -109,7 +112,7 @@ def layout_of(model: keras.Model) -> Layout:
     return Layout(
         entries=tuple(entries),
         dtype="float64" if wide else "float32",
-        sizes=tuple(sizes),
+        sizes=(sizes[0], sizes[1]),
         weight_sizes=weight_sizes,
         iterations=iterations,
         learning_rate=learning_rate,
