@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from spark_keras.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from spark_keras.analysis.analyzer import DataFrameAnalyzer
     from spark_keras.analysis.drift import DriftError, DriftWarning
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from spark_keras.telemetry.summary import KerasTrainingSummary
     from spark_keras.telemetry.throughput import WorkerThroughput
     from spark_keras.training.workers.errors import WorkerError
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ClassificationEvaluation",

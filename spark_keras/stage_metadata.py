@@ -7,7 +7,7 @@ from typing import Any
 import pyspark
 from pyspark.ml.util import DefaultParamsWritable, DefaultParamsWriter, MLReader, MLWriter
 
-from spark_keras import __version__
+from spark_keras.version import __version__
 
 # In metadata and in JSON. Readers do not need it: stages of 0.1.0 lack it.
 VERSION = {"sparkKerasVersion": __version__}

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from spark_keras.keras_model import architecture, automatic_names, state
+from spark_keras.keras_model import architecture, automatic_names, first_step, state
 
 
 def branched():
@@ -33,7 +33,7 @@ def test_the_text_makes_the_same_model():
     model = branched()
     x, y = np.random.default_rng(0).random((8, 4), "float32"), [np.ones((8, 2)), np.ones((8, 1))]
     copy = architecture.replica(architecture.architecture(model), {}, True, (x, y))
-    architecture.build(model, (x, y))
+    first_step.build_symbolically(model, (x, y))
     layout = state.layout_of(model)
     state.write(copy, layout, state.read(model, layout))
     assert copy.get_layer("mine").activation is keras.activations.softmax

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from in_process import InProcess
 
-from spark_keras.keras_model import architecture
+from spark_keras.keras_model import first_step
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.telemetry.progress import Progress
 from spark_keras.training import loop, settings
@@ -79,7 +79,7 @@ def test_settings_that_get_config_forgets_reach_the_worker_and_the_saved_model(c
     # As a live model comes to a fit.
     archive = KerasArchive.of(CASES[case]())
     model = archive.load()
-    architecture.build(model, (X[:3], Y[:3]))
+    first_step.build_symbolically(model, (X[:3], Y[:3]))
     outcome = loop.train(
         model,
         InProcess(model, (X, Y), 8, 2),

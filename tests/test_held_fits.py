@@ -15,7 +15,7 @@ from test_workers import KillAWorker
 
 from spark_keras import KerasEstimator, KerasModel, KerasRegressor, KerasTransformer
 from spark_keras.backend import make
-from spark_keras.keras_model import architecture, held
+from spark_keras.keras_model import first_step, held
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
 
@@ -157,7 +157,7 @@ def test_what_cannot_be_found_is_refused_by_name():
             prepared(model)
         assert "Expected: a keras.Variable" in str(told.value)
         # A worker finds it in its rounds.
-        architecture.build(model, (X[0], Y[0]))
+        first_step.build_symbolically(model, (X[0], Y[0]))
         layout = states.layout_of(model)
         with pytest.raises(held.Untracked, match="which training assigns"):
             make.make("graph", model, layout).train(states.read(model, layout), np.zeros((0, 2), "int32"), (X, Y), 0, 1)

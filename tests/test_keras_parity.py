@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from in_process import InProcess
 
-from spark_keras.keras_model import architecture
+from spark_keras.keras_model import first_step
 from spark_keras.keras_model import state as states
 from spark_keras.telemetry.progress import Progress
 from spark_keras.training import loop, settings
@@ -216,7 +216,7 @@ def compiled(optimizer, network):
 
 def check(optimizer, network, jit):
     trained, data = compiled(optimizer, network)
-    architecture.build(trained, keras.tree.map_structure(lambda array: array[:3], data))
+    first_step.build_symbolically(trained, keras.tree.map_structure(lambda array: array[:3], data))
     worker = InProcess(trained, data, BATCH, EPOCHS, jit)
     schedule = settings.Schedule(EPOCHS, (ROWS,), False, BATCH, FREQUENCY, "average")
     outcome = loop.train(trained, worker, schedule, [], Progress(0, EPOCHS, ROWS))

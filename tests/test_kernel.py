@@ -10,7 +10,7 @@ from test_training import dropout_model, frame, linear, mlp, regression_rows, we
 from spark_keras import KerasRegressor
 from spark_keras.backend import arrays, choose, make, tensorflow_round, xla_rule
 from spark_keras.executor.aligned import aligned
-from spark_keras.keras_model import architecture, first_step
+from spark_keras.keras_model import first_step
 from spark_keras.keras_model import state as states
 
 
@@ -37,7 +37,7 @@ def test_a_model_that_is_random_when_it_predicts_is_evaluated_to_the_same_bits(n
     model = keras.Sequential([keras.Input((3,)), AlwaysNoisy(1.0), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     x, y = np.ones((2, 4, 3), "float32"), np.ones((2, 4, 1), "float32")
-    architecture.build(model, (x[0], y[0]))
+    first_step.build_symbolically(model, (x[0], y[0]))
     layout = states.layout_of(model)
     evaluate = make.make(name, model, layout).evaluate
     before = states.read(model, layout)
@@ -58,7 +58,7 @@ def test_a_state_that_comes_in_the_same_memory_is_read_anew(optimizer, offset):
     model.compile(optimizer, "mse")
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(4, 8, 3)).astype("float32"), rng.normal(size=(4, 8, 1)).astype("float32")
-    architecture.build(model, (x[0], y[0]))
+    first_step.build_symbolically(model, (x[0], y[0]))
     layout = states.layout_of(model)
     seeds = np.array([[1, 2]], "int32")
     batches = tuple(map(arrays.to_tensor(), (x, y)))
@@ -115,7 +115,7 @@ def test_rounds_without_variables_are_for_what_changes_them_through_keras(compil
     for layer, possible in ((keras.layers.Rescaling(2.0), stateless), (keras.layers.Conv2D(1, 3), False)):
         model = sequential(layer)
         model.compile(*arguments())
-        architecture.build(model, (np.zeros((7, 8, 8, 1)), np.zeros((7, 2))))
+        first_step.build_symbolically(model, (np.zeros((7, 8, 8, 1)), np.zeros((7, 2))))
         chosen = make.make("xla", model, states.layout_of(model))
         assert isinstance(chosen, tensorflow_round.StatelessKernel) == possible
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spark_keras.backend import make
-from spark_keras.keras_model import architecture
+from spark_keras.keras_model import first_step
 from spark_keras.keras_model import metrics as metric_states
 from spark_keras.keras_model import state as states
 
@@ -69,7 +69,7 @@ def prepared(model, batches):
 
 
 def prepared_from(model, sample):
-    architecture.build(model, sample)
+    first_step.build_symbolically(model, sample)
     layout = states.layout_of(model)
     return layout, states.read(model, layout)
 

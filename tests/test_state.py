@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from spark_keras.keras_model import architecture
+from spark_keras.keras_model import first_step
 from spark_keras.keras_model import state as states
 
 
@@ -14,7 +14,7 @@ def test_the_learning_rate_is_that_of_the_optimizer_whose_loss_is_scaled():
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
     inner = keras.optimizers.Adam(0.25, gradient_accumulation_steps=2)
     model.compile(keras.optimizers.LossScaleOptimizer(inner), "mse")
-    architecture.build(model, (np.zeros((2, 5), "float32"), np.zeros((2, 1), "float32")))
+    first_step.build_symbolically(model, (np.zeros((2, 5), "float32"), np.zeros((2, 1), "float32")))
     layout = states.layout_of(model)
     inner._iterations.assign(9)
     read = states.read(model, layout)
@@ -27,7 +27,7 @@ def test_a_model_holds_the_state_that_was_written(large, monkeypatch):
     monkeypatch.setattr(states, "LARGE_BYTES", large)
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(7), keras.layers.Dense(1)])
     model.compile("adam", "mse")
-    architecture.build(model, (np.zeros((2, 5), "float32"), np.zeros((2, 1), "float32")))
+    first_step.build_symbolically(model, (np.zeros((2, 5), "float32"), np.zeros((2, 1), "float32")))
     layout = states.layout_of(model)
     written = states.State(np.arange(layout.sizes[0], dtype="float32"), np.arange(layout.sizes[1]) + 3)
     kept = written.values.copy()

@@ -13,7 +13,7 @@ from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.columns import expressions as columns
 from spark_keras.evaluation import row_losses
 from spark_keras.evaluation.metrics import evaluate, labelled_task
-from spark_keras.keras_model import architecture
+from spark_keras.keras_model import first_step
 from spark_keras.keras_model import state as states
 
 
@@ -36,7 +36,7 @@ def score_examples(dataset: Any, stage: Any, classifier: bool, column: str, regu
     archive, objects = stage._archive(), stage.getCustomObjects()
     model = archive.load(objects)
     task, _ = labelled_task(dataset, stage, model, archive, objects, classifier)
-    architecture.build(model, task.columns.sample())
+    first_step.build_symbolically(model, task.columns.sample())
     _check(model)
     penalty = penalty_of(model) if regularization else 0.0
     expressions = [columns.expression(dataset, tensor) for tensor in task.columns.tensors.values()]

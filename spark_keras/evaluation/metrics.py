@@ -14,7 +14,7 @@ from spark_keras.columns import binding, mismatch, summable
 from spark_keras.columns.training_columns import training_columns
 from spark_keras.evaluation.rows import LabelledTask, evaluate_partition
 from spark_keras.executor.process import ProcessSettings
-from spark_keras.keras_model import architecture, configurations, held
+from spark_keras.keras_model import configurations, first_step, held
 from spark_keras.keras_model import metrics as metric_states
 from spark_keras.keras_model.archive import KerasArchive
 
@@ -38,7 +38,7 @@ def evaluate(dataset: Any, stage: Any, classifier: bool, metrics: Any = None) ->
     model = archive.load(objects)
     task, outputs = labelled_task(dataset, stage, model, archive, objects, classifier)
     with mismatch.metrics_explained(model, task.columns, outputs):
-        architecture.build(model, task.columns.sample())
+        first_step.build_symbolically(model, task.columns.sample())
     rows = binding.selected(dataset, task.columns)
     apart = summable.not_summable(model, task.columns, outputs)
     if apart:

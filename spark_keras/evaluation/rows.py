@@ -14,7 +14,6 @@ import pyarrow as pa
 from spark_keras.columns import row_spec
 from spark_keras.executor import process
 from spark_keras.executor.cache import RecentlyUsed
-from spark_keras.training.worker import shard as shards
 
 
 class LabelledTask(NamedTuple):
@@ -35,7 +34,7 @@ class LabelledTask(NamedTuple):
     digest: str
     safe_mode: bool
     code: bytes | None
-    columns: shards.ShardColumns
+    columns: row_spec.ShardColumns
     batch_size: int
 
 
@@ -54,7 +53,7 @@ def _load(task: LabelledTask) -> Any:
     custom_objects = process.enter_keras(task.settings)
     import keras
 
-    from spark_keras.keras_model import architecture, held
+    from spark_keras.keras_model import first_step, held
     from spark_keras.keras_model.archive import KerasArchive
 
     data = task.archive if isinstance(task.archive, bytes) else task.archive.value
@@ -62,7 +61,7 @@ def _load(task: LabelledTask) -> Any:
     if keras.backend.backend() == "tensorflow":
         # XLA would compile for seconds, and again for a partition's last, short batch.
         model.jit_compile = False
-    architecture.build(model, task.columns.sample())
+    first_step.build_symbolically(model, task.columns.sample())
     return model
 
 

@@ -88,6 +88,7 @@ class CompiledModel:
         custom_objects = process.enter_keras(task.settings)
         import keras
 
+        from spark_keras.backend import forward
         from spark_keras.keras_model import held, signature
         from spark_keras.keras_model.archive import KerasArchive
         from spark_keras.keras_model.output_layer import with_output_layer
@@ -97,27 +98,8 @@ class CompiledModel:
         self._model = with_output_layer(held.begin_anew(model), task.output_layer)
         self._batch_size = task.batch_size
         self._pack = lambda inputs: signature.pack_inputs(task.form, inputs)
-        compiled = {"tensorflow": self._tensorflow_program, "jax": self._jax_program}.get(keras.backend.backend())
-        forward = compiled() if compiled else self._model.predict_on_batch
-        self._outputs = lambda x: keras.tree.flatten(forward(x))
-
-    def _tensorflow_program(self) -> Callable[[Any], Any]:
-        from spark_keras.backend.tensorflow_program import Program
-        from spark_keras.backend.xla_rule import forward_gains
-
-        model = self._model
-        return Program(lambda x: model(x, training=False), xla=forward_gains(model, self._batch_size))
-
-    def _jax_program(self) -> Callable[[Any], Any]:
-        import jax
-
-        model = self._model
-        if not model.jit_compile:
-            return model.predict_on_batch
-        weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
-        # Weights are arguments: as constants, XLA would compile them in.
-        program = jax.jit(lambda weights, x: model.predict_step(weights, (x,))[0])
-        return lambda x: program(weights, x)
+        compiled = forward.compiled(self._model, self._batch_size)
+        self._outputs = lambda x: keras.tree.flatten(compiled(x))
 
     def __call__(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """All rows through the model, `batch_size` at a time. The last batch is filled up with zeros."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -91,29 +90,3 @@ def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sa
         optimizer._exclude_from_weight_decay = {optimizer._var_key(variables[index]) for index in excluded}
         optimizer._exclude_from_weight_decay_cache = {}
     return model
-
-
-def build(model: keras.Model, sample: Any) -> None:
-    """Creates every variable of a compiled model: weights, metrics and the optimizer's, as `fit` would.
-
-    Args:
-        sample: (x, y) or (x, y, sample_weight) with a few rows, of the shapes and dtypes that training will have.
-    """
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(sample)
-    with contextlib.nullcontext() if y is not None else _comparing_nothing(model):
-        model._symbolic_build(data_batch=(x, y, sample_weight))
-    if model.optimizer is not None and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-    # Metrics are only known as such when they are built.
-    held.look(model)
-
-
-@contextlib.contextmanager
-def _comparing_nothing(model: keras.Model) -> Iterator[None]:
-    """While a model is built without labels: its own train_step may give the compiled loss what it makes itself."""
-    compiled = {name: vars(model)[name] for name in ("_compile_loss", "_compile_metrics") if name in vars(model)}
-    vars(model).update(dict.fromkeys(compiled))
-    try:
-        yield
-    finally:
-        vars(model).update(compiled)

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras.keras_model import held
+from spark_keras.keras_model import held, state
 
 logger = logging.getLogger(__name__)
 
@@ -23,25 +23,49 @@ def build(model: keras.Model, sample: Any, step: bool = True) -> None:
         step: whether to take a step, too, for what is only created then; and on the driver, to find what no worker
             could give back.
     """
-    from spark_keras.keras_model import architecture
-
     own_step, before = held.has_own_step(model), _paths(model)
     # Where Keras itself calls such a model before it builds anything, its step may create what a symbolic call cannot.
     taken = step and own_step and keras.backend.backend() == "tensorflow"
     if taken:
         take(model, sample)
     try:
-        architecture.build(model, sample)
+        build_symbolically(model, sample)
     except ValueError:
         if taken or not step or keras.backend.backend() != "tensorflow":
             raise
         take(model, sample)
-        architecture.build(model, sample)
+        build_symbolically(model, sample)
         taken = True
     if step and not taken and not held.follows_keras(model):
         take(model, sample)
     if _paths(model) - before and step:
         held.creates_late(model)
+
+
+def build_symbolically(model: keras.Model, sample: Any) -> None:
+    """Creates every variable of a compiled model: weights, metrics and the optimizer's, as `fit` would.
+
+    Args:
+        sample: (x, y) or (x, y, sample_weight) with a few rows, of the shapes and dtypes that training will have.
+    """
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(sample)
+    with contextlib.nullcontext() if y is not None else _comparing_nothing(model):
+        model._symbolic_build(data_batch=(x, y, sample_weight))
+    if model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    # Metrics are only known as such when they are built.
+    held.look(model)
+
+
+@contextlib.contextmanager
+def _comparing_nothing(model: keras.Model) -> Iterator[None]:
+    """While a model is built without labels: its own train_step may give the compiled loss what it makes itself."""
+    compiled = {name: vars(model)[name] for name in ("_compile_loss", "_compile_metrics") if name in vars(model)}
+    vars(model).update(dict.fromkeys(compiled))
+    try:
+        yield
+    finally:
+        vars(model).update(compiled)
 
 
 def _paths(model: keras.Model) -> set[str]:
@@ -77,8 +101,6 @@ def _each(sample: Any, made: Any) -> Any:
 
 def _trace(model: keras.Model, sample: Any) -> None:
     import tensorflow as tf
-
-    from spark_keras.keras_model import state
 
     def step(data: Any) -> None:
         if held.has_own_step(model):
@@ -142,7 +164,6 @@ def _name(model: keras.Model, variable: Any) -> str:
 @contextlib.contextmanager
 def _taken_back(model: keras.Model) -> Iterator[None]:
     """Gives every variable its value back; those of optimizers that are built meanwhile, what they are built with."""
-    from spark_keras.keras_model import state
 
     def copies(variables: Any) -> list[tuple[Any, np.ndarray]]:
         return [(each, np.array(state.to_numpy(each.value))) for each in variables]

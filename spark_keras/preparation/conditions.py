@@ -46,17 +46,21 @@ class Condition:
         """Whether the condition is known to be true: true or false."""
         return F.coalesce(self.column(schema), F.lit(False))
 
+    def written_out(self) -> Condition:
+        """The condition as it is saved; that of a boolean column alone compares the column."""
+        return self
+
     def __and__(self, other: Condition) -> Condition:
-        return Both(self, checked_condition("&", other))
+        return Both(self.written_out(), checked_condition("&", other))
 
     def __or__(self, other: Condition) -> Condition:
-        return Either(self, checked_condition("|", other))
+        return Either(self.written_out(), checked_condition("|", other))
 
     def __xor__(self, other: Condition) -> Condition:
-        return OneOfTwo(self, checked_condition("^", other))
+        return OneOfTwo(self.written_out(), checked_condition("^", other))
 
     def __invert__(self) -> Condition:
-        return Not(self)
+        return Not(self.written_out())
 
     def __bool__(self) -> bool:
         raise TypeError(
@@ -67,12 +71,8 @@ class Condition:
 
 def checked_condition(step: str, condition: Any) -> Condition:
     """The condition; a column alone stands for that it is true."""
-    from spark_keras.preparation.expressions import ColumnExpression
-
-    if isinstance(condition, ColumnExpression):
-        return Compare(condition.name, "==", True)
     if isinstance(condition, Condition):
-        return condition
+        return condition.written_out()
     hint = (
         " A Column of pyspark can be neither checked without data nor saved." if isinstance(condition, Column) else ""
     )

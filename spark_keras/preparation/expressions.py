@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyspark.sql import Column
+
 from spark_keras.preparation.conditions import (
     ColumnName,
     Compare,
@@ -14,10 +16,10 @@ from spark_keras.preparation.conditions import (
     IsNaN,
     IsNull,
     Matches,
-    checked_condition,
 )
 from spark_keras.preparation.lengths import LengthExpression
 from spark_keras.preparation.reductions import Reduction
+from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.sql_reduction import SqlReduction
 
 
@@ -51,7 +53,7 @@ def operand(value: Any) -> Any:
     return ColumnName(value.name) if isinstance(value, ColumnExpression) else value
 
 
-class ColumnExpression:
+class ColumnExpression(Condition):
     """A column by its name; the methods make conditions and reductions. A boolean column is a condition itself."""
 
     # Compares to conditions, so it is no key of a dict.
@@ -62,6 +64,15 @@ class ColumnExpression:
 
     def __repr__(self) -> str:
         return f"col({self.name!r})"
+
+    def written_out(self) -> Condition:
+        return Compare(self.name, "==", True)
+
+    def check(self, schema: Schema, step: str) -> None:
+        self.written_out().check(schema, step)
+
+    def column(self, schema: Schema) -> Column:
+        return self.written_out().column(schema)
 
     # --- conditions ----------------------------------------------------------------------------------------------
 
@@ -82,21 +93,6 @@ class ColumnExpression:
 
     def __ge__(self, other: Any) -> Condition:
         return Compare(self.name, ">=", operand(other))
-
-    def __and__(self, other: Any) -> Condition:
-        return checked_condition("&", self) & other
-
-    def __or__(self, other: Any) -> Condition:
-        return checked_condition("|", self) | other
-
-    def __xor__(self, other: Any) -> Condition:
-        return checked_condition("^", self) ^ other
-
-    def __invert__(self) -> Condition:
-        return ~checked_condition("~", self)
-
-    def __bool__(self) -> bool:
-        return bool(checked_condition("and", self))
 
     def isIn(self, *values: Any) -> Condition:
         """The value is one of these (given one by one, or as one list)."""

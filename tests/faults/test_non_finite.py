@@ -8,7 +8,7 @@ import pytest
 from test_training import frame, in_training_order, keras_weights, linear, regression_rows, weights_of
 
 from spark_keras import KerasRegressor
-from spark_keras.keras_model import architecture
+from spark_keras.keras_model import first_step
 from spark_keras.keras_model import state as states
 
 
@@ -47,7 +47,7 @@ def test_a_skipped_update_leaves_the_state_as_it_was_and_is_counted(spark):
 
 def test_what_was_infinite_before_is_no_failure():
     built = linear(keras.optimizers.SGD(0.1))
-    architecture.build(built, (np.zeros((7, 5), "float32"), np.zeros((7, 1), "float32")))
+    first_step.build_symbolically(built, (np.zeros((7, 5), "float32"), np.zeros((7, 1), "float32")))
     layout = states.layout_of(built)
     before = states.read(built, layout)
     masked = before._replace(values=before.values.copy())

@@ -21,7 +21,7 @@ process.prepare(process.ProcessSettings(1, os.environ["KERAS_BACKEND"], "float32
 
 from benchmarks import models  # noqa: E402
 from spark_keras.backend import arrays, choose, make  # noqa: E402
-from spark_keras.keras_model import architecture, state  # noqa: E402
+from spark_keras.keras_model import first_step, state  # noqa: E402
 
 _prepared: dict[str, Any] = {}
 
@@ -37,7 +37,7 @@ def prepare(
     x, y = (array[part::parts] for array in read(data))
     y = y.astype("int32")
     model = models.compiled(network, seed)
-    architecture.build(model, (x[:7], y[:7]))
+    first_step.build_symbolically(model, (x[:7], y[:7]))
     layout = state.layout_of(model)
     minibatches = len(x) // batch
     compiled = make.make(choose.choose(model, epochs * minibatches, batch).kernel, model, layout)
