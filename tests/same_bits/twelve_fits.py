@@ -8,7 +8,8 @@ has those on record on another platform, or of the last release.
     python tests/same_bits/twelve_fits.py           compares with the digests on record; they are those of KERAS_BACKEND
     python tests/same_bits/twelve_fits.py --write   puts the digests of this platform on record
 
-This file uses the public names of `spark_keras` only, so that it also runs on other versions: put one on PYTHONPATH.
+This file uses the public names of `spark_keras` only, so that it also runs on other versions: run it in the root of
+such a version, with that folder on PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def convolutional() -> keras.Model:
 
 
 def recurrent() -> keras.Model:
-    layers = keras.layers.LSTM(8, return_sequences=True), keras.layers.GRU(4), keras.layers.Dense(1)
+    layers = keras.layers.LSTM(8), keras.layers.Dense(1)
     return compiled(sequential((6, 6), *layers), keras.optimizers.RMSprop(0.01))
 
 
@@ -281,7 +282,7 @@ def digest(spark: Any, name: str) -> str:
     model = FITS[name](rows(spark)).toKeras()
     found = hashlib.sha256()
     for variable in [*model.weights, *model.optimizer.variables]:
-        value = variable.numpy()
+        value = np.asarray(variable)
         found.update(f"{value.dtype.str} {value.shape}\n".encode() + value.tobytes())
     return found.hexdigest()
 
