@@ -29,12 +29,13 @@ from spark_keras.telemetry.progress import Progress
 from spark_keras.telemetry.summary import KerasTrainingSummary
 from spark_keras.training import class_counts, loop
 from spark_keras.training.cached_shards import KeptRows
-from spark_keras.training.callbacks import _exclusive
+from spark_keras.training.callbacks import exclusive, look_after_non_finite
 from spark_keras.training.checkpoints import checkpoints as checkpoint
 from spark_keras.training.checkpoints import in_use
 from spark_keras.training.checkpoints.checkpoints import Checkpoints
 from spark_keras.training.planned import Planned, Prepared, counted_rows
 from spark_keras.training.settings import Schedule
+from spark_keras.training.strategies.averaging import Averaging
 from spark_keras.training.wire import connections
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.workers.attempts import Limits
@@ -208,10 +209,10 @@ class Trained(
         with (
             self._checkpoints(dataset.sparkSession, prepared, watcher) as checkpoints,
             slots.admit(dataset.sparkSession, count),
-            _exclusive(self.getCallbacks()) as callbacks,
-            ResidentWorkers(rows, task, count, _stack_limit(frequency), description, self._limits()) as workers,
+            exclusive(self.getCallbacks()) as callbacks,
+            ResidentWorkers(rows, task, count, description, self._limits()) as workers,
         ):
-            shards = workers.infos
+            shards = workers.shards
             self._check_rows(shards, spec.validation)
             self._check_minibatches(model, shards)
             seconds = {"start": time.perf_counter() - started}
@@ -223,19 +224,21 @@ class Trained(
                 frequency=None if frequency == "epoch" else int(frequency),
                 optimizer_state=self.getOptimizerState(),
                 validate_every=1 if watcher is None else watcher.validate_every,
-                non_finite=self.getNonFinite(),
+                # Keras' own answer to the question goes before ours.
+                non_finite="keep" if look_after_non_finite(callbacks) else self.getNonFinite(),
                 initial_epoch=self.getInitialEpoch(),
             )
             resumed = checkpoints and checkpoints.resume([shard.digest for shard in shards])
             plan = self._plan(prepared, counted_rows(shards), workers, resumed and resumed.kernel)
-            workers.kernel = plan.kernel
+            schedule = schedule._replace(kernel=plan.kernel)
+            strategy = Averaging(states.layout_of(model), schedule)
             shown = not any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in callbacks)
             progress = Progress(self.getVerbose(), schedule.epochs, sum(schedule.rows), shown)
             with contextlib.closing(progress):
                 if watcher is not None:
                     callbacks = [*callbacks, watcher]
                 stop = None if watcher is None else watcher.stop
-                outcome = loop.train(model, workers, schedule, callbacks, progress, checkpoints, stop)
+                outcome = loop.train(model, workers, strategy, schedule, callbacks, progress, checkpoints, stop)
         seconds |= outcome.seconds | {"total": time.perf_counter() - started}
         summary = KerasTrainingSummary(
             history=outcome.history,
@@ -423,8 +426,3 @@ def _skipped(shards: list[ShardInfo]) -> dict[str, int]:
         for column, count in shard.skipped.items():
             total[column] = total.get(column, 0) + count
     return total
-
-
-def _stack_limit(frequency: int | str) -> int:
-    """How many minibatches a round has at most, for the size of the workers' stacks."""
-    return 2**31 if frequency == "epoch" else int(frequency)

@@ -1,61 +1,51 @@
-"""One worker in this process, for the training loop: what travels to it and what it gives back, without Spark."""
+"""A training by workers in this process, without Spark: all else of it is real."""
 
 from __future__ import annotations
 
-import contextlib
-
-import cloudpickle
-import keras
-import numpy as np
-
-from spark_keras.backend import choose, make
-from spark_keras.keras_model import architecture as architectures
-from spark_keras.keras_model import own_code
+from spark_keras.backend import choose
 from spark_keras.keras_model import state as states
-from spark_keras.training.workers.base import Update
+from spark_keras.telemetry.progress import Progress
+from spark_keras.training import loop
+from spark_keras.training.settings import Schedule
+from spark_keras.training.strategies.averaging import Averaging
+from spark_keras.training.strategies.outer import OuterOptimizer
+from spark_keras.training.workers.in_process import InProcessWorkers
 
 
-class InProcess:
-    """Trains rows in their order, as a single worker with shuffle=False does.
+def train(
+    model,
+    data,
+    *,
+    workers=1,
+    epochs=1,
+    batch_size=32,
+    frequency=10,
+    validation=None,
+    shuffle=False,
+    seed=0,
+    jit="auto",
+    callbacks=(),
+    outer=None,
+    checkpoints=None,
+    **settings,
+):
+    """What `loop.train` gives; the model is trained.
 
     Args:
-        model: the driver's, whose architecture travels.
-        data: (x, y) or (x, y, sample_weight), nested as the model takes them.
-        jit: as Param `jitCompile`.
+        workers: an `InProcessWorkers`; or their number, or the rows of each, as of `InProcessWorkers.of_arrays`.
+        outer: an outer optimizer.
+        settings: further fields of the schedule.
     """
-
-    def __init__(self, model, data, batch_size, epochs, jit="auto"):
-        self._data, self._batch_size = data, batch_size
-        self.rows = len(keras.tree.flatten(data)[0])
-        sample = keras.tree.map_structure(lambda array: array[:3], data)
-        architecture = architectures.architecture(model)
-        objects = {name: cloudpickle.loads(code) for name, code in own_code.pickled(model, architecture)}
-        self._replica = architectures.replica(architecture, objects, False, sample)
-        layout = states.layout_of(self._replica)
-        assert layout.sizes == states.layout_of(model).sizes
-        self.kernel = choose.choose(model, epochs * -(-self.rows // batch_size), batch_size, jit).kernel
-        self._kernel = make.make(self.kernel, self._replica, layout)
-        self._seeds = np.zeros((len(states.seed_variables(self._replica)), 2), "int32")
-
-    def train(self, epoch, start, stop, state_for):
-        state, metrics = state_for(0), None
-        full = self.rows // self._batch_size
-        for first, last in ((start, min(stop, full)), (max(start, full), stop)):
-            if first < last:
-                stacked = self._stacked(first, last)
-                state, told = self._kernel.train(state, self._seeds, stacked, 0, last - first)
-                metrics = told if metrics is None else metrics + told
-        rows = min(stop * self._batch_size, self.rows) - start * self._batch_size
-        yield Update(0, state, metrics, rows, self._kernel.name, 0.0)
-
-    def _stacked(self, first, last):
-        rows = slice(first * self._batch_size, min(last * self._batch_size, self.rows))
-        return keras.tree.map_structure(
-            lambda array: np.ascontiguousarray(array[rows].reshape(last - first, -1, *array.shape[1:])), self._data
-        )
-
-    def evaluate(self, state):
-        raise NotImplementedError
-
-    def yielding_slots(self):
-        return contextlib.nullcontext()
+    if not isinstance(workers, InProcessWorkers):
+        arguments = {"validation": validation, "seed": seed, "shuffle": shuffle}
+        workers = InProcessWorkers.of_arrays(model, data, workers, batch_size, **arguments)
+    rows = tuple(shard.rows for shard in workers.shards)
+    kernel = choose.choose(model, epochs * -(-max(rows) // batch_size), batch_size, jit).kernel
+    settings = {"optimizer_state": "average", "kernel": kernel} | settings
+    validates = any(shard.validation_rows for shard in workers.shards)
+    schedule = Schedule(epochs, rows, validates, batch_size, frequency, **settings)
+    strategy = Averaging(states.layout_of(model), schedule)
+    if outer is not None:
+        strategy = OuterOptimizer(strategy, outer, strategy.layout.entries[: len(model.trainable_weights)])
+    progress = Progress(0, epochs, sum(rows))
+    return loop.train(model, workers, strategy, schedule, list(callbacks), progress, checkpoints)

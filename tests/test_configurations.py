@@ -7,12 +7,9 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from in_process import InProcess
+from in_process import train
 
-from spark_keras.keras_model import first_step
 from spark_keras.keras_model.archive import KerasArchive
-from spark_keras.telemetry.progress import Progress
-from spark_keras.training import loop, settings
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
 Y = (3 * X[:, :2]).astype("float32")
@@ -79,14 +76,7 @@ def test_settings_that_get_config_forgets_reach_the_worker_and_the_saved_model(c
     # As a live model comes to a fit.
     archive = KerasArchive.of(CASES[case]())
     model = archive.load()
-    first_step.build_symbolically(model, (X[:3], Y[:3]))
-    outcome = loop.train(
-        model,
-        InProcess(model, (X, Y), 8, 2),
-        settings.Schedule(2, (24,), False, 8, 3, "average"),
-        [],
-        Progress(0, 2, 24),
-    )
+    outcome = train(model, (X, Y), epochs=2, batch_size=8, frequency=3)
     expected = CASES[case]()
     history = expected.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
     for name, values in history.items():

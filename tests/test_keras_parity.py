@@ -9,12 +9,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from in_process import InProcess
+from in_process import train
 
-from spark_keras.keras_model import first_step
 from spark_keras.keras_model import state as states
-from spark_keras.telemetry.progress import Progress
-from spark_keras.training import loop, settings
 
 BACKEND = keras.backend.backend()
 layers, losses, optimizers = keras.layers, keras.losses, keras.optimizers
@@ -216,10 +213,7 @@ def compiled(optimizer, network):
 
 def check(optimizer, network, jit):
     trained, data = compiled(optimizer, network)
-    first_step.build_symbolically(trained, keras.tree.map_structure(lambda array: array[:3], data))
-    worker = InProcess(trained, data, BATCH, EPOCHS, jit)
-    schedule = settings.Schedule(EPOCHS, (ROWS,), False, BATCH, FREQUENCY, "average")
-    outcome = loop.train(trained, worker, schedule, [], Progress(0, EPOCHS, ROWS))
+    outcome = train(trained, data, epochs=EPOCHS, batch_size=BATCH, frequency=FREQUENCY, jit=jit)
 
     expected, (x, y) = compiled(optimizer, network)
     # Where TensorFlow compiles plain Keras' steps, the losses of several outputs weigh a short minibatch as a full one,

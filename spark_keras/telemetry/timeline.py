@@ -25,7 +25,7 @@ _MAGNITUDES = 200
 _ANSWERS = 2000
 
 # What a worker told with an answer: its shard, the rows that it has trained, its seconds by phase.
-Told = tuple[int, int, Sequence[float]]
+WorkerReport = tuple[int, int, Sequence[float]]
 
 # Parameters that are looked at for their magnitudes.
 _PARAMETERS = 2**20
@@ -62,7 +62,7 @@ class Timeline:
         self._origin = time.perf_counter()
         self._magnitudes.begin(state)
 
-    def round(self, epoch: int, seconds: float, waited: float, told: Sequence[Told]) -> None:
+    def round(self, epoch: int, seconds: float, waited: float, told: Sequence[WorkerReport]) -> None:
         """A round ended now that began `seconds` ago, of which the driver has waited for `waited`."""
         # Between two rounds the core's caches are full of what workers compute, and each step of Python takes several
         # times as long as when many notes are settled in a row.
@@ -71,7 +71,7 @@ class Timeline:
         if len(notes) * self._workers > _ANSWERS:
             self._settle()
 
-    def evaluation(self, told: Sequence[Told]) -> None:
+    def evaluation(self, told: Sequence[WorkerReport]) -> None:
         """What workers told when they had evaluated."""
         self._notes.append((self._workers_told, (told,)))
 
@@ -94,7 +94,7 @@ class Timeline:
             settle(*told)
         self._notes.clear()
 
-    def _round(self, epoch: int, ended: float, seconds: float, waited: float, told: Sequence[Told]) -> None:
+    def _round(self, epoch: int, ended: float, seconds: float, waited: float, told: Sequence[WorkerReport]) -> None:
         self._rounds += 1
         self._epoch_seconds += seconds
         slow = (seconds, self._rounds, epoch + 1)
@@ -117,7 +117,7 @@ class Timeline:
         self._driver("averaging", seconds - waited)
         self._workers_told(told)
 
-    def _workers_told(self, told: Sequence[Told]) -> None:
+    def _workers_told(self, told: Sequence[WorkerReport]) -> None:
         """In the newest record."""
         if self._records:
             record = self._records[-1]

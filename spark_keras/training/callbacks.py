@@ -1,4 +1,4 @@
-"""Which hooks of Keras callbacks run during a fit."""
+"""Keras callbacks in a fit: which of their hooks run, and whose they are."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ def warn_of_hooks_that_never_run(callbacks: Sequence[keras.callbacks.Callback]) 
                 )
 
 
+def look_after_non_finite(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
+    """Whether one of them ends a fit whose numbers are NaN."""
+    return any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in callbacks)
+
+
 def _overrides(callback: keras.callbacks.Callback, hook: str) -> bool:
     return getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
 
@@ -44,7 +49,7 @@ _callbacks_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def _exclusive(callbacks: list[Any]) -> Iterator[list[Any]]:
+def exclusive(callbacks: list[Any]) -> Iterator[list[Any]]:
     """Callbacks for one fit. One that another running fit uses (CrossValidator with parallelism) is copied."""
     with _callbacks_lock:
         own = [_copied(each) if id(each) in _callbacks_in_use else each for each in callbacks]

@@ -1,10 +1,10 @@
-"""The driver's story of a fit: epochs, rounds, callbacks, stop."""
+"""The driver's story of a fit: epochs, periods, callbacks, stop."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -12,16 +12,16 @@ import numpy as np
 
 from spark_keras.keras_model import held, metrics, optimizers
 from spark_keras.keras_model import state as states
-from spark_keras.keras_model.state import State
 from spark_keras.telemetry.progress import Progress
-from spark_keras.telemetry.timeline import Timeline, Told
+from spark_keras.telemetry.timeline import Timeline, WorkerReport
 from spark_keras.training import callbacks as hooks
 from spark_keras.training.checkpoints import callback_state
 from spark_keras.training.checkpoints.checkpoints import Checkpoints
 from spark_keras.training.checkpoints.snapshot import Position, Snapshot
 from spark_keras.training.settings import Schedule
-from spark_keras.training.strategies.mean import start_state, weighted_mean
-from spark_keras.training.workers.base import Update, Workers
+from spark_keras.training.strategies.base import Span, Strategy
+from spark_keras.training.wire.requests import Evaluate
+from spark_keras.training.workers.base import Question, Workers
 
 
 class Outcome(NamedTuple):
@@ -63,24 +63,25 @@ class _Clock:
 def train(
     model: keras.Model,
     workers: Workers,
+    strategy: Strategy,
     schedule: Schedule,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress,
     checkpoints: Checkpoints | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Outcome:
-    """Trains the driver's model: at each epoch's end, and when this returns, it holds the averaged state.
+    """Trains the driver's model: at each epoch's end, and when this returns, it holds the strategy's state.
 
     Goes on from the last of the checkpoints, if there is one.
 
-    Keras callbacks run on the driver. `on_train_batch_end` runs after each round, as Keras itself does when
+    Keras callbacks run on the driver. `on_train_batch_end` runs after each period, as Keras itself does when
     `steps_per_execution` is above 1.
 
     Args:
-        stop: asked after each round; when it says so, the epoch ends there, and training with it.
+        stop: asked after each period; when it says so, the epoch ends there, and training with it.
     """
     hooks.warn_of_hooks_that_never_run(callbacks)
-    driver = _Driver(model, workers, schedule, callbacks, progress, stop)
+    driver = _Driver(model, workers, strategy, schedule, callbacks, progress, stop)
     history = keras.callbacks.History()
     handlers = keras.callbacks.CallbackList(
         [*callbacks, history],
@@ -96,7 +97,7 @@ def train(
     first = getattr(model, "_initial_epoch", None) or schedule.initial_epoch
     here = keeper.restore() or Position(first, 0, finished=first >= schedule.epochs)
     first = history.epoch[0] if history.epoch else first
-    driver.timeline.begin(driver.state)
+    driver.timeline.begin(strategy.state)
     results: dict[str, Any] = {}
     while not here.finished:
         epoch = here.epoch
@@ -111,7 +112,7 @@ def train(
             results |= driver.validate(handlers)
         progress.epoch_ends(epoch, results, driver.clock.seconds["train"] - trained)
         # Callbacks find it among the numbers that Keras gives them.
-        handlers.params["rows_per_second"] = driver.timeline.epoch(epoch, driver.state)
+        handlers.params["rows_per_second"] = driver.timeline.epoch(epoch, strategy.state)
         driver.run_callback(handlers.on_epoch_end, epoch, dict(results))
         here = Position(epoch + 1, 0, finished=epoch + 1 == schedule.epochs or model.stop_training)
         keeper.keep(here)
@@ -137,46 +138,42 @@ def train(
 
 
 class _Driver:
-    """The averaged state, and the steps of the story that read or change it."""
+    """The driver's model, and the steps of the story that read or change it."""
 
     def __init__(
         self,
         model: keras.Model,
         workers: Workers,
+        strategy: Strategy,
         schedule: Schedule,
         callbacks: Sequence[Any],
         progress: Progress,
         stop: Callable[[], bool] | None,
     ):
-        self.model, self.workers, self.schedule, self.progress = model, workers, schedule, progress
+        self.model, self.workers, self.strategy = model, workers, strategy
+        self.schedule, self.progress = schedule, progress
         self.layout, self.variables = states.layout_of(model), states.variables(model)
         self.trained = len(model.trainable_weights)
-        self.state = states.read(model, self.layout)
-        # Whether the model has it, too.
-        self.held = True
+        strategy.begin(states.read(model, self.layout), workers)
+        # Whether the model holds the strategy's state.
+        self.model_is_current = True
         self.timeline = Timeline(len(schedule.rows), self.layout)
-        # A state is as large as the model: kept only where rounds go back to it.
-        self.fresh = self.state if schedule.optimizer_state == "reset" else None
-        self.own: dict[int, State] = {}
-        self.keeps_own = schedule.optimizer_state == "local" or bool(self.layout.local)
         self.non_finite = [0] * len(schedule.rows)
         self.clock = _Clock()
         self.rounds = 0
         self.kernel = "none"
         self.metrics: np.ndarray = np.zeros(0)
-        # Seconds of each of an epoch's rounds, and of a minibatch on its slowest worker.
+        # Seconds of each of an epoch's periods, and of a minibatch on its slowest worker.
         self.round_seconds: list[float] = []
         self.step_seconds: list[float] = []
         self.callbacks, self.stop = callbacks, stop
-        # Keras' own answer to the question goes before ours.
-        self.stops_on_nan = any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in callbacks)
         self.batch_hooks = self._listened("on_train_batch_begin") or self._listened("on_train_batch_end")
 
     def hold(self) -> None:
         """Lets the model hold the state."""
-        if not self.held:
-            states.write(self.model, self.layout, self.state)
-            self.held = True
+        if not self.model_is_current:
+            states.write(self.model, self.layout, self.strategy.state)
+            self.model_is_current = True
 
     def run_callback(self, hook: Any, *arguments: Any, last: bool = False) -> None:
         """Runs a hook with the model holding the state, and takes over whatever the hook changes in the model; after
@@ -191,7 +188,7 @@ class _Driver:
         states.weights_have_changed(self.model)
         if not last:
             self._check_variables()
-            self.state = states.read(self.model, self.layout)
+            self.strategy.assign(states.read(self.model, self.layout))
         self.timeline.driver("callbacks", self.clock.lap("callbacks"))
 
     def _listened(self, hook: str) -> bool:
@@ -214,10 +211,12 @@ class _Driver:
         """As Keras at the end of a fit: an optimizer that keeps averages of the weights (`use_ema`) puts them in."""
         counter = self.layout.iterations
         # Before the first step they are zeros.
-        if optimizers.keeps_averages(self.model.optimizer) and (counter is None or self.state.integers[counter]):
+        if optimizers.keeps_averages(self.model.optimizer) and (
+            counter is None or self.strategy.state.integers[counter]
+        ):
             self.hold()
             self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
-            self.state = states.read(self.model, self.layout)
+            self.strategy.assign(states.read(self.model, self.layout))
 
     def train_epoch(
         self, epoch: int, handlers: Any, begin: int, after_round: Callable[[Position], None]
@@ -233,18 +232,18 @@ class _Driver:
             if self.batch_hooks:
                 self.run_callback(handlers.on_train_batch_begin, start)
             began = time.perf_counter()
-            updates = _Totals(self._finite(self.workers.train(epoch, start, stop, self._state_for), epoch, start, stop))
-            answered = list(self._with_own_states(updates))
-            waited = time.perf_counter() - began
-            self.state, self.held = weighted_mean(answered, self.layout, self.state), False
+            period = self.strategy.period(Span(epoch, start, stop, self.rounds + 1))
+            self.model_is_current = False
             self.round_seconds.append(time.perf_counter() - began)
-            self.timeline.round(epoch, self.round_seconds[-1], waited, updates.told)
-            self.step_seconds.append(updates.seconds / (stop - start))
+            self.timeline.round(epoch, self.round_seconds[-1], period.waited, period.reports)
+            self.step_seconds.append(period.seconds / (stop - start))
             self.rounds += 1
-            if updates.rows:
-                self.metrics = self.metrics + updates.metrics
-            self.kernel = updates.kernel or self.kernel
-            self.progress.round_ends(updates.rows)
+            for shard in period.skipped:
+                self.non_finite[shard] += 1
+            if period.metrics is not None:
+                self.metrics = self.metrics + period.metrics
+            self.kernel = period.kernel or self.kernel
+            self.progress.round_ends(period.rows)
             self.clock.lap("train")
             if self.batch_hooks:
                 self.run_callback(handlers.on_train_batch_end, stop - 1, self._results())
@@ -273,11 +272,15 @@ class _Driver:
         return {f"val_{name}": value for name, value in results.items()}
 
     def _evaluate(self) -> dict[str, float]:
-        updates = _Totals(self.workers.evaluate(self.state))
-        for _ in updates:
-            pass
-        self.timeline.evaluation(updates.told)
-        return metrics.metric_results(self.model, updates.metrics)
+        request, state = Evaluate(self.schedule.kernel), self.strategy.state
+        shards = [index for index, shard in enumerate(self.workers.shards) if shard.validation_rows]
+        sums: Any = np.zeros(0)
+        reports: list[WorkerReport] = []
+        for answer in self.workers.ask(Question(shard, request, state) for shard in shards):
+            sums = answer.metrics if not reports else sums + answer.metrics
+            reports.append((answer.shard, 0, answer.phases))
+        self.timeline.evaluation(reports)
+        return metrics.metric_results(self.model, sums)
 
     def measured(self) -> dict[str, float]:
         if not self.round_seconds:
@@ -287,33 +290,6 @@ class _Driver:
             "roundMilliseconds": 1e3 * statistics.median(self.round_seconds),
             "epochSeconds": sum(self.round_seconds),
         }
-
-    def _state_for(self, shard: int) -> State:
-        return start_state(self.state, self.own.get(shard), self.fresh, self.layout, self.schedule.optimizer_state)
-
-    def _finite(self, updates: Iterator[Update], epoch: int, start: int, stop: int) -> Iterator[Update]:
-        """Leaves out and counts updates that became NaN or infinite; or refuses them."""
-        for update in updates:
-            if update.non_finite is not None and not self.stops_on_nan:
-                if self.schedule.non_finite == "error":
-                    raise FloatingPointError(
-                        f"Worker {update.shard} made {update.non_finite!r} NaN or infinite in round {self.rounds + 1} "
-                        f"(epoch {epoch + 1}, minibatches {start} to {stop - 1}). Expected: finite numbers. Lower the "
-                        "learning rate, clip gradients (clipnorm of the optimizer), or look for extreme values in the "
-                        'columns; nonFinite="skip" leaves such updates out and counts them.'
-                    )
-                self.non_finite[update.shard] += 1
-                update = update._replace(state=None, metrics=None, rows=0)
-            yield update
-
-    def _with_own_states(self, updates: _Totals) -> Iterator[tuple[State, int]]:
-        for update in updates:
-            state = update.state
-            if self.keeps_own and state is not None:
-                # Kept here, not on the worker, so that a replacement finds it. Costs one state per worker.
-                state = State(np.array(state.values[:]), np.array(state.integers))
-                self.own[update.shard] = state
-            yield state, update.rows
 
 
 class _Keeper:
@@ -331,12 +307,12 @@ class _Keeper:
         self._checkpoints.write(
             Snapshot(
                 position=position,
-                state=driver.state,
-                own=driver.own,
+                state=driver.strategy.state,
+                strategy=driver.strategy.save(),
                 metrics=driver.metrics,
                 rounds=driver.rounds,
                 non_finite=driver.non_finite,
-                kernel=driver.workers.kernel,
+                kernel=driver.schedule.kernel,
                 ran=driver.kernel,
                 callbacks=callback_state.read(self._callbacks, self._begun, arrays),
                 arrays=arrays,
@@ -349,34 +325,12 @@ class _Keeper:
         if snapshot is None:
             return None
         driver = self._driver
-        driver.state, driver.held = snapshot.state, False
-        driver.own, driver.metrics = snapshot.own, snapshot.metrics
+        driver.strategy.assign(snapshot.state)
+        driver.strategy.load(snapshot.strategy)
+        driver.model_is_current, driver.metrics = False, snapshot.metrics
         driver.rounds, driver.non_finite, driver.kernel = snapshot.rounds, snapshot.non_finite, snapshot.ran
         callback_state.write(self._callbacks, snapshot.callbacks, snapshot.arrays)
         return snapshot.position
-
-
-class _Totals:
-    """Passes updates on, one at a time, and adds up their metric states and rows; the seconds are the slowest's."""
-
-    def __init__(self, updates: Iterator[Update]):
-        self._updates = updates
-        self.metrics: np.ndarray = np.zeros(0)
-        self.rows = 0
-        self.seconds = 0.0
-        self.kernel: str | None = None
-        self.told: list[Told] = []
-
-    def __iter__(self) -> Iterator[Update]:
-        for update in self._updates:
-            if update.metrics is not None:
-                self.metrics = update.metrics if self.rows == 0 else self.metrics + update.metrics
-            self.rows += update.rows
-            self.seconds = max(self.seconds, update.seconds)
-            self.told.append((update.shard, update.rows if update.state is not None else 0, update.phases))
-            # A worker without rows in this round compiled nothing.
-            self.kernel = update.kernel if update.rows else self.kernel
-            yield update
 
 
 def _plain(value: Any) -> Any:

@@ -14,9 +14,10 @@ from spark_keras.keras_model import state as states
 from spark_keras.params import mixins
 from spark_keras.params.values import set_value
 from spark_keras.training import plan as plans
+from spark_keras.training.settings import WHOLE_EPOCH
+from spark_keras.training.wire.requests import Measure
 from spark_keras.training.worker.closure import WorkerTask, default_max_memory
-from spark_keras.training.workers.base import ShardInfo
-from spark_keras.training.workers.resident import ResidentWorkers
+from spark_keras.training.workers.base import Question, ShardInfo, Workers
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Planned(mixins.HasTraining, mixins.ValidationParams):
         self,
         prepared: Prepared,
         rows: plans.Rows | None,
-        workers: ResidentWorkers | None = None,
+        workers: Workers | None = None,
         kept_kernel: str | None = None,
     ) -> plans.Plan:
         """The plan of a fit; of one that has begun if there are workers; `kept_kernel` is that of its checkpoint."""
@@ -88,7 +89,7 @@ class Planned(mixins.HasTraining, mixins.ValidationParams):
         by_param = self.isSet(param) and set_value(self, param) is not None
         return plans.Decision(value, f"Param {param}" if by_param else rule)
 
-    def _kernel(self, model: keras.Model, minibatches: int | None, workers: ResidentWorkers | None) -> base.Choice:
+    def _kernel(self, model: keras.Model, minibatches: int | None, workers: Workers | None) -> base.Choice:
         measured = self.getJitCompile() == "measure"
         choice = choose.choose(model, minibatches, self.getBatchSize(), "auto" if measured else self.getJitCompile())
         if not measured:
@@ -96,7 +97,12 @@ class Planned(mixins.HasTraining, mixins.ValidationParams):
         if workers is None:
             return choice._replace(reason=f"expected, because {choice.reason}; Param jitCompile has it measured")
         state = states.read(model, states.layout_of(model))
-        seconds = workers.measure(state, choose.candidates(model))
+        # One worker measures while the others wait; which one is a matter of the rows.
+        largest = max(range(len(workers.shards)), key=lambda shard: workers.shards[shard].rows)
+        frequency = self.getAveragingFrequency()
+        measure = Measure(tuple(choose.candidates(model)), WHOLE_EPOCH if frequency == "epoch" else int(frequency))
+        (answer,) = workers.ask([Question(largest, measure, state)])
+        seconds = answer.kernels or {}
         told = ", ".join(f"{name} {1e3 * each:.3g} ms" for name, each in seconds.items())
         logger.info("%s: a stack of minibatches takes %s", self.uid, told)
         return base.Choice(min(seconds, key=seconds.get), f"measured for Param jitCompile: {told}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+# Minibatches of a round that is an epoch, however long that is.
+WHOLE_EPOCH = 2**31
+
 
 class Schedule(NamedTuple):
     """When what is trained.
@@ -16,9 +19,10 @@ class Schedule(NamedTuple):
         batch_size: rows per minibatch and worker.
         frequency: minibatches between two averagings; None for a whole epoch.
         optimizer_state: "average", "local" or "reset".
-        non_finite: "error" or "skip".
+        non_finite: of updates that are NaN or infinite: "error", "skip", or "keep" where a callback looks after them.
         validate_every: epochs from one validation to the next; the last epoch has one, too.
         initial_epoch: the first epoch, unless a callback sets another one.
+        kernel: how rounds are compiled.
     """
 
     epochs: int
@@ -30,11 +34,17 @@ class Schedule(NamedTuple):
     non_finite: str = "error"
     validate_every: int = 1
     initial_epoch: int = 0
+    kernel: str = "graph"
 
     @property
     def minibatches(self) -> int:
         """Minibatches per epoch of the largest shard."""
         return -(-max(self.rows) // self.batch_size)
+
+    @property
+    def largest_round(self) -> int:
+        """Minibatches of a round at most, for the size of the workers' stacks."""
+        return self.frequency or WHOLE_EPOCH
 
     def validates(self, epoch: int) -> bool:
         """Whether an epoch (from 0 on) ends with a validation."""

@@ -17,9 +17,11 @@ from spark_keras.cluster import addresses, jobs
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model.state import State
 from spark_keras.training.wire import connections, server
+from spark_keras.training.wire.requests import Train
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.worker.shard import ShardColumns
 from spark_keras.training.workers.attempts import Limits
+from spark_keras.training.workers.base import Question
 from spark_keras.training.workers.resident import ResidentWorkers
 
 ROWS = 10
@@ -102,9 +104,14 @@ class Stage:
         columns = ShardColumns((), (), None, None, None, False, False)
         settings = ProcessSettings(1, "none", "float32", ())
         task = WorkerTask(connections.Endpoint(""), settings, "", True, columns, 1, True, 0, 2)
-        self.workers = ResidentWorkers(dataset, task, shards, 10, "a fit", Limits(**limits))
+        self.workers = ResidentWorkers(dataset, task, shards, "a fit", Limits(**limits))
         # Seconds of a test are short.
         self.workers.LOOK_SECONDS, self.workers.PROBE_SECONDS, self.workers.SLOT_SECONDS = 0.01, 0.05, 0.2
+
+    def train(self, epoch, start, stop, states):
+        """Answers of all workers to a round."""
+        request = Train(epoch, start, stop, 10, "graph")
+        return self.workers.ask(Question(shard, request, states(shard)) for shard in range(self.workers._count))
 
     def _map(self, run, schema):
         self.tasks.append(run.args[0])

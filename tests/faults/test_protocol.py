@@ -86,9 +86,7 @@ def played(monkeypatch):
         yield stage
         outcome = []
         thread = threading.Thread(
-            target=lambda: outcome.extend(
-                np.array(update.state.values) for update in stage.workers.train(0, 0, 1, lambda shard: state(shard))
-            )
+            target=lambda: outcome.extend(np.array(update.state.values) for update in stage.train(0, 0, 1, state))
         )
         thread.start()
         for shard in (0, 1):

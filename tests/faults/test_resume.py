@@ -5,7 +5,6 @@ The driver's loop and the workers' rounds are the real ones, in this process; Sp
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from types import SimpleNamespace
@@ -13,25 +12,13 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from in_process import train
 
 from spark_keras.cluster import files as cluster_files
-from spark_keras.columns.tensor_column import TensorColumn
-from spark_keras.executor.process import ProcessSettings
-from spark_keras.keras_model import architecture as architectures
+from spark_keras.keras_model import first_step
 from spark_keras.keras_model import state as states
-from spark_keras.keras_model.state import State
-from spark_keras.telemetry.phases import Phases
-from spark_keras.telemetry.progress import Progress
-from spark_keras.training import loop
 from spark_keras.training.checkpoints import checkpoints as checkpoint
-from spark_keras.training.settings import Schedule
-from spark_keras.training.wire import connections
-from spark_keras.training.worker import requests
-from spark_keras.training.worker.closure import WorkerTask
-from spark_keras.training.worker.minibatches import Minibatches
-from spark_keras.training.worker.replica import Replica
-from spark_keras.training.worker.shard import MemoryRows, ShardColumns
-from spark_keras.training.workers.base import Update
+from spark_keras.training.workers.in_process import InProcessWorkers
 
 ROWS, BATCH, EPOCHS = (14, 9), 4, 3
 ROUNDS = 2  # in an epoch: four minibatches, two between averagings
@@ -52,40 +39,10 @@ def with_fixed_rate():
     return built
 
 
-class InProcess:
-    """Workers that are no other processes."""
-
-    kernel = "graph"
-
-    def __init__(self, built):
-        x, y = TensorColumn("x", "x", ("x",), (3,), "float32", 1), TensorColumn("y", "y", ("y",), (1,), "float32", 0)
-        columns = ShardColumns((x,), (y,), None, 0, 0, False, False)
-        architectures.build(built, columns.sample())
-        settings = ProcessSettings(1, keras.backend.backend(), "float32", ())
-        architecture = architectures.architecture(built)
-        self.task = WorkerTask(
-            connections.Endpoint(""), settings, architecture, True, columns, BATCH, True, 3, 2, prefetch=0
-        )
-        self.replica = Replica(architecture, settings, True, columns)
-        random = np.random.default_rng(8)
-        self.shards = []
-        for shard, count in enumerate(ROWS):
-            rows = {"x0": random.normal(size=(count, 3)), "y0": random.normal(size=(count, 1))}
-            rows = MemoryRows({name: array.astype("float32") for name, array in rows.items()})
-            self.shards.append(Minibatches(rows, self.task, shard, requests._prepare(self.task, training=True)))
-
-    def train(self, epoch, start, stop, states):
-        header = {"epoch": epoch, "start": start, "stop": stop, "frequency": 2, "kernel": "graph"}
-        nothing = SimpleNamespace(give=lambda: None)
-        for shard, minibatches in enumerate(self.shards):
-            answer, arrays = requests._train(
-                self.replica, self.task, minibatches, header, states(shard), nothing, Phases()
-            )
-            state = State(*arrays[:2]) if arrays else None
-            yield Update(shard, state, arrays[-1] if arrays else None, answer["rows"], answer["kernel"], 0.0)
-
-    def yielding_slots(self):
-        return contextlib.nullcontext()
+def workers_of(built):
+    random = np.random.default_rng(8)
+    x, y = (random.normal(size=(sum(ROWS), width)).astype("float32") for width in (3, 1))
+    return InProcessWorkers.of_arrays(built, (x, y), ROWS, BATCH, seed=3, shuffle=True)
 
 
 class Interrupt(keras.callbacks.Callback):
@@ -127,12 +84,11 @@ def files(monkeypatch):
     ],
 )
 def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer_state, build):
-    workers = InProcess(build())
-    schedule = Schedule(EPOCHS, ROWS, False, BATCH, 2, optimizer_state)
+    workers = workers_of(build())
 
     def fit(folder, rounds=-1):
         built = build()
-        architectures.build(built, workers.task.columns.sample())
+        first_step.build_symbolically(built, workers.task.columns.sample())
         best = keras.callbacks.ModelCheckpoint(str(tmp_path / "best.keras"), monitor="loss", save_best_only=True)
         early = keras.callbacks.EarlyStopping(monitor="loss", patience=1, restore_best_weights=True, min_delta=1e-4)
         callbacks = [early, best, Interrupt(rounds)]
@@ -143,7 +99,11 @@ def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer
         if checkpoints:
             checkpoints.open()
             checkpoints.resume(["rows", "rows"])
-        outcome = loop.train(built, workers, schedule, callbacks, Progress(0, EPOCHS, sum(ROWS)), checkpoints)
+        settings = {"frequency": 2, "optimizer_state": optimizer_state, "kernel": "graph"}
+        outcome = train(
+            built, None, workers=workers, epochs=EPOCHS, batch_size=BATCH, callbacks=callbacks, checkpoints=checkpoints,
+            **settings,
+        )  # fmt: skip
         state = states.read(built, states.layout_of(built))
         kept = {name: value for callback in callbacks for name, value in vars(callback).items() if name in KEPT}
         return state.values.tobytes(), state.integers.tobytes(), outcome.history, outcome.epochs, outcome.rounds, kept

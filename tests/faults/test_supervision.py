@@ -23,7 +23,7 @@ def train(stage, start=0.0, epoch=0):
 
     def run():
         try:
-            updates = stage.workers.train(epoch, 0, 10, lambda shard: state(start + shard))
+            updates = stage.train(epoch, 0, 10, lambda shard: state(start + shard))
             outcome["result"] = [(each.shard, np.array(each.state.values), each.rows) for each in updates]
         except BaseException as error:
             outcome["error"] = error

@@ -11,6 +11,7 @@ from spark_keras.keras_model.state import State
 from spark_keras.training.checkpoints import callback_state
 
 _OF_CALLBACKS = "callbacks "
+_LOCAL = ("values", "integers")
 
 
 class Position(NamedTuple):
@@ -27,7 +28,7 @@ class Snapshot(NamedTuple):
     Args:
         position: what comes next.
         state: averaged.
-        own: each worker's own, where optimizer states are local.
+        strategy: what the way of training must know beside.
         metrics: sums of the epoch that has begun.
         rounds: averagings so far.
         non_finite: updates left out so far, for each worker.
@@ -39,7 +40,7 @@ class Snapshot(NamedTuple):
 
     position: Position
     state: State
-    own: dict[int, State]
+    strategy: dict[str, np.ndarray]
     metrics: np.ndarray
     rounds: int
     non_finite: list[int]
@@ -56,7 +57,7 @@ def _described(snapshot: Snapshot) -> dict[str, Any]:
         "non_finite": snapshot.non_finite,
         "kernel": snapshot.kernel,
         "ran": snapshot.ran,
-        "own": sorted(snapshot.own),
+        "strategy": list(snapshot.strategy),
         "callbacks": snapshot.callbacks,
         "keras": keras.__version__,
     }
@@ -65,17 +66,19 @@ def _described(snapshot: Snapshot) -> dict[str, Any]:
 def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
     arrays = {f"{_OF_CALLBACKS}{key}": array for key, array in snapshot.arrays.items()}
     arrays |= {"values": snapshot.state.values, "integers": snapshot.state.integers, "metrics": snapshot.metrics}
-    for shard, state in snapshot.own.items():
-        arrays |= {f"values {shard}": state.values, f"integers {shard}": state.integers}
-    return arrays
+    return arrays | snapshot.strategy
 
 
 def _snapshot(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> Snapshot:
+    # Version 0.1.0 names the workers that have states of their own.
+    names = described.get("strategy") or [
+        f"{of} {each}" for each in described.get("own", ()) for of in ("values", "integers")
+    ]
     of_callbacks = {name: array for name, array in arrays.items() if name.startswith(_OF_CALLBACKS)}
     return Snapshot(
         position=Position(*described["position"]),
         state=State(arrays["values"], arrays["integers"]),
-        own={shard: State(arrays[f"values {shard}"], arrays[f"integers {shard}"]) for shard in described["own"]},
+        strategy={name: arrays[name] for name in names},
         metrics=arrays["metrics"],
         rounds=described["rounds"],
         non_finite=described["non_finite"],

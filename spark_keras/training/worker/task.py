@@ -21,9 +21,9 @@ from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.training.wire import connections, protocol
 from spark_keras.training.worker import shard as shards
 from spark_keras.training.worker.closure import WorkerTask, default_max_memory
-from spark_keras.training.worker.minibatches import Minibatches
 from spark_keras.training.worker.replica import of_process
-from spark_keras.training.worker.requests import _answer, _prepare, _Signs
+from spark_keras.training.worker.requests import _Signs, serve
+from spark_keras.training.worker.shard_worker import ShardWorker
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +84,8 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         }
         line.send(join)
         logger.info("Worker %d: %d rows in %s", shard_index, shard.training.count, shard.storage)
-        with contextlib.closing(
-            Minibatches(shard.training, task, shard_index, _prepare(task, training=True))
-        ) as minibatches:
-            rounds = _answer(line, replica, task, shard, minibatches)
+        with contextlib.closing(ShardWorker(task, shard_index, shard, replica)) as worker:
+            rounds = serve(line, worker, task)
         yield pa.RecordBatch.from_pydict(
             {"shard": pa.array([shard_index], pa.int32()), "rounds": pa.array([rounds], pa.int64())}
         )

@@ -1,54 +1,16 @@
-"""The seam between the training loop and those who train."""
+"""The seam between strategies and those who train: who has which rows, and how requests reach them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.phases import NOTHING
-
-
-class Update(NamedTuple):
-    """A worker's answer: the state after the round (None for an evaluation or no rows), metric states, rows.
-
-    The state is the worker's own memory, or still with the worker: valid until the next request. Where a variable has
-    become NaN or infinite, `non_finite` is its name. `phases` are the worker's seconds by phase.
-    """
-
-    shard: int
-    state: State | None
-    metrics: np.ndarray | None
-    rows: int
-    kernel: str | None
-    seconds: float
-    non_finite: str | None = None
-    phases: Sequence[float] = NOTHING
-
-
-class Workers(Protocol):
-    """The seam between the training loop and the way in which rounds reach the rows.
-
-    Attributes:
-        kernel: how rounds are compiled.
-    """
-
-    kernel: str
-
-    def train(self, epoch: int, start: int, stop: int, states: Callable[[int], State]) -> Iterator[Update]:
-        """Trains minibatches `start` to `stop` of an epoch; yields the updates in shard order."""
-
-    def evaluate(self, state: State) -> Iterator[Update]:
-        """Evaluates the validation rows; yields the updates in shard order."""
-
-    def measure(self, state: State, kernels: Sequence[str]) -> dict[str, float]:
-        """Seconds that a stack of minibatches takes with each of the kernels, once it is compiled."""
-
-    def yielding_slots(self) -> contextlib.AbstractContextManager[None]:
-        """Inside, a Spark job that finds no free slot gets the workers'."""
+from spark_keras.training.wire.requests import Request
 
 
 class ShardInfo(NamedTuple):
@@ -61,3 +23,57 @@ class ShardInfo(NamedTuple):
     bytes: int
     digest: str
     seconds: dict[str, float]
+
+
+class Question(NamedTuple):
+    """A request to the worker of a shard, and the state that it begins with."""
+
+    shard: int
+    request: Request
+    state: State
+
+
+class Answer(NamedTuple):
+    """What came of a request.
+
+    The state is the worker's own memory, or still with the worker: it is valid until the next request.
+
+    Args:
+        state: after what was trained; None where nothing was.
+        metrics: metric states of the rows; None where there were none.
+        rows: how many were trained or evaluated.
+        kernel: how the round was compiled in fact.
+        seconds: that the worker took.
+        non_finite: a variable that has become NaN or infinite.
+        phases: the worker's seconds by phase.
+        kernels: seconds by kernel, where they were measured.
+    """
+
+    shard: int
+    state: State | None
+    metrics: np.ndarray | None
+    rows: int
+    kernel: str | None
+    seconds: float
+    non_finite: str | None = None
+    phases: Sequence[float] = NOTHING
+    kernels: dict[str, float] | None = None
+
+
+class Workers(Protocol):
+    """Those who train: one for each shard.
+
+    Attributes:
+        shards: what each of them has.
+    """
+
+    @property
+    def shards(self) -> Sequence[ShardInfo]: ...
+
+    def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
+        """Asks several workers at the same time; yields their answers in the order of the questions. One call at a
+        time: its answers are used up before the next one.
+        """
+
+    def yielding_slots(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, a Spark job that finds no free slot gets the workers'."""

@@ -1,12 +1,9 @@
-"""Resident workers, as the training loop sees them: requests and answers.
-
-The training loop knows only `Workers`; how a round reaches the rows is settled here.
-"""
+"""Resident workers: one Spark job for a whole fit, whose tasks answer requests."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,9 +11,10 @@ import numpy as np
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.phases import checked
 from spark_keras.training.wire import protocol
+from spark_keras.training.wire.requests import Evaluate, Request, Train, kind_of
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.workers.attempts import Attempt, Limits
-from spark_keras.training.workers.base import Update
+from spark_keras.training.workers.base import Answer, Question
 from spark_keras.training.workers.supervision import SupervisedJob
 
 _METRICS = np.dtype("float64").str
@@ -43,66 +41,29 @@ class ResidentWorkers(SupervisedJob):
         dataset: the columns that `task.columns` names, with one partition per worker.
         task: for the closure; its endpoint is filled in here.
         count: of workers.
-        frequency: minibatches between two averagings.
         description: of the job, for Spark's UI and the log.
         limits: after which the fit fails.
-
-    Attributes:
-        kernel: how rounds are compiled; set when the number of rows is known.
     """
 
-    def __init__(
-        self, dataset: Any, task: WorkerTask, count: int, frequency: int, description: str, limits: Limits | None = None
-    ):
+    def __init__(self, dataset: Any, task: WorkerTask, count: int, description: str, limits: Limits | None = None):
         super().__init__(dataset, task, count, description, limits or Limits())
-        self._frequency = frequency
-        self._pending: dict[int, tuple[dict[str, Any], State]] = {}
+        self._pending: dict[int, Question] = {}
         # The request for workers on this machine, where all begin with the same state.
         self._same: list[Any] | None = None
         self._answers: dict[int, tuple[dict[str, Any], list[np.ndarray]]] = {}
         # Pieces of held states, by shard and start; None: asked for.
         self._pieces: dict[tuple[int, int], np.ndarray | None] = {}
         self._ticket = 0
-        self.kernel = "graph"
 
     # --- requests ---
 
-    def train(self, epoch: int, start: int, stop: int, states: Callable[[int], State]) -> Iterator[Update]:
-        header = {"type": "train", "epoch": epoch, "start": start, "stop": stop, "frequency": self._frequency}
-        yield from self._updates(header, states, range(self._count))
-
-    def evaluate(self, state: State) -> Iterator[Update]:
-        shards = [shard for shard in range(self._count) if self._infos[shard].validation_rows]
-        yield from self._updates({"type": "evaluate"}, lambda _shard: state, shards)
-
-    def measure(self, state: State, kernels: Sequence[str]) -> dict[str, float]:
-        # One worker measures while the others wait; which one is a matter of the rows.
-        largest = max(range(self._count), key=lambda shard: self._infos[shard].rows)
-        header = {"type": "measure", "kernels": list(kernels), "frequency": self._frequency}
-        ((_, answer, _),) = self._ask(header, lambda _shard: state, [largest])
-        return answer["kernels"]
-
-    def _updates(self, header: dict[str, Any], states: Callable[[int], State], shards: Any) -> Iterator[Update]:
-        for shard, answer, arrays in self._ask(header, states, shards):
-            yield Update(
-                shard,
-                self._state(shard, answer.get("held", 0), arrays[:-1]),
-                np.array(arrays[-1]) if arrays else None,
-                answer["rows"],
-                answer.get("kernel"),
-                answer["seconds"],
-                answer.get("non_finite"),
-                checked(answer.get("phases")),
-            )
-
-    def _ask(self, header: dict[str, Any], states: Callable[[int], State], shards: Any) -> Iterator[Any]:
-        """(shard, answer, its arrays), in the order of the shards."""
+    def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
         self._ticket += 1
-        header = {**header, "ticket": self._ticket, "kernel": self.kernel}
         self._answers, self._pieces = {}, {}
         self._asked = self._waited
-        self._pending = {shard: (header, states(shard)) for shard in shards}
-        self._same = self._same_request(header)
+        self._pending = {each.shard: each for each in questions}
+        shards = list(self._pending)
+        self._same = self._same_request()
         for shard in shards:
             self._send_request(shard)
         for shard in shards:
@@ -112,7 +73,20 @@ class ResidentWorkers(SupervisedJob):
             if "held" not in answer:
                 # From now on the worker is not needed for this answer.
                 del self._pending[shard]
-            yield shard, answer, arrays
+            yield Answer(
+                shard,
+                self._state(shard, answer.get("held", 0), arrays[:-1]),
+                np.array(arrays[-1]) if arrays else None,
+                answer["rows"],
+                answer.get("kernel"),
+                answer["seconds"],
+                answer.get("non_finite"),
+                checked(answer.get("phases")),
+                answer.get("kernels"),
+            )
+
+    def _header(self, request: Request) -> dict[str, Any]:
+        return {"type": kind_of(request), "ticket": self._ticket, **request._asdict()}
 
     def _state(self, shard: int, held: int, arrays: list[np.ndarray]) -> State | None:
         if held:
@@ -120,21 +94,22 @@ class ResidentWorkers(SupervisedJob):
             return State(HeldValues(held, functools.partial(self._fetch, shard, held)), np.array(arrays[0]))
         return State(*arrays) if arrays else None
 
-    def _same_request(self, header: dict[str, Any]) -> list[Any] | None:
+    def _same_request(self) -> list[Any] | None:
         """Frames for several workers on this machine, of a state that fits into shared memory as a whole."""
-        states = [state for _, state in self._pending.values()]
-        if any(state is not states[0] for state in states):
+        first, *others = self._pending.values()
+        if any(each.state is not first.state or each.request != first.request for each in others):
             return None
-        if sum(self._shares(shard, states[0]) for shard in self._pending) < 2:
+        if sum(self._shares(shard, first.state) for shard in self._pending) < 2:
             return None
-        return self._server.encode_for_all(header, states[0])
+        return self._server.encode_for_all(self._header(first.request), first.state)
 
     def _shares(self, shard: int, state: State) -> bool:
         memory = self._attempts.memory(shard)
         return memory is not None and memory.fits(state)
 
     def _send_request(self, shard: int) -> None:
-        header, state = self._pending[shard]
+        _, request, state = self._pending[shard]
+        header = self._header(request)
         shared = self._shares(shard, state)
         if shared and self._same is not None:
             self._server.send(self._attempts.active[shard].peer, self._same)
@@ -181,23 +156,23 @@ class ResidentWorkers(SupervisedJob):
             (piece,) = protocol.arrays_of(header, buffers, worker.memory)
             self._pieces[shard, header["start"]] = piece
         elif kind == "pull":
-            start, values = header["start"], self._pending[shard][1].values
+            start, values = header["start"], self._pending[shard].state.values
             piece = {"type": "piece", "ticket": self._ticket, "start": start}
             self._send(shard, piece, [values[start : header["stop"]]])
 
     def _check_answer(self, shard: int, answer: dict[str, Any], arrays: list[np.ndarray]) -> None:
         """An answer that is no state of this model, or of more rows than there are, would spoil the mean."""
-        request, state = self._pending[shard]
+        _, request, state = self._pending[shard]
         info = self._infos[shard]
         expected: list[list[Any]] = [[]]
-        if request["type"] == "train" and answer["rows"]:
+        if isinstance(request, Train) and answer["rows"]:
             whole = [_kind(state.values), _kind(state.integers), _METRICS]
             expected = [whole[1:]] if answer.get("held") == len(state.values) else [whole]
-        elif request["type"] == "evaluate" and answer["rows"]:
+        elif isinstance(request, Evaluate) and answer["rows"]:
             expected = [[_METRICS]]
         got = [_kind(array) for array in arrays[:-1]] + [array.dtype.str for array in arrays[-1:]]
         if got not in expected or answer["rows"] > max(info.rows, info.validation_rows):
-            raise protocol.Garbled(f"It answers {request['type']!r} with {answer['rows']} rows and {got}.")
+            raise protocol.Garbled(f"It answers {kind_of(request)!r} with {answer['rows']} rows and {got}.")
 
     def _ready(self, shard: int) -> None:
         if shard in self._pending and shard in self._attempts.active:
@@ -218,10 +193,10 @@ class ResidentWorkers(SupervisedJob):
     def _doing(self, shard: int) -> str:
         if shard not in self._pending:
             return "before the first round" if self._ticket == 0 else "between two rounds"
-        request = self._pending[shard][0]
-        if request["type"] != "train":
-            return f"in {request['type']}"
-        return f"training minibatches {request['start']} to {request['stop'] - 1} of epoch {request['epoch'] + 1}"
+        request = self._pending[shard].request
+        if not isinstance(request, Train):
+            return f"in {kind_of(request)}"
+        return f"training minibatches {request.start} to {request.stop - 1} of epoch {request.epoch + 1}"
 
 
 def _kind(array: np.ndarray) -> list[Any]:

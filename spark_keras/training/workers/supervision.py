@@ -86,8 +86,8 @@ class SupervisedJob:
         self._on_exit.__exit__(*exception)
 
     @property
-    def infos(self) -> list[ShardInfo]:
-        """One for each shard."""
+    def shards(self) -> list[ShardInfo]:
+        """What each worker has."""
         return [self._infos[shard] for shard in range(self._count)]
 
     # --- what the subclass knows ---

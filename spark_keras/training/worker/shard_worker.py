@@ -1,0 +1,163 @@
+"""A shard and a replica of the model: what a worker does with them, wherever it runs.
+
+Free of Keras at import time; see `spark_keras.executor`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from spark_keras.telemetry.phases import Phases
+from spark_keras.training.wire.requests import Evaluate, Measure, Request, Train
+from spark_keras.training.worker import shard as shards
+from spark_keras.training.worker import stacks
+from spark_keras.training.worker.closure import WorkerTask
+from spark_keras.training.worker.minibatches import Minibatches
+from spark_keras.training.worker.replica import Replica
+from spark_keras.training.worker.shard import Shard
+
+# Of a kernel, when jitCompile="measure" asks for the fastest.
+MEASURED_CALLS = 6
+
+
+class Done(NamedTuple):
+    """What came of a request.
+
+    Args:
+        rows: how many were trained or evaluated.
+        state: after them; None for what trains none.
+        metrics: metric states of these rows; None where there were none.
+        kernel: how the round was compiled in fact.
+        warning: what the user should know.
+        non_finite: a variable that has become NaN or infinite.
+        kernels: seconds by kernel, where they were measured.
+    """
+
+    rows: int
+    state: Any = None
+    metrics: np.ndarray | None = None
+    kernel: str | None = None
+    warning: str | None = None
+    non_finite: str | None = None
+    kernels: dict[str, float] | None = None
+
+
+def _nothing() -> None:
+    pass
+
+
+class ShardWorker:
+    """One shard's worker.
+
+    Args:
+        task: what all workers of a fit share.
+        index: of the shard.
+        shard: its rows.
+        replica: of the model.
+    """
+
+    def __init__(self, task: WorkerTask, index: int, shard: Shard, replica: Replica):
+        self._task, self._shard, self._replica = task, shard, replica
+        self._minibatches = Minibatches(shard.training, task, index, _prepare(task, training=True))
+
+    def close(self) -> None:
+        self._minibatches.close()
+
+    def answer(
+        self, request: Request, state: Any, phases: Phases | None = None, beat: Callable[[], None] = _nothing
+    ) -> Done:
+        """Does what is asked, from this state on.
+
+        Args:
+            phases: where the time is told.
+            beat: called now and then while this takes long.
+        """
+        phases = phases or Phases()
+        if isinstance(request, Train):
+            return self._train(request, state, phases, beat)
+        if isinstance(request, Measure):
+            done = self._measure(request, state)
+            phases.lap("compiling")
+            return done
+        done = self._evaluate(request, state, beat)
+        phases.lap("evaluating")
+        return done
+
+    def look_ahead(self, request: Request) -> None:
+        """Prepares what follows a request; called when the driver has its answer, and the worker would only wait."""
+        if isinstance(request, Train):
+            self._minibatches.look_ahead(request.frequency)
+
+    def _train(self, request: Train, state: Any, phases: Phases, beat: Callable[[], None]) -> Done:
+        from spark_keras.backend import base
+        from spark_keras.keras_model.state import non_finite_variable
+
+        start, metrics, rows, name, warnings = state, 0.0, 0, None, []
+        minibatches, replica, epoch, frequency = self._minibatches, self._replica, request.epoch, request.frequency
+        for stack in minibatches.of_round(epoch, request.start, request.stop, frequency):
+            phases.lap("loading")
+            seeds = minibatches.seeds(epoch, stack.start, replica.seeds)
+            wanted = base.for_few_steps(request.kernel) if stack.short else request.kernel
+            # Each size of stack is a program of its own.
+            new = replica.is_new(wanted, stack.rows if stack.short else self._task.batch_size, frequency)
+            result, ran, warning = replica.call(wanted, "train", state, seeds, stack.batches, stack.first, stack.steps)
+            phases.lap("compiling" if new else "computing")
+            state, metric_states = result
+            name = ran if name is None or not stack.short else name
+            metrics, rows = metrics + metric_states, rows + stack.rows
+            warnings += [warning] if warning else []
+            beat()
+        if not rows:
+            return Done(0)
+        non_finite = non_finite_variable(replica.layout, start, state)
+        phases.lap("computing")
+        return Done(rows, state, metrics, name, " ".join(warnings) or None, non_finite)
+
+    def _measure(self, request: Measure, state: Any) -> Done:
+        """Times kernels on the first stack of the first epoch; what cannot be compiled is left out."""
+        seconds, warnings = {}, []
+        stack = next(self._minibatches.of_round(0, 0, request.frequency, request.frequency))
+        for name in request.kernels:
+            times = []
+            for _ in range(MEASURED_CALLS):
+                started = time.perf_counter()
+                seeds = self._minibatches.seeds(0, stack.start, self._replica.seeds)
+                arguments = state, seeds, stack.batches, stack.first, stack.steps
+                _, ran, warning = self._replica.call(name, "train", *arguments)
+                times.append(time.perf_counter() - started)
+            if ran == name:
+                seconds[name] = min(times[1:])  # the first one compiles
+            warnings += [warning] if warning else []
+        return Done(stack.rows, kernels=seconds, warning=" ".join(warnings) or None)
+
+    def _evaluate(self, request: Evaluate, state: Any, beat: Callable[[], None]) -> Done:
+        from spark_keras.backend import base
+
+        rows, metrics, warnings = self._shard.validation, 0.0, []
+        if not rows.count:
+            return Done(0)
+        size = self._task.batch_size
+        wanted = base.for_few_steps(request.kernel)
+        order, last = shards.epoch_order(rows, 0, 0, 0, shuffle=False), -(-rows.count // size)
+        prepare = _prepare(self._task, training=False)
+        for stack in stacks.stacks(rows, order, 0, last, size, stacks.stack_count(rows, last, size)):
+            batches = prepare(stack.batches)
+            metric_states, _, warning = self._replica.call(wanted, "evaluate", state, batches, stack.steps)
+            metrics = metrics + metric_states
+            warnings += [warning] if warning else []
+            beat()
+        return Done(rows.count, metrics=metrics, warning=" ".join(warnings) or None)
+
+
+def _prepare(task: WorkerTask, training: bool) -> Callable[[dict[str, np.ndarray]], Any]:
+    """What makes a stack's arrays into what the kernel takes. Of the task: a next one may find its replica, but names
+    its columns itself.
+    """
+    from spark_keras.backend import arrays as backend_arrays
+
+    finish, pack, to_tensor = task.columns.finish, task.columns.packer(), backend_arrays.to_tensor()
+    return lambda arrays: pack({name: to_tensor(array) for name, array in finish(arrays, training).items()})

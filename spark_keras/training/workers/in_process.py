@@ -1,0 +1,126 @@
+"""Workers in this process: all shards, one after the other, with one replica of the model and without Spark.
+
+With them a training of any number of workers runs in milliseconds: in tests, and to measure what many workers do to the
+accuracy of a model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from spark_keras.columns.row_spec import ShardColumns
+from spark_keras.columns.tensor_column import TensorColumn
+from spark_keras.executor.process import ProcessSettings
+from spark_keras.keras_model import architecture as architectures
+from spark_keras.keras_model import first_step, own_code
+from spark_keras.telemetry.phases import Phases
+from spark_keras.training.wire.connections import Endpoint
+from spark_keras.training.worker.closure import WorkerTask
+from spark_keras.training.worker.replica import Replica
+from spark_keras.training.worker.shard import MemoryRows, Shard
+from spark_keras.training.worker.shard_worker import ShardWorker
+from spark_keras.training.workers.base import Answer, Question, ShardInfo
+
+
+class InProcessWorkers:
+    """Workers for shards that lie in this process' memory.
+
+    Args:
+        shards: the rows of each worker.
+        task: as it travels to workers elsewhere.
+    """
+
+    def __init__(self, shards: Sequence[Shard], task: WorkerTask):
+        self.task = task
+        self.replica = Replica(task.architecture, task.settings, task.safe_mode, task.columns)
+        self._workers = [ShardWorker(task, index, shard, self.replica) for index, shard in enumerate(shards)]
+        self.shards = [
+            ShardInfo(each.training.count, each.validation.count, {}, each.storage, each.bytes, each.digest, {})
+            for each in shards
+        ]
+
+    @classmethod
+    def of_arrays(
+        cls,
+        model: keras.Model,
+        data: tuple[Any, ...],
+        workers: int | Sequence[int] = 1,
+        batch_size: int = 32,
+        validation: tuple[Any, ...] | None = None,
+        seed: int = 0,
+        shuffle: bool = False,
+    ) -> InProcessWorkers:
+        """Workers that have the rows of arrays, in their order.
+
+        Builds the model, with the variables of its optimizer and metrics.
+
+        Args:
+            model: compiled.
+            data: (x, y) or (x, y, sample_weight), nested as the model takes them; numpy arrays with a row each along
+                the first axis.
+            workers: their number, for shards of equal sizes, as far as that is possible; or the rows of each.
+            batch_size: rows per minibatch and worker.
+            validation: rows to validate on, of the same form; all workers together have them.
+            shuffle: whether each epoch has an order of its own.
+        """
+        columns, arrays = _taken_apart(data)
+        held_out = _taken_apart(validation)[1] if validation else {name: each[:0] for name, each in arrays.items()}
+        first_step.build_symbolically(model, columns.sample())
+        architecture = architectures.architecture(model, columns.names_in_structures)
+        settings = ProcessSettings.of_driver(1, {})
+        settings = settings._replace(
+            custom_objects=settings.custom_objects + own_code.pickled(model, architecture),
+        )
+        count = workers if isinstance(workers, int) else len(workers)
+        task = WorkerTask(
+            Endpoint(""), settings, architecture, False, columns, batch_size, shuffle, seed, count, prefetch=0
+        )
+        ends = count if isinstance(workers, int) else np.cumsum(workers)[:-1]
+        parts = {name: np.array_split(array, ends) for name, array in arrays.items()}
+        others = {name: np.array_split(array, count) for name, array in held_out.items()}
+        return cls([Shard(*(_rows(each, index) for each in (parts, others)), {}, "") for index in range(count)], task)
+
+    def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
+        for shard, request, state in list(questions):
+            started, phases = time.perf_counter(), Phases()
+            done = self._workers[shard].answer(request, state, phases)
+            seconds = time.perf_counter() - started
+            yield Answer(
+                shard, done.state, done.metrics, done.rows, done.kernel, seconds, done.non_finite, phases.taken(),
+                done.kernels,
+            )  # fmt: skip
+
+    def yielding_slots(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+
+def _rows(parts: dict[str, list[np.ndarray]], index: int) -> MemoryRows:
+    return MemoryRows({name: arrays[index] for name, arrays in parts.items()})
+
+
+def _taken_apart(data: tuple[Any, ...]) -> tuple[ShardColumns, dict[str, np.ndarray]]:
+    """What workers load, and their arrays by its names."""
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    arrays: dict[str, np.ndarray] = {}
+
+    def taken(structure: Any, letter: str) -> tuple[tuple[TensorColumn, ...], Any]:
+        flat = [np.ascontiguousarray(each) for each in keras.tree.flatten(structure)]
+        arrays.update({f"{letter}{index}": array for index, array in enumerate(flat)})
+        tensors = tuple(
+            TensorColumn(f"{letter}{index}", letter, (letter,), array.shape[1:], array.dtype.name, array.ndim - 1)
+            for index, array in enumerate(flat)
+        )
+        return tensors, keras.tree.pack_sequence_as(structure, list(range(len(flat))))
+
+    features, feature_structure = taken(x, "x")
+    labels, label_structure = taken(y, "y") if y is not None else ((), None)
+    weights = taken(weight, "w")[0] if weight is not None else ()
+    return ShardColumns(
+        features, labels, None, feature_structure, label_structure, False, False, weights=weights
+    ), arrays

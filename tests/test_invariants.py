@@ -1,0 +1,123 @@
+"""What holds for every training by averaging, for 1 to 16 workers, compared with plain Keras and closed forms."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from in_process import train
+
+from spark_keras.keras_model import state as states
+
+WORKERS = [1, 2, 3, 5, 8, 16]
+FEATURES = np.random.default_rng(1).normal(size=(160, 5)).astype("float32")
+LABELS = (FEATURES @ np.array([1.0, -2.0, 0.5, 0.0, 3.0]) > 0).astype("float32")[:, None]
+
+
+def network(optimizer, seed=3, dropout=0.0):
+    keras.utils.set_random_seed(seed)
+    hidden = [keras.layers.Dense(7, "tanh"), *([keras.layers.Dropout(dropout)] if dropout else [])]
+    model = keras.Sequential([keras.Input((5,)), *hidden, keras.layers.Dense(1, "sigmoid")])
+    model.compile(optimizer, "binary_crossentropy", metrics=["accuracy", keras.metrics.AUC(name="auc")])
+    return model
+
+
+def fitted_by_keras(model, batch_size, epochs, rows=slice(None)):
+    history = model.fit(
+        FEATURES[rows], LABELS[rows], batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0
+    ).history
+    return model.get_weights(), history
+
+
+def assert_close(weights, expected, atol):
+    for one, other in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=atol)
+
+
+@pytest.mark.parametrize("frequency", [1, 3, 10, None])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+def test_one_worker_equals_plain_keras(optimizer, frequency):
+    # 103 rows: the last minibatch has 7.
+    model, rows = network(optimizer), slice(103)
+    outcome = train(model, (FEATURES[rows], LABELS[rows]), epochs=3, batch_size=16, frequency=frequency)
+    weights, history = fitted_by_keras(network(optimizer), 16, 3, rows)
+    assert_close(model.get_weights(), weights, 1e-5)
+    for name, values in history.items():
+        np.testing.assert_allclose(outcome.history[name], values, rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_workers_that_average_each_minibatch_equal_one_with_a_batch_so_many_times_as_large(workers):
+    size, steps = 2, 5
+    rows = workers * size * steps
+    # Worker w's minibatch i has the w-th part of the i-th large minibatch.
+    order = np.arange(rows).reshape(steps, workers, size).transpose(1, 0, 2).reshape(-1)
+    model = network(keras.optimizers.SGD(0.3))
+    train(
+        model, (FEATURES[:rows][order], LABELS[:rows][order]), workers=workers, epochs=2, batch_size=size, frequency=1
+    )
+    weights, _ = fitted_by_keras(network(keras.optimizers.SGD(0.3)), workers * size, 2, slice(rows))
+    assert_close(model.get_weights(), weights, 1e-6)
+
+
+class Sum(keras.losses.Loss):
+    """Its gradient by a row's weights is minus the row."""
+
+    def __init__(self):
+        super().__init__(reduction="sum")
+
+    def call(self, y_true, y_pred):
+        return -y_pred[..., 0]
+
+
+def counting(rows):
+    """A model with a weight for each of so many rows, each of which is a unit vector: a step of SGD(1) adds 1 there."""
+    model = keras.Sequential([keras.Input((rows,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+    model.compile(keras.optimizers.SGD(1.0), Sum())
+    return model, (np.eye(rows, dtype="float32"), np.zeros((rows, 1), "float32"))
+
+
+def expected_counts(counts, size, frequency):
+    """What each row has added: the share of its worker in the rows of its round."""
+    of_row = [(worker, row // size // frequency) for worker, count in enumerate(counts) for row in range(count)]
+    trained = {each: of_row.count(each) for each in of_row}
+    whole = {round_: sum(n for (_, other), n in trained.items() if other == round_) for _, round_ in trained}
+    return [trained[each] / whole[each[1]] for each in of_row]
+
+
+@pytest.mark.parametrize("frequency", [1, 3, None])
+@pytest.mark.parametrize("workers", WORKERS)
+def test_every_row_is_trained_once_in_each_epoch_and_weighted_by_its_workers_rows(workers, frequency):
+    # All different; one has none, and most have a last minibatch that is short.
+    counts, size = [(7 * index + 9) % 23 for index in range(workers)], 4
+    model, data = counting(sum(counts))
+    train(model, data, workers=counts, batch_size=size, frequency=frequency)
+    once = expected_counts(counts, size, frequency or 10**9)
+    np.testing.assert_allclose(model.get_weights()[0][:, 0], once, rtol=1e-5)
+    train(model, data, workers=counts, batch_size=size, frequency=None, epochs=2, shuffle=True)
+    more = 2 * np.array(expected_counts(counts, size, 10**9))
+    np.testing.assert_allclose(model.get_weights()[0][:, 0], once + more, rtol=1e-5)
+
+
+@pytest.mark.parametrize("workers", [2, 7, 16])
+def test_metrics_over_all_workers_are_those_of_one_process(workers):
+    model, untrained = network(keras.optimizers.SGD(0.0)), network(keras.optimizers.SGD(0.0))
+    data = FEATURES, LABELS
+    # All but the last worker have 3, 6, 9, … rows.
+    counts = [3 * (1 + index % 3) for index in range(workers - 1)]
+    counts.append(len(FEATURES) - sum(counts))
+    outcome = train(model, data, workers=counts, batch_size=8, frequency=2, validation=(FEATURES[:50], LABELS[:50]))
+    for prefix, rows in (("", slice(None)), ("val_", slice(50))):
+        expected = untrained.evaluate(FEATURES[rows], LABELS[rows], verbose=0, return_dict=True)
+        for name in ("accuracy", "auc") if not prefix else ("loss", "accuracy", "auc"):
+            assert outcome.history[prefix + name][0] == pytest.approx(expected[name], rel=1e-5), name
+
+
+@pytest.mark.parametrize("workers", [1, 4, 16])
+def test_the_same_seed_gives_the_same_bits(workers):
+    def bits(seed):
+        model = network("adam", dropout=0.3)
+        train(model, (FEATURES, LABELS), workers=workers, epochs=2, batch_size=4, frequency=2, seed=seed, shuffle=True)
+        return states.read(model, states.layout_of(model)).values.tobytes()
+
+    assert bits(1) == bits(1) != bits(2)
