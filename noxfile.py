@@ -70,6 +70,7 @@ def lint(session: nox.Session) -> None:
     """Checks rules, layout and types of the Python files, directions of imports, and that the lock file fits."""
     prepare(session)
     commands = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
+    commands.append(["python", "scripts/write_params.py", "--check"])
     if "importlinter" in PROJECT["tool"]:
         commands.append(["lint-imports"])
     failed = []
@@ -142,7 +143,7 @@ def demo(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Writes docs/params.md from the Params of the public classes, and builds the site in build/site. [-- --check]"""
     prepare(session, "java")
-    session.run("python", "scripts/write_params_page.py", *session.posargs)
+    session.run("python", "scripts/write_params.py", *session.posargs)
     session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
 
 

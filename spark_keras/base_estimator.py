@@ -21,9 +21,8 @@ from spark_keras.keras_model import optimizers as optimizer_parts
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.keras_model.seeding import Seeding
-from spark_keras.params import mixins
-from spark_keras.params.fault_tolerance import HasFaultTolerance
-from spark_keras.params.values import set_value
+from spark_keras.params.table import decisive
+from spark_keras.params.values import param_or_none
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.telemetry.progress import Progress
 from spark_keras.telemetry.summary import KerasTrainingSummary
@@ -61,20 +60,7 @@ class Watcher(Protocol):
         """Whether the epoch ends after this round, and training with it; called often."""
 
 
-class Trained(
-    mixins.HasModel,
-    mixins.HasModelFn,
-    mixins.HasInputs,
-    Planned,
-    HasFaultTolerance,
-    mixins.FeaturesParams,
-    mixins.LabelParams,
-    mixins.ValidationParams,
-    mixins.PredictionParams,
-    mixins.InvalidParams,
-    KerasWritable,
-    KerasReadable,
-):
+class Trained(Planned, KerasWritable, KerasReadable):
     """What all estimators share: the story of a fit."""
 
     _classifies = False
@@ -112,34 +98,6 @@ class Trained(
                 "archive keeps. Expected: Param `modelFn`, a function that builds the model and says so."
             )
         return super()._set(**kwargs)
-
-    def _defaults(self) -> None:
-        self._setDefault(
-            modelParams={},
-            customObjects={},
-            featuresCol="features",
-            labelCol="label",
-            predictionCol="prediction",
-            validationSplit=0.0,
-            epochs=1,
-            initialEpoch=0,
-            batchSize=32,
-            shuffle=True,
-            prefetch=2,
-            jitCompile="auto",
-            averagingFrequency=10,
-            optimizerState="average",
-            callbacks=[],
-            maxFailures=4,
-            workerTimeout=600.0,
-            joinTimeout=600.0,
-            nonFinite="error",
-            checkpointInterval=1,
-            # pyspark's own default is a hash that differs from process to process.
-            seed=0,
-            verbose=1,
-            handleInvalid="error",
-        )
 
     def _prepared(self, dataset: Any) -> Prepared:
         spark = session.session_of(dataset)
@@ -184,7 +142,7 @@ class Trained(
             shuffle=self.getShuffle(),
             seed=self.getSeed(),
             workers=count,
-            max_shard_memory=set_value(self, "maxShardMemory"),
+            max_shard_memory=param_or_none(self, "maxShardMemory"),
             prefetch=self.getPrefetch(),
         )
         return Prepared(model, outputs, task)
@@ -264,15 +222,12 @@ class Trained(
     @contextlib.contextmanager
     def _checkpoints(self, spark: Any, prepared: Prepared, watcher: Watcher | None) -> Iterator[Checkpoints | None]:
         """The folder of checkpoints, read; or None."""
-        folder = set_value(self, "checkpointDir")
+        folder = param_or_none(self, "checkpointDir")
         if folder is None:
             yield None
             return
         model, task = prepared.model, prepared.task
-        decisive = ["epochs", "batchSize", "shuffle", "seed", "averagingFrequency", "optimizerState", "jitCompile"]
-        settings = {name: self.getOrDefault(name) for name in [*decisive, "validationSplit", "nonFinite"]}
-        if self.getInitialEpoch():  # without, a checkpoint is one of a release that had none of it
-            settings["initialEpoch"] = self.getInitialEpoch()
+        settings = decisive(self)
         process = task.settings
         settings |= {"numWorkers": task.workers, "threads": process.threads, "floatx": process.floatx}
         settings |= {ONEDNN: process.onednn, "dtype_policy": process.dtype_policy}
@@ -327,12 +282,12 @@ class Trained(
     # --- the workers ---
 
     def _threads(self, spark: Any) -> int:
-        return int(set_value(self, "cpusPerWorker") or slots.task_cpus(spark))
+        return int(param_or_none(self, "cpusPerWorker") or slots.task_cpus(spark))
 
     def _workers(self, spark: Any) -> int:
         cpus = slots.task_cpus(spark)
         capacity = max(1, slots.slots(spark) * cpus // max(cpus, self._threads(spark)))
-        wanted = set_value(self, "numWorkers")
+        wanted = param_or_none(self, "numWorkers")
         if wanted is None:
             return capacity
         if wanted > capacity and not slots.slots_can_grow(spark):
@@ -356,7 +311,7 @@ class Trained(
 
     def _new_columns(self) -> list[tuple[str, str]]:
         """(Param, name) of each column that the fitted model will write, as far as the Params tell."""
-        named = [(name, set_value(self, name)) for name in self._output_params()]
+        named = [(name, param_or_none(self, name)) for name in self._output_params()]
         return [(name, column) for name, column in named if column]
 
     def _check_outputs(self, dataset: Any, model: keras.Model, outputs: Any) -> None:
@@ -415,7 +370,7 @@ class Trained(
         if validation and sum(shard.validation_rows for shard in shards) == 0:
             raise ValueError(
                 f"No row was held out for validation. Received: validationSplit={self.getValidationSplit()}, "
-                f"validationIndicatorCol={set_value(self, 'validationIndicatorCol')!r}, "
+                f"validationIndicatorCol={param_or_none(self, 'validationIndicatorCol')!r}, "
                 f"{sum(shard.rows for shard in shards)} rows.{left_out} Expected: at least one row to validate on."
             )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyspark import keyword_only
 from pyspark.ml import Model, Transformer
 from pyspark.sql.types import DoubleType
 
@@ -19,32 +18,17 @@ from spark_keras.evaluation.regression import RegressionEvaluation
 from spark_keras.inference.stage import DOUBLES, Forward, OutputColumn, TensorOutputs, tensor_type
 from spark_keras.keras_model import signature
 from spark_keras.params import mixins
-from spark_keras.params.output_params import OutputTypeParams
-from spark_keras.params.values import set_value
-from spark_keras.params.weight_params import HasWeightCols
+from spark_keras.params.constructors import KerasTransformerParams
+from spark_keras.params.values import param_or_none
 from spark_keras.telemetry.summary import KerasTrainingSummary
 
 
-class KerasTransformer(Transformer, TensorOutputs):
+class KerasTransformer(KerasTransformerParams, Transformer, TensorOutputs):
     """Applies an existing Keras model to DataFrame columns; nothing is trained.
 
     Outputs are arrays with the model's shape, or vectors: one output goes into `predictionCol`, several into
-    `outputCols`. With `outputLayer` the activations of an inner layer are given instead (feature extraction).
-
-    Args:
-        model: a keras.Model (it need not be compiled), a fitted stage, or the path or bytes of a `.keras` archive or
-            `.h5` file.
-        featuresCol: column of a model with one input: vector, (nested) array or number. Default "features".
-        featuresCols: scalar columns instead of featuresCol.
-        inputCols: {"input name": "column"} for a model with several inputs.
-        predictionCol: column for the only output, default "prediction". "" leaves it out.
-        outputCols: {"output name": "column"} for a model with several outputs.
-        outputFormat: "array" (default), with the model's shape, or "vector": flat in row-major order, for Spark's own
-            stages.
-        outputLayer: name of an inner layer; of one inside a nested model its path, such as "backbone/embedding".
-        batchSize: rows in one forward pass, default 1024.
-        handleInvalid: "error" (default), "skip" or "keep" rows with null or NaN.
-        customObjects: custom classes and functions by name.
+    `outputCols`. With `outputLayer` the activations of an inner layer are given instead (feature extraction). The model
+    need not be compiled.
 
     Raises:
         ValueError: on unknown columns, shapes that do not fit the model, or output columns already present.
@@ -54,48 +38,11 @@ class KerasTransformer(Transformer, TensorOutputs):
         >>> transformer.transform(df).select("prediction")
     """
 
-    outputLayer = mixins.Param(
-        mixins.Params._dummy(),
-        "outputLayer",
-        "name of an inner layer whose activations are given instead of the model's outputs; of one inside a nested "
-        'model its path, such as "backbone/embedding", or its name alone where only one layer has it',
-        mixins.TypeConverters.toString,
-    )
-
-    @keyword_only
-    def __init__(
-        self,
-        *,
-        model: Any = None,
-        featuresCol: str = "features",
-        featuresCols: list[str] | None = None,
-        inputCols: dict[str, str] | list[str] | None = None,
-        predictionCol: str = "prediction",
-        outputCols: dict[str, str] | list[str] | None = None,
-        outputFormat: str = "array",
-        outputLayer: str | None = None,
-        batchSize: int = 1024,
-        handleInvalid: str = "error",
-        customObjects: dict[str, Any] | None = None,
-    ):
-        super().__init__()
-        self._defaults()
-        self._setDefault(predictionCol="prediction")
-        self._set(**self._input_kwargs)
-
-    def getOutputLayer(self) -> str:
-        """Value of `outputLayer`."""
-        return self.getOrDefault(self.outputLayer)
-
-    def setOutputLayer(self, value: str) -> KerasTransformer:
-        """Sets `outputLayer`."""
-        return self._set(outputLayer=value)
-
     def _transform(self, dataset: Any) -> Any:
-        return self._transform_tensors(dataset, set_value(self, "outputLayer"))
+        return self._transform_tensors(dataset, param_or_none(self, "outputLayer"))
 
 
-class _FittedModel(Model, Forward, mixins.LabelParams, mixins.HasLabels, HasWeightCols):
+class _FittedModel(Model, Forward, mixins.HasLabels, mixins.HasOutputLabels):
     """What all fitted models share."""
 
     _summary: KerasTrainingSummary | None = None
@@ -103,6 +50,11 @@ class _FittedModel(Model, Forward, mixins.LabelParams, mixins.HasLabels, HasWeig
     _classifies = False
     # What a fit has learned beside the weights; JSON-serialisable, saved with the model.
     _fit_attributes: dict[str, Any] = {}  # noqa: RUF012 (replaced, never changed)
+
+    def __init__(self, model: Any = None):
+        super().__init__()
+        self._setDefault(labelCols=[])
+        self._set(model=model)
 
     @property
     def hasSummary(self) -> bool:
@@ -165,12 +117,6 @@ class _FittedModel(Model, Forward, mixins.LabelParams, mixins.HasLabels, HasWeig
 
 class KerasModel(_FittedModel, TensorOutputs):
     """A model fitted by `KerasEstimator`: any tensors in, arrays with the model's shape, or vectors, out."""
-
-    def __init__(self, model: Any = None):
-        super().__init__()
-        self._defaults()
-        self._setDefault(predictionCol="prediction", labelCol="label", labelCols=[])
-        self._set(model=model)
 
     def _transform(self, dataset: Any) -> Any:
         return self._transform_tensors(dataset)
@@ -271,14 +217,8 @@ class KerasModel(_FittedModel, TensorOutputs):
         )
 
 
-class KerasRegressionModel(_FittedModel, mixins.PredictionParams):
+class KerasRegressionModel(_FittedModel):
     """A model fitted by `KerasRegressor`: `prediction` is a double, or an array of doubles for several outputs."""
-
-    def __init__(self, model: Any = None):
-        super().__init__()
-        self._defaults()
-        self._setDefault(predictionCol="prediction", labelCol="label", labelCols=[])
-        self._set(model=model)
 
     def _transform(self, dataset: Any) -> Any:
         prediction = self.getPredictionCol()
@@ -309,11 +249,11 @@ class KerasRegressionModel(_FittedModel, mixins.PredictionParams):
             of_model.scored(dataset, self, self.getPredictionCol()),
             labelCol=self.getLabelCol(),
             predictionCol=self.getPredictionCol(),
-            weightCol=set_value(self, "weightCol"),
+            weightCol=param_or_none(self, "weightCol"),
         )
 
 
-class KerasClassificationModel(_FittedModel, mixins.PredictionParams, mixins.ClassificationParams, OutputTypeParams):
+class KerasClassificationModel(_FittedModel, mixins.HasClasses):
     """A model fitted by `KerasClassifier`: `prediction`, `probability` and `rawPrediction`.
 
     `rawPrediction` is what the model gives: probabilities, logits or margins, as Param `outputType`, its last
@@ -322,20 +262,6 @@ class KerasClassificationModel(_FittedModel, mixins.PredictionParams, mixins.Cla
     """
 
     _classifies = True
-
-    def __init__(self, model: Any = None):
-        super().__init__()
-        self._defaults()
-        self._setDefault(
-            predictionCol="prediction",
-            labelCol="label",
-            labelCols=[],
-            probabilityCol="probability",
-            rawPredictionCol="rawPrediction",
-            outputType="auto",
-            threshold=0.0,
-        )
-        self._set(model=model)
 
     @property
     def numClasses(self) -> int:
@@ -399,7 +325,7 @@ class KerasClassificationModel(_FittedModel, mixins.PredictionParams, mixins.Cla
             predictionCol=self.getPredictionCol(),
             probabilityCol=probability,
             rawPredictionCol=raw,
-            weightCol=set_value(self, "weightCol"),
+            weightCol=param_or_none(self, "weightCol"),
             classes=self.labels if len(self.labels) == self.numClasses else None,
             curves=curves,
             bins=bins,

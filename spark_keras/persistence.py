@@ -10,15 +10,13 @@ from pyspark.ml.util import DefaultParamsReader, MLReadable, MLReader, MLWritabl
 
 from spark_keras.cluster.files import read_file, write_file
 from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.params.table import OBJECT_PARAMS
 from spark_keras.stage_metadata import connection, save_metadata
 from spark_keras.telemetry.summary import KerasTrainingSummary
 
 MODEL_FILE = "model"
 CODE_FILE = "code.json"
 SUMMARY_FILE = "summary.json"
-
-# Params whose values are live Python objects. The model goes into a file of its own.
-_OBJECT_PARAMS = {"model", "modelFn", "customObjects", "callbacks"}
 
 
 class KerasWritable(MLWritable):
@@ -49,7 +47,7 @@ class KerasWriter(MLWriter):
 
     def saveImpl(self, path: str) -> None:
         instance = self._instance
-        params = {p.name: value for p, value in instance._paramMap.items() if p.name not in _OBJECT_PARAMS}
+        params = {p.name: value for p, value in instance._paramMap.items() if p.name not in OBJECT_PARAMS}
         extra: dict[str, Any] = {}
         if instance.hasParam("modelFn") and instance.isSet("modelFn"):
             extra["modelFn"] = import_name("modelFn", instance.getModelFn())

@@ -14,14 +14,14 @@ from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
-from spark_keras.params.values import set_value
+from spark_keras.params.values import param_or_none
 
 
 def require_model_inputs(dataset: DataFrame, stage: Any, model: keras.Model) -> tuple[TensorColumn, ...]:
     """The model's input tensors with their columns; shapes are as the model has them, or () where it takes any."""
     wanted = signature.inputs_of(model)
-    named = set_value(stage, "inputCols")
-    several = set_value(stage, "featuresCols")
+    named = param_or_none(stage, "inputCols")
+    several = param_or_none(stage, "featuresCols")
     if named is not None and several is not None:
         raise ValueError(
             f"Params `inputCols` and `featuresCols` exclude each other. Received: inputCols={named!r}, "
@@ -140,7 +140,7 @@ def settle_inputs(
 def called(stage: Any, model: keras.Model, inputs: Sequence[TensorColumn]) -> tuple[tuple[Tensor, ...], Any, Any]:
     """(output tensors, the structure they come in, the form in which the model takes its inputs); builds the model."""
     symbols = [keras.KerasTensor((None, *t.tensor_shape), t.dtype, name=t.name) for t in inputs]
-    forms = input_forms.possible(model, set_value(stage, "inputCols"), [tensor.name for tensor in inputs])
+    forms = input_forms.possible(model, param_or_none(stage, "inputCols"), [tensor.name for tensor in inputs])
     return input_forms.called(model, forms, symbols)
 
 
@@ -152,7 +152,7 @@ def selected(dataset: DataFrame, spec: ShardColumns, *others: Any) -> Any:
 
 def loaded_rows(dataset: DataFrame, stage: Any, spec: ShardColumns) -> Any:
     """The columns that a fit loads, with a boolean column `v` where rows are held out for validation."""
-    indicator = set_value(stage, "validationIndicatorCol")
+    indicator = param_or_none(stage, "validationIndicatorCol")
     rows = selected(
         dataset,
         spec,
@@ -176,7 +176,7 @@ def shard_dataset(dataset: DataFrame, stage: Any, spec: ShardColumns, workers: i
 
 def held_out_rows(dataset: DataFrame, stage: Any, spec: ShardColumns) -> Any:
     """The rows of the DataFrame that a fit validates on."""
-    if set_value(stage, "validationIndicatorCol"):
+    if param_or_none(stage, "validationIndicatorCol"):
         return dataset.where(expressions.column(dataset, "validationIndicatorCol", stage.getValidationIndicatorCol()))
     content = [expressions.expression(dataset, tensor) for tensor in spec.tensors.values()]
     # A name that no other column has.

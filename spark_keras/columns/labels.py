@@ -16,7 +16,7 @@ from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
-from spark_keras.params.values import set_value
+from spark_keras.params.values import param_or_none
 
 
 class Named(NamedTuple):
@@ -59,12 +59,12 @@ def label_columns(dataset: DataFrame, stage: Any, model: keras.Model) -> Named:
     its own code may look at them and the DataFrame has the column; and one with a train_step of its own, where the
     DataFrame has none.
     """
-    named = set_value(stage, "labelCols")
+    named = param_or_none(stage, "labelCols")
     if named is not None:
         pairs = named.items() if isinstance(named, dict) else enumerate(named)
         found = {key: tensor_column(dataset, "labelCols", str(key), column, None) for key, column in pairs if column}
         return Named("labelCols", named, found)
-    column = set_value(stage, "labelCol")
+    column = param_or_none(stage, "labelCol")
     if column is not None and not stage.isSet("labelCol"):
         may_lack_one = type(model).train_step is not keras.Model.train_step or not _compares(model)
         looks_at_one = has_own_step(model) or _compares(model)
@@ -155,7 +155,7 @@ def refuse_without_loss(model: keras.Model, spec: ShardColumns) -> None:
 
 def weight_columns(dataset: DataFrame, stage: Any, model: keras.Model) -> Named:
     """The weight columns that the Params name, each with its depth."""
-    column, several = set_value(stage, "weightCol"), set_value(stage, "weightCols")
+    column, several = param_or_none(stage, "weightCol"), param_or_none(stage, "weightCols")
     if column is not None and several is not None:
         raise ValueError(
             f"Params `weightCol` and `weightCols` exclude each other. Received: weightCol={column!r}, "
@@ -279,7 +279,7 @@ def class_weights(stage: Any, labels: Sequence[TensorColumn | None]) -> ClassWei
     Raises:
         ValueError: where no label, or more than one, has classes to weigh, or a class is not the model's.
     """
-    given = set_value(stage, "classWeight")
+    given = param_or_none(stage, "classWeight")
     if given is None:
         return None
     named = [label for label in labels if label is not None]

@@ -19,7 +19,7 @@ from spark_keras.columns.heads import ClassificationHead
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params import converters
-from spark_keras.params.values import set_value
+from spark_keras.params.values import param_or_none
 
 
 class Meaning(NamedTuple):
@@ -194,7 +194,7 @@ def head_of(model: keras.Model, stage: Any, output: Tensor) -> ClassificationHea
     kind, exclusive = of_classifier(model, stage)
     scores = output.shape[-1] or 1
     classes = max(2, scores)
-    thresholds = set_value(stage, "thresholds")
+    thresholds = param_or_none(stage, "thresholds")
     converters.check_thresholds(thresholds, classes)
     by_margin = kind == "margins" and scores == 1
     if stage.getThreshold() != 0.0 and not by_margin:

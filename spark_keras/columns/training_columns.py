@@ -13,7 +13,7 @@ from spark_keras.columns.label_rules import settle_label
 from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.signature import Tensor
-from spark_keras.params.values import set_value
+from spark_keras.params.values import param_or_none
 
 
 def training_columns(
@@ -65,7 +65,7 @@ def training_columns(
 
 def _validates(dataset: DataFrame, stage: Any) -> bool:
     """Whether rows are held out for validation; checks the Params that say which."""
-    indicator = set_value(stage, "validationIndicatorCol")
+    indicator = param_or_none(stage, "validationIndicatorCol")
     if indicator:
         data_type = expressions.column_type(dataset, "validationIndicatorCol", indicator)
         if data_type.simpleString() != "boolean":

@@ -28,7 +28,7 @@ from spark_keras.early_stopping.stopper import Stopper
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.params.pickling import Picklable
-from spark_keras.params.values import set_value
+from spark_keras.params.values import param_or_none
 from spark_keras.training.checkpoints.in_use import exclusive
 
 
@@ -165,7 +165,7 @@ class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, N
             *([MaxSeconds(self.getMaxSeconds())] if self.isSet("maxSeconds") else []),
             *self.getConditions(),
         ]
-        patience = set_value(self, "patience")
+        patience = param_or_none(self, "patience")
         asked = ("patience", "maxEpochs", "targetScore", "worstScore", "maxSeconds")
         if not self.getConditions() and not any(self.isSet(name) for name in asked):
             raise ValueError(
@@ -181,7 +181,7 @@ class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, N
             every=self.getEvaluateEvery(),
             patience=patience,
             min_delta=self.getMinDelta(),
-            baseline=set_value(self, "baseline"),
+            baseline=param_or_none(self, "baseline"),
             start_from_epoch=self.getStartFromEpoch(),
         )
 

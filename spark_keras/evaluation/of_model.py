@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from spark_keras.columns import expressions, label_rules, output_meaning
 from spark_keras.keras_model import signature
-from spark_keras.params.values import set_value
+from spark_keras.params.values import param_or_none
 
 
 class Scored(NamedTuple):
@@ -62,9 +62,9 @@ def of_output(dataset: Any, stage: Any, output: str | None) -> Scored:
     index = 0 if output is None else names.index(output)
     column = stage._output_columns(tuple(signature.Tensor(name, (), "float32") for name in names))[index]
     rows = scored(dataset, stage, column or "")
-    label, weight = (_of(set_value(stage, param), names, index) for param in ("labelCols", "weightCols"))
+    label, weight = (_of(param_or_none(stage, param), names, index) for param in ("labelCols", "weightCols"))
     label = label or stage.getLabelCol()
-    weight = weight or set_value(stage, "weightCol")
+    weight = weight or param_or_none(stage, "weightCol")
     loss = signature.loss_of(model, index, names[index])
     symbols = output_meaning.symbolic_outputs(model)
     activation = output_meaning.activation_of(symbols[index]) if len(symbols) == len(names) else None

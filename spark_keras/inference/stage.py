@@ -27,8 +27,7 @@ from spark_keras.keras_model.output_layer import with_output_layer
 from spark_keras.keras_model.seeding import DRAWING
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params import mixins
-from spark_keras.params.output_params import OutputFormatParams
-from spark_keras.params.values import set_value
+from spark_keras.params.values import param_or_none
 from spark_keras.persistence import KerasReadable, KerasWritable
 
 # Archives up to this size travel in the closure; a broadcast costs a job's worth of set-up.
@@ -68,19 +67,8 @@ class OutputColumn(NamedTuple):
         return value.alias(self.name, metadata=self.metadata) if self.metadata else value.alias(self.name)
 
 
-class Forward(
-    mixins.HasModel,
-    mixins.HasInputs,
-    mixins.HasInferenceBatchSize,
-    mixins.FeaturesParams,
-    mixins.InvalidParams,
-    KerasWritable,
-    KerasReadable,
-):
+class Forward(mixins.HasInference, KerasWritable, KerasReadable):
     """What all stages share that apply a model."""
-
-    def _defaults(self) -> None:
-        self._setDefault(featuresCol="features", batchSize=1024, handleInvalid="error", customObjects={})
 
     def toKeras(self) -> keras.Model:
         """A new Keras model, compiled if it was, on this machine."""
@@ -189,16 +177,12 @@ def tensor_type(tensor: Tensor) -> DataType:
 DOUBLES = ArrayType(DoubleType(), containsNull=False)
 
 
-class TensorOutputs(Forward, mixins.HasOutputs, mixins.PredictionParams, OutputFormatParams):
+class TensorOutputs(Forward, mixins.HasOutputs):
     """Output columns as arrays with the model's shape, or as flat vectors."""
-
-    def _defaults(self) -> None:
-        super()._defaults()
-        self._setDefault(outputFormat="array")
 
     def _output_columns(self, outputs: tuple[Tensor, ...]) -> list[str | None]:
         """A column for each output, None for one that is left out."""
-        named = set_value(self, "outputCols")
+        named = param_or_none(self, "outputCols")
         names = [output.name for output in outputs]
         prediction = self.getPredictionCol()
         if named is None:
@@ -223,7 +207,7 @@ class TensorOutputs(Forward, mixins.HasOutputs, mixins.PredictionParams, OutputF
     def _transform_tensors(self, dataset: DataFrame, layer: str | None = None) -> Any:
         inputs, outputs = self._outputs(dataset, layer)
         names = self._output_columns(outputs)
-        param = "predictionCol" if set_value(self, "outputCols") is None else "outputCols"
+        param = "predictionCol" if param_or_none(self, "outputCols") is None else "outputCols"
         column_names.check_new(dataset, [(param, name) for name in names if name])
         if not any(names):
             return dataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -56,6 +57,13 @@ def seconds(name: str) -> Callable[[Any], float]:
         return number
 
     return convert
+
+
+def margin(value: Any) -> float:
+    number = TypeConverters.toFloat(value)
+    if math.isnan(number):
+        raise ValueError("Invalid value for Param `threshold`. Received: NaN. Expected: a number.")
+    return number
 
 
 def checkpoint_interval(value: Any) -> int | str:

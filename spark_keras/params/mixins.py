@@ -1,129 +1,57 @@
-"""Params of the stages, as mixins with getters and setters; what they accept is in `converters`.
+"""Params with typed getters and setters.
 
-pyspark's own mixins are used wherever one exists; those lack setters, which are added here.
+Written by scripts/write_params.py: change `spark_keras.params.table`, not this file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pyspark.ml.param import Param, Params, TypeConverters
-from pyspark.ml.param.shared import (
-    HasFeaturesCol,
-    HasHandleInvalid,
-    HasLabelCol,
-    HasPredictionCol,
-    HasProbabilityCol,
-    HasRawPredictionCol,
-    HasSeed,
-    HasThresholds,
-    HasValidationIndicatorCol,
-    HasWeightCol,
-)
+from pyspark.ml.param import Param, Params, shared
 
-from spark_keras.keras_model import stages
 from spark_keras.keras_model.archive import KerasArchive
-from spark_keras.params import converters
-from spark_keras.params.pickling import Picklable
+from spark_keras.params.table import TABLE
+from spark_keras.params.takes_model import TakesModel
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class HasModel(Picklable, converters.NoneIsUnset):
-    """What is trained or applied."""
+class HasModel(TakesModel, shared.HasFeaturesCol, shared.HasPredictionCol, shared.HasHandleInvalid):
+    """A model, the columns that feed it, and the column for its predictions."""
 
-    model: Param[KerasArchive] = Param(
-        Params._dummy(),
-        "model",
-        "a compiled keras.Model, a fitted stage to go on from, or the path or bytes of a .keras archive or .h5 file; "
-        "held as bytes",
-        KerasArchive.of,
-    )  # type: ignore[arg-type]
+    model: Param[KerasArchive] = TABLE.param("HasModel", "model")
+    featuresCols: Param[list[str]] = TABLE.param("HasModel", "featuresCols")
+    inputCols: Param[dict[str, str] | list[str]] = TABLE.param("HasModel", "inputCols")
+    handleInvalid: Param[str] = TABLE.param("HasModel", "handleInvalid")
+    customObjects: Param[dict[str, Any]] = TABLE.param("HasModel", "customObjects")
 
-    customObjects: Param[dict[str, Any]] = Param(
-        Params._dummy(),
-        "customObjects",
-        "custom layers, losses and metrics by name, as Keras' custom_objects; not needed for registered classes",
-        converters.objects,
-    )  # type: ignore[arg-type]
-
-    def _set(self, **kwargs: Any) -> Any:
-        stage = stages.with_model(kwargs.get("model"))
-        if stage is not None and stage.isSet("customObjects") and "customObjects" not in kwargs:
-            # What its model was made of, and this one is.
-            kwargs["customObjects"] = {**stage.getCustomObjects(), **self.getOrDefault("customObjects")}
-        return super()._set(**kwargs)
+    def __init__(self) -> None:
+        super().__init__()
+        self._setDefault(featuresCol="features", predictionCol="prediction", handleInvalid="error", customObjects={})
 
     def getModel(self) -> KerasArchive:
         """Value of `model` or its default."""
         return self.getOrDefault(self.model)
 
-    def setModel(self, value: Any) -> Any:
+    def setModel(self, value: Any) -> Self:
         """Sets `model`."""
         return self._set(model=value)
 
-    def getCustomObjects(self) -> dict[str, Any]:
-        """Value of `customObjects` or its default."""
-        return self.getOrDefault(self.customObjects)
+    def getFeaturesCol(self) -> str:
+        """Value of `featuresCol` or its default."""
+        return self.getOrDefault(self.featuresCol)
 
-    def setCustomObjects(self, value: dict[str, Any]) -> Any:
-        """Sets `customObjects`."""
-        return self._set(customObjects=value)
-
-
-class HasModelFn(Params):
-    """A function that builds the model, so that ParamGridBuilder can search over architectures."""
-
-    modelFn: Param[Callable[..., Any]] = Param(
-        Params._dummy(),
-        "modelFn",
-        "a function that builds and compiles the model: modelFn(**modelParams); used when `model` is not set",
-        converters.function,
-    )  # type: ignore[arg-type]
-
-    modelParams: Param[dict[str, Any]] = Param(
-        Params._dummy(), "modelParams", "keyword arguments for modelFn", converters.json_dict
-    )  # type: ignore[arg-type]
-
-    def getModelFn(self) -> Callable[..., Any]:
-        """Value of `modelFn` or its default."""
-        return self.getOrDefault(self.modelFn)
-
-    def setModelFn(self, value: Callable[..., Any]) -> Any:
-        """Sets `modelFn`."""
-        return self._set(modelFn=value)
-
-    def getModelParams(self) -> dict[str, Any]:
-        """Value of `modelParams` or its default."""
-        return self.getOrDefault(self.modelParams)
-
-    def setModelParams(self, value: dict[str, Any]) -> Any:
-        """Sets `modelParams`."""
-        return self._set(modelParams=value)
-
-
-class HasInputs(Params):
-    """Which columns feed the model."""
-
-    featuresCols: Param[list[str]] = Param(
-        Params._dummy(),
-        "featuresCols",
-        "scalar columns to put side by side into one features tensor, instead of featuresCol",
-        TypeConverters.toListString,
-    )  # type: ignore[arg-type]
-
-    inputCols: Param[dict[str, str] | list[str]] = Param(
-        Params._dummy(),
-        "inputCols",
-        'columns of a model with several inputs: {"input name": "column"}, or a list in the order of the model\'s '
-        "inputs; for a model that takes nested inputs, dicts and lists inside each other",
-        converters.input_columns,
-    )  # type: ignore[arg-type]
+    def setFeaturesCol(self, value: str) -> Self:
+        """Sets `featuresCol`."""
+        return self._set(featuresCol=value)
 
     def getFeaturesCols(self) -> list[str]:
         """Value of `featuresCols` or its default."""
         return self.getOrDefault(self.featuresCols)
 
-    def setFeaturesCols(self, value: list[str]) -> Any:
+    def setFeaturesCols(self, value: list[str]) -> Self:
         """Sets `featuresCols`."""
         return self._set(featuresCols=value)
 
@@ -131,171 +59,295 @@ class HasInputs(Params):
         """Value of `inputCols` or its default."""
         return self.getOrDefault(self.inputCols)
 
-    def setInputCols(self, value: dict[str, str] | list[str]) -> Any:
+    def setInputCols(self, value: dict[str, str] | list[str]) -> Self:
         """Sets `inputCols`."""
         return self._set(inputCols=value)
 
+    def getPredictionCol(self) -> str:
+        """Value of `predictionCol` or its default."""
+        return self.getOrDefault(self.predictionCol)
 
-class HasOutputs(Params):
-    """Where the model's outputs go."""
+    def setPredictionCol(self, value: str) -> Self:
+        """Sets `predictionCol`."""
+        return self._set(predictionCol=value)
 
-    outputCols: Param[dict[str, str] | list[str]] = Param(
-        Params._dummy(),
-        "outputCols",
-        'columns for the model\'s outputs: {"output name": "column"}, or a list in the order of the model\'s '
-        'outputs; an output named "" is left out',
-        converters.named_columns("outputCols"),
-    )  # type: ignore[arg-type]
+    def getHandleInvalid(self) -> str:
+        """Value of `handleInvalid` or its default."""
+        return self.getOrDefault(self.handleInvalid)
 
-    def getOutputCols(self) -> dict[str, str] | list[str]:
-        """Value of `outputCols` or its default."""
-        return self.getOrDefault(self.outputCols)
+    def setHandleInvalid(self, value: str) -> Self:
+        """Sets `handleInvalid`."""
+        return self._set(handleInvalid=value)
 
-    def setOutputCols(self, value: dict[str, str] | list[str]) -> Any:
-        """Sets `outputCols`."""
-        return self._set(outputCols=value)
+    def getCustomObjects(self) -> dict[str, Any]:
+        """Value of `customObjects` or its default."""
+        return self.getOrDefault(self.customObjects)
 
-
-class HasInferenceBatchSize(Params):
-    """How many rows are predicted at a time."""
-
-    batchSize: Param[int] = Param(
-        Params._dummy(),
-        "batchSize",
-        "rows in one forward pass, which bounds its memory",
-        converters.integer("batchSize", 1),
-    )  # type: ignore[arg-type]
-
-    def getBatchSize(self) -> int:
-        """Value of `batchSize` or its default."""
-        return self.getOrDefault(self.batchSize)
-
-    def setBatchSize(self, value: int) -> Any:
-        """Sets `batchSize`."""
-        return self._set(batchSize=value)
+    def setCustomObjects(self, value: dict[str, Any]) -> Self:
+        """Sets `customObjects`."""
+        return self._set(customObjects=value)
 
 
-class HasLabels(Params):
-    """Labels of a model with several outputs."""
+class HasLabels(shared.HasLabelCol, shared.HasWeightCol):
+    """Labels and weights of rows."""
 
-    labelCols: Param[dict[str, str] | list[str]] = Param(
-        Params._dummy(),
-        "labelCols",
-        'label columns of a model with several outputs: {"output name": "column"}, or a list in the order of the '
-        "model's outputs; instead of labelCol; an output without a loss or metric needs none",
-        converters.named_columns("labelCols"),
-    )  # type: ignore[arg-type]
+    def __init__(self) -> None:
+        super().__init__()
+        self._setDefault(labelCol="label")
+
+    def getLabelCol(self) -> str:
+        """Value of `labelCol` or its default."""
+        return self.getOrDefault(self.labelCol)
+
+    def setLabelCol(self, value: str) -> Self:
+        """Sets `labelCol`."""
+        return self._set(labelCol=value)
+
+    def getWeightCol(self) -> str:
+        """Value of `weightCol` or its default."""
+        return self.getOrDefault(self.weightCol)
+
+    def setWeightCol(self, value: str) -> Self:
+        """Sets `weightCol`."""
+        return self._set(weightCol=value)
+
+
+class HasOutputLabels(Params):
+    """Labels and weights for a model with several outputs."""
+
+    labelCols: Param[dict[str, str] | list[str]] = TABLE.param("HasOutputLabels", "labelCols")
+    weightCols: Param[dict[str, str] | list[str]] = TABLE.param("HasOutputLabels", "weightCols")
 
     def getLabelCols(self) -> dict[str, str] | list[str]:
         """Value of `labelCols` or its default."""
         return self.getOrDefault(self.labelCols)
 
-    def setLabelCols(self, value: dict[str, str] | list[str]) -> Any:
+    def setLabelCols(self, value: dict[str, str] | list[str]) -> Self:
         """Sets `labelCols`."""
         return self._set(labelCols=value)
 
+    def getWeightCols(self) -> dict[str, str] | list[str]:
+        """Value of `weightCols` or its default."""
+        return self.getOrDefault(self.weightCols)
 
-class HasTraining(Params):
-    """How the model is trained."""
+    def setWeightCols(self, value: dict[str, str] | list[str]) -> Self:
+        """Sets `weightCols`."""
+        return self._set(weightCols=value)
 
-    epochs: Param[int] = Param(Params._dummy(), "epochs", "passes over the rows", converters.integer("epochs", 1))  # type: ignore[arg-type]
 
-    initialEpoch: Param[int] = Param(
-        Params._dummy(),
-        "initialEpoch",
-        "the epoch to begin with, from 0 on: of 10 epochs, 6 are trained from epoch 4 on, as with Keras' initial_epoch",
-        converters.integer("initialEpoch", 0),
-    )  # type: ignore[arg-type]
+class HasOutputs(Params):
+    """Columns for outputs as the model gives them."""
 
-    batchSize: Param[int] = Param(
-        Params._dummy(), "batchSize", "rows per minibatch and worker", converters.integer("batchSize", 1)
-    )  # type: ignore[arg-type]
+    outputCols: Param[dict[str, str] | list[str]] = TABLE.param("HasOutputs", "outputCols")
+    outputFormat: Param[str] = TABLE.param("HasOutputs", "outputFormat")
 
-    shuffle: Param[bool] = Param(
-        Params._dummy(),
-        "shuffle",
-        "whether each epoch trains the rows of a shard in a new order, derived from the seed",
-        TypeConverters.toBoolean,
-    )  # type: ignore[arg-type]
+    def __init__(self) -> None:
+        super().__init__()
+        self._setDefault(outputFormat="array")
 
-    validationSplit: Param[float] = Param(
-        Params._dummy(),
-        "validationSplit",
-        "share of the rows held out for validation, in [0, 1); chosen by the hash of their content",
-        converters.fraction,
-    )  # type: ignore[arg-type]
+    def getOutputCols(self) -> dict[str, str] | list[str]:
+        """Value of `outputCols` or its default."""
+        return self.getOrDefault(self.outputCols)
 
-    numWorkers: Param[int] = Param(
-        Params._dummy(),
-        "numWorkers",
-        "number of workers; not set: what the cluster offers now",
-        converters.integer("numWorkers", 1),
-    )  # type: ignore[arg-type]
+    def setOutputCols(self, value: dict[str, str] | list[str]) -> Self:
+        """Sets `outputCols`."""
+        return self._set(outputCols=value)
 
-    cpusPerWorker: Param[int] = Param(
-        Params._dummy(),
-        "cpusPerWorker",
-        "CPU threads of each worker; not set: spark.task.cpus",
-        converters.integer("cpusPerWorker", 1),
-    )  # type: ignore[arg-type]
+    def getOutputFormat(self) -> str:
+        """Value of `outputFormat` or its default."""
+        return self.getOrDefault(self.outputFormat)
 
-    maxShardMemory: Param[int] = Param(
-        Params._dummy(),
-        "maxShardMemory",
-        'bytes of rows that a worker keeps in memory, such as 2147483648 or "2g"; larger shards live in a file on the '
-        "executor's local disk, to the same result; not set: a quarter of the worker's share of the memory",
-        converters.max_shard_memory,
-    )  # type: ignore[arg-type]
+    def setOutputFormat(self, value: str) -> Self:
+        """Sets `outputFormat`."""
+        return self._set(outputFormat=value)
 
-    prefetch: Param[int] = Param(
-        Params._dummy(),
-        "prefetch",
-        "stacks of minibatches that a worker prepares ahead, while it waits or in a background thread; 0: none",
-        converters.integer("prefetch", 0),
-    )  # type: ignore[arg-type]
 
-    jitCompile: Param[bool | str] = Param(
-        Params._dummy(),
-        "jitCompile",
-        'how a round is compiled: "auto" as layers, batch size and length of the fit suggest; True with XLA; False '
-        'without; "measure" as is fastest on a worker now, which another fit may not find again',
-        converters.jit_compile,
-    )  # type: ignore[arg-type]
+class HasOutputLayer(Params):
+    """An inner layer in place of the outputs."""
 
-    averagingFrequency: Param[int | str] = Param(
-        Params._dummy(),
-        "averagingFrequency",
-        'minibatches between two averagings of the workers\' parameters, or "epoch"',
-        converters.averaging_frequency,
-    )  # type: ignore[arg-type]
+    outputLayer: Param[str] = TABLE.param("HasOutputLayer", "outputLayer")
 
-    optimizerState: Param[str] = Param(
-        Params._dummy(),
-        "optimizerState",
-        "what becomes of the optimizer's variables (Adam's moments, momentum) when parameters are averaged: "
-        '"average" averages them, too; "local" leaves each worker its own; "reset" starts them anew in each round',
-        converters.one_of("optimizerState", "average", "local", "reset"),
-    )  # type: ignore[arg-type]
+    def getOutputLayer(self) -> str:
+        """Value of `outputLayer` or its default."""
+        return self.getOrDefault(self.outputLayer)
 
-    callbacks: Param[list[Any]] = Param(
-        Params._dummy(),
-        "callbacks",
-        "Keras callbacks; they run on the driver, at epoch ends (batch hooks: after each averaging)",
-        converters.callbacks,
-    )  # type: ignore[arg-type]
+    def setOutputLayer(self, value: str) -> Self:
+        """Sets `outputLayer`."""
+        return self._set(outputLayer=value)
 
-    verbose: Param[int] = Param(
-        Params._dummy(),
-        "verbose",
-        '0: silent; 1 or "auto": a progress bar in terminals and notebooks, silent in jobs; 2: one line per epoch',
-        converters.verbose,
-    )  # type: ignore[arg-type]
+
+class HasClasses(shared.HasProbabilityCol, shared.HasRawPredictionCol, shared.HasThresholds):
+    """Meaning of a classifier's output, and the columns for it."""
+
+    thresholds: Param[list[float]] = TABLE.param("HasClasses", "thresholds")
+    outputType: Param[str] = TABLE.param("HasClasses", "outputType")
+    threshold: Param[float] = TABLE.param("HasClasses", "threshold")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._setDefault(
+            probabilityCol="probability", rawPredictionCol="rawPrediction", outputType="auto", threshold=0.0
+        )
+
+    def getProbabilityCol(self) -> str:
+        """Value of `probabilityCol` or its default."""
+        return self.getOrDefault(self.probabilityCol)
+
+    def setProbabilityCol(self, value: str) -> Self:
+        """Sets `probabilityCol`."""
+        return self._set(probabilityCol=value)
+
+    def getRawPredictionCol(self) -> str:
+        """Value of `rawPredictionCol` or its default."""
+        return self.getOrDefault(self.rawPredictionCol)
+
+    def setRawPredictionCol(self, value: str) -> Self:
+        """Sets `rawPredictionCol`."""
+        return self._set(rawPredictionCol=value)
+
+    def getThresholds(self) -> list[float]:
+        """Value of `thresholds` or its default."""
+        return self.getOrDefault(self.thresholds)
+
+    def setThresholds(self, value: list[float]) -> Self:
+        """Sets `thresholds`."""
+        return self._set(thresholds=value)
+
+    def getOutputType(self) -> str:
+        """Value of `outputType` or its default."""
+        return self.getOrDefault(self.outputType)
+
+    def setOutputType(self, value: str) -> Self:
+        """Sets `outputType`."""
+        return self._set(outputType=value)
+
+    def getThreshold(self) -> float:
+        """Value of `threshold` or its default."""
+        return self.getOrDefault(self.threshold)
+
+    def setThreshold(self, value: float) -> Self:
+        """Sets `threshold`."""
+        return self._set(threshold=value)
+
+
+class HasClassWeight(Params):
+    """Weights of classes."""
+
+    classWeight: Param[dict[int, float] | str] = TABLE.param("HasClassWeight", "classWeight")
+
+    def getClassWeight(self) -> dict[int, float] | str:
+        """Value of `classWeight` or its default."""
+        return self.getOrDefault(self.classWeight)
+
+    def setClassWeight(self, value: dict[int, float] | str) -> Self:
+        """Sets `classWeight`."""
+        return self._set(classWeight=value)
+
+
+class HasInference(HasModel):
+    """A model that is applied."""
+
+    batchSize: Param[int] = TABLE.param("HasInference", "batchSize")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._setDefault(batchSize=1024)
+
+    def getBatchSize(self) -> int:
+        """Value of `batchSize` or its default."""
+        return self.getOrDefault(self.batchSize)
+
+    def setBatchSize(self, value: int) -> Self:
+        """Sets `batchSize`."""
+        return self._set(batchSize=value)
+
+
+class HasTraining(HasModel, HasLabels, shared.HasValidationIndicatorCol, shared.HasSeed):
+    """A fit."""
+
+    modelFn: Param[Callable[..., Any]] = TABLE.param("HasTraining", "modelFn")
+    modelParams: Param[dict[str, Any]] = TABLE.param("HasTraining", "modelParams")
+    validationSplit: Param[float] = TABLE.param("HasTraining", "validationSplit")
+    epochs: Param[int] = TABLE.param("HasTraining", "epochs")
+    initialEpoch: Param[int] = TABLE.param("HasTraining", "initialEpoch")
+    batchSize: Param[int] = TABLE.param("HasTraining", "batchSize")
+    shuffle: Param[bool] = TABLE.param("HasTraining", "shuffle")
+    numWorkers: Param[int] = TABLE.param("HasTraining", "numWorkers")
+    cpusPerWorker: Param[int] = TABLE.param("HasTraining", "cpusPerWorker")
+    maxShardMemory: Param[int] = TABLE.param("HasTraining", "maxShardMemory")
+    prefetch: Param[int] = TABLE.param("HasTraining", "prefetch")
+    jitCompile: Param[bool | str] = TABLE.param("HasTraining", "jitCompile")
+    averagingFrequency: Param[int | str] = TABLE.param("HasTraining", "averagingFrequency")
+    optimizerState: Param[str] = TABLE.param("HasTraining", "optimizerState")
+    callbacks: Param[list[Any]] = TABLE.param("HasTraining", "callbacks")
+    maxFailures: Param[int] = TABLE.param("HasTraining", "maxFailures")
+    workerTimeout: Param[float] = TABLE.param("HasTraining", "workerTimeout")
+    joinTimeout: Param[float] = TABLE.param("HasTraining", "joinTimeout")
+    nonFinite: Param[str] = TABLE.param("HasTraining", "nonFinite")
+    checkpointDir: Param[str] = TABLE.param("HasTraining", "checkpointDir")
+    checkpointInterval: Param[int | str] = TABLE.param("HasTraining", "checkpointInterval")
+    verbose: Param[int] = TABLE.param("HasTraining", "verbose")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._setDefault(
+            modelParams={},
+            validationSplit=0.0,
+            epochs=1,
+            initialEpoch=0,
+            batchSize=32,
+            shuffle=True,
+            prefetch=2,
+            jitCompile="auto",
+            averagingFrequency=10,
+            optimizerState="average",
+            callbacks=[],
+            maxFailures=4,
+            workerTimeout=600.0,
+            joinTimeout=600.0,
+            nonFinite="error",
+            checkpointInterval=1,
+            seed=0,
+            verbose=1,
+        )
+
+    def getModelFn(self) -> Callable[..., Any]:
+        """Value of `modelFn` or its default."""
+        return self.getOrDefault(self.modelFn)
+
+    def setModelFn(self, value: Callable[..., Any]) -> Self:
+        """Sets `modelFn`."""
+        return self._set(modelFn=value)
+
+    def getModelParams(self) -> dict[str, Any]:
+        """Value of `modelParams` or its default."""
+        return self.getOrDefault(self.modelParams)
+
+    def setModelParams(self, value: dict[str, Any]) -> Self:
+        """Sets `modelParams`."""
+        return self._set(modelParams=value)
+
+    def getValidationIndicatorCol(self) -> str:
+        """Value of `validationIndicatorCol` or its default."""
+        return self.getOrDefault(self.validationIndicatorCol)
+
+    def setValidationIndicatorCol(self, value: str) -> Self:
+        """Sets `validationIndicatorCol`."""
+        return self._set(validationIndicatorCol=value)
+
+    def getValidationSplit(self) -> float:
+        """Value of `validationSplit` or its default."""
+        return self.getOrDefault(self.validationSplit)
+
+    def setValidationSplit(self, value: float) -> Self:
+        """Sets `validationSplit`."""
+        return self._set(validationSplit=value)
 
     def getEpochs(self) -> int:
         """Value of `epochs` or its default."""
         return self.getOrDefault(self.epochs)
 
-    def setEpochs(self, value: int) -> Any:
+    def setEpochs(self, value: int) -> Self:
         """Sets `epochs`."""
         return self._set(epochs=value)
 
@@ -303,7 +355,7 @@ class HasTraining(Params):
         """Value of `initialEpoch` or its default."""
         return self.getOrDefault(self.initialEpoch)
 
-    def setInitialEpoch(self, value: int) -> Any:
+    def setInitialEpoch(self, value: int) -> Self:
         """Sets `initialEpoch`."""
         return self._set(initialEpoch=value)
 
@@ -311,7 +363,7 @@ class HasTraining(Params):
         """Value of `batchSize` or its default."""
         return self.getOrDefault(self.batchSize)
 
-    def setBatchSize(self, value: int) -> Any:
+    def setBatchSize(self, value: int) -> Self:
         """Sets `batchSize`."""
         return self._set(batchSize=value)
 
@@ -319,23 +371,15 @@ class HasTraining(Params):
         """Value of `shuffle` or its default."""
         return self.getOrDefault(self.shuffle)
 
-    def setShuffle(self, value: bool) -> Any:
+    def setShuffle(self, value: bool) -> Self:
         """Sets `shuffle`."""
         return self._set(shuffle=value)
-
-    def getValidationSplit(self) -> float:
-        """Value of `validationSplit` or its default."""
-        return self.getOrDefault(self.validationSplit)
-
-    def setValidationSplit(self, value: float) -> Any:
-        """Sets `validationSplit`."""
-        return self._set(validationSplit=value)
 
     def getNumWorkers(self) -> int:
         """Value of `numWorkers` or its default."""
         return self.getOrDefault(self.numWorkers)
 
-    def setNumWorkers(self, value: int) -> Any:
+    def setNumWorkers(self, value: int) -> Self:
         """Sets `numWorkers`."""
         return self._set(numWorkers=value)
 
@@ -343,15 +387,15 @@ class HasTraining(Params):
         """Value of `cpusPerWorker` or its default."""
         return self.getOrDefault(self.cpusPerWorker)
 
-    def setCpusPerWorker(self, value: int) -> Any:
+    def setCpusPerWorker(self, value: int) -> Self:
         """Sets `cpusPerWorker`."""
         return self._set(cpusPerWorker=value)
 
     def getMaxShardMemory(self) -> int:
-        """Value of `maxShardMemory` in bytes or its default."""
+        """Value of `maxShardMemory` or its default."""
         return self.getOrDefault(self.maxShardMemory)
 
-    def setMaxShardMemory(self, value: int | str) -> Any:
+    def setMaxShardMemory(self, value: int | str) -> Self:
         """Sets `maxShardMemory`."""
         return self._set(maxShardMemory=value)
 
@@ -359,7 +403,7 @@ class HasTraining(Params):
         """Value of `prefetch` or its default."""
         return self.getOrDefault(self.prefetch)
 
-    def setPrefetch(self, value: int) -> Any:
+    def setPrefetch(self, value: int) -> Self:
         """Sets `prefetch`."""
         return self._set(prefetch=value)
 
@@ -367,7 +411,7 @@ class HasTraining(Params):
         """Value of `jitCompile` or its default."""
         return self.getOrDefault(self.jitCompile)
 
-    def setJitCompile(self, value: bool | str) -> Any:
+    def setJitCompile(self, value: bool | str) -> Self:
         """Sets `jitCompile`."""
         return self._set(jitCompile=value)
 
@@ -375,7 +419,7 @@ class HasTraining(Params):
         """Value of `averagingFrequency` or its default."""
         return self.getOrDefault(self.averagingFrequency)
 
-    def setAveragingFrequency(self, value: int | str) -> Any:
+    def setAveragingFrequency(self, value: int | str) -> Self:
         """Sets `averagingFrequency`."""
         return self._set(averagingFrequency=value)
 
@@ -383,7 +427,7 @@ class HasTraining(Params):
         """Value of `optimizerState` or its default."""
         return self.getOrDefault(self.optimizerState)
 
-    def setOptimizerState(self, value: str) -> Any:
+    def setOptimizerState(self, value: str) -> Self:
         """Sets `optimizerState`."""
         return self._set(optimizerState=value)
 
@@ -391,97 +435,70 @@ class HasTraining(Params):
         """Value of `callbacks` or its default."""
         return self.getOrDefault(self.callbacks)
 
-    def setCallbacks(self, value: list[Any]) -> Any:
+    def setCallbacks(self, value: list[Any]) -> Self:
         """Sets `callbacks`."""
         return self._set(callbacks=value)
+
+    def getMaxFailures(self) -> int:
+        """Value of `maxFailures` or its default."""
+        return self.getOrDefault(self.maxFailures)
+
+    def setMaxFailures(self, value: int) -> Self:
+        """Sets `maxFailures`."""
+        return self._set(maxFailures=value)
+
+    def getWorkerTimeout(self) -> float:
+        """Value of `workerTimeout` or its default."""
+        return self.getOrDefault(self.workerTimeout)
+
+    def setWorkerTimeout(self, value: float) -> Self:
+        """Sets `workerTimeout`."""
+        return self._set(workerTimeout=value)
+
+    def getJoinTimeout(self) -> float:
+        """Value of `joinTimeout` or its default."""
+        return self.getOrDefault(self.joinTimeout)
+
+    def setJoinTimeout(self, value: float) -> Self:
+        """Sets `joinTimeout`."""
+        return self._set(joinTimeout=value)
+
+    def getNonFinite(self) -> str:
+        """Value of `nonFinite` or its default."""
+        return self.getOrDefault(self.nonFinite)
+
+    def setNonFinite(self, value: str) -> Self:
+        """Sets `nonFinite`."""
+        return self._set(nonFinite=value)
+
+    def getCheckpointDir(self) -> str:
+        """Value of `checkpointDir` or its default."""
+        return self.getOrDefault(self.checkpointDir)
+
+    def setCheckpointDir(self, value: str) -> Self:
+        """Sets `checkpointDir`."""
+        return self._set(checkpointDir=value)
+
+    def getCheckpointInterval(self) -> int | str:
+        """Value of `checkpointInterval` or its default."""
+        return self.getOrDefault(self.checkpointInterval)
+
+    def setCheckpointInterval(self, value: int | str) -> Self:
+        """Sets `checkpointInterval`."""
+        return self._set(checkpointInterval=value)
+
+    def getSeed(self) -> int:
+        """Value of `seed` or its default."""
+        return self.getOrDefault(self.seed)
+
+    def setSeed(self, value: int) -> Self:
+        """Sets `seed`."""
+        return self._set(seed=value)
 
     def getVerbose(self) -> int:
         """Value of `verbose` or its default."""
         return self.getOrDefault(self.verbose)
 
-    def setVerbose(self, value: int) -> Any:
+    def setVerbose(self, value: int | bool | str) -> Self:
         """Sets `verbose`."""
         return self._set(verbose=value)
-
-
-# --- setters for pyspark's own mixins ------------------------------------------------------------------------------
-
-
-class FeaturesParams(HasFeaturesCol):
-    """The features column."""
-
-    def setFeaturesCol(self, value: str) -> Any:
-        """Sets `featuresCol`."""
-        return self._set(featuresCol=value)
-
-
-class LabelParams(HasLabelCol, HasWeightCol):
-    """Label and row weight."""
-
-    def setLabelCol(self, value: str) -> Any:
-        """Sets `labelCol`."""
-        return self._set(labelCol=value)
-
-    def setWeightCol(self, value: str) -> Any:
-        """Sets `weightCol`."""
-        return self._set(weightCol=value)
-
-
-class ValidationParams(HasValidationIndicatorCol, HasSeed):
-    """Validation rows and the seed."""
-
-    def setValidationIndicatorCol(self, value: str) -> Any:
-        """Sets `validationIndicatorCol`."""
-        return self._set(validationIndicatorCol=value)
-
-    def setSeed(self, value: int) -> Any:
-        """Sets `seed`."""
-        return self._set(seed=value)
-
-
-class PredictionParams(HasPredictionCol):
-    """The prediction column."""
-
-    def setPredictionCol(self, value: str) -> Any:
-        """Sets `predictionCol`."""
-        return self._set(predictionCol=value)
-
-
-class ClassificationParams(HasRawPredictionCol, HasProbabilityCol, HasThresholds):
-    """A classifier's other output columns."""
-
-    thresholds: Param[list[float]] = Param(  # type: ignore[assignment]
-        Params._dummy(),
-        "thresholds",
-        "one number for each class: the class with the largest probability / threshold is predicted; numbers are "
-        "positive, and at most one may be 0",
-        converters.thresholds,  # type: ignore[arg-type]
-    )
-
-    def setRawPredictionCol(self, value: str) -> Any:
-        """Sets `rawPredictionCol`."""
-        return self._set(rawPredictionCol=value)
-
-    def setProbabilityCol(self, value: str) -> Any:
-        """Sets `probabilityCol`."""
-        return self._set(probabilityCol=value)
-
-    def setThresholds(self, value: list[float]) -> Any:
-        """Sets `thresholds`."""
-        return self._set(thresholds=value)
-
-
-class InvalidParams(HasHandleInvalid):
-    """What happens to rows with null or NaN."""
-
-    handleInvalid: Param[str] = Param(  # type: ignore[assignment]
-        Params._dummy(),
-        "handleInvalid",
-        'what happens to rows with null or NaN in a column that is used: "error" refuses them, "skip" leaves them out, '
-        '"keep" gives them null predictions (a fit leaves them out and counts them in the summary)',
-        converters.one_of("handleInvalid", "error", "skip", "keep"),  # type: ignore[arg-type]
-    )
-
-    def setHandleInvalid(self, value: str) -> Any:
-        """Sets `handleInvalid`."""
-        return self._set(handleInvalid=value)

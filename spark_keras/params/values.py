@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def set_value(stage: Any, name: str) -> Any:
+def param_or_none(stage: Any, name: str) -> Any:
     """A Param's value; None where it is not set, empty, or not a Param of this stage."""
     if not stage.hasParam(name) or not stage.isDefined(name):
         return None

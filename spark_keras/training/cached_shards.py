@@ -13,24 +13,21 @@ from typing import Any
 from pyspark import StorageLevel
 
 from spark_keras.cluster import session
-from spark_keras.params.values import set_value
+from spark_keras.params.row import Decides
+from spark_keras.params.table import TABLE
+from spark_keras.params.values import param_or_none
 
 logger = logging.getLogger(__name__)
 
-# Params that decide which rows a worker gets. A model decides, too, as what; hence plans are compared beside.
-_DECISIVE = (
-    "featuresCol featuresCols inputCols labelCol labelCols weightCol weightCols validationIndicatorCol validationSplit "
-    "numWorkers"
-).split()
-
 
 def _key(estimator: Any) -> str:
-    decisive = list(_DECISIVE)
-    if set_value(estimator, "validationSplit"):
-        decisive.append("seed")
-    if set_value(estimator, "numWorkers") is None:
-        decisive.append("cpusPerWorker")
-    return repr([set_value(estimator, name) for name in decisive])
+    """What decides which rows a worker gets. A model decides, too, as what; hence plans are compared beside."""
+    values = {row.name: param_or_none(estimator, row.name) for row in TABLE.deciding(Decides.ROWS)}
+    if not values["validationSplit"]:
+        del values["seed"]
+    if values["numWorkers"] is not None:
+        del values["cpusPerWorker"]
+    return repr(values)
 
 
 class KeptRows:

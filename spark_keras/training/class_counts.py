@@ -13,7 +13,7 @@ from spark_keras.cluster import jobs
 from spark_keras.columns import binding, row_spec
 from spark_keras.columns.class_weights import ClassWeights, class_indices
 from spark_keras.columns.row_spec import ShardColumns
-from spark_keras.params.values import set_value
+from spark_keras.params.values import param_or_none
 from spark_keras.training.planned import Prepared
 
 _SCHEMA = "class long, labels long"
@@ -24,7 +24,7 @@ def counted(dataset: Any, stage: Any, prepared: Prepared) -> Prepared:
     without those that their loss ignores.
     """
     task = prepared.task
-    if set_value(stage, "classWeight") != "balanced":
+    if param_or_none(stage, "classWeight") != "balanced":
         return prepared
     columns = task.columns._replace(class_weights=_balanced(dataset, stage, task.columns))
     return prepared._replace(task=task._replace(columns=columns))

@@ -11,8 +11,8 @@ from spark_keras.backend import base, choose
 from spark_keras.cluster import statistics
 from spark_keras.keras_model import cost
 from spark_keras.keras_model import state as states
-from spark_keras.params import mixins
-from spark_keras.params.values import set_value
+from spark_keras.params.mixins import HasTraining
+from spark_keras.params.values import param_or_none
 from spark_keras.training import plan as plans
 from spark_keras.training.settings import WHOLE_EPOCH
 from spark_keras.training.wire.requests import Measure
@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
     task: WorkerTask
 
 
-class Planned(mixins.HasTraining, mixins.ValidationParams):
+class Planned(HasTraining):
     """An estimator that tells its plan."""
 
     def _prepared(self, dataset: Any) -> Prepared:
@@ -86,7 +86,7 @@ class Planned(mixins.HasTraining, mixins.ValidationParams):
         return plans.make(decisions, cost.model_cost(model), row_bytes, rows)
 
     def _decided(self, param: str, value: Any, rule: str) -> plans.Decision:
-        by_param = self.isSet(param) and set_value(self, param) is not None
+        by_param = self.isSet(param) and param_or_none(self, param) is not None
         return plans.Decision(value, f"Param {param}" if by_param else rule)
 
     def _kernel(self, model: keras.Model, minibatches: int | None, workers: Workers | None) -> base.Choice:

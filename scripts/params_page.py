@@ -1,21 +1,12 @@
-"""Writes docs/params.md, the reference of the Params, from the Params of the public classes.
-
-With ``--check`` nothing is written, and the exit status is 1 where the page is out of date.
-"""
+"""docs/params.md, the reference of the Params, from the Params of the public classes."""
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import inspect
-import sys
-from pathlib import Path
 
 from pyspark.ml.param import Param, Params
 
 import spark_keras
-
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "params.md"
 
 # Each class, and the class above it on the page of which only the differences are told.
 CLASSES = {
@@ -110,28 +101,3 @@ def page() -> str:
         section(getattr(spark_keras, name), parent and getattr(spark_keras, parent)) for name, parent in CLASSES.items()
     ]
     return "\n".join([INTRODUCTION, *sections])
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Writes docs/params.md from the Params of the public classes.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where the page is out of date")
-    arguments = parser.parse_args()
-
-    new = page()
-    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    if arguments.check:
-        if new == old:
-            return 0
-        difference = difflib.unified_diff(
-            old.splitlines(), new.splitlines(), "docs/params.md", "as it would be", lineterm=""
-        )
-        print("\n".join(difference))
-        print("docs/params.md is out of date: run scripts/docs.", file=sys.stderr)
-        return 1
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

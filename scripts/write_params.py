@@ -1,0 +1,155 @@
+"""Writes what is made of the tables of Params: mixins and constructors below spark_keras, and docs/params.md.
+
+With ``--check`` nothing is written, and the exit status is 1 where a file is out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import params_page
+
+from spark_keras.params.row import UNSET, Row, Table
+from spark_keras.params.table import TABLE
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = '''"""{}
+
+Written by scripts/write_params.py: change `spark_keras.params.table`, not this file.
+"""
+
+from __future__ import annotations'''
+
+
+def mixins(table: Table) -> str:
+    parts = [
+        HEADER.format("Params with typed getters and setters."),
+        """
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pyspark.ml.param import Param, Params, shared
+
+from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.params.table import TABLE
+from spark_keras.params.takes_model import TakesModel
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+""",
+    ]
+    for name, mixin in table.mixins.items():
+        rows = [row for row in table.rows if row.mixin == name]
+        parts.append(f'\nclass {name}({", ".join(mixin.bases)}):\n    """{mixin.doc}"""\n')
+        own = [row for row in rows if row.converter]
+        parts += [f"    {row.name}: Param[{row.type}] = TABLE.param({name!r}, {row.name!r})" for row in own]
+        defaults = {row.name: row.default for row in rows if row.default is not UNSET}
+        if defaults:
+            given = ", ".join(f"{name}={value!r}" for name, value in defaults.items())
+            parts.append("\n    def __init__(self) -> None:\n        super().__init__()")
+            parts.append(f"        self._setDefault({given})")
+        parts += map(accessors, rows)
+    return "\n".join(parts)
+
+
+def accessors(row: Row) -> str:
+    suffix = row.name[0].upper() + row.name[1:]
+    return f'''
+    def get{suffix}(self) -> {row.type}:
+        """Value of `{row.name}` or its default."""
+        return self.getOrDefault(self.{row.name})
+
+    def set{suffix}(self, value: {row.accepts or row.type}) -> Self:
+        """Sets `{row.name}`."""
+        return self._set({row.name}=value)
+'''
+
+
+def constructors(table: Table) -> str:
+    parts = [
+        HEADER.format("Constructors of the stages, which take their Params by name."),
+        """
+from collections.abc import Callable
+from typing import Any
+
+from pyspark import keyword_only
+
+from spark_keras.params import mixins
+""",
+    ]
+    for stage, names in table.constructors.items():
+        rows = table.of(*names)
+        bases = ", ".join(f"mixins.{name}" for name in names)
+        parts.append(f'''
+class {stage}Params({bases}):
+    """Params of a `{stage}`."""
+
+    @keyword_only
+    def __init__(self, *, {", ".join(map(argument, rows))}):
+        """Takes each Param by its name.
+
+        Args:
+{chr(10).join(map(sentence, rows))}
+        """
+        super().__init__()
+        self._set(**self._input_kwargs)
+''')
+    return "\n".join(parts)
+
+
+def argument(row: Row) -> str:
+    accepted = row.accepts or row.type
+    if row.default is UNSET or row.default in ([], {}):
+        return f"{row.name}: {accepted if accepted == 'Any' else f'{accepted} | None'} = None"
+    return f"{row.name}: {accepted} = {row.default!r}"
+
+
+def sentence(row: Row) -> str:
+    default = "" if row.default is UNSET or row.default in ([], {}) else f" Default {text(row.default)}."
+    told = f"{row.name}: {row.doc}.{default}"
+    return textwrap.fill(told, 120, initial_indent=" " * 12, subsequent_indent=" " * 16, break_long_words=False)
+
+
+def text(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def formatted(code: str) -> str:
+    command = [sys.executable, "-m", "ruff", "format", "--config", str(ROOT / "pyproject.toml"), "-"]
+    return subprocess.run(command, input=code, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file is out of date")
+    check = parser.parse_args().check
+    written = [
+        made(ROOT / "spark_keras/params/mixins.py", formatted(mixins(TABLE)), check),
+        made(ROOT / "spark_keras/params/constructors.py", formatted(constructors(TABLE)), check),
+    ]
+    # Of the classes as they are now: they are imported here.
+    written.append(made(ROOT / "docs/params.md", params_page.page(), check))
+    if check and not all(written):
+        print("Run scripts/write_params.py.", file=sys.stderr)
+    return int(check and not all(written))
+
+
+def made(path: Path, new: str, check: bool) -> bool:
+    """Writes the file, or only tells how it differs; whether it was so already."""
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    if new != old and check:
+        name = path.relative_to(ROOT).as_posix()
+        lines = difflib.unified_diff(old.splitlines(), new.splitlines(), name, "as it would be", lineterm="")
+        print(*lines, sep="\n")
+    elif new != old:
+        path.write_text(new, encoding="utf-8")
+    return new == old
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,473 @@
+"""All Params of the stages that hold a Keras model. After a change run scripts/write_params.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.ml.param import TypeConverters
+
+from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.params import converters
+from spark_keras.params.row import Decides, Mixin, Row, Table
+from spark_keras.params.values import param_or_none
+
+NOTHING, ROWS, BITS, BITS_IF_CHANGED = Decides.NOTHING, Decides.ROWS, Decides.BITS, Decides.BITS_IF_CHANGED
+
+_BY_NAME = "dict[str, str] | list[str]"
+
+_ROWS = (
+    Row(
+        "HasModel",
+        "model",
+        "KerasArchive",
+        "a compiled keras.Model, a fitted stage to go on from, or the path or bytes of a .keras archive or .h5 file; "
+        "held as bytes",
+        KerasArchive.of,
+        decides=NOTHING,
+        accepts="Any",
+        json=False,
+    ),
+    Row(
+        "HasTraining",
+        "modelFn",
+        "Callable[..., Any]",
+        "a function that builds and compiles the model: modelFn(**modelParams); used when `model` is not set",
+        converters.function,
+        decides=NOTHING,
+        json=False,
+    ),
+    Row(
+        "HasTraining",
+        "modelParams",
+        "dict[str, Any]",
+        "keyword arguments for modelFn",
+        converters.json_dict,
+        decides=NOTHING,
+        default={},
+    ),
+    Row(
+        "HasModel",
+        "featuresCol",
+        "str",
+        "column of a model with one input: vector, (nested) array or number",
+        None,
+        decides=ROWS,
+        default="features",
+    ),
+    Row(
+        "HasModel",
+        "featuresCols",
+        "list[str]",
+        "scalar columns to put side by side into one features tensor, instead of featuresCol",
+        TypeConverters.toListString,
+        decides=ROWS,
+    ),
+    Row(
+        "HasModel",
+        "inputCols",
+        _BY_NAME,
+        'columns of a model with several inputs: {"input name": "column"}, or a list in the order of the model\'s '
+        "inputs; for a model that takes nested inputs, dicts and lists inside each other",
+        converters.input_columns,
+        decides=ROWS,
+    ),
+    Row(
+        "HasLabels",
+        "labelCol",
+        "str",
+        'number, boolean, array or vector; "" for none, where the model computes its own loss; the features column, '
+        "for an autoencoder",
+        None,
+        decides=ROWS,
+        default="label",
+    ),
+    Row(
+        "HasOutputLabels",
+        "labelCols",
+        _BY_NAME,
+        'label columns of a model with several outputs: {"output name": "column"}, or a list in the order of the '
+        "model's outputs; instead of labelCol; an output without a loss or metric needs none",
+        converters.named_columns("labelCols"),
+        decides=ROWS,
+    ),
+    Row(
+        "HasModel",
+        "predictionCol",
+        "str",
+        "column for a classifier's class or a regressor's number, as a double, or for any model's only output, as an "
+        'array with the model\'s shape; "" leaves it out',
+        None,
+        decides=NOTHING,
+        default="prediction",
+    ),
+    Row(
+        "HasOutputs",
+        "outputCols",
+        _BY_NAME,
+        'columns for the model\'s outputs: {"output name": "column"}, or a list in the order of the model\'s '
+        'outputs; an output named "" is left out',
+        converters.named_columns("outputCols"),
+        decides=NOTHING,
+    ),
+    Row(
+        "HasOutputs",
+        "outputFormat",
+        "str",
+        'how outputs are written: "array", with the model\'s shape, or "vector", flat in row-major order, for '
+        "Spark's own stages",
+        converters.one_of("outputFormat", "array", "vector"),
+        decides=NOTHING,
+        default="array",
+    ),
+    Row(
+        "HasOutputLayer",
+        "outputLayer",
+        "str",
+        "name of an inner layer whose activations are given instead of the model's outputs; of one inside a nested "
+        'model its path, such as "backbone/embedding", or its name alone where only one layer has it',
+        TypeConverters.toString,
+        decides=NOTHING,
+    ),
+    Row(
+        "HasClasses",
+        "probabilityCol",
+        "str",
+        "column for a vector of probabilities, in [0, 1]; none is written of margins",
+        None,
+        decides=NOTHING,
+        default="probability",
+    ),
+    Row(
+        "HasClasses",
+        "rawPredictionCol",
+        "str",
+        "column for a vector of what the model gives",
+        None,
+        decides=NOTHING,
+        default="rawPrediction",
+    ),
+    Row(
+        "HasClasses",
+        "thresholds",
+        "list[float]",
+        "one number for each class: the class with the largest probability / threshold is predicted; numbers are "
+        "positive, and at most one may be 0",
+        converters.thresholds,
+        decides=NOTHING,
+    ),
+    Row(
+        "HasClasses",
+        "outputType",
+        "str",
+        'what the model gives: "probabilities", "logits" or "margins"; "auto": as its last activation, else its loss '
+        "says",
+        converters.one_of("outputType", "auto", "probabilities", "logits", "margins"),
+        decides=NOTHING,
+        default="auto",
+    ),
+    Row(
+        "HasClasses",
+        "threshold",
+        "float",
+        "of a model that gives one margin: the second of two classes is predicted where the margin is larger",
+        converters.margin,
+        decides=NOTHING,
+        default=0.0,
+    ),
+    Row(
+        "HasLabels",
+        "weightCol",
+        "str",
+        "weights of rows, as Keras' sample_weight: a number, or of a KerasEstimator an array with one for each time "
+        "step",
+        None,
+        decides=ROWS,
+    ),
+    Row(
+        "HasOutputLabels",
+        "weightCols",
+        _BY_NAME,
+        'weight columns of a model with several outputs: {"output name": "column"}, or a list in the order of the '
+        "model's outputs; instead of weightCol",
+        converters.named_columns("weightCols"),
+        decides=ROWS,
+    ),
+    Row(
+        "HasClassWeight",
+        "classWeight",
+        "dict[int, float] | str",
+        "what each class weighs while rows are trained, as Keras' class_weight: {class index: weight}, 1 for a class "
+        'that is not named; or "balanced": n / (k · n_c) for a class with n_c of the n labels of k classes, as in '
+        "scikit-learn, counted over the rows to train on; multiplied with weightCol",
+        converters.class_weight,
+        decides=NOTHING,
+    ),
+    Row(
+        "HasTraining",
+        "validationIndicatorCol",
+        "str",
+        "boolean column, true for rows to validate on",
+        None,
+        decides=ROWS,
+    ),
+    Row(
+        "HasTraining",
+        "validationSplit",
+        "float",
+        "share of the rows held out for validation, in [0, 1); chosen by the hash of their content",
+        converters.fraction,
+        decides=ROWS | BITS,
+        default=0.0,
+    ),
+    Row(
+        "HasTraining", "epochs", "int", "passes over the rows", converters.integer("epochs", 1), decides=BITS, default=1
+    ),
+    Row(
+        "HasTraining",
+        "initialEpoch",
+        "int",
+        "the epoch to begin with, from 0 on: of 10 epochs, 6 are trained from epoch 4 on, as with Keras' initial_epoch",
+        converters.integer("initialEpoch", 0),
+        decides=BITS_IF_CHANGED,
+        default=0,
+    ),
+    Row(
+        "HasTraining",
+        "batchSize",
+        "int",
+        "rows per minibatch and worker",
+        converters.integer("batchSize", 1),
+        decides=BITS,
+        default=32,
+    ),
+    Row(
+        "HasInference",
+        "batchSize",
+        "int",
+        "rows in one forward pass, which bounds its memory",
+        converters.integer("batchSize", 1),
+        decides=NOTHING,
+        default=1024,
+    ),
+    Row(
+        "HasTraining",
+        "shuffle",
+        "bool",
+        "whether each epoch trains the rows of a shard in a new order, derived from the seed",
+        TypeConverters.toBoolean,
+        decides=BITS,
+        default=True,
+    ),
+    Row(
+        "HasTraining",
+        "numWorkers",
+        "int",
+        "number of workers; not set: what the cluster offers now",
+        converters.integer("numWorkers", 1),
+        decides=ROWS,
+    ),
+    Row(
+        "HasTraining",
+        "cpusPerWorker",
+        "int",
+        "CPU threads of each worker; not set: spark.task.cpus",
+        converters.integer("cpusPerWorker", 1),
+        decides=ROWS,
+    ),
+    Row(
+        "HasTraining",
+        "maxShardMemory",
+        "int",
+        'bytes of rows that a worker keeps in memory, such as 2147483648 or "2g"; larger shards live in a file on the '
+        "executor's local disk, to the same result; not set: a quarter of the worker's share of the memory",
+        converters.max_shard_memory,
+        decides=NOTHING,
+        accepts="int | str",
+    ),
+    Row(
+        "HasTraining",
+        "prefetch",
+        "int",
+        "stacks of minibatches that a worker prepares ahead, while it waits or in a background thread; 0: none",
+        converters.integer("prefetch", 0),
+        decides=NOTHING,
+        default=2,
+    ),
+    Row(
+        "HasTraining",
+        "jitCompile",
+        "bool | str",
+        'how a round is compiled: "auto" as layers, batch size and length of the fit suggest; True with XLA; False '
+        'without; "measure" as is fastest on a worker now, which another fit may not find again',
+        converters.jit_compile,
+        decides=BITS,
+        default="auto",
+    ),
+    Row(
+        "HasTraining",
+        "averagingFrequency",
+        "int | str",
+        'minibatches between two averagings of the workers\' parameters, or "epoch"',
+        converters.averaging_frequency,
+        decides=BITS,
+        default=10,
+    ),
+    Row(
+        "HasTraining",
+        "optimizerState",
+        "str",
+        "what becomes of the optimizer's variables (Adam's moments, momentum) when parameters are averaged: "
+        '"average" averages them, too; "local" leaves each worker its own; "reset" starts them anew in each round',
+        converters.one_of("optimizerState", "average", "local", "reset"),
+        decides=BITS,
+        default="average",
+    ),
+    Row(
+        "HasTraining",
+        "callbacks",
+        "list[Any]",
+        "Keras callbacks; they run on the driver, at epoch ends (batch hooks: after each averaging)",
+        converters.callbacks,
+        decides=NOTHING,
+        default=[],
+        json=False,
+    ),
+    Row(
+        "HasTraining",
+        "maxFailures",
+        "int",
+        "how often in a row, without an answer between, a worker may fail: with so many failures the fit fails, too; a "
+        "worker that dies before is replaced, to the same result",
+        converters.integer("maxFailures", 1),
+        decides=NOTHING,
+        default=4,
+    ),
+    Row(
+        "HasTraining",
+        "workerTimeout",
+        "float",
+        "seconds without a sign of life (up to 64 minibatches trained) after which a worker is replaced",
+        converters.seconds("workerTimeout"),
+        decides=NOTHING,
+        default=600.0,
+    ),
+    Row(
+        "HasTraining",
+        "joinTimeout",
+        "float",
+        "seconds that a fit waits for a free slot for each of its workers, and for a sign of life from a worker that "
+        "loads its rows",
+        converters.seconds("joinTimeout"),
+        decides=NOTHING,
+        default=600.0,
+    ),
+    Row(
+        "HasTraining",
+        "nonFinite",
+        "str",
+        'what happens when a worker\'s round makes a variable NaN or infinite: "error" ends the fit and names worker, '
+        'round and variable; "skip" leaves this update out of the average and counts it in the summary. With '
+        "keras.callbacks.TerminateOnNaN among the callbacks, that one decides",
+        converters.one_of("nonFinite", "error", "skip"),
+        decides=BITS,
+        default="error",
+    ),
+    Row(
+        "HasTraining",
+        "checkpointDir",
+        "str",
+        "folder, on any file system that Spark can write, of this fit's checkpoints; a fit of the same rows, model and "
+        "Params goes on from the last one, to the same result",
+        TypeConverters.toString,
+        decides=NOTHING,
+    ),
+    Row(
+        "HasTraining",
+        "checkpointInterval",
+        "int | str",
+        'epochs between two checkpoints, or a time such as "30s", "5m" or "1h", which may end within an epoch',
+        converters.checkpoint_interval,
+        decides=NOTHING,
+        default=1,
+    ),
+    Row(
+        "HasTraining",
+        "seed",
+        "int",
+        "of shuffling, dropout, validationSplit and modelFn's initial weights",
+        None,
+        decides=ROWS | BITS,
+        # pyspark's own default is a hash that differs from process to process.
+        default=0,
+    ),
+    Row(
+        "HasTraining",
+        "verbose",
+        "int",
+        '0: silent; 1 or "auto": a progress bar in terminals and notebooks, silent in jobs; 2: one line per epoch',
+        converters.verbose,
+        decides=NOTHING,
+        default=1,
+        accepts="int | bool | str",
+    ),
+    Row(
+        "HasModel",
+        "handleInvalid",
+        "str",
+        'what happens to rows with null or NaN in a column that is used: "error" refuses them, "skip" leaves them out, '
+        '"keep" gives them null predictions (a fit leaves them out and counts them in the summary)',
+        converters.one_of("handleInvalid", "error", "skip", "keep"),
+        decides=NOTHING,
+        default="error",
+    ),
+    Row(
+        "HasModel",
+        "customObjects",
+        "dict[str, Any]",
+        "custom layers, losses and metrics by name, as Keras' custom_objects; not needed for registered classes",
+        converters.objects,
+        decides=NOTHING,
+        default={},
+        json=False,
+    ),
+)
+
+_MIXINS = {
+    "HasModel": Mixin(
+        "A model, the columns that feed it, and the column for its predictions.",
+        ("TakesModel", "shared.HasFeaturesCol", "shared.HasPredictionCol", "shared.HasHandleInvalid"),
+    ),
+    "HasLabels": Mixin("Labels and weights of rows.", ("shared.HasLabelCol", "shared.HasWeightCol")),
+    "HasOutputLabels": Mixin("Labels and weights for a model with several outputs.", ("Params",)),
+    "HasOutputs": Mixin("Columns for outputs as the model gives them.", ("Params",)),
+    "HasOutputLayer": Mixin("An inner layer in place of the outputs.", ("Params",)),
+    "HasClasses": Mixin(
+        "Meaning of a classifier's output, and the columns for it.",
+        ("shared.HasProbabilityCol", "shared.HasRawPredictionCol", "shared.HasThresholds"),
+    ),
+    "HasClassWeight": Mixin("Weights of classes.", ("Params",)),
+    "HasInference": Mixin("A model that is applied.", ("HasModel",)),
+    "HasTraining": Mixin("A fit.", ("HasModel", "HasLabels", "shared.HasValidationIndicatorCol", "shared.HasSeed")),
+}
+
+_CONSTRUCTORS = {
+    "KerasEstimator": ("HasTraining", "HasOutputLabels", "HasOutputs", "HasClassWeight"),
+    "KerasClassifier": ("HasTraining", "HasClasses", "HasClassWeight"),
+    "KerasRegressor": ("HasTraining",),
+    "KerasTransformer": ("HasInference", "HasOutputs", "HasOutputLayer"),
+}
+
+TABLE = Table(_ROWS, _MIXINS, _CONSTRUCTORS)
+
+# Params whose values are live Python objects.
+OBJECT_PARAMS = {row.name for row in _ROWS if not row.json}
+
+
+def decisive(stage: Any) -> dict[str, Any]:
+    """Values of the Params that decide the bits of a fit, by name, as the identity of its checkpoints has them."""
+    found = {}
+    for row in TABLE.deciding(BITS | BITS_IF_CHANGED):
+        value = param_or_none(stage, row.name)
+        if row.decides & BITS or value not in (None, row.default):
+            found[row.name] = value
+    return found
