@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ import numpy as np
 from spark_keras.early_stopping.conditions import Condition, NonFiniteScore, Progress
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.keras_model import state as states
+from spark_keras.telemetry.phases import Phases
 
 
 class Score(Protocol):
@@ -72,18 +72,6 @@ class _Improvement:
         return callback.best_epoch is not None, callback.stopped_epoch > 0
 
 
-class _Stopwatch:
-    """Seconds since it was last read."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def lap(self) -> float:
-        now = time.monotonic()
-        seconds, self._last = now - self._last, now
-        return seconds
-
-
 class Stopper(keras.callbacks.Callback):
     """Decides after each epoch and between rounds; at the end the driver's model is the best one.
 
@@ -131,7 +119,7 @@ class Stopper(keras.callbacks.Callback):
         self._epoch = self._trained = 0
         self._cut = False
         self._seconds = 0.0
-        self._watch = _Stopwatch()
+        self._watch = Phases(())
         self._end: tuple[str, str] | None = None
         self.last: Any = None
 
@@ -161,7 +149,7 @@ class Stopper(keras.callbacks.Callback):
     # --- hooks of Keras ---
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._watch.lap()
+        self._watch.lap("training")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._trained += 1
@@ -216,7 +204,7 @@ class Stopper(keras.callbacks.Callback):
         return self._end is not None
 
     def _progress(self) -> Progress:
-        self._seconds += self._watch.lap()
+        self._seconds += self._watch.lap("training")
         larger = self._improvement.larger_is_better
         return Progress(self._epoch, self._seconds, self._scores, larger, self._best_epoch, self._best_score)
 
@@ -236,7 +224,7 @@ class Stopper(keras.callbacks.Callback):
         return self._current()
 
     def result(self) -> EarlyStoppingResult:
-        self._seconds += self._watch.lap()
+        self._seconds += self._watch.lap("training")
         reason, details = self._end or ("callback", "")
         return EarlyStoppingResult(
             reason=reason,

@@ -1,9 +1,9 @@
-"""Where a worker's time goes, between two answers to the driver."""
+"""A stopwatch, and where a worker's time goes between two answers to the driver."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 # What a worker does, in the order in which its answers tell it.
@@ -14,22 +14,27 @@ NOTHING = (0.0,) * len(PHASES)
 
 
 class Phases:
-    """A stopwatch whose every second belongs to a phase."""
+    """A stopwatch whose every second belongs to a phase.
 
-    def __init__(self) -> None:
-        self._seconds = dict.fromkeys(PHASES, 0.0)
+    Attributes:
+        seconds: by phase; one that is not among the first ones comes with its first lap.
+    """
+
+    def __init__(self, phases: Iterable[str] = PHASES) -> None:
+        self.seconds = dict.fromkeys(phases, 0.0)
         self._last = time.perf_counter()
 
-    def lap(self, phase: str) -> None:
-        """The time since the last lap was spent in this phase."""
+    def lap(self, phase: str) -> float:
+        """Gives the time since the last lap to this phase; returns it, in seconds."""
         now = time.perf_counter()
-        self._seconds[phase] += now - self._last
-        self._last = now
+        seconds, self._last = now - self._last, now
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+        return seconds
 
     def taken(self) -> list[float]:
         """Seconds by phase since this was asked last."""
-        seconds = list(self._seconds.values())
-        self._seconds = dict.fromkeys(PHASES, 0.0)
+        seconds = list(self.seconds.values())
+        self.seconds = dict.fromkeys(self.seconds, 0.0)
         return seconds
 
 

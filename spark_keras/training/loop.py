@@ -12,6 +12,7 @@ import numpy as np
 
 from spark_keras.keras_model import held, metrics, optimizers
 from spark_keras.keras_model import state as states
+from spark_keras.telemetry.phases import Phases
 from spark_keras.telemetry.progress import Progress
 from spark_keras.telemetry.timeline import Timeline, WorkerReport
 from spark_keras.training import callbacks as hooks
@@ -44,20 +45,6 @@ class Outcome(NamedTuple):
     measured: dict[str, float]
     non_finite: list[int]
     timeline: Timeline
-
-
-class _Clock:
-    """Adds up wall-clock time by phase."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {"train": 0.0, "evaluate": 0.0, "callbacks": 0.0}
-        self._last = time.perf_counter()
-
-    def lap(self, phase: str) -> float:
-        now = time.perf_counter()
-        seconds, self._last = now - self._last, now
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
-        return seconds
 
 
 def train(
@@ -159,7 +146,7 @@ class _Driver:
         self.model_is_current = True
         self.timeline = Timeline(len(schedule.rows), self.layout)
         self.non_finite = [0] * len(schedule.rows)
-        self.clock = _Clock()
+        self.clock = Phases(("train", "evaluate", "callbacks"))
         self.rounds = 0
         self.kernel = "none"
         self.metrics: np.ndarray = np.zeros(0)

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import platform
-import time
 import traceback
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +17,7 @@ import pyarrow as pa
 
 from spark_keras.executor import process as executor
 from spark_keras.executor.invalid_data import InvalidData
+from spark_keras.telemetry.phases import Phases
 from spark_keras.training.wire import connections, protocol
 from spark_keras.training.worker import shard as shards
 from spark_keras.training.worker.closure import WorkerTask, default_max_memory
@@ -47,7 +47,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     identity = {"shard": shard_index, "attempt": spark_task.taskAttemptId(), "submission": task.submission}
     process = {"host": protocol.sendable(platform.node()), "pid": os.getpid()}
     warning = executor.prepare(task.settings)
-    started = time.perf_counter()
+    phases = Phases(())
     # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
     importing = executor.KerasImport()
     line = shard = None
@@ -56,14 +56,14 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         greeting.send({"type": "start", **identity, **process})
         signs = _Signs(greeting, {"type": "loading"})
         shard = shards.load(signs.among(batches), task.columns, task.max_shard_memory or default_max_memory(task))
-        loaded = time.perf_counter()
+        phases.lap("load")
         importing.join()
-        imported = time.perf_counter()
+        phases.lap("awaitImport")
         replica = of_process(task.architecture, task.settings, task.safe_mode, task.columns)
         # A large state's pieces are shared, one at a time.
         whole = replica.message_bytes <= task.shared_bytes
         line = connections.connect(task.endpoint, replica.message_bytes if whole else 8 * task.piece)
-        built = time.perf_counter()
+        phases.lap("build")
         join = {
             "type": "join",
             **identity,
@@ -73,12 +73,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             "storage": shard.storage,
             "bytes": shard.bytes,
             "digest": shard.digest,
-            "seconds": {
-                "load": loaded - started,
-                "awaitImport": imported - loaded,
-                "build": built - imported,
-                "import": importing.seconds,
-            },
+            "seconds": {**phases.seconds, "import": importing.seconds},
             "warning": warning,
             "memory": line.memory_name,
         }
