@@ -14,13 +14,15 @@ from spark_keras.columns import expressions
 from spark_keras.columns import names as column_names
 from spark_keras.evaluation import class_counts, passes, plots
 from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES, MATRIX_CLASSES, Counting
-from spark_keras.evaluation.curves import Curve, curves, mean_area, named
+from spark_keras.evaluation.curves import Curve, curves
+from spark_keras.evaluation.curves_report import CurvesReport
+from spark_keras.evaluation.report import Table
 from spark_keras.evaluation.steps import Rules
 from spark_keras.reports import tables
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassificationEvaluation:
+class ClassificationEvaluation(CurvesReport):
     """How good a classifier is on the rows of a DataFrame, or on the steps of their sequences.
 
     Args:
@@ -87,14 +89,10 @@ class ClassificationEvaluation:
         passes.check_options(bins, nonFinite)
         probability, raw = _score_columns(predictions, probabilityCol, rawPredictionCol)
         bins = bins if probability else 0
-        roles = [
-            ("label", "labelCol", labelCol),
-            ("prediction", "predictionCol", predictionCol),
-            ("scores", "probabilityCol" if probability else "rawPredictionCol", probability or raw),
-            ("weight", "weightCol", weightCol),
-            ("mask", "maskCol", maskCol),
-        ]
-        reads = [passes.read(predictions, *each) for each in roles if each[2]]
+        scores = {"probabilityCol": probability} if probability else {"rawPredictionCol": raw}
+        reads = passes.reads(
+            predictions, labelCol=labelCol, predictionCol=predictionCol, **scores, weightCol=weightCol, maskCol=maskCol
+        )
         _check_depths(reads, predictions, oneHotLabels)
         names = _names(predictions, predictionCol, classes)
         has_scores = bool(probability or raw)
@@ -216,20 +214,6 @@ class ClassificationEvaluation:
         spread = (self.rows**2 - labelled @ labelled) * (self.rows**2 - predicted @ predicted)
         return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
 
-    @property
-    def areaUnderROC(self) -> float:
-        """Of the second of two classes; for more, the mean over the classes that have an area."""
-        return mean_area(self.curves, "areaUnderROC")
-
-    @property
-    def areaUnderPR(self) -> float:
-        """Of the second of two classes; for more, the mean over the classes that have an area."""
-        return mean_area(self.curves, "areaUnderPR")
-
-    def curve(self, name: Any) -> Curve:
-        """The curve of the class of this name."""
-        return named(self.curves, name)
-
     @cached_property
     def _metrics(self) -> Any:
         return tables.required("sklearn.metrics", "scikit-learn", "A report on classification")
@@ -261,69 +245,31 @@ class ClassificationEvaluation:
 
     # --- how it shows itself ---
 
-    _HEAD = ("class", "precision", "recall", "F1", "rows", "area under ROC", "area under PR", "calibration error")
+    _OF = "classes"
+    _HEAD = ("class", *CurvesReport._FIGURES)
 
     def _table(self) -> list[list[Any]]:
-        by_name = {curve.name: curve for curve in self.curves}
-        table = []
-        for name, *figures in zip(self.classes, *self._averages(None)):
-            curve = by_name.get(name)
-            areas = (curve.areaUnderROC, curve.areaUnderPR, curve.calibrationError) if curve else [float("nan")] * 3
-            table.append([name, *map(float, figures), *areas])
-        return table
+        figures = zip(self.classes, *self._averages(None))
+        return [[name, *map(float, each), *self._of_curve(name)] for name, *each in figures]
 
-    def _figures(self) -> list[tuple[str, float]]:
+    def _overall(self) -> list[tuple[str, float]]:
         figures = [("rows", self.rows), ("accuracy", self.accuracy)]
         for name in ("precision", "recall", "f1"):
             figures += [(f"{name} ({way})", getattr(self, name)(way)) for way in ("macro", "micro")]
         if self.ranks is not None:
             figures += [(f"top {k}", self.topK(k)) for k in (2, 3, 5) if k < len(self.classes)]
-        figures += [("balanced accuracy", self.balancedAccuracy), ("MCC", self.mcc)]
-        if self.curves:
-            figures += [("area under ROC", self.areaUnderROC), ("area under PR", self.areaUnderPR)]
-        if self.leftOut:
-            figures.append(("left out", float(self.leftOut)))
-        return figures
+        return [*figures, ("balanced accuracy", self.balancedAccuracy), ("MCC", self.mcc), *self._last(self.leftOut)]
 
-    def toPandas(self) -> Any:
-        """The figures of each class: one row per class."""
-        pandas = tables.required("pandas", "pandas", "toPandas()")
-        return pandas.DataFrame(self._table(), columns=self._HEAD).set_index("class")
-
-    def __str__(self) -> str:
-        parts = [
-            tables.text_table(("all classes", ""), self._figures()),
-            tables.text_table(self._HEAD, self._table()),
-        ]
-        if len(self.classes) <= CURVES_FOR_CLASSES:
-            parts.append(tables.text_table(*self._matrix()))
-        return "\n\n".join(parts)
-
-    def _repr_html_(self) -> str:
-        return "".join(
-            [
-                tables.html_table(("figure", "value"), self._figures(), "All classes"),
-                tables.html_table(self._HEAD, self._table(), "By class"),
-                tables.html_table(*self._matrix(), "Confusion matrix")
-                if len(self.classes) <= CURVES_FOR_CLASSES
-                else "",
-            ]
-        )
-
-    def _matrix(self) -> tuple[tuple[str, ...], list[list[Any]]]:
-        """Head and rows of the confusion matrix as a table."""
+    def _tables(self) -> list[Table]:
+        by_class: Table = ("By class", self._HEAD, self._table())
+        if len(self.classes) > CURVES_FOR_CLASSES:
+            return [by_class]
         rows = [[name, *row] for name, row in zip(self.classes, self.confusionMatrix.tolist())]
-        return ("true \\ predicted", *self.classes), rows
+        return [by_class, ("Confusion matrix", ("true \\ predicted", *self.classes), rows)]
 
     def plot(self) -> Any:
         """Confusion matrix, ROC and precision-recall curves and calibration, as one matplotlib figure."""
         return plots.classification(self)
-
-    def plotResiduals(self) -> Any:
-        """Rows by |probability − 1| where they are of the class, else by probability, and rows by probability, of each
-        class; a matplotlib figure.
-        """
-        return plots.residuals(self.curves)
 
 
 def _score_columns(predictions: Any, probability: str | None, raw: str | None) -> tuple[str, str]:

@@ -11,14 +11,15 @@ import numpy as np
 
 from spark_keras.evaluation import label_counts, passes, plots
 from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES
-from spark_keras.evaluation.curves import Curve, curves, mean_area, named
+from spark_keras.evaluation.curves import Curve, curves
+from spark_keras.evaluation.curves_report import CurvesReport
 from spark_keras.evaluation.label_counts import LabelCounting
+from spark_keras.evaluation.report import Table
 from spark_keras.evaluation.steps import Rules
-from spark_keras.reports import tables
 
 
 @dataclasses.dataclass(frozen=True)
-class MultiLabelEvaluation:
+class MultiLabelEvaluation(CurvesReport):
     """How good a multi-label classifier is on the rows of a DataFrame, or on the steps of their sequences.
 
     Args:
@@ -87,13 +88,9 @@ class MultiLabelEvaluation:
             ValueError: naming the column and how many rows are at fault; where there are no rows.
         """
         passes.check_options(bins, nonFinite)
-        roles = [
-            ("label", "labelCol", labelCol),
-            ("prediction", "predictionCol", predictionCol),
-            ("weight", "weightCol", weightCol),
-            ("mask", "maskCol", maskCol),
-        ]
-        reads = [passes.read(predictions, *each) for each in roles if each[2]]
+        reads = passes.reads(
+            predictions, labelCol=labelCol, predictionCol=predictionCol, weightCol=weightCol, maskCol=maskCol
+        )
         for each in reads[:2]:
             if not each.depth:
                 raise ValueError(
@@ -183,20 +180,6 @@ class MultiLabelEvaluation:
         """
         return self._average(2, average, over, beta)
 
-    @property
-    def areaUnderROC(self) -> float:
-        """Mean over the labels that have an area."""
-        return mean_area(self.curves, "areaUnderROC")
-
-    @property
-    def areaUnderPR(self) -> float:
-        """Mean over the labels that have an area."""
-        return mean_area(self.curves, "areaUnderPR")
-
-    def curve(self, name: Any) -> Curve:
-        """The curve of the label of this name."""
-        return named(self.curves, name)
-
     def _average(self, which: int, average: str, over: str, beta: float = 1.0) -> float:
         cells = self.truePositives, self.falsePositives, self.falseNegatives
         if average == "micro":
@@ -215,49 +198,27 @@ class MultiLabelEvaluation:
 
     # --- how it shows itself ---
 
-    _HEAD = ("label", "precision", "recall", "F1", "rows", "area under ROC", "area under PR", "calibration error")
+    _OF = "labels"
+    _HEAD = ("label", *CurvesReport._FIGURES)
 
     def _table(self) -> list[list[Any]]:
-        by_name = {curve.name: curve for curve in self.curves}
+        support = self.truePositives + self.falseNegatives
         figures = _figures(self.truePositives, self.falsePositives, self.falseNegatives, 1.0)
-        table = []
-        for index, name in enumerate(self.labels):
-            curve = by_name.get(name)
-            areas = (curve.areaUnderROC, curve.areaUnderPR, curve.calibrationError) if curve else [float("nan")] * 3
-            support = float(self.truePositives[index] + self.falseNegatives[index])
-            table.append([name, *(float(values[index]) for values in figures), support, *areas])
-        return table
+        by_label = zip(self.labels, *figures, support)
+        return [[name, *map(float, each), *self._of_curve(name)] for name, *each in by_label]
 
-    def _all(self) -> list[tuple[str, float]]:
+    def _overall(self) -> list[tuple[str, float]]:
         shown = [("rows", self.rows), ("subset accuracy", self.subsetAccuracy), ("Hamming loss", self.hammingLoss)]
         for name in ("precision", "recall", "f1"):
             shown += [(f"{name} ({way})", getattr(self, name)(way)) for way in ("macro", "micro", "samples")]
-        shown.append(("Jaccard (samples)", self.jaccard))
-        if self.curves:
-            shown += [("area under ROC", self.areaUnderROC), ("area under PR", self.areaUnderPR)]
-        return [*shown, ("left out", float(self.leftOut))] if self.leftOut else shown
+        return [*shown, ("Jaccard (samples)", self.jaccard), *self._last(self.leftOut)]
 
-    def toPandas(self) -> Any:
-        """The figures of each label: one row per label."""
-        pandas = tables.required("pandas", "pandas", "toPandas()")
-        return pandas.DataFrame(self._table(), columns=self._HEAD).set_index("label")
-
-    def __str__(self) -> str:
-        both = tables.text_table(("all labels", ""), self._all()), tables.text_table(self._HEAD, self._table())
-        return "\n\n".join(both)
-
-    def _repr_html_(self) -> str:
-        return tables.html_table(("figure", "value"), self._all(), "All labels") + tables.html_table(
-            self._HEAD, self._table(), "By label"
-        )
+    def _tables(self) -> list[Table]:
+        return [("By label", self._HEAD, self._table())]
 
     def plot(self) -> Any:
         """ROC and precision-recall curves and calibration, as one matplotlib figure."""
         return plots.labels(self.curves)
-
-    def plotResiduals(self) -> Any:
-        """Rows by |label − probability| and rows by probability, of each label; a matplotlib figure."""
-        return plots.residuals(self.curves)
 
 
 def _figures(right: Any, false: Any, missed: Any, beta: float) -> tuple[Any, Any, Any]:

@@ -11,6 +11,15 @@ from pyspark.sql import functions as F
 from spark_keras.columns import expressions
 from spark_keras.evaluation.partial import POINTS, SCHEMA, Fault, Sums
 
+_ROLES = {
+    "labelCol": "label",
+    "predictionCol": "prediction",
+    "probabilityCol": "scores",
+    "rawPredictionCol": "scores",
+    "weightCol": "weight",
+    "maskCol": "mask",
+}
+
 
 class Read(NamedTuple):
     """A column that a report reads.
@@ -41,11 +50,15 @@ def check_options(bins: int, non_finite: str) -> None:
         )
 
 
-def read(predictions: Any, role: str, param: str, column: str) -> Read:
-    """A column of numbers, booleans, or arrays or vectors of them; anything else is refused."""
-    kind = expressions.column_type(predictions, param, column)
-    depth, _ = expressions.column_depth(kind, param, column)
-    return Read(role, param, column, depth)
+def reads(predictions: Any, **columns: str | None) -> list[Read]:
+    """The columns that are given, by the arguments that name them: numbers, booleans, or arrays or vectors of them;
+    anything else is refused."""
+    found = []
+    for param, column in columns.items():
+        if column:
+            depth, _ = expressions.column_depth(expressions.column_type(predictions, param, column), param, column)
+            found.append(Read(_ROLES[param], param, column, depth))
+    return found
 
 
 def frame(predictions: Any, reads: list[Read]) -> Any:

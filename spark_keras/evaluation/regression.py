@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from spark_keras.evaluation import passes, plots, regression_sums
 from spark_keras.evaluation.partial import EXPLODED, SCHEMA, Sums, exploded
 from spark_keras.evaluation.regression_sums import Moments
-from spark_keras.reports import tables
+from spark_keras.evaluation.report import Report, Table
 
 # Cells along each axis of the drawn histogram of labels and predictions, and outputs that are drawn.
 _CELLS = 40
@@ -56,7 +56,7 @@ class RegressionFigures:
 
 
 @dataclasses.dataclass(frozen=True)
-class RegressionEvaluation:
+class RegressionEvaluation(Report):
     """How good a regressor is on the rows of a DataFrame.
 
     Args:
@@ -100,13 +100,9 @@ class RegressionEvaluation:
         Raises:
             ValueError: naming the column and how many rows are at fault; where there are no rows.
         """
-        named = [
-            ("label", "labelCol", labelCol),
-            ("prediction", "predictionCol", predictionCol),
-            ("weight", "weightCol", weightCol),
-            ("mask", "maskCol", maskCol),
-        ]
-        reads = [passes.read(predictions, *each) for each in named if each[2]]
+        reads = passes.reads(
+            predictions, labelCol=labelCol, predictionCol=predictionCol, weightCol=weightCol, maskCol=maskCol
+        )
         with passes.told(passes.frame(predictions, reads), regression_sums.moments, True) as (sums, rows):
             passes.refuse(sums, reads, headline="Labels, weights or parts of predictions are missing")
             return cls._of(sums, rows, labelCol, names)
@@ -156,16 +152,8 @@ class RegressionEvaluation:
     def _table(self) -> list[list[Any]]:
         return [list(dataclasses.astuple(output)) for output in self.outputs]
 
-    def toPandas(self) -> Any:
-        """The figures: one row per output."""
-        pandas = tables.required("pandas", "pandas", "toPandas()")
-        return pandas.DataFrame(self._table(), columns=self._HEAD).set_index("name")
-
-    def __str__(self) -> str:
-        return tables.text_table(self._HEAD, self._table())
-
-    def _repr_html_(self) -> str:
-        return tables.html_table(self._HEAD, self._table(), "Regression")
+    def _tables(self) -> list[Table]:
+        return [("Regression", self._HEAD, self._table())]
 
     def plot(self) -> Any:
         """Predictions against labels, as counts, for at most four outputs; a matplotlib figure."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from spark_keras.evaluation.report import Report, Table
 from spark_keras.reports import tables
 
 # Thresholds of a table of scores that are no probabilities.
@@ -69,7 +70,7 @@ class ThresholdPoint:
 
 
 @dataclasses.dataclass(frozen=True)
-class ThresholdTable:
+class ThresholdTable(Report):
     """Figures of a class at some thresholds.
 
     Args:
@@ -83,19 +84,18 @@ class ThresholdTable:
     _FIGURES = ("threshold", "precision", "recall", "f1", "accuracy", "specificity")
     _COUNTS = ("truePositives", "falsePositives", "trueNegatives", "falseNegatives")
 
-    def _rows(self) -> list[list[float]]:
-        return [[float(getattr(point, name)) for name in (*self._FIGURES, *self._COUNTS)] for point in self.points]
+    _HEAD = (*_FIGURES, *_COUNTS)
+
+    def _table(self) -> list[list[float]]:
+        return [[float(getattr(point, name)) for name in self._HEAD] for point in self.points]
 
     def toPandas(self) -> Any:
         """One row per threshold."""
         pandas = tables.required("pandas", "pandas", "toPandas()")
-        return pandas.DataFrame(self._rows(), columns=[*self._FIGURES, *self._COUNTS])
+        return pandas.DataFrame(self._table(), columns=self._HEAD)
 
-    def __str__(self) -> str:
-        return tables.text_table((*self._FIGURES, *self._COUNTS), self._rows())
-
-    def _repr_html_(self) -> str:
-        return tables.html_table((*self._FIGURES, *self._COUNTS), self._rows(), f"Thresholds of {self.name}")
+    def _tables(self) -> list[Table]:
+        return [(f"Thresholds of {self.name}", self._HEAD, self._table())]
 
 
 class Thresholds:
