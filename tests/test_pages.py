@@ -11,7 +11,7 @@ from browser import opened
 from conftest import LOCAL, session_for
 
 from spark_keras import DataFrameAnalyzer
-from spark_keras.reports import charts
+from spark_keras.reports import charts, numbers
 
 # Runs in the page, after its own script, and tells what it saw.
 PROBE = """
@@ -104,4 +104,4 @@ def test_bars_are_as_tall_as_their_counts():
     [(None, "–"), (1234567, "1,234,567"), (3.0, "3"), (0.1 + 0.2, "0.3"), (1.5e-7, "1.50000e-07"), (float("nan"), "–")],
 )
 def test_numbers_are_short(value, shown):
-    assert charts.number(value) == shown
+    assert numbers.number(value) == shown

@@ -197,12 +197,9 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
     def toHTML(self, path: str | None = None, title: str = "Analysis") -> str:
         """One self-contained page, which needs no network; returned, and written to `path` on this machine."""
         from spark_keras.analysis.page import render
+        from spark_keras.reports.render import kept
 
-        text = render(self, title)
-        if path is not None:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-        return text
+        return kept(render(self, title), path)
 
     def _repr_html_(self) -> str:
         # In a frame, so that the page's style is not the notebook's.

@@ -12,7 +12,7 @@ import numpy as np
 
 from spark_keras.analysis import times
 from spark_keras.analysis.figures import ColumnAnalysis, Histogram, Statistics
-from spark_keras.reports.charts import number
+from spark_keras.reports.numbers import number
 from spark_keras.reports.render import render as render_page
 
 _FREQUENT = 6

@@ -17,6 +17,7 @@ from spark_keras.preparation.agreement import Agreement, disagreement, no_column
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.sql_text import text_literal
 from spark_keras.preparation.texts import OF_TEXT, as_read
+from spark_keras.reports.tables import text_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,9 +122,7 @@ class DataQuality:
             (c.name, c.expected, str(c.valid), str(c.invalid), str(c.missing), ", ".join(c.examples))
             for c in self.columns
         ]
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [header, *rows]]
-        return "\n".join(lines)
+        return text_table(header, rows, left=len(header))
 
 
 # Beyond this many columns Spark does not compile a pass as a whole (spark.sql.codegen.maxFields).

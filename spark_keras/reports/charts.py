@@ -2,31 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
-import math
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 from markupsafe import Markup, escape
-
-
-def number(value: Any) -> str:
-    """A figure for readers: whole numbers with separators, others with six significant digits; a dash for None.
-
-    Times are shown to the second, in their own zone.
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, datetime.datetime):
-        return f"{value.replace(microsecond=0, tzinfo=None)}"
-    if isinstance(value, np.datetime64):
-        return str(value.astype("datetime64[s]") if value.dtype == "datetime64[us]" else value).replace("T", " ")
-    if isinstance(value, (bool, str, datetime.date, datetime.timedelta, np.timedelta64)):
-        return str(value)
-    if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}"
-    return f"{value:,.6g}" if 1e-4 <= abs(value) < 1e9 else f"{value:.5e}"
 
 
 def histogram(counts: Sequence[int], labels: Sequence[str], title: str, width: int = 240, height: int = 64) -> Markup:
@@ -45,7 +23,7 @@ def histogram(counts: Sequence[int], labels: Sequence[str], title: str, width: i
         tall = max(height * count / tallest, 1.5) if count else 0
         place = f'x="{index * step:.2f}" y="{height - tall:.2f}" width="{max(step - 1, 0.5):.2f}"'
         bars.append(f'<rect {place} height="{tall:.2f}"><title>{escape(label)}: {count:,}</title></rect>')
-    return _svg("histogram", title, width, height, bars)
+    return svg("chart histogram", title, width, height, bars)
 
 
 def bars(items: Sequence[tuple[str, int]], title: str, width: int = 240, row: int = 18) -> Markup:
@@ -65,12 +43,12 @@ def bars(items: Sequence[tuple[str, int]], title: str, width: int = 240, row: in
             f'<text x="4" y="{top + row - 5}">{escape(shown)}</text>'
             f'<text x="{width - 4}" y="{top + row - 5}" text-anchor="end">{count:,}</text>'
         )
-    return _svg("bars", title, width, max(row * len(items), row), drawn)
+    return svg("chart bars", title, width, max(row * len(items), row), drawn)
 
 
-def _svg(kind: str, title: str, width: int, height: int, parts: Sequence[str]) -> Markup:
+def svg(kind: str, title: str, width: float, height: float, parts: Sequence[str]) -> Markup:
+    """A chart of these parts; its kind is its class in the page's style."""
     label = escape(title)
     return Markup(
-        f'<svg class="chart {kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
-        f"{''.join(parts)}</svg>"
+        f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
     )

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup, escape
 
-from spark_keras.reports.charts import number
+from spark_keras.reports.charts import svg
+from spark_keras.reports.numbers import end, number
 
 # Colours that are told apart on light and dark paper; then they repeat.
 COLOURS = (
@@ -75,14 +76,10 @@ def curves(
         f'<text x="{margin}" y="{height - 10}">{escape(number(left))}</text>',
         f'<text x="{(width + margin) / 2}" y="{height - 10}" text-anchor="middle">{escape(x)}</text>',
         f'<text x="{width - 8}" y="{height - 10}" text-anchor="end">{escape(number(right))}</text>',
-        f'<text x="{margin - 4}" y="{height - bottom}" text-anchor="end">{escape(_end(ends[0]))}</text>',
-        f'<text x="{margin - 4}" y="18" text-anchor="end">{escape(_end(ends[1]))}</text>',
+        f'<text x="{margin - 4}" y="{height - bottom}" text-anchor="end">{escape(end(ends[0]))}</text>',
+        f'<text x="{margin - 4}" y="18" text-anchor="end">{escape(end(ends[1]))}</text>',
     ]
-    return _drawing("curves", title, width, height, parts) + legend(list(kept))
-
-
-def _end(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return svg("drawing curves", title, width, height, parts) + legend(list(kept))
 
 
 def lanes(
@@ -121,7 +118,7 @@ def lanes(
         f'<text x="{margin}" y="{height - 6}">0 s</text>',
         f'<text x="{width - 8}" y="{height - 6}" text-anchor="end">{escape(f"{end:.3g}")} s</text>',
     ]
-    return _drawing("lanes", title, width, height, parts) + legend(names)
+    return svg("drawing lanes", title, width, height, parts) + legend(names)
 
 
 def legend(names: Sequence[str]) -> Markup:
@@ -131,11 +128,3 @@ def legend(names: Sequence[str]) -> Markup:
         for i, name in enumerate(names)
     )
     return Markup(f'<p class="legend">{items}</p>')
-
-
-def _drawing(kind: str, title: str, width: int, height: int, parts: Sequence[str]) -> Markup:
-    label = escape(title)
-    return Markup(
-        f'<svg class="drawing {kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
-        f"{''.join(parts)}</svg>"
-    )

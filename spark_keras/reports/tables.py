@@ -8,6 +8,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from spark_keras.reports import numbers
+
 
 def required(module: str, package: str, what: str) -> Any:
     """A module of a package that is needed for reports alone."""
@@ -33,29 +35,22 @@ def svg(drawn: Any) -> str:
     return text[text.index("<svg") :]
 
 
-def number(value: Any) -> str:
-    """A figure for people: counts as they are, others with four digits."""
-    if isinstance(value, str):
-        return value
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) != 1 else f"{value:.4f}"
-
-
-def text_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table in a fixed-width font; the first column to the left, the others to the right."""
-    cells = [list(head), *([number(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+def text_table(head: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> str:
+    """A table in a fixed-width font; the first `left` columns stand to the left, the others to the right."""
+    cells = [*([list(head)] if head else []), *([numbers.cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if not index else cell.rjust(width)
+            cell.ljust(width) if index < left else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(row, widths))
-        )
+        ).rstrip()
         for row in cells
     )
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
     def row(cells: Sequence[Any], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(number(cell))}</{tag}>" for cell in cells) + "</tr>"
+        return "<tr>" + "".join(f"<{tag}>{html.escape(numbers.cell(cell))}</{tag}>" for cell in cells) + "</tr>"
 
     body = "".join(row(cells, "td") for cells in rows)
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from spark_keras.reports import lines
+from spark_keras.reports.numbers import short
 from spark_keras.reports.render import render as render_page
 from spark_keras.telemetry.tables import START_PHASES, require_timeline, start_of, start_seconds
 
@@ -150,14 +151,10 @@ def _plan(plan: dict[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "name": name,
-            "planned": _shown(value),
-            "measured": _shown(measured[name]) if name in measured else "",
+            "planned": short(value),
+            "measured": short(measured[name]) if name in measured else "",
             "reason": reasons.get(name, ""),
         }
         for name, value in planned.items()
         if name != "reasons"
     ]
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from spark_keras.backend.costs import KERNEL_COSTS
 from spark_keras.keras_model.cost import ModelCost
+from spark_keras.reports.numbers import count, size
+from spark_keras.reports.tables import text_table
 from spark_keras.training.worker.stacks import STACK_COUNT
 
 # --- constants of the cost -----------------------------------------------------------------------------------------
@@ -69,10 +71,10 @@ def storage(rows: Rows | None, row_bytes: int, limit: int, limited_by: str) -> D
         limited_by: who says so.
     """
     if rows is None:
-        return Decision("memory", f"rows unknown; shards above {_bytes(limit)} ({limited_by}) go to a file")
+        return Decision("memory", f"rows unknown; shards above {size(limit)} ({limited_by}) go to a file")
     needed = rows.held * row_bytes
     name, relation = ("file", "above") if needed > limit else ("memory", "not above")
-    return Decision(name, f"the largest shard, {_bytes(needed)}, is {relation} {_bytes(limit)} ({limited_by})")
+    return Decision(name, f"the largest shard, {size(needed)}, is {relation} {size(limit)} ({limited_by})")
 
 
 # --- the plan ------------------------------------------------------------------------------------------------------
@@ -173,52 +175,32 @@ def averaging_milliseconds(workers: int, state_bytes: int) -> float:
 
 def _described(plan: Plan) -> Iterator[str]:
     about = "" if plan.rowsExact else "about "
-    workers = f"{plan.numWorkers} worker{'' if plan.numWorkers == 1 else 's'} of {_count(plan.threads, 'thread')}"
-    rows = "unknown rows" if plan.rows is None else f"{about}{_count(plan.rows, 'row')}"
-    rounds = "" if plan.rounds is None else f" in {about}{_count(plan.rounds, 'round')}"
-    between = "all minibatches" if plan.averagingFrequency == "epoch" else _count(plan.averagingFrequency, "minibatch")
-    shard = f"{_bytes(plan.bytesPerRow)} per row, in {'memory' if plan.shardStorage == 'memory' else 'a file'}"
+    workers = f"{count(plan.numWorkers, 'worker')} of {count(plan.threads, 'thread')}"
+    rows = "unknown rows" if plan.rows is None else f"{about}{count(plan.rows, 'row')}"
+    rounds = "" if plan.rounds is None else f" in {about}{count(plan.rounds, 'round')}"
+    between = "all minibatches" if plan.averagingFrequency == "epoch" else count(plan.averagingFrequency, "minibatch")
+    shard = f"{size(plan.bytesPerRow)} per row, in {'memory' if plan.shardStorage == 'memory' else 'a file'}"
     yield "== Training plan =="
     yield f"Epoch: {rows}{rounds}{_expected(plan.epochSeconds, 's')}"
     yield f"+- Round: {between} on each of {workers}, then averaging{_expected(plan.roundMilliseconds, 'ms')}"
-    yield f"   +- Step: {_count(plan.batchSize, 'row')}, kernel {plan.kernel}{_expected(plan.stepMilliseconds, 'ms')}"
+    yield f"   +- Step: {count(plan.batchSize, 'row')}, kernel {plan.kernel}{_expected(plan.stepMilliseconds, 'ms')}"
     yield (
-        f"      :- Model: {_count(plan.parameters, 'parameter')}, {_bytes(plan.stateBytes)} of state, "
+        f"      :- Model: {count(plan.parameters, 'parameter')}, {size(plan.stateBytes)} of state, "
         f"{plan.flopsPerRow:,} FLOPs per row, forward and backward"
     )
     yield f"      +- Shard: {shard}"
     yield ""
     yield "== Decisions =="
-    shown = {name: str(getattr(plan, name)) for name in plan.reasons}
-    widths = max(map(len, shown)), max(map(len, shown.values()))
-    for name, reason in plan.reasons.items():
-        yield f"{name:{widths[0]}}  {shown[name]:{widths[1]}}  {reason}"
+    decisions = [(name, str(getattr(plan, name)), reason) for name, reason in plan.reasons.items()]
+    yield text_table((), decisions, left=3)
 
 
 def layer_table(model: ModelCost) -> str:
     """The layers and what each of them costs, for the extended explanation."""
-    rows = [("layer", "type", "parameters", "forward FLOPs per row")]
-    rows += [(layer.name, layer.type, f"{layer.parameters:,}", f"{layer.flops:,}") for layer in model.layers]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = [
-        f"{name:{widths[0]}}  {kind:{widths[1]}}  {parameters:>{widths[2]}}  {flops:>{widths[3]}}"
-        for name, kind, parameters, flops in rows
-    ]
-    return "\n".join(["== Layers ==", *lines])
+    head = ("layer", "type", "parameters", "forward FLOPs per row")
+    rows = [(layer.name, layer.type, f"{layer.parameters:,}", f"{layer.flops:,}") for layer in model.layers]
+    return f"== Layers ==\n{text_table(head, rows, left=2)}"
 
 
 def _expected(value: float | None, unit: str) -> str:
     return "" if value is None else f"; {value:.3g} {unit} expected"
-
-
-def _count(number: int, noun: str) -> str:
-    plural = "" if number == 1 else "es" if noun.endswith("ch") else "s"
-    return f"{number:,} {noun}{plural}"
-
-
-def _bytes(count: int) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            break
-        count /= 1024
-    return f"{count:.3g} {unit}" if count < 1000 else f"{count:,.0f} {unit}"
