@@ -70,7 +70,7 @@ class KerasWriter(MLWriter):
                 write_file(self.sparkSession, f"{path}/{CODE_FILE}", archive.code)
         summary = getattr(instance, "_summary", None)
         if summary is not None:
-            write_file(self.sparkSession, f"{path}/{SUMMARY_FILE}", summary.to_json().encode())
+            write_file(self.sparkSession, f"{path}/{SUMMARY_FILE}", summary.toJSON().encode())
 
 
 class KerasReader(MLReader):
@@ -112,7 +112,7 @@ class KerasReader(MLReader):
             instance._set(model=archive)
         summary = read_file(self.sparkSession, f"{path}/{SUMMARY_FILE}")
         if summary is not None:
-            instance._summary = KerasTrainingSummary.from_json(summary.decode())
+            instance._summary = KerasTrainingSummary.fromJSON(summary.decode())
         if "attributes" in extra:
             instance._fit_attributes = extra["attributes"]
         return instance

@@ -46,12 +46,12 @@ def test_summaries_of_trainings_that_diverged():
     summary = KerasTrainingSummary(
         {"loss": NUMBERS}, 4, 1, 10, 32, [64], [0], {}, 8, "xla", {"total": 1.0}, plan={"measured": {"s": math.nan}}
     )
-    assert strict(summary.to_json())["history"]["loss"][3] == {"float": "NaN"}
-    again = KerasTrainingSummary.from_json(summary.to_json())
+    assert strict(summary.toJSON())["history"]["loss"][3] == {"float": "NaN"}
+    again = KerasTrainingSummary.fromJSON(summary.toJSON())
     assert again.history["loss"][:3] == NUMBERS[:3] and math.isnan(again.history["loss"][3])
     result = EarlyStoppingResult("nonFiniteScore", "", "loss", dict(enumerate(NUMBERS)), None, None, 4, 1.0)
-    assert strict(result.to_json())["scores"]["2"] == {"float": "-Infinity"}
-    scores = EarlyStoppingResult.from_json(result.to_json()).scores
+    assert strict(result.toJSON())["scores"]["2"] == {"float": "-Infinity"}
+    scores = EarlyStoppingResult.fromJSON(result.toJSON()).scores
     assert scores[1] == math.inf and math.isnan(scores[3])
 
 

@@ -275,6 +275,6 @@ def test_plan_is_saved_with_the_model(spark, tmp_path):
 
 
 def test_summary_without_a_plan_is_read(spark):
-    fields = json.loads(regressor().fit(frame(spark)).summary.to_json())
+    fields = json.loads(regressor().fit(frame(spark)).summary.toJSON())
     del fields["plan"]
-    assert KerasTrainingSummary.from_json(json.dumps(fields)).plan == {}
+    assert KerasTrainingSummary.fromJSON(json.dumps(fields)).plan == {}

@@ -333,6 +333,6 @@ def test_the_machine_tells_its_memory():
 def test_summaries_of_older_fits_can_be_read():
     old = KerasTrainingSummary({"loss": [1.0]}, 1, 1, 10, 32, [5], [0], {}, 1, "graph", {"total": 1.0})
     assert old.shardStorage == []
-    fields = old.to_json().replace(', "shardStorage": []', "")
+    fields = old.toJSON().replace(', "shardStorage": []', "")
     assert "shardStorage" not in fields
-    assert KerasTrainingSummary.from_json(fields) == old
+    assert KerasTrainingSummary.fromJSON(fields) == old

@@ -180,7 +180,7 @@ def test_table_has_every_row_and_the_time_of_every_phase(spark, fitted):
 
 def test_summary_keeps_its_timeline_when_it_is_saved(spark, fitted):
     summary = fitted[0].summary
-    assert KerasTrainingSummary.from_json(summary.to_json()) == summary
+    assert KerasTrainingSummary.fromJSON(summary.toJSON()) == summary
     titles = [axis.get_title() for axis in summary.plot().axes]
     assert titles == ["Learning curves", "Where the time went", "Rows per second"]
 

@@ -58,7 +58,7 @@ class NestedWriter(MLWriter):
             stages[name].write().save(f"{path}/{name}")
         result = getattr(instance, "_result", None)
         if result is not None:
-            files.write_file(self.sparkSession, f"{path}/{_RESULT_FILE}", result.to_json().encode())
+            files.write_file(self.sparkSession, f"{path}/{_RESULT_FILE}", result.toJSON().encode())
 
 
 class NestedReader(KerasReader):
@@ -79,7 +79,7 @@ class NestedReader(KerasReader):
             instance._set(conditions=[conditions.from_json(saved) for saved in extra["conditions"]])
         result = files.read_file(self.sparkSession, f"{path}/{_RESULT_FILE}")
         if result is not None:
-            instance._result = EarlyStoppingResult.from_json(result.decode())
+            instance._result = EarlyStoppingResult.fromJSON(result.decode())
         return instance
 
     def _stage(self, path: str) -> Any:

@@ -33,16 +33,19 @@ class EarlyStoppingResult:
     totalEpochs: int
     seconds: float
 
-    def to_json(self) -> str:
-        """The result as JSON text, for `from_json`."""
+    def toJSON(self) -> str:
+        """Everything, for `fromJSON`."""
         return plain_json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> EarlyStoppingResult:
-        """The result that `to_json` has written."""
+    def fromJSON(cls, text: str) -> EarlyStoppingResult:
+        """The result of `toJSON`."""
         fields: dict[str, Any] = plain_json.loads(text)
         # JSON has no numbers as names.
         return cls(**{**fields, "scores": {int(epoch): score for epoch, score in fields["scores"].items()}})
+
+    # Their names up to 0.1.
+    to_json, from_json = toJSON, fromJSON
 
     def toPandas(self) -> Any:
         """A row for each evaluated epoch: "score", and whether it is the "best"."""

@@ -35,7 +35,8 @@ class CurvesReport(Report):
 
     def plotResiduals(self) -> Any:
         """Rows by |probability − 1| where they are of the class or have the label, else by probability, and rows by
-        probability, of each class or label; a matplotlib figure."""
+        probability, of each class or label; a matplotlib figure.
+        """
         return plots.residuals(self.curves)
 
     def _of_curve(self, name: str) -> tuple[float, ...]:

@@ -52,7 +52,8 @@ def check_options(bins: int, non_finite: str) -> None:
 
 def reads(predictions: Any, **columns: str | None) -> list[Read]:
     """The columns that are given, by the arguments that name them: numbers, booleans, or arrays or vectors of them;
-    anything else is refused."""
+    anything else is refused.
+    """
     found = []
     for param, column in columns.items():
         if column:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from spark_keras import plain_json
+from spark_keras.reports import numbers
 from spark_keras.telemetry import tables
 
 
@@ -95,37 +96,29 @@ class KerasTrainingSummary:
         Learning curves, a timeline with a lane for each worker, histograms of the phases, the slowest rounds, the
         magnitudes of each layer's parameters and updates, and the plan.
         """
+        from spark_keras.reports.render import kept
         from spark_keras.telemetry.page import render
 
-        text = render(self, title)
-        if path is not None:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-        return text
+        return kept(render(self, title), path)
 
-    def to_json(self) -> str:
-        """The summary as JSON text, for `from_json`."""
+    def toJSON(self) -> str:
+        """Everything, for `fromJSON`."""
         return plain_json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> KerasTrainingSummary:
-        """The summary that `to_json` has written."""
+    def fromJSON(cls, text: str) -> KerasTrainingSummary:
+        """The summary of `toJSON`, of this version or of an older one."""
         fields: dict[str, Any] = plain_json.loads(text)
         return cls(**fields)
 
+    # Their names up to 0.1.
+    to_json, from_json = toJSON, fromJSON
+
     def __str__(self) -> str:
-        last = ", ".join(f"{name} {_figure(values[-1])}" for name, values in self.history.items() if values)
+        last = ", ".join(f"{name} {numbers.short(values[-1])}" for name, values in self.history.items() if values)
         skipped = f", {sum(self.skippedRows.values())} rows skipped" if self.skippedRows else ""
         skipped += f", {sum(self.nonFiniteUpdates)} non-finite updates left out" if any(self.nonFiniteUpdates) else ""
         return (
-            f"{self.epochs} epochs of {sum(self.rows):,} rows on {_workers(self.numWorkers)} in "
+            f"{self.epochs} epochs of {sum(self.rows):,} rows on {numbers.count(self.numWorkers, 'worker')} in "
             f"{self.seconds['total']:.1f} s ({self.rounds} rounds, kernel {self.kernel}{skipped}): {last}"
         )
-
-
-def _workers(count: int) -> str:
-    return f"{count} worker{'' if count == 1 else 's'}"
-
-
-def _figure(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
