@@ -6,6 +6,8 @@ environment each. What differs from it, an older Spark or PyTorch, is put before
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
 import itertools
 import os
 import re
@@ -29,6 +31,9 @@ PROJECT = load_toml(ROOT / "pyproject.toml")
 OLDER_SPARKS = ["3.5.9", "4.0.5", "4.2.1"]
 # With the oldest Spark goes the oldest Keras.
 OLDEST_KERAS = re.search(r"\bkeras>=([\d.]+)", " ".join(PROJECT["project"]["dependencies"]))[1]
+PYTORCH_PINS = "requirements/pytorch.txt"
+PYTORCH = re.search(r"^torch==.*$", (ROOT / PYTORCH_PINS).read_text(), re.MULTILINE)[0].replace("==", "")
+INSTALLER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 
 # Two processes, each with a Spark session of its own, so that one computes while the other waits for a session or a
 # process to start: the groups of conftest.py in their order, which keeps changes of the kind of session rare.
@@ -43,7 +48,7 @@ MISSING = {
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "tests", "older_spark", "pytorch"]
+nox.options.sessions = ["others", "lint", "tests", "older_spark", "pytorch"]
 
 # Another Spark or another Python path would win over what is installed here.
 for name in ("SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS", "PYTHONPATH", "PYTHONHOME"):
@@ -94,6 +99,15 @@ def unit(session: nox.Session) -> None:
 
 
 @nox.session
+def others(session: nox.Session) -> None:
+    """Begins to install the older Sparks and PyTorch, behind the sessions that follow."""
+    prepare(session)
+    for name in [*OLDER_SPARKS, PYTORCH]:
+        if name != version("pyspark"):
+            begin_to_install(name)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Runs all tests on the newest supported Spark. [-- [--quick] arguments of pytest]"""
     prepare(session, "java", "browser")
@@ -109,12 +123,9 @@ def older_spark(session: nox.Session, spark: str) -> None:
     prepare(session, "java", "browser")
     if spark == version("pyspark"):
         session.skip("It is the newest Spark for this Python.")
-    packages, selection = [f"pyspark=={spark}"], "compat"
-    if spark == OLDER_SPARKS[0]:
-        packages, selection = [*packages, f"keras=={OLDEST_KERAS}"], "compat or keras"
-    # Without dependencies: TensorFlow and the rest are those of .venv.
-    folder = installed(session, "-".join(packages), ["uv", "pip", "install", "--quiet", "--no-deps", *packages])
+    folder = installed(spark)
     environment = {"PYTHONPATH": str(folder), "SPARK_HOME": str(folder / "pyspark")}
+    selection = "compat or keras" if spark == OLDER_SPARKS[0] else "compat"
     session.run("python", "-m", "pytest", "-m", selection, *IN_PARALLEL, *session.posargs, env=environment)
 
 
@@ -122,12 +133,7 @@ def older_spark(session: nox.Session, spark: str) -> None:
 def pytorch(session: nox.Session) -> None:
     """Runs the tests of rounds, fits and transform that each backend must pass on PyTorch."""
     prepare(session, "java")
-    pins = Path("requirements/pytorch.txt")
-    torch = re.search(r"^torch==.*$", pins.read_text(), re.MULTILINE)[0]
-    # With pip, which also knows of wheels on this machine: PyTorch is large.
-    pip = ["python", "-m", "pip", "install", "--quiet", "--requirement", str(pins)]
-    folder = installed(session, torch, pip)
-    path = os.pathsep.join([str(ROOT / "tests/without_tensorflow"), str(folder)])
+    path = os.pathsep.join([str(ROOT / "tests/without_tensorflow"), str(installed(PYTORCH))])
     environment = {"KERAS_BACKEND": "torch", "PYTHONPATH": path}
     session.run("python", "-m", "pytest", "@tests/on_each_backend.txt", *IN_PARALLEL, *session.posargs, env=environment)
 
@@ -233,14 +239,33 @@ def output_of(*command: str | Path) -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-def installed(session: nox.Session, name: str, command: list[str]) -> Path:
-    """The folder below .venvs into which the command has installed; it gets its name only when it is complete."""
-    folder, part = OTHERS / name.replace("==", ""), OTHERS / "part"
-    if not folder.exists():
-        shutil.rmtree(part, ignore_errors=True)
-        session.run(*command, "--target", str(part))
-        part.rename(folder)
-    return folder
+@functools.cache
+def begin_to_install(name: str) -> concurrent.futures.Future[Path]:
+    """Begins to install an older Spark or PyTorch into a folder below .venvs, one behind the other."""
+    if name == PYTORCH:
+        # With pip, which also knows of wheels on this machine: PyTorch is large.
+        folder, command = OTHERS / PYTORCH, ["python", "-m", "pip", "install", "--requirement", PYTORCH_PINS]
+    else:
+        # Without dependencies: TensorFlow and the rest are those of .venv.
+        packages = [f"pyspark=={name}", *([f"keras=={OLDEST_KERAS}"] if name == OLDER_SPARKS[0] else [])]
+        folder = OTHERS / "-".join(packages).replace("==", "")
+        command = ["uv", "pip", "install", "--no-deps", *packages]
+
+    def install() -> Path:
+        # It gets its name only when it is complete.
+        if not folder.exists():
+            part = OTHERS / "part"
+            shutil.rmtree(part, ignore_errors=True)
+            subprocess.run(["nice", "-n", "10", *command, "-q", "--target", part], stdin=subprocess.DEVNULL, check=True)
+            part.rename(folder)
+        return folder
+
+    return INSTALLER.submit(install)
+
+
+def installed(name: str) -> Path:
+    """The folder with an older Spark or PyTorch."""
+    return begin_to_install(name).result()
 
 
 def requirements_that_the_lock_does_not_meet() -> list[str]:
