@@ -40,9 +40,9 @@ INSTALLER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 IN_PARALLEL = ["--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
 MISSING = {
     "java": "Spark needs Java 17 or newer, and none was found in JAVA_HOME, on the PATH or in /usr/lib/jvm. Install one"
-    " (on Debian or Ubuntu: sudo scripts/system-packages java; on macOS: brew install openjdk@17) and run it again.",
+    " (on Debian or Ubuntu: sudo scripts/system-packages java; on macOS: brew install openjdk@17) and run it again",
     "browser": "The tests of pages need Chromium or Chrome, and none was found in CHROMIUM or on the PATH. Install one"
-    " (on Debian: sudo scripts/system-packages browser; on macOS: brew install --cask google-chrome) and run it again.",
+    " (on Debian: sudo scripts/system-packages browser; on macOS: brew install --cask google-chrome) and run it again",
 }
 
 nox.needs_version = ">=2025.5"
@@ -199,7 +199,7 @@ def run_pytest(session: nox.Session, *arguments: str, covered: bool) -> None:
 def prepare(session: nox.Session, *programs: str) -> None:
     """Makes `.venv` what the lock file says, and finds or installs the programs: "java", "browser"."""
     if Path(sys.prefix) != ROOT / ".venv":
-        session.error(f"This would change {sys.prefix}. Run scripts/nox, which has an environment of its own in .venv.")
+        session.error(f"This would change {sys.prefix}. Run scripts/nox, which has an environment of its own in .venv")
     session.log(f"Making .venv what {LOCK} says (3 GB; takes minutes the first time)")
     session.run(
         "uv", "pip", "install", "--quiet", "--exact", "--no-deps", "--requirement", LOCK, "--editable", ".", log=False
