@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from scipy import stats
 
 from spark_keras import DataFrameAnalysis, DataFrameAnalyzer, DriftError, DriftWarning, TensorAnalyzer
-from spark_keras.analysis.figures import positions
+from spark_keras.analysis.column_analysis import positions
 
 PROBABILITIES = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]
 UTC = datetime.timezone.utc

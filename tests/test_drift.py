@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from spark_keras.analysis import comparisons, significance
+from spark_keras.analysis.column_analysis import Histogram, Statistics
 from spark_keras.analysis.comparisons import Tolerances, Unseen
 from spark_keras.analysis.distributions import distribution_of
-from spark_keras.analysis.figures import Histogram, Statistics
 from spark_keras.analysis.places import Placed
 
 # Without limits: whatever chance does not explain is told.

@@ -8,7 +8,7 @@ import math
 import orjson
 
 from spark_keras import DataFrameAnalysis, plain_json
-from spark_keras.analysis.figures import ColumnAnalysis, Histogram
+from spark_keras.analysis.column_analysis import ColumnAnalysis, Histogram
 from spark_keras.analysis.model import Correlations
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.preparation import Schema, TransformProcess, col

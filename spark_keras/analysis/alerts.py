@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from spark_keras.analysis.figures import ColumnAnalysis
+from spark_keras.analysis.column_analysis import ColumnAnalysis
 
 # Shares of rows that are null or NaN, from which on nearly all is missing.
 _MISSING = 0.95

@@ -9,8 +9,8 @@ from pyspark import keyword_only
 from pyspark.ml import Estimator
 from pyspark.ml.util import DefaultParamsReadable
 
-from spark_keras.analysis import measures, passes, relations, statistics
-from spark_keras.analysis.figures import ColumnAnalysis
+from spark_keras.analysis import aggregations, measured_columns, relations, summaries
+from spark_keras.analysis.column_analysis import ColumnAnalysis
 from spark_keras.analysis.model import Correlations, DataFrameAnalysis
 from spark_keras.analysis.params import AnalysisStageParams
 from spark_keras.columns import expressions as dataframe_columns
@@ -86,7 +86,7 @@ class DataFrameAnalyzer(Estimator[DataFrameAnalysis], AnalysisStageParams, Defau
             dataframe_columns.check_column(dataset, "inputCols", name)
         correlated = self.getCorrelationCols()
         _check_numeric(dataset, correlated)
-        fields = measures.fields_of(dataset, names)
+        fields = measured_columns.fields_of(dataset, names)
         label = self.getLabelCol() if self.isSet("labelCol") else None
         if label is not None:
             relations.check_label(fields, label)
@@ -97,32 +97,32 @@ class DataFrameAnalyzer(Estimator[DataFrameAnalysis], AnalysisStageParams, Defau
         fitted._resetUid(self.uid)
         return self._copyValues(fitted)
 
-    def _analyses(self, dataset: Any, fields: Sequence[measures.Field]) -> list[ColumnAnalysis]:
+    def _analyses(self, dataset: Any, fields: Sequence[measured_columns.Field]) -> list[ColumnAnalysis]:
         element_counts = _element_counts(dataset, fields) if self.getElementStatistics() else {}
-        streams, categories = measures.measures_of(fields, element_counts)
+        streams, categories = measured_columns.measures_of(fields, element_counts)
         probabilities = sorted(set(self.getQuantiles()))
-        rule = statistics.QUANTILE_RULES[self.getQuantileRule()]
+        rule = summaries.QUANTILE_RULES[self.getQuantileRule()]
         asked = [each for probability in probabilities for each in rule(probability)]
-        sketches = passes.sketches(dataset, streams, categories, asked, self.getRelativeError())
+        sketches = aggregations.sketches(dataset, streams, categories, asked, self.getRelativeError())
         most = self.getMaxDistinct()
         ranges = [
-            passes.Range(
-                each.low, each.high, each.quantiles.get(0.5), each.least, each.greatest, statistics.few(each, most)
+            aggregations.Range(
+                each.low, each.high, each.quantiles.get(0.5), each.least, each.greatest, summaries.few(each, most)
             )
             for each in sketches[: len(streams)]
         ]
         strings = [
-            category.expression if statistics.few(sketch, most) else passes.only_hashes(category, sketch.heavy)
+            category.expression if summaries.few(sketch, most) else aggregations.only_hashes(category, sketch.heavy)
             for category, sketch in zip(categories, sketches[len(streams) :])
         ]
-        counts = passes.counts(dataset, streams, ranges, self.getBins(), categories, strings)
+        counts = aggregations.counts(dataset, streams, ranges, self.getBins(), categories, strings)
         measured = [*[stream.column for stream in streams], *[category.column for category in categories]]
         _check_same_rows([fields[column].name for column in measured], sketches, counts)
         figures = [
-            statistics.statistics(counted, range_, sketch, probabilities, rule)
+            summaries.statistics(counted, range_, sketch, probabilities, rule)
             for counted, range_, sketch in zip(counts, ranges, sketches)
         ]
-        return statistics.columns(
+        return summaries.columns(
             fields,
             streams,
             figures,
@@ -150,7 +150,7 @@ def _check_numeric(dataset: Any, names: Sequence[str]) -> None:
         )
 
 
-def _check_same_rows(names: Sequence[str], sketches: Sequence[Any], counts: Sequence[passes.Counts]) -> None:
+def _check_same_rows(names: Sequence[str], sketches: Sequence[Any], counts: Sequence[aggregations.Counts]) -> None:
     for name, sketch, counted in zip(names, sketches, counts):
         if sketch.content != counted.content:
             raise ValueError(
@@ -160,16 +160,16 @@ def _check_same_rows(names: Sequence[str], sketches: Sequence[Any], counts: Sequ
             )
 
 
-def _element_counts(dataset: Any, fields: Sequence[measures.Field]) -> dict[str, int]:
+def _element_counts(dataset: Any, fields: Sequence[measured_columns.Field]) -> dict[str, int]:
     """Elements of each array of numbers: from its ML attributes, else from the greatest length, in one job."""
     from pyspark.sql import functions as F
 
-    arrays = [field for field in fields if measures.has_numeric_elements(field)]
+    arrays = [field for field in fields if measured_columns.has_numeric_elements(field)]
     known = {field.name: field.metadata.get("ml_attr", {}).get("num_attrs") for field in arrays}
     unknown = [field for field in arrays if not known[field.name]]
     if unknown:
-        lengths = [F.max(F.size(measures.flat_array(field))).alias(f"n{index}") for index, field in enumerate(unknown)]
-        row = dataset.agg(*lengths).first()
+        lengths = [F.max(F.size(measured_columns.flat_array(field))) for field in unknown]
+        row = dataset.agg(*[length.alias(f"n{index}") for index, length in enumerate(lengths)]).first()
         known |= {field.name: max(length or 0, 0) for field, length in zip(unknown, row)}
     return known
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from spark_keras.analysis import significance
+from spark_keras.analysis.column_analysis import ColumnAnalysis, Statistics
 from spark_keras.analysis.distributions import Distribution
-from spark_keras.analysis.figures import ColumnAnalysis, Statistics
 from spark_keras.analysis.places import Placed
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spark_keras.analysis import times
-from spark_keras.analysis.figures import Statistics
+from spark_keras.analysis.column_analysis import Statistics
 
 
 class Distribution(NamedTuple):

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spark_keras.analysis import comparisons
-from spark_keras.analysis import measures as m
+from spark_keras.analysis import measured_columns as m
+from spark_keras.analysis.aggregations import only_strings
+from spark_keras.analysis.column_analysis import ColumnAnalysis, Statistics
 from spark_keras.analysis.comparisons import Comparison, Drift, Tolerances, Unseen
 from spark_keras.analysis.distributions import Distribution, distribution_of
-from spark_keras.analysis.figures import ColumnAnalysis, Statistics
-from spark_keras.analysis.passes import only_strings
 from spark_keras.analysis.places import Placed, count_places
-from spark_keras.analysis.statistics import category_names
+from spark_keras.analysis.summaries import category_names
 
 _EXAMPLES = 3
 

@@ -12,11 +12,11 @@ from pyspark.ml import Model
 from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable
 
 from spark_keras import plain_json
-from spark_keras.analysis import drift, figures
+from spark_keras.analysis import column_analysis, drift
 from spark_keras.analysis.alerts import Alert, alerts_of
+from spark_keras.analysis.column_analysis import ColumnAnalysis
 from spark_keras.analysis.comparisons import Drift, Tolerances
 from spark_keras.analysis.drift import DriftError, DriftWarning
-from spark_keras.analysis.figures import ColumnAnalysis
 from spark_keras.analysis.params import AnalysisStageParams
 from spark_keras.analysis.relations import Relation
 from spark_keras.stage_metadata import VERSION, StageWriter
@@ -167,7 +167,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
 
     def toJSON(self) -> str:
         """Everything, for `fromJSON`."""
-        values: dict[str, Any] = {**VERSION, "columns": [figures.to_dict(column) for column in self]}
+        values: dict[str, Any] = {**VERSION, "columns": [column_analysis.to_dict(column) for column in self]}
         if self._correlations is not None:
             values["correlations"] = self._correlations._asdict()
         if self._relations:
@@ -185,7 +185,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
         values = plain_json.loads(text)
         if not isinstance(values, dict) or "columns" not in values:
             raise ValueError("No analysis in the JSON. Expected: what DataFrameAnalysis.toJSON gives.")
-        columns = [figures.from_dict(ColumnAnalysis, each) for each in values["columns"]]
+        columns = [column_analysis.from_dict(ColumnAnalysis, each) for each in values["columns"]]
         self._columns = {column.name: column for column in columns}
         self._relations = tuple(Relation(**each) for each in values.get("relations", ()))
         if "correlations" in values:
@@ -277,7 +277,7 @@ _FIGURES = {
 
 
 def _record(column: ColumnAnalysis) -> dict[str, Any]:
-    lengths = column.lengths or figures.Statistics()
+    lengths = column.lengths or column_analysis.Statistics()
     values = {"minLength": lengths.min, "maxLength": lengths.max, "meanLength": lengths.mean}
     return {name: values[name] if name in values else getattr(column, name) for name in _FIGURES}
 

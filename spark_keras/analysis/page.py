@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from spark_keras.analysis import times
-from spark_keras.analysis.figures import ColumnAnalysis, Histogram, Statistics
+from spark_keras.analysis.column_analysis import ColumnAnalysis, Histogram, Statistics
 from spark_keras.reports.numbers import number
 from spark_keras.reports.render import render as render_page
 

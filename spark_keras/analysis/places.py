@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spark_keras.analysis.measures import Measure
+from spark_keras.analysis.measured_columns import Measure
 from spark_keras.analysis.streams import literals, stream
 
 _NULL, _NAN, _INFINITE = -3, -2, -1

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from spark_keras.analysis import measures as m
+from spark_keras.analysis import measured_columns as m
+from spark_keras.analysis.column_analysis import ColumnAnalysis
 from spark_keras.analysis.distributions import distribution_of
-from spark_keras.analysis.figures import ColumnAnalysis
 from spark_keras.analysis.places import with_places
-from spark_keras.analysis.statistics import category_names
 from spark_keras.analysis.streams import by_measure, stream
+from spark_keras.analysis.summaries import category_names
 
 # Numbers with more classes than this, by their percentiles, are divided at their deciles.
 _CLASSES = 21

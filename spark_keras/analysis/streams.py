@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spark_keras.analysis.measures import VALUES, Category, Measure
+from spark_keras.analysis.measured_columns import VALUES, Category, Measure
 
 
 def stream(

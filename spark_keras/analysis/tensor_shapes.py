@@ -10,7 +10,7 @@ from pyspark.ml import Estimator, Model
 from pyspark.ml.param import Param, Params
 from pyspark.ml.util import DefaultParamsReadable
 
-from spark_keras.analysis import measures
+from spark_keras.analysis import measured_columns
 from spark_keras.analysis.params import HasInputCols
 from spark_keras.columns import expressions
 from spark_keras.params import converters
@@ -78,9 +78,9 @@ class TensorAnalyzer(Estimator[TensorAnalysis], HasInputCols, DefaultParamsReada
             fields = [_array_column(dataset, name) for name in self.getInputCols()]
         else:
             every = [_field(dataset, name) for name in dataset.columns]
-            fields = [field for field in every if measures.has_numeric_elements(field)]
-        every_stream, _ = measures.measures_of(fields, {})
-        streams = [each for each in every_stream if each.role in measures.SHAPE]
+            fields = [field for field in every if measured_columns.has_numeric_elements(field)]
+        every_stream, _ = measured_columns.measures_of(fields, {})
+        streams = [each for each in every_stream if each.role in measured_columns.SHAPE]
         bounds = [
             F.array(F.min(each.expression), F.max(each.expression)).alias(f"m{i}") for i, each in enumerate(streams)
         ]
@@ -120,15 +120,15 @@ def _tensor(dataset: Any, name: str) -> str:
     return f"{element.simpleString()}[{','.join(dimensions)}]"
 
 
-def _field(dataset: Any, name: str) -> measures.Field:
+def _field(dataset: Any, name: str) -> measured_columns.Field:
     field = dataset.schema[name]
-    return measures.Field(name, expressions.reference(name), field.dataType, field.metadata)
+    return measured_columns.Field(name, expressions.reference(name), field.dataType, field.metadata)
 
 
-def _array_column(dataset: Any, name: str) -> measures.Field:
+def _array_column(dataset: Any, name: str) -> measured_columns.Field:
     data_type = expressions.check_column(dataset, "inputCols", name)
     field = _field(dataset, name)
-    if not measures.has_numeric_elements(field):
+    if not measured_columns.has_numeric_elements(field):
         raise ValueError(
             f"Column {name!r} in Param `inputCols` has no shape to find. Received type: {data_type.simpleString()}. "
             "Expected: an ML vector, or an array of numbers."

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spark_keras.analysis.measures import Category, Measure
+from spark_keras.analysis.measured_columns import Category, Measure
 from spark_keras.analysis.streams import by_measure, category_hash, stream
 
 # What a row (measure, number) is counted as, where it is in no bin.

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from spark_keras.analysis.figures import ColumnAnalysis, Histogram, Statistics
-from spark_keras.analysis.measures import (
+from spark_keras.analysis.aggregations import Counts, Range, Sketch
+from spark_keras.analysis.column_analysis import ColumnAnalysis, Histogram, Statistics
+from spark_keras.analysis.measured_columns import (
     ELEMENT,
     INNER_GREATEST,
     INNER_LEAST,
@@ -19,7 +20,6 @@ from spark_keras.analysis.measures import (
     Measure,
     kind_of,
 )
-from spark_keras.analysis.passes import Counts, Range, Sketch
 from spark_keras.analysis.times import as_times
 
 # Of more than `maxDistinct` strings those are counted that have such a share of the column.
