@@ -6,12 +6,12 @@ import importlib
 import warnings
 from typing import Any
 
-from pyspark.ml.util import DefaultParamsReader, MLReadable, MLReader, MLWritable, MLWriter
+from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable
 
 from spark_keras.cluster.files import read_file, write_file
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.params.table import OBJECT_PARAMS
-from spark_keras.stage_metadata import connection, save_metadata
+from spark_keras.stage_metadata import StageReader, StageWriter, save_metadata
 from spark_keras.telemetry.summary import KerasTrainingSummary
 
 MODEL_FILE = "model"
@@ -36,17 +36,13 @@ class KerasReadable(MLReadable):
         return KerasReader(cls)
 
 
-class KerasWriter(MLWriter):
+class KerasWriter(StageWriter):
     """Writes `path/metadata` (Spark's own format), `path/model.keras`, `path/code.json` for a model with code of the
     user's own and, for a fitted model, `path/summary.json`.
     """
 
-    def __init__(self, instance: Any):
-        super().__init__()
-        self._instance = instance
-
     def saveImpl(self, path: str) -> None:
-        instance = self._instance
+        instance = self.instance
         params = {p.name: value for p, value in instance._paramMap.items() if p.name not in OBJECT_PARAMS}
         extra: dict[str, Any] = {}
         if instance.hasParam("modelFn") and instance.isSet("modelFn"):
@@ -73,13 +69,10 @@ class KerasWriter(MLWriter):
             write_file(self.sparkSession, f"{path}/{SUMMARY_FILE}", summary.toJSON().encode())
 
 
-class KerasReader(MLReader):
+class KerasReader(StageReader):
     """Reads what `KerasWriter` wrote; nothing in it is unpickled in safe mode."""
 
-    def __init__(self, cls: Any):
-        super().__init__()
-        self._cls = cls
-        self._safe_mode = True
+    _safe_mode = True
 
     def safeMode(self, value: bool) -> KerasReader:
         """Whether code that was saved with a model, such as that of `Lambda` layers, is refused (default True). False:
@@ -88,16 +81,9 @@ class KerasReader(MLReader):
         self._safe_mode = value
         return self
 
-    def _metadata(self, path: str) -> dict[str, Any]:
-        metadata = DefaultParamsReader.loadMetadata(path, connection(self))
-        expected = f"{self._cls.__module__}.{self._cls.__name__}"
-        if metadata["class"] != expected:
-            raise ValueError(f"{path} holds another stage. Received: {metadata['class']}. Expected: {expected}.")
-        return metadata
-
     def load(self, path: str) -> Any:
-        metadata = self._metadata(path)
-        instance = self._cls()
+        metadata = self.metadata(path)
+        instance = self.cls()
         instance._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(instance, metadata)
         extra = metadata.get("keras", {})

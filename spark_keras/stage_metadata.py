@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyspark
-from pyspark.ml.util import DefaultParamsWritable, DefaultParamsWriter, MLReader, MLWriter
+from pyspark.ml.util import DefaultParamsReader, DefaultParamsWritable, DefaultParamsWriter, MLReader, MLWriter
 
 from spark_keras.version import __version__
 
@@ -26,6 +26,18 @@ class StageWriter(DefaultParamsWriter):
 
     def saveImpl(self, path: str) -> None:
         save_metadata(self.instance, path, self)
+
+
+class StageReader(DefaultParamsReader):
+    """Reads stages of one class."""
+
+    def metadata(self, path: str) -> dict[str, Any]:
+        """`path/metadata`, where it is that of this class."""
+        metadata: dict[str, Any] = self.loadMetadata(path, connection(self))
+        expected = f"{self.cls.__module__}.{self.cls.__name__}"
+        if metadata["class"] != expected:
+            raise ValueError(f"{path} holds another stage. Received: {metadata['class']}. Expected: {expected}.")
+        return metadata
 
 
 def save_metadata(

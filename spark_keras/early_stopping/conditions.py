@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from spark_keras.persistence import imported
 
 
 class Progress(NamedTuple):
@@ -198,10 +199,7 @@ def to_json(condition: Condition) -> dict[str, Any]:
 
 
 def from_json(saved: Mapping[str, Any]) -> Condition:
-    module, _, path = saved["condition"].partition(":")
-    kind: Any = importlib.import_module(module)
-    for part in path.split("."):
-        kind = getattr(kind, part)
+    kind = imported(saved["condition"])
     if not (isinstance(kind, type) and issubclass(kind, Condition)):
         raise ValueError(f"{saved['condition']} is not a Condition.")
     return kind(**_decoded(saved["config"]))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable, MLWriter
+from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable
 
 from spark_keras.cluster import files
 from spark_keras.early_stopping import conditions
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.persistence import KerasReader, import_name, imported
-from spark_keras.stage_metadata import connection, save_metadata
+from spark_keras.stage_metadata import StageWriter, connection, save_metadata
 
 # Params whose values are Python objects; stages among them have folders of their own.
 _OBJECTS = {"estimator", "evaluator", "scoreFunction", "conditions"}
@@ -35,15 +35,11 @@ class NestedReadable(MLReadable):
         return NestedReader(cls)
 
 
-class NestedWriter(MLWriter):
+class NestedWriter(StageWriter):
     """Writes `path/metadata`, the nested stages each in a folder of its own, and a model's `path/result.json`."""
 
-    def __init__(self, instance: Any):
-        super().__init__()
-        self._instance = instance
-
     def saveImpl(self, path: str) -> None:
-        instance = self._instance
+        instance = self.instance
         values = {param.name: value for param, value in instance._paramMap.items()}
         extra: dict[str, Any] = {}
         if values.get("scoreFunction") is not None:
@@ -65,11 +61,11 @@ class NestedReader(KerasReader):
     """Reads what `NestedWriter` wrote; the safe mode is that of the nested stages."""
 
     def load(self, path: str) -> Any:
-        metadata = self._metadata(path)
+        metadata = self.metadata(path)
         extra = metadata["keras"]
         stages = {name: self._stage(f"{path}/{name}") for name in extra["stages"]}
         models = {name: stage for name, stage in stages.items() if name.endswith("Model")}
-        instance = self._cls(**models)
+        instance = self.cls(**models)
         instance._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(instance, metadata)
         instance._set(**{name: stage for name, stage in stages.items() if name not in models})

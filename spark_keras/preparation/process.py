@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark.ml import Transformer
-from pyspark.ml.util import DefaultParamsReader, MLReadable, MLReader, MLWritable, MLWriter
+from pyspark.ml.util import DefaultParamsReader, MLReadable, MLReader, MLWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -42,7 +42,7 @@ from spark_keras.preparation.steps.text import TextSteps
 from spark_keras.preparation.steps.time import TimeSteps
 from spark_keras.preparation.steps.time_texts import TimeTextSteps
 from spark_keras.preparation.yaml_form import from_yaml, to_yaml
-from spark_keras.stage_metadata import VERSION, connection, save_metadata
+from spark_keras.stage_metadata import VERSION, StageWriter, connection, save_metadata
 
 
 class TransformProcess(
@@ -330,15 +330,11 @@ def _lenient(step: Step) -> Step:
 # --- on disk ---------------------------------------------------------------------------------------------------------
 
 
-class TransformProcessWriter(MLWriter):
+class TransformProcessWriter(StageWriter):
     """Writes `path/metadata`, as Spark does, with the steps in it, and joined DataFrames as `path/tables/<number>`."""
 
-    def __init__(self, instance: TransformProcess):
-        super().__init__()
-        self._instance = instance
-
     def saveImpl(self, path: str) -> None:
-        instance, steps, tables = self._instance, [], []
+        instance, steps, tables = self.instance, [], []
         for name, step in instance._steps:
             if isinstance(step, Join) and isinstance(step.table, Rows):
                 tables.append(step.table.frame)
