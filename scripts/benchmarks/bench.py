@@ -1,4 +1,4 @@
-"""What the works share: contenders that are started once, data that are written once, and taking turns."""
+"""What the cases share: competitors that are started once, data that are written once, and taking turns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import data, environments
-from benchmarks.asking import Contender
+from benchmarks.competitor import Competitor
 
 Run = dict[str, Any]
 
@@ -34,18 +34,18 @@ class Bench:
 
     Args:
         folder: for data and logs.
-        repeats: how often each contender runs.
+        repeats: how often each competitor runs.
         quick: whether rows are few, to see that everything runs; figures mean nothing then.
 
     Attributes:
-        versions: those of the contenders that were asked for since this was last emptied.
+        versions: those of the competitors that were asked for since this was last emptied.
     """
 
     def __init__(self, folder: Path, repeats: int, quick: bool):
         self.folder, self.repeats, self.quick = folder, repeats, quick
         self.versions: dict[str, dict[str, str]] = {}
-        self._contenders: dict[tuple[str, str, str], Contender] = {}
-        self._best_options: dict[tuple[Contender, str], dict[str, Any]] = {}
+        self._competitors: dict[tuple[str, str, str], Competitor] = {}
+        self._best_options: dict[tuple[Competitor, str], dict[str, Any]] = {}
         self._started = time.monotonic()
 
     def rows(self, number: int) -> int:
@@ -58,52 +58,52 @@ class Bench:
             data.write(folder, network, rows)
         return str(folder)
 
-    def contender(self, module: str, backend: str = "tensorflow", name: str = "", **variables: str) -> Contender:
-        """The process of a contender, started when it is first asked for.
+    def competitor(self, module: str, backend: str = "tensorflow", name: str = "", **variables: str) -> Competitor:
+        """The process of a competitor, started when it is first asked for.
 
         Args:
             name: tells several processes of one module apart.
             variables: more environment variables.
         """
         key = (module, backend, name)
-        if key not in self._contenders:
-            self._contenders[key] = Contender(
+        if key not in self._competitors:
+            self._competitors[key] = Competitor(
                 module,
                 environments.interpreter(module),
                 environments.variables(module, backend, spark_keras=module in OWN) | variables,
                 self.folder / f"{'_'.join(filter(None, key))}.log",
             )
-        self.versions[module] = self._contenders[key].versions
-        return self._contenders[key]
+        self.versions[module] = self._competitors[key].versions
+        return self._competitors[key]
 
     def stop(self, module: str, backend: str = "tensorflow", name: str = "") -> None:
-        self._contenders.pop((module, backend, name)).stop()
+        self._competitors.pop((module, backend, name)).stop()
 
     def close(self) -> None:
-        for key in list(self._contenders):
+        for key in list(self._competitors):
             self.stop(*key)
 
     def say(self, text: str) -> None:
         print(f"[{time.monotonic() - self._started:5.0f} s] {text}", flush=True)
 
-    def take_turns(self, contenders: dict[str, Callable[[int], Run]], repeats: int | None = None) -> dict[str, list]:
-        """Runs the contenders one after the other, again and again: A B C A B C … Each gets the number of the turn."""
-        runs: dict[str, list[Run]] = {name: [] for name in contenders}
+    def take_turns(self, competitors: dict[str, Callable[[int], Run]], repeats: int | None = None) -> dict[str, list]:
+        """Runs the competitors one after the other, again and again: A B C A B C … Each gets the number of the turn."""
+        runs: dict[str, list[Run]] = {name: [] for name in competitors}
         for turn in range(repeats or self.repeats):
-            for name, contender in contenders.items():
-                run = contender(turn)
+            for name, competitor in competitors.items():
+                run = competitor(turn)
                 runs[name].append(run)
                 self.say(f"  {name}: " + ", ".join(f"{key} {_short(value)}" for key, value in run.items()))
         return runs
 
-    def best(self, contenders: dict[str, Callable[[], Run]]) -> tuple[str, dict[str, float]]:
+    def best(self, competitors: dict[str, Callable[[], Run]]) -> tuple[str, dict[str, float]]:
         """Lets them take turns; the name of the one whose median is best, and the median rate of each."""
-        by_turn = {f"tried {name}": lambda _turn, run=run: run() for name, run in contenders.items()}
+        by_turn = {f"tried {name}": lambda _turn, run=run: run() for name, run in competitors.items()}
         runs = self.take_turns(by_turn)
-        rates = {name: statistics.median(run["rate"] for run in runs[f"tried {name}"]) for name in contenders}
+        rates = {name: statistics.median(run["rate"] for run in runs[f"tried {name}"]) for name in competitors}
         return max(rates, key=rates.get), rates
 
-    def best_options(self, keras_fit: Contender, **fit: Any) -> dict[str, Any]:
+    def best_options(self, keras_fit: Competitor, **fit: Any) -> dict[str, Any]:
         """Which options of `Model.compile` make `model.fit` fastest here: {"best", "tried"}.
 
         Args:

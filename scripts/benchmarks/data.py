@@ -1,4 +1,4 @@
-"""The rows of the works: made once and handed to every contender as files, numpy and the same as Parquet."""
+"""The rows of the cases: made once and handed to every competitor as files, numpy and the same as Parquet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where each contender's packages come from: `.venv`, or what is made here below `.venvs`, pinned."""
+"""Where each competitor's packages come from: `.venv`, or what is made here below `.venvs`, pinned."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PINS = Path(__file__).resolve().parent / "requirements"
 
-# Contenders with an environment of their own.
+# Competitors with an environment of their own.
 _PEERS = {"elephas_model": "elephas", "ydata": "ydata"}
 
 
 def interpreter(module: str) -> str:
-    """The Python that a contender runs on."""
+    """The Python that a competitor runs on."""
     return _own_environment(_PEERS[module]) if module in _PEERS else sys.executable
 
 
 def variables(module: str, backend: str, spark_keras: bool) -> dict[str, str]:
-    """A contender's environment variables.
+    """A competitor's environment variables.
 
     Args:
         spark_keras: whether it may import spark_keras; peers may not.

@@ -1,4 +1,4 @@
-"""The networks, and how every contender is timed and judged."""
+"""The networks, and how every competitor is timed and judged."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def compiled(network: str, seed: int = 0, **options: Any) -> keras.Model:
 
 
 def loss_of(weights: list[np.ndarray], network: str, data: str) -> float:
-    """The loss of trained weights over all rows, computed in the same way for every contender."""
+    """The loss of trained weights over all rows, computed in the same way for every competitor."""
     model = compiled(network)
     model.set_weights(weights)
     return float(model.evaluate(*read(data), batch_size=4096, verbose=0))

@@ -8,33 +8,33 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks import targets
-from benchmarks.texts import CONTENDERS, INTRODUCTION, OVERHEAD, ROUNDS, SECTIONS
+from benchmarks.texts import COMPETITORS, INTRODUCTION, OVERHEAD, ROUNDS, SECTIONS
 
-Works = dict[str, Any]
+Cases = dict[str, Any]
 Result = dict[str, Any]
 
 
-def write(works: Works) -> str:
+def write(cases: Cases) -> str:
     """The page.
 
     Args:
-        works: results by work; one that was never measured is missing.
+        cases: results by case; one that was never measured is missing.
     """
-    lines = ["# Benchmarks", "", *_prose(INTRODUCTION), "", *_prose(ROUNDS), "", *_targets(works)]
+    lines = ["# Benchmarks", "", *_prose(INTRODUCTION), "", *_prose(ROUNDS), "", *_targets(cases)]
     for name, section in SECTIONS.items():
-        if name not in works:
+        if name not in cases:
             continue
         table = OWN_TABLES.get(name)
-        rows = table(works[name]) if table else _speeds(works, name, section.compared)
-        lines += ["", f"## {section.title}", "", *_prose(section.text), "", *_about(works[name]), "", *rows]
-        phases = _phases(works[name])
+        rows = table(cases[name]) if table else _speeds(cases, name, section.compared)
+        lines += ["", f"## {section.title}", "", *_prose(section.text), "", *_about(cases[name]), "", *rows]
+        phases = _phases(cases[name])
         lines += ["", "Where the time of a round goes, in milliseconds:", "", *phases] if phases else []
-        lines += ["", *_prose(OVERHEAD), "", *_overhead(works)] if name == "mlp" else []
+        lines += ["", *_prose(OVERHEAD), "", *_overhead(cases)] if name == "mlp" else []
     return "\n".join(lines) + "\n"
 
 
-def _targets(works: Works) -> list[str]:
-    outcomes = targets.outcomes(works)
+def _targets(cases: Cases) -> list[str]:
+    outcomes = targets.outcomes(cases)
     reached, missed, unknown = (sum(each.reached is verdict for each in outcomes) for verdict in (True, False, None))
     lines = [
         "## Targets",
@@ -42,13 +42,13 @@ def _targets(works: Works) -> list[str]:
         f"{reached} of {len(outcomes)} targets are reached, {missed} are not, {unknown} are not measured.",
         "Ratios are those of the medians below.",
         "",
-        *_head(["work", "contender", "compared with", "target", "measured", "verdict"]),
+        *_head(["case", "competitor", "compared with", "target", "measured", "verdict"]),
     ]
     for each in outcomes:
         verdict = {True: "reached", False: "**not reached**", None: "not measured"}[each.reached]
         if each.reached is False and each.limit:
             verdict += f"; the kernel alone: {each.limit}"
-        names = [SECTIONS[each.work].title, CONTENDERS[each.contender], CONTENDERS[each.compared]]
+        names = [SECTIONS[each.case].title, COMPETITORS[each.competitor], COMPETITORS[each.compared]]
         lines.append(_row([*names, each.target, each.measured or "", verdict]))
     return lines
 
@@ -64,18 +64,18 @@ def _about(result: Result) -> list[str]:
     if "options tried" in settings:
         tried = "; ".join(f"{name}: {rate:,.0f}" for name, rate in settings["options tried"].items())
         lines.append(f"- Options tried, rows/s: {tried}. Best: {settings['best options']}.")
-    contenders: dict[str, list[str]] = {}
-    for contender, versions in result["versions"].items():
-        contenders.setdefault(", ".join(f"{name} {version}" for name, version in versions.items()), []).append(
-            contender
+    competitors: dict[str, list[str]] = {}
+    for competitor, versions in result["versions"].items():
+        competitors.setdefault(", ".join(f"{name} {version}" for name, version in versions.items()), []).append(
+            competitor
         )
-    lines += [f"- {', '.join(names)}: {versions}." for versions, names in contenders.items()]
+    lines += [f"- {', '.join(names)}: {versions}." for versions, names in competitors.items()]
     return [*lines, f"- {result['machine']}; {result['date']}."]
 
 
-def _speeds(works: Works, name: str, compared: Sequence[str]) -> list[str]:
-    """A line for each contender: its speed, ratios to the others, and the loss that it reached."""
-    runs = works[name]["runs"]
+def _speeds(cases: Cases, name: str, compared: Sequence[str]) -> list[str]:
+    """A line for each competitor: its speed, ratios to the others, and the loss that it reached."""
+    runs = cases[name]["runs"]
     compared = [other for other in compared if other in runs]
     figures = [
         figure for figure in ("seconds", "rate", "loss") if any(figure in run for run in next(iter(runs.values())))
@@ -83,19 +83,19 @@ def _speeds(works: Works, name: str, compared: Sequence[str]) -> list[str]:
     columns = {"seconds": "seconds", "rate": "rows/s", "loss": "loss reached"}
     head = [columns[figure] for figure in figures]
     at = figures.index("rate") + 1
-    head[at:at] = [f"against {CONTENDERS[other]}" for other in compared]
-    lines = _head(["contender", *head])
+    head[at:at] = [f"against {COMPETITORS[other]}" for other in compared]
+    lines = _head(["competitor", *head])
     patterns = {"seconds": ".2f", "rate": ",.0f", "loss": ".4f"}
-    for contender, each in runs.items():
+    for competitor, each in runs.items():
         kernels = sorted({run["kernel"] for run in each if "kernel" in run})
         cells = [_spread(each, figure, patterns[figure]) for figure in figures]
-        cells[at:at] = [f"{targets.ratio(works, name, contender, other):.2f}×" for other in compared]
-        lines.append(_row([CONTENDERS[contender] + (f" (`{', '.join(kernels)}`)" if kernels else ""), *cells]))
+        cells[at:at] = [f"{targets.ratio(cases, name, competitor, other):.2f}×" for other in compared]
+        lines.append(_row([COMPETITORS[competitor] + (f" (`{', '.join(kernels)}`)" if kernels else ""), *cells]))
     return lines
 
 
 def _phases(result: Result) -> list[str]:
-    """A line for each contender whose rounds were taken apart; none if there is no such contender."""
+    """A line for each competitor whose rounds were taken apart; none if there is no such competitor."""
     columns = {
         "milliseconds per round": "a round",
         "computing, ms": "computing",
@@ -107,20 +107,20 @@ def _phases(result: Result) -> list[str]:
         "callbacks, ms": "of it, callbacks",
     }
     rows = []
-    for contender, runs in result["runs"].items():
+    for competitor, runs in result["runs"].items():
         if any("computing, ms" in run for run in runs):
-            alone = result["runs"].get(contender.replace("every", "kernel"), [])
+            alone = result["runs"].get(competitor.replace("every", "kernel"), [])
             spreads = {figure: _spread(runs, figure, ".2f") for figure in columns}
             spreads["kernel alone"] = _spread(alone, "milliseconds per round", ".2f")
-            rows.append(_row([CONTENDERS[contender], *spreads.values()]))
+            rows.append(_row([COMPETITORS[competitor], *spreads.values()]))
     return [*_head(["", *columns.values()]), *rows] if rows else []
 
 
-def _overhead(works: Works) -> list[str]:
+def _overhead(cases: Cases) -> list[str]:
     lines = _head(["averaging every", "milliseconds per round", "of the kernel alone", "overhead"])
     for frequency in (10, 50):
-        runs = [works["mlp"]["runs"].get(f"{kind} {frequency}", []) for kind in ("every", "kernel")]
-        overhead = targets.overhead(works, frequency)
+        runs = [cases["mlp"]["runs"].get(f"{kind} {frequency}", []) for kind in ("every", "kernel")]
+        overhead = targets.overhead(cases, frequency)
         spreads = [_spread(each, "milliseconds per round", ".2f") for each in runs]
         lines.append(_row([str(frequency), *spreads, "" if overhead is None else f"{overhead:.2f}"]))
     return lines
@@ -132,7 +132,7 @@ def _fits_in_a_row(result: Result) -> list[str]:
         memory = result["runs"]["memory"][0][who]
         settled, last = (memory[fit] / 2**20 for fit in (targets.SETTLED_FITS - 1, -1))
         growth = 100 * (last / settled - 1)
-        lines.append(_row([CONTENDERS[who], f"{settled:,.0f}", f"{last:,.0f}", f"{growth:+.1f} %"]))
+        lines.append(_row([COMPETITORS[who], f"{settled:,.0f}", f"{last:,.0f}", f"{growth:+.1f} %"]))
     return lines
 
 
@@ -146,9 +146,9 @@ def _frequency(result: Result) -> list[str]:
 
 def _timeline(result: Result) -> list[str]:
     lines = _head(["", "round, µs", "of it the driver's notes, µs", "a worker's notes, µs", "share of the training, %"])
-    for contender, runs in result["runs"].items():
+    for competitor, runs in result["runs"].items():
         figures = {"round": ",.0f", "driver": ".1f", "worker": ".1f", "share": ".2f"}
-        lines.append(_row([CONTENDERS[contender], *(_spread(runs, *each) for each in figures.items())]))
+        lines.append(_row([COMPETITORS[competitor], *(_spread(runs, *each) for each in figures.items())]))
     return lines
 
 
@@ -164,7 +164,7 @@ def _large_model(result: Result) -> list[str]:
 def _file_shards(result: Result) -> list[str]:
     lines = _head(["", "seconds until the first round", "rows/s", "a worker's peak, GiB", "loss reached"])
     for name, (run,) in result["runs"].items():
-        cells = [CONTENDERS[name], f"{run['start seconds']:.0f}", f"{run['rate']:,.0f}"]
+        cells = [COMPETITORS[name], f"{run['start seconds']:.0f}", f"{run['rate']:,.0f}"]
         lines.append(_row([*cells, f"{run['worker bytes'] / 2**30:.2f}", f"{run['loss']:.4f}"]))
     return lines
 

@@ -1,7 +1,7 @@
 """Measures side by side what the documentation claims; prints the tables and writes docs/benchmarks.md and .json.
 
 scripts/benchmark                         everything but what --large adds; some 17 minutes on 2 cores
-scripts/benchmark --only mlp transform    these works; the others keep their figures
+scripts/benchmark --only mlp transform    these cases; the others keep their figures
 scripts/benchmark --large                 a large model and large tables, too; more than 16 GB of memory
 scripts/benchmark --quick                 few rows, to see that everything runs; writes to build/benchmarks
 """
@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import page
-from benchmarks.asking import ContenderError
 from benchmarks.bench import Bench
+from benchmarks.cases import CASES, LARGE
+from benchmarks.competitor import CompetitorError
 from benchmarks.environments import ROOT
-from benchmarks.works import LARGE, WORKS
 
 
 def machine() -> str:
@@ -38,11 +38,11 @@ def machine() -> str:
 
 
 def measure(name: str, bench: Bench) -> dict[str, Any] | None:
-    """A work's result, or None where it cannot be measured."""
+    """A case's result, or None where it cannot be measured."""
     bench.say(name)
     bench.versions = {}
     started = time.monotonic()
-    result = (WORKS | LARGE)[name](bench)
+    result = (CASES | LARGE)[name](bench)
     if result is None:
         return None
     return {
@@ -55,14 +55,14 @@ def measure(name: str, bench: Bench) -> dict[str, Any] | None:
 
 
 def save(output: Path, results: dict[str, Any]) -> str:
-    """Writes figures and page, and returns the page; works without a new result keep theirs."""
+    """Writes figures and page, and returns the page; cases without a new result keep theirs."""
     figures = output / "benchmarks.json"
-    earlier = json.loads(figures.read_text(encoding="utf-8"))["works"] if figures.exists() else {}
+    earlier = json.loads(figures.read_text(encoding="utf-8"))["cases"] if figures.exists() else {}
     together = earlier | results
-    works = {name: together[name] for name in WORKS | LARGE if name in together}
-    text = page.write(works)
+    cases = {name: together[name] for name in CASES | LARGE if name in together}
+    text = page.write(cases)
     output.mkdir(parents=True, exist_ok=True)
-    figures.write_text(json.dumps({"works": works}, indent=1) + "\n", encoding="utf-8")
+    figures.write_text(json.dumps({"cases": cases}, indent=1) + "\n", encoding="utf-8")
     (output / "benchmarks.md").write_text(text, encoding="utf-8")
     return text
 
@@ -71,13 +71,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", metavar="WORK", choices=[*WORKS, *LARGE], help=", ".join(WORKS | LARGE))
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each contender (default: 3)")
+    parser.add_argument("--only", nargs="+", metavar="CASE", choices=[*CASES, *LARGE], help=", ".join(CASES | LARGE))
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each competitor (default: 3)")
     parser.add_argument("--quick", action="store_true", help="few rows")
     parser.add_argument("--large", action="store_true", help=f"also {', '.join(LARGE)}")
     parser.add_argument("--output", type=Path, help="folder for benchmarks.md and benchmarks.json")
     arguments = parser.parse_args()
-    names = arguments.only or [*WORKS, *(LARGE if arguments.large else [])]
+    names = arguments.only or [*CASES, *(LARGE if arguments.large else [])]
     output = arguments.output or (ROOT / "build" / "benchmarks" if arguments.quick else ROOT / "docs")
 
     failed = []
@@ -88,12 +88,12 @@ def main() -> None:
             for name in names:
                 try:
                     result = measure(name, bench)
-                except ContenderError as error:
+                except CompetitorError as error:
                     failed.append(name)
                     bench.say(f"{name} failed: {error}")
-                    bench.close()  # a contender may be in the middle of something
+                    bench.close()  # a competitor may be in the middle of something
                     continue
-                # After each work, so that what is measured is kept whatever comes later.
+                # After each case, so that what is measured is kept whatever comes later.
                 text = save(output, {name: result} if result else {})
         finally:
             bench.close()

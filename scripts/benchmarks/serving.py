@@ -1,4 +1,4 @@
-"""The contender's end of its pipe: imports once, then answers one command after the other. Standard library only."""
+"""The competitor's end of its pipe: imports once, then answers one command after the other. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Spark session of a contender."""
+"""The Spark session of a competitor."""
 
 from __future__ import annotations
 

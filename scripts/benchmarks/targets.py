@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from typing import Any, NamedTuple
 
-Works = dict[str, Any]
+Cases = dict[str, Any]
 
-# (work, contender, compared with, at least this ratio)
+# (case, competitor, compared with, at least this ratio)
 RATIOS = [
     ("mlp", "every 10", "fit", 10),
     ("mlp", "every 10", "best", 3),
@@ -42,12 +42,12 @@ SETTLED_FITS = 5
 class Outcome(NamedTuple):
     """One line of the table of targets; `measured` is None where a figure is missing.
 
-    `limit` is what the kernel alone measures against the same contender, where that is less than the target: then
+    `limit` is what the kernel alone measures against the same competitor, where that is less than the target: then
     rounds that took no time at all would not reach it.
     """
 
-    work: str
-    contender: str
+    case: str
+    competitor: str
     compared: str
     target: str
     measured: str | None
@@ -55,59 +55,59 @@ class Outcome(NamedTuple):
     limit: str | None = None
 
 
-def median(works: Works, work: str, contender: str, figure: str = "rate") -> float | None:
-    runs = works.get(work, {}).get("runs", {}).get(contender, [])
+def median(cases: Cases, case: str, competitor: str, figure: str = "rate") -> float | None:
+    runs = cases.get(case, {}).get("runs", {}).get(competitor, [])
     values = [run[figure] for run in runs if figure in run]
     return statistics.median(values) if values else None
 
 
-def ratio(works: Works, work: str, contender: str, compared: str) -> float | None:
+def ratio(cases: Cases, case: str, competitor: str, compared: str) -> float | None:
     """Of the medians; None where one is missing."""
-    own, other = median(works, work, contender), median(works, work, compared)
+    own, other = median(cases, case, competitor), median(cases, case, compared)
     return None if own is None or other is None else own / other
 
 
-def overhead(works: Works, frequency: int) -> float | None:
+def overhead(cases: Cases, frequency: int) -> float | None:
     """Milliseconds of a round beyond those of the kernel."""
-    whole = median(works, "mlp", f"every {frequency}", "milliseconds per round")
-    kernel = median(works, "mlp", f"kernel {frequency}", "milliseconds per round")
+    whole = median(cases, "mlp", f"every {frequency}", "milliseconds per round")
+    kernel = median(cases, "mlp", f"kernel {frequency}", "milliseconds per round")
     return None if whole is None or kernel is None else whole - kernel
 
 
-def growth(works: Works, who: str) -> float | None:
+def growth(cases: Cases, who: str) -> float | None:
     """Per cent that resident memory has grown at the end, since the first fits."""
-    runs = works.get("fits_in_a_row", {}).get("runs", {}).get("memory")
+    runs = cases.get("fits_in_a_row", {}).get("runs", {}).get("memory")
     if not runs:
         return None
     memory = runs[0][who]
     return 100 * (memory[-1] / memory[SETTLED_FITS - 1] - 1)
 
 
-def _limit(works: Works, work: str, contender: str, compared: str, least: float) -> str | None:
-    kernel = contender.replace("every", "kernel")
-    if kernel in (contender, compared):
+def _limit(cases: Cases, case: str, competitor: str, compared: str, least: float) -> str | None:
+    kernel = competitor.replace("every", "kernel")
+    if kernel in (competitor, compared):
         return None
-    found = ratio(works, work, kernel, compared)
+    found = ratio(cases, case, kernel, compared)
     return None if found is None or found >= least else f"{found:.2f}×"
 
 
-def outcomes(works: Works) -> list[Outcome]:
+def outcomes(cases: Cases) -> list[Outcome]:
     lines = []
-    for work, contender, compared, least in RATIOS:
-        found = ratio(works, work, contender, compared)
+    for case, competitor, compared, least in RATIOS:
+        found = ratio(cases, case, competitor, compared)
         measured, reached = (None, None) if found is None else (f"{found:.2f}×", found >= least)
-        limit = _limit(works, work, contender, compared, least)
-        lines.append(Outcome(work, contender, compared, f"≥ {least}×", measured, reached, limit))
+        limit = _limit(cases, case, competitor, compared, least)
+        lines.append(Outcome(case, competitor, compared, f"≥ {least}×", measured, reached, limit))
     for frequency in (10, 50):
-        found = overhead(works, frequency)
+        found = overhead(cases, frequency)
         lines.append(_at_most("mlp", f"every {frequency}", "overhead", found, OVERHEAD_MILLISECONDS, ".2f", " ms"))
     for who in ("driver", "workers"):
-        found = growth(works, who)
+        found = growth(cases, who)
         lines.append(_at_most("fits_in_a_row", who, "growth", found, GROWTH_PERCENT, "+.1f", " %"))
-    for contender in ("every 10", "every 50"):
-        found = median(works, "timeline", contender, "share")
-        lines.append(_at_most("timeline", contender, "training", found, COLLECTING_PERCENT, ".2f", " %"))
-    two, four = (median(works, "large_model", workers, "states") for workers in ("2", "4"))
+    for competitor in ("every 10", "every 50"):
+        found = median(cases, "timeline", competitor, "share")
+        lines.append(_at_most("timeline", competitor, "training", found, COLLECTING_PERCENT, ".2f", " %"))
+    two, four = (median(cases, "large_model", workers, "states") for workers in ("2", "4"))
     lines.append(_at_most("large_model", "2", "states", two, LARGE_MODEL_STATES, ".2f", ""))
     more = None if two is None or four is None else 100 * (four / two - 1)
     # Less memory with more workers would be as strange.
@@ -117,9 +117,9 @@ def outcomes(works: Works) -> list[Outcome]:
 
 
 def _at_most(
-    work: str, contender: str, compared: str, found: float | None, limit: float, pattern: str, unit: str
+    case: str, competitor: str, compared: str, found: float | None, limit: float, pattern: str, unit: str
 ) -> Outcome:
     target = f"≤ {limit:g}{unit}"
     if found is None:
-        return Outcome(work, contender, compared, target, None, None)
-    return Outcome(work, contender, compared, target, f"{found:{pattern}}{unit}", found <= limit)
+        return Outcome(case, competitor, compared, target, None, None)
+    return Outcome(case, competitor, compared, target, f"{found:{pattern}}{unit}", found <= limit)

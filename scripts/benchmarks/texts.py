@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 INTRODUCTION = """
-Written by `./scripts/benchmark`. Contenders are processes of their own, each in its own environment. They take turns on
-the same cores, with the same rows, model, epochs and batch; only one is busy at a time. Figures are medians
+Written by `./scripts/benchmark`. Competitors are processes of their own, each in its own environment. They take turns
+on the same cores, with the same rows, model, epochs and batch; only one is busy at a time. Figures are medians
 (minimum–maximum): ratios to reason with, not promises, because machines differ and are noisy. The loss is that of the
 trained model over all training rows, computed in the same way for all. spark_keras runs on `local[2]` with two workers.
-The best options of `model.fit` are those whose median was best when all took turns, as often as the contenders do, on
+The best options of `model.fit` are those whose median was best when all took turns, as often as the competitors do, on
 fewer rows or epochs.
 """
 ROUNDS = """
@@ -18,7 +18,7 @@ the two workers, each with one thread. What a worker waits for is the other one,
 callbacks at an epoch's end, and being woken up.
 """
 
-CONTENDERS = {
+COMPETITORS = {
     "fit": "`model.fit` as it comes",
     "best": "`model.fit`, its best options",
     "best, oneDNN": "`model.fit`, its best options, with oneDNN",
@@ -50,10 +50,10 @@ CONTENDERS = {
 
 
 class Section(NamedTuple):
-    """A work's part of the page.
+    """A case's part of the page.
 
     Args:
-        compared: contenders that the table compares the others with.
+        compared: competitors that the table compares the others with.
     """
 
     title: str
@@ -111,7 +111,7 @@ SECTIONS = {
         """
         The small MLP on rows of 100 floats, written to Spark's `noop` sink. The Arrow UDF is the upper bound: it gets
         the same column, computes nothing and gives back as many numbers as the network does, copied from its column.
-        Rows are in Spark's memory as the contender takes them: vectors for Elephas, arrays for the others.
+        Rows are in Spark's memory as the competitor takes them: vectors for Elephas, arrays for the others.
         `predict_batch_udf` calls `model.predict`, as Spark's documentation shows it, or `predict_on_batch` with the
         better of two batch sizes.
         """,

@@ -57,7 +57,7 @@ def prepare(
 
 
 def train() -> dict[str, Any]:
-    """Trains what was prepared, as many epochs as the other contenders."""
+    """Trains what was prepared, as many epochs as the other competitors."""
     compiled, trained, seconds = _prepared["kernel"], _prepared["first"], []
     for _ in range(_prepared["epochs"]):
         started = time.perf_counter()

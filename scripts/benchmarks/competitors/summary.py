@@ -1,4 +1,4 @@
-"""What Spark itself tells of the columns of a DataFrame: `DataFrame.summary()`. It makes the rows of the work, too."""
+"""What Spark itself tells of the columns of a DataFrame: `DataFrame.summary()`. It makes the rows of the case, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured. Each work is a function of the bench and returns {"settings": …, "runs": {contender: [run, …]}}."""
+"""What is measured: each case, a function of the bench, returns {"settings": …, "runs": {competitor: [run, …]}}."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ def mlp(bench: Bench, backend: str = "tensorflow", rows: int = 200_000) -> Resul
     """Training the small MLP, where the cost of a step is not arithmetic."""
     fit = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp", "epochs": 2, "batch": 32}
     small = {**fit, "data": bench.data("mlp", bench.rows(2000))}
-    keras_fit, estimator = bench.contender("keras_fit", backend), bench.contender("estimator", backend)
+    keras_fit, estimator = bench.competitor("keras_fit", backend), bench.competitor("estimator", backend)
     options = bench.best_options(keras_fit, **{**fit, "rows": bench.rows(rows // 8)})
-    contenders = {
+    competitors = {
         "fit": lambda turn: keras_fit.ask("fit", seed=turn, **fit),
         "best": lambda turn: keras_fit.ask("fit", seed=turn, **fit, **options["best"]),
     }
     if backend == "tensorflow":
-        elephas = bench.contender("elephas_model")
-        contenders["elephas"] = _warmed(
+        elephas = bench.competitor("elephas_model")
+        competitors["elephas"] = _warmed(
             lambda: elephas.ask("fit", **small), lambda turn: elephas.ask("fit", seed=turn, **fit)
         )
     estimator.ask("fit", frequency=10, **small)
     for frequency in (10, 50):
-        contenders[f"every {frequency}"] = lambda turn, frequency=frequency: estimator.ask(
+        competitors[f"every {frequency}"] = lambda turn, frequency=frequency: estimator.ask(
             "fit", frequency=frequency, seed=turn, **fit
         )
-        contenders[f"kernel {frequency}"] = lambda turn, frequency=frequency: _kernel_alone(
+        competitors[f"kernel {frequency}"] = lambda turn, frequency=frequency: _kernel_alone(
             bench, backend, frequency=frequency, seed=turn, **fit
         )
-    runs = bench.take_turns(contenders)
+    runs = bench.take_turns(competitors)
     return {"settings": {**_settings(bench, fit, rows), **_told(options)}, "runs": runs}
 
 
@@ -44,7 +44,7 @@ def jax(bench: Bench) -> Result:
 
 def _kernel_alone(bench: Bench, backend: str, **fit: Any) -> Run:
     """Two processes at the same time, each with half of the rows."""
-    pair = [bench.contender("kernel_alone", backend, f"part_{part}") for part in range(2)]
+    pair = [bench.competitor("kernel_alone", backend, f"part_{part}") for part in range(2)]
     for part, each in enumerate(pair):
         each.send("prepare", part=part, parts=2, **fit)
     for each in pair:
@@ -64,8 +64,8 @@ def whole_job(bench: Bench) -> Result:
     """From a DataFrame to a trained model, everything included."""
     rows = 200_000
     job = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp", "epochs": 2, "batch": 32}
-    options = bench.best_options(bench.contender("keras_fit"), **{**job, "rows": bench.rows(rows // 8)})
-    estimator, to_pandas = bench.contender("estimator"), bench.contender("to_pandas")
+    options = bench.best_options(bench.competitor("keras_fit"), **{**job, "rows": bench.rows(rows // 8)})
+    estimator, to_pandas = bench.competitor("estimator"), bench.competitor("to_pandas")
     to_pandas.ask("whole_job", **{**job, "data": bench.data("mlp", bench.rows(2000))})
     runs = bench.take_turns(
         {
@@ -89,20 +89,20 @@ def _network(bench: Bench, network: str, rows: int, epochs: int, ceiling: bool =
         onednn: whether to measure `model.fit` with oneDNN, too, which spark_keras switches on.
     """
     fit = {"data": bench.data(network, bench.rows(rows)), "network": network, "epochs": epochs, "batch": 64}
-    estimator = bench.contender("estimator")
+    estimator = bench.competitor("estimator")
     estimator.ask("fit", frequency=10, **{**fit, "data": bench.data(network, 640), "epochs": 2})
-    peers = {"best": bench.contender("keras_fit")}
+    peers = {"best": bench.competitor("keras_fit")}
     if onednn:
-        peers["best, oneDNN"] = bench.contender("keras_fit", name="onednn", TF_ENABLE_ONEDNN_OPTS="1")
+        peers["best, oneDNN"] = bench.competitor("keras_fit", name="onednn", TF_ENABLE_ONEDNN_OPTS="1")
     options = {name: bench.best_options(peer, **{**fit, "epochs": 2}) for name, peer in peers.items()}
-    contenders = {
+    competitors = {
         name: lambda turn, name=name, peer=peer: peer.ask("fit", seed=turn, **fit, **options[name]["best"])
         for name, peer in peers.items()
     }
-    contenders["every 10"] = lambda turn: estimator.ask("fit", frequency=10, seed=turn, **fit)
+    competitors["every 10"] = lambda turn: estimator.ask("fit", frequency=10, seed=turn, **fit)
     if ceiling:
-        contenders["kernel 10"] = lambda turn: _kernel_alone(bench, "tensorflow", frequency=10, seed=turn, **fit)
-    runs = bench.take_turns(contenders)
+        competitors["kernel 10"] = lambda turn: _kernel_alone(bench, "tensorflow", frequency=10, seed=turn, **fit)
+    runs = bench.take_turns(competitors)
     if onednn:
         bench.stop("keras_fit", name="onednn")
     return {"settings": {**_settings(bench, fit, rows), **_told(options["best"])}, "runs": runs}
@@ -125,8 +125,8 @@ def transform(bench: Bench) -> Result:
     """Inference on rows in Spark's memory."""
     rows = 200_000
     job = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp"}
-    estimator, udfs = bench.contender("estimator"), bench.contender("spark_udfs")
-    elephas = bench.contender("elephas_model")
+    estimator, udfs = bench.competitor("estimator"), bench.competitor("spark_udfs")
+    elephas = bench.competitor("elephas_model")
     small = {**job, "data": bench.data("mlp", bench.rows(2000))}
     documented = {"batch": 1024, "call": "predict"}
     sizes = (1024, 10_000)
@@ -164,7 +164,7 @@ def analysis(bench: Bench) -> Result:
     """Statistics of the columns of a table; the page's peer takes a hundredth of the rows."""
     rows = bench.rows(10_000_000)
     path = str(bench.folder / "table.parquet")
-    spark, analyzer, ydata = bench.contender("summary"), bench.contender("analyzer"), bench.contender("ydata")
+    spark, analyzer, ydata = bench.competitor("summary"), bench.competitor("analyzer"), bench.competitor("ydata")
     spark.ask("write", path=path, rows=rows)
     runs = bench.take_turns(
         {
@@ -181,7 +181,7 @@ def analysis(bench: Bench) -> Result:
 def fits_in_a_row(bench: Bench) -> Result:
     """Memory over many fits in one session, in a process of its own."""
     fits = 8 if bench.quick else 30
-    estimator = bench.contender("estimator", name="fits")
+    estimator = bench.competitor("estimator", name="fits")
     data = bench.data("mlp", bench.rows(2000))
     run = estimator.ask("fits_in_a_row", data=data, network="mlp", batch=32, fits=fits)
     bench.stop("estimator", name="fits")
@@ -191,7 +191,7 @@ def fits_in_a_row(bench: Bench) -> Result:
 def frequency(bench: Bench) -> Result:
     """What the averaging frequency costs and what it does to the result."""
     rows, epochs = bench.rows(20_000), 3
-    estimator = bench.contender("estimator")
+    estimator = bench.competitor("estimator")
     frequencies = [1, 5, 10, 50, "epoch"]
     fit = {"rows": rows, "epochs": epochs, "batch": 64}
     estimator.ask("flights", frequency="epoch", seed=0, **fit)
@@ -208,7 +208,7 @@ def timeline(bench: Bench) -> Result:
     """What it costs to collect where the time goes."""
     rows = 200_000
     fit = {"data": bench.data("mlp", bench.rows(rows)), "network": "mlp", "epochs": 2, "batch": 32}
-    estimator = bench.contender("estimator")
+    estimator = bench.competitor("estimator")
     estimator.ask("timeline", frequency=10, **{**fit, "data": bench.data("mlp", bench.rows(2000))})
     runs = bench.take_turns(
         {
@@ -229,7 +229,7 @@ def large_model(bench: Bench) -> Result:
         ("4", 4, {}),
         ("2 without oneDNN", 2, {"TF_ENABLE_ONEDNN_OPTS": "0"}),
     ):
-        large = bench.contender("large", **variables)
+        large = bench.competitor("large", **variables)
         runs[name] = [
             large.ask("one_round", folder=str(bench.folder), workers=workers, side=64 if bench.quick else 224)
         ]
@@ -244,7 +244,7 @@ def file_shards(bench: Bench) -> Result:
     limits = {"memory": 2**40, "file": 2**20 if bench.quick else 2**28}
     runs = {}
     for name, memory in limits.items():
-        large = bench.contender("large")
+        large = bench.competitor("large")
         runs[name] = [large.ask("large_shards", frequency=50, memory=memory, **fit)]
         bench.stop("large")
         bench.say(f"  {name}: {runs[name][0]}")
@@ -269,7 +269,7 @@ def _told(options: dict[str, Any]) -> dict[str, Any]:
     return {"best options": told(options["best"]), "options tried": options["tried"]}
 
 
-WORKS = {
+CASES = {
     "mlp": mlp,
     "jax": jax,
     "whole_job": whole_job,

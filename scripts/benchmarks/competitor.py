@@ -1,4 +1,4 @@
-"""The other end of the pipe: starts a contender, asks it, tells why it failed."""
+"""The other end of the pipe: starts a competitor, asks it, tells why it failed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 LOG_TAIL = 30
 
 
-class ContenderError(RuntimeError):
-    """A contender's exception, or the end of its log if it died."""
+class CompetitorError(RuntimeError):
+    """A competitor's exception, or the end of its log if it died."""
 
 
-class Contender:
+class Competitor:
     """A program that lives as long as the benchmark and answers commands.
 
     Args:
-        module: its name below `benchmarks.contenders`.
+        module: its name below `benchmarks.competitors`.
         python: the interpreter of its environment.
         environment: its environment variables.
         log: where everything goes that it prints.
@@ -28,7 +28,7 @@ class Contender:
         self._name, self._log = module, log
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [python, "-m", f"benchmarks.contenders.{module}"],
+                [python, "-m", f"benchmarks.competitors.{module}"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -49,10 +49,10 @@ class Contender:
         line = self._process.stdout.readline()
         if not line:
             tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_TAIL:])
-            raise ContenderError(f"{self._name} ended with status {self._process.wait()}. The end of its log:\n{tail}")
+            raise CompetitorError(f"{self._name} ended with status {self._process.wait()}. The end of its log:\n{tail}")
         answer = json.loads(line)
         if "error" in answer:
-            raise ContenderError(f"{self._name} failed:\n{answer['error']}")
+            raise CompetitorError(f"{self._name} failed:\n{answer['error']}")
         return answer
 
     def stop(self) -> None:
