@@ -22,6 +22,8 @@ class KerasEstimator(KerasEstimatorParams, Trained, Estimator):
     Synchronous data-parallel training: each worker trains its shard for `averagingFrequency` minibatches, then the
     driver averages their parameters, weighted by the rows trained.
 
+    The model that is given is never changed. `__init__` tells the Params.
+
     Raises:
         ValueError: before a job starts, on unknown columns, shapes that do not fit the model, output columns already
             present, an uncompiled model, or more workers than slots; and from the workers on null, NaN, ragged arrays
@@ -53,6 +55,8 @@ class KerasClassifier(KerasClassifierParams, Trained, Estimator):
     The model has one output: one number for each class, or one sigmoid, logit or margin for two classes. Labels are
     indices in [0, number of classes); they are one-hot encoded where the loss wants that.
 
+    The model that is given is never changed. `__init__` tells the Params.
+
     Raises:
         ValueError: before a job starts, on unknown columns, shapes that do not fit the model, output columns already
             present, an uncompiled model, or more workers than slots; and from the workers on null, NaN, ragged arrays
@@ -83,6 +87,8 @@ class KerasClassifier(KerasClassifierParams, Trained, Estimator):
 
 class KerasRegressor(KerasRegressorParams, Trained, Estimator):
     """Trains a Keras regressor: `prediction` is a double, or an array of doubles where the model gives several numbers.
+
+    The model that is given is never changed. `__init__` tells the Params.
 
     Raises:
         ValueError: before a job starts, on unknown columns, shapes that do not fit the model, output columns already

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.ml.param import Param, Params, TypeConverters
 
 from spark_keras.params import converters
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def _share(name: str) -> Any:
@@ -44,7 +47,7 @@ class HasInputCols(converters.NoneIsUnset):
         """Value of `inputCols` or its default."""
         return self.getOrDefault(self.inputCols)
 
-    def setInputCols(self, value: list[str]) -> Any:
+    def setInputCols(self, value: list[str]) -> Self:
         """Sets `inputCols`."""
         return self._set(inputCols=value)
 
@@ -106,7 +109,7 @@ class AnalysisParams(HasInputCols):
         """Value of `bins` or its default."""
         return self.getOrDefault(self.bins)
 
-    def setBins(self, value: int) -> Any:
+    def setBins(self, value: int) -> Self:
         """Sets `bins`."""
         return self._set(bins=value)
 
@@ -114,7 +117,7 @@ class AnalysisParams(HasInputCols):
         """Value of `quantiles` or its default."""
         return self.getOrDefault(self.quantiles)
 
-    def setQuantiles(self, value: list[float]) -> Any:
+    def setQuantiles(self, value: list[float]) -> Self:
         """Sets `quantiles`."""
         return self._set(quantiles=value)
 
@@ -122,7 +125,7 @@ class AnalysisParams(HasInputCols):
         """Value of `quantileRule` or its default."""
         return self.getOrDefault(self.quantileRule)
 
-    def setQuantileRule(self, value: str) -> Any:
+    def setQuantileRule(self, value: str) -> Self:
         """Sets `quantileRule`."""
         return self._set(quantileRule=value)
 
@@ -130,7 +133,7 @@ class AnalysisParams(HasInputCols):
         """Value of `relativeError` or its default."""
         return self.getOrDefault(self.relativeError)
 
-    def setRelativeError(self, value: float) -> Any:
+    def setRelativeError(self, value: float) -> Self:
         """Sets `relativeError`."""
         return self._set(relativeError=value)
 
@@ -138,7 +141,7 @@ class AnalysisParams(HasInputCols):
         """Value of `maxDistinct` or its default."""
         return self.getOrDefault(self.maxDistinct)
 
-    def setMaxDistinct(self, value: int) -> Any:
+    def setMaxDistinct(self, value: int) -> Self:
         """Sets `maxDistinct`."""
         return self._set(maxDistinct=value)
 
@@ -146,7 +149,7 @@ class AnalysisParams(HasInputCols):
         """Value of `elementStatistics` or its default."""
         return self.getOrDefault(self.elementStatistics)
 
-    def setElementStatistics(self, value: bool) -> Any:
+    def setElementStatistics(self, value: bool) -> Self:
         """Sets `elementStatistics`."""
         return self._set(elementStatistics=value)
 
@@ -154,7 +157,7 @@ class AnalysisParams(HasInputCols):
         """Value of `correlationCols` or its default."""
         return self.getOrDefault(self.correlationCols)
 
-    def setCorrelationCols(self, value: list[str]) -> Any:
+    def setCorrelationCols(self, value: list[str]) -> Self:
         """Sets `correlationCols`."""
         return self._set(correlationCols=value)
 
@@ -162,7 +165,7 @@ class AnalysisParams(HasInputCols):
         """Value of `labelCol` or its default."""
         return self.getOrDefault(self.labelCol)
 
-    def setLabelCol(self, value: str) -> Any:
+    def setLabelCol(self, value: str) -> Self:
         """Sets `labelCol`."""
         return self._set(labelCol=value)
 
@@ -219,7 +222,7 @@ class DriftParams(Params):
         """Value of `onDrift` or its default."""
         return self.getOrDefault(self.onDrift)
 
-    def setOnDrift(self, value: str) -> Any:
+    def setOnDrift(self, value: str) -> Self:
         """Sets `onDrift`."""
         return self._set(onDrift=value)
 
@@ -227,7 +230,7 @@ class DriftParams(Params):
         """Value of `maxDistance` or its default."""
         return self.getOrDefault(self.maxDistance)
 
-    def setMaxDistance(self, value: float) -> Any:
+    def setMaxDistance(self, value: float) -> Self:
         """Sets `maxDistance`."""
         return self._set(maxDistance=value)
 
@@ -235,7 +238,7 @@ class DriftParams(Params):
         """Value of `maxOutOfRange` or its default."""
         return self.getOrDefault(self.maxOutOfRange)
 
-    def setMaxOutOfRange(self, value: float) -> Any:
+    def setMaxOutOfRange(self, value: float) -> Self:
         """Sets `maxOutOfRange`."""
         return self._set(maxOutOfRange=value)
 
@@ -243,7 +246,7 @@ class DriftParams(Params):
         """Value of `maxNullIncrease` or its default."""
         return self.getOrDefault(self.maxNullIncrease)
 
-    def setMaxNullIncrease(self, value: float) -> Any:
+    def setMaxNullIncrease(self, value: float) -> Self:
         """Sets `maxNullIncrease`."""
         return self._set(maxNullIncrease=value)
 
@@ -251,7 +254,7 @@ class DriftParams(Params):
         """Value of `maxUnseen` or its default."""
         return self.getOrDefault(self.maxUnseen)
 
-    def setMaxUnseen(self, value: float) -> Any:
+    def setMaxUnseen(self, value: float) -> Self:
         """Sets `maxUnseen`."""
         return self._set(maxUnseen=value)
 
@@ -259,7 +262,7 @@ class DriftParams(Params):
         """Value of `falseAlarmRate` or its default."""
         return self.getOrDefault(self.falseAlarmRate)
 
-    def setFalseAlarmRate(self, value: float) -> Any:
+    def setFalseAlarmRate(self, value: float) -> Self:
         """Sets `falseAlarmRate`."""
         return self._set(falseAlarmRate=value)
 

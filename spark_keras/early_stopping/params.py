@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.ml import Estimator
 from pyspark.ml.evaluation import Evaluator
@@ -11,6 +11,9 @@ from pyspark.ml.param import Param, Params, TypeConverters
 
 from spark_keras.early_stopping.conditions import Condition
 from spark_keras.params import converters
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def _estimator(value: Any) -> Any:
@@ -127,7 +130,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `estimator` or its default."""
         return self.getOrDefault(self.estimator)
 
-    def setEstimator(self, value: Any) -> Any:
+    def setEstimator(self, value: Any) -> Self:
         """Sets `estimator`."""
         return self._set(estimator=value)
 
@@ -135,7 +138,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `monitor` or its default."""
         return self.getOrDefault(self.monitor)
 
-    def setMonitor(self, value: str) -> Any:
+    def setMonitor(self, value: str) -> Self:
         """Sets `monitor`."""
         return self._set(monitor=value)
 
@@ -143,7 +146,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `mode` or its default."""
         return self.getOrDefault(self.mode)
 
-    def setMode(self, value: str) -> Any:
+    def setMode(self, value: str) -> Self:
         """Sets `mode`."""
         return self._set(mode=value)
 
@@ -151,7 +154,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `evaluator` or its default."""
         return self.getOrDefault(self.evaluator)
 
-    def setEvaluator(self, value: Any) -> Any:
+    def setEvaluator(self, value: Any) -> Self:
         """Sets `evaluator`."""
         return self._set(evaluator=value)
 
@@ -159,7 +162,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `scoreFunction` or its default."""
         return self.getOrDefault(self.scoreFunction)
 
-    def setScoreFunction(self, value: Callable[[Any], float]) -> Any:
+    def setScoreFunction(self, value: Callable[[Any], float]) -> Self:
         """Sets `scoreFunction`."""
         return self._set(scoreFunction=value)
 
@@ -167,7 +170,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `evaluateEvery` or its default."""
         return self.getOrDefault(self.evaluateEvery)
 
-    def setEvaluateEvery(self, value: int) -> Any:
+    def setEvaluateEvery(self, value: int) -> Self:
         """Sets `evaluateEvery`."""
         return self._set(evaluateEvery=value)
 
@@ -175,7 +178,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `patience` or its default."""
         return self.getOrDefault(self.patience)
 
-    def setPatience(self, value: int) -> Any:
+    def setPatience(self, value: int) -> Self:
         """Sets `patience`."""
         return self._set(patience=value)
 
@@ -183,7 +186,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `minDelta` or its default."""
         return self.getOrDefault(self.minDelta)
 
-    def setMinDelta(self, value: float) -> Any:
+    def setMinDelta(self, value: float) -> Self:
         """Sets `minDelta`."""
         return self._set(minDelta=value)
 
@@ -191,7 +194,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `baseline` or its default."""
         return self.getOrDefault(self.baseline)
 
-    def setBaseline(self, value: float) -> Any:
+    def setBaseline(self, value: float) -> Self:
         """Sets `baseline`."""
         return self._set(baseline=value)
 
@@ -199,7 +202,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `startFromEpoch` or its default."""
         return self.getOrDefault(self.startFromEpoch)
 
-    def setStartFromEpoch(self, value: int) -> Any:
+    def setStartFromEpoch(self, value: int) -> Self:
         """Sets `startFromEpoch`."""
         return self._set(startFromEpoch=value)
 
@@ -207,7 +210,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `maxEpochs` or its default."""
         return self.getOrDefault(self.maxEpochs)
 
-    def setMaxEpochs(self, value: int) -> Any:
+    def setMaxEpochs(self, value: int) -> Self:
         """Sets `maxEpochs`."""
         return self._set(maxEpochs=value)
 
@@ -215,7 +218,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `maxSeconds` or its default."""
         return self.getOrDefault(self.maxSeconds)
 
-    def setMaxSeconds(self, value: float) -> Any:
+    def setMaxSeconds(self, value: float) -> Self:
         """Sets `maxSeconds`."""
         return self._set(maxSeconds=value)
 
@@ -223,7 +226,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `targetScore` or its default."""
         return self.getOrDefault(self.targetScore)
 
-    def setTargetScore(self, value: float) -> Any:
+    def setTargetScore(self, value: float) -> Self:
         """Sets `targetScore`."""
         return self._set(targetScore=value)
 
@@ -231,7 +234,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `worstScore` or its default."""
         return self.getOrDefault(self.worstScore)
 
-    def setWorstScore(self, value: float) -> Any:
+    def setWorstScore(self, value: float) -> Self:
         """Sets `worstScore`."""
         return self._set(worstScore=value)
 
@@ -239,7 +242,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `stopOnNonFinite` or its default."""
         return self.getOrDefault(self.stopOnNonFinite)
 
-    def setStopOnNonFinite(self, value: bool) -> Any:
+    def setStopOnNonFinite(self, value: bool) -> Self:
         """Sets `stopOnNonFinite`."""
         return self._set(stopOnNonFinite=value)
 
@@ -247,7 +250,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `conditions` or its default."""
         return self.getOrDefault(self.conditions)
 
-    def setConditions(self, value: list[Condition]) -> Any:
+    def setConditions(self, value: list[Condition]) -> Self:
         """Sets `conditions`."""
         return self._set(conditions=value)
 
@@ -255,7 +258,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `keepLast` or its default."""
         return self.getOrDefault(self.keepLast)
 
-    def setKeepLast(self, value: bool) -> Any:
+    def setKeepLast(self, value: bool) -> Self:
         """Sets `keepLast`."""
         return self._set(keepLast=value)
 
@@ -263,7 +266,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `modelDir` or its default."""
         return self.getOrDefault(self.modelDir)
 
-    def setModelDir(self, value: str) -> Any:
+    def setModelDir(self, value: str) -> Self:
         """Sets `modelDir`."""
         return self._set(modelDir=value)
 
@@ -271,6 +274,6 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Value of `onError` or its default."""
         return self.getOrDefault(self.onError)
 
-    def setOnError(self, value: str) -> Any:
+    def setOnError(self, value: str) -> Self:
         """Sets `onError`."""
         return self._set(onError=value)

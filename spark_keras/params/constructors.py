@@ -71,8 +71,8 @@ class KerasEstimatorParams(mixins.HasTraining, mixins.HasOutputLabels, mixins.Ha
             featuresCols: scalar columns to put side by side into one features tensor, instead of featuresCol.
             inputCols: columns of a model with several inputs: {"input name": "column"}, or a list in the order of the
                 model's inputs; for a model that takes nested inputs, dicts and lists inside each other.
-            labelCol: number, boolean, array or vector; "" for none, where the model computes its own loss; the features
-                column, for an autoencoder. Default "label".
+            labelCol: number, boolean, array or vector; a model that computes its own loss can do without; "" for none;
+                the features column, for an autoencoder. Default "label".
             labelCols: label columns of a model with several outputs: {"output name": "column"}, or a list in the order
                 of the model's outputs; instead of labelCol; an output without a loss or metric needs none.
             predictionCol: column for a classifier's class or a regressor's number, as a double, or for any model's only
@@ -196,8 +196,8 @@ class KerasClassifierParams(mixins.HasTraining, mixins.HasClasses, mixins.HasCla
             featuresCols: scalar columns to put side by side into one features tensor, instead of featuresCol.
             inputCols: columns of a model with several inputs: {"input name": "column"}, or a list in the order of the
                 model's inputs; for a model that takes nested inputs, dicts and lists inside each other.
-            labelCol: number, boolean, array or vector; "" for none, where the model computes its own loss; the features
-                column, for an autoencoder. Default "label".
+            labelCol: number, boolean, array or vector; a model that computes its own loss can do without; "" for none;
+                the features column, for an autoencoder. Default "label".
             predictionCol: column for a classifier's class or a regressor's number, as a double, or for any model's only
                 output, as an array with the model's shape; "" leaves it out. Default "prediction".
             probabilityCol: column for a vector of probabilities, in [0, 1]; none is written of margins. Default
@@ -316,8 +316,8 @@ class KerasRegressorParams(mixins.HasTraining):
             featuresCols: scalar columns to put side by side into one features tensor, instead of featuresCol.
             inputCols: columns of a model with several inputs: {"input name": "column"}, or a list in the order of the
                 model's inputs; for a model that takes nested inputs, dicts and lists inside each other.
-            labelCol: number, boolean, array or vector; "" for none, where the model computes its own loss; the features
-                column, for an autoencoder. Default "label".
+            labelCol: number, boolean, array or vector; a model that computes its own loss can do without; "" for none;
+                the features column, for an autoencoder. Default "label".
             predictionCol: column for a classifier's class or a regressor's number, as a double, or for any model's only
                 output, as an array with the model's shape; "" leaves it out. Default "prediction".
             weightCol: weights of rows, as Keras' sample_weight: a number, or of a KerasEstimator an array with one for

@@ -75,8 +75,8 @@ _ROWS = (
         "HasLabels",
         "labelCol",
         "str",
-        'number, boolean, array or vector; "" for none, where the model computes its own loss; the features column, '
-        "for an autoencoder",
+        'number, boolean, array or vector; a model that computes its own loss can do without; "" for none; the '
+        "features column, for an autoencoder",
         None,
         decides=ROWS,
         default="label",
