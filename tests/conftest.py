@@ -114,6 +114,6 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: order.index(session(item)))
     for item in items:
         # What one process gets where several run the tests. pytest-xdist overlooks a name with brackets.
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}, session {order.index(session(item))}"))
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.relative_to(ROOT)}, session {order.index(session(item))}"))
         if session(item) != LOCAL or LONG_FIXTURES & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
-from test_rounds import STEPS, minibatches, prepared, two_outputs
+from rounds import STEPS, minibatches, prepared, two_outputs
 
 from spark_keras.backend import arrays, choose, make
 from spark_keras.executor.aligned import ALIGNMENT, aligned

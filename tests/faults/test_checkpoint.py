@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from test_training import frame, regression_rows
+from regression import frame, regression_rows
 
 from spark_keras import KerasRegressor
 from spark_keras.training.checkpoints import callback_state

@@ -7,7 +7,6 @@ import json
 import logging
 import random
 import signal
-import sys
 from pathlib import Path
 from time import sleep
 
@@ -15,15 +14,13 @@ import keras
 import psutil
 import pytest
 from conftest import CLUSTER, LOCAL
+from faults import campaigns, fits, page
+from faults.processes import Killer, Log
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
+from spark_keras import KerasRegressor, WorkerError
+from spark_keras.cluster import jobs
 
-from faults import campaigns, fits, page  # noqa: E402
-from faults.processes import Killer, Log  # noqa: E402
-
-from spark_keras import KerasRegressor, WorkerError  # noqa: E402
-from spark_keras.cluster import jobs  # noqa: E402
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow

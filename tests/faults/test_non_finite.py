@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from test_training import frame, in_training_order, keras_weights, linear, regression_rows, weights_of
+from regression import frame, in_training_order, keras_weights, linear, regression_rows, weights_of
 
 from spark_keras import KerasRegressor
 from spark_keras.keras_model import first_step

@@ -1,0 +1,23 @@
+"""Outputs as vectors with exact numbers; formats that there are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spark_keras import KerasTransformer
+
+
+def test_integers_are_exact_in_vectors_or_refused():
+    from spark_keras.columns.heads import VectorHead
+    from spark_keras.executor.invalid_data import InvalidData
+
+    exact = VectorHead(("f0",))([np.array([[2**53, -(2**53)]])])["f0"]
+    assert exact.dtype == "float64" and exact.astype("int64").tolist() == [[2**53, -(2**53)]]
+    with pytest.raises(InvalidData, match="outputFormat"):
+        VectorHead(("f0",))([np.array([[2**53 + 1]])])
+
+
+def test_another_format_is_refused_when_it_is_set():
+    with pytest.raises(ValueError, match=r"outputFormat.*'matrix'.*'array', 'vector'"):
+        KerasTransformer(outputFormat="matrix")
