@@ -6,7 +6,7 @@ from typing import Any
 
 from pyspark.ml import Estimator
 
-from spark_keras.base_estimator import Trained
+from spark_keras.base_estimator import BaseEstimator
 from spark_keras.columns import names as column_names
 from spark_keras.columns import output_meaning
 from spark_keras.keras_model import signature
@@ -16,7 +16,7 @@ from spark_keras.params.constructors import KerasClassifierParams, KerasEstimato
 from spark_keras.params.values import param_or_none
 
 
-class KerasEstimator(KerasEstimatorParams, Trained, Estimator):
+class KerasEstimator(KerasEstimatorParams, BaseEstimator, Estimator):
     """Trains a Keras model on the executors, with any tensors in and out.
 
     Synchronous data-parallel training: each worker trains its shard for `averagingFrequency` minibatches, then the
@@ -49,7 +49,7 @@ class KerasEstimator(KerasEstimatorParams, Trained, Estimator):
         return KerasModel(model=archive)
 
 
-class KerasClassifier(KerasClassifierParams, Trained, Estimator):
+class KerasClassifier(KerasClassifierParams, BaseEstimator, Estimator):
     """Trains a Keras classifier: class indices in, `prediction`, `probability` and `rawPrediction` out.
 
     The model has one output: one number for each class, or one sigmoid, logit or margin for two classes. Labels are
@@ -85,7 +85,7 @@ class KerasClassifier(KerasClassifierParams, Trained, Estimator):
         return fitted
 
 
-class KerasRegressor(KerasRegressorParams, Trained, Estimator):
+class KerasRegressor(KerasRegressorParams, BaseEstimator, Estimator):
     """Trains a Keras regressor: `prediction` is a double, or an array of doubles where the model gives several numbers.
 
     The model that is given is never changed. `__init__` tells the Params.

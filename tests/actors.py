@@ -16,8 +16,8 @@ import numpy as np
 from spark_keras.cluster import addresses, jobs
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model.state import State
+from spark_keras.training.requests import Train
 from spark_keras.training.wire import connections, server
-from spark_keras.training.wire.requests import Train
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.worker.shard import ShardColumns
 from spark_keras.training.workers.attempts import Limits

@@ -30,6 +30,7 @@ from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.params.pickling import Picklable
 from spark_keras.params.values import param_or_none
 from spark_keras.training.checkpoints.in_use import exclusive
+from spark_keras.training.trainer import Trainer
 
 
 class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, NestedReadable):
@@ -138,7 +139,7 @@ class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, N
         alone = exclusive("modelDir", self.getModelDir()) if self.isSet("modelDir") else contextlib.nullcontext()
         try:
             with alone:
-                best = estimator._trained(dataset, stopper)
+                best = Trainer(estimator, stopper).train(dataset)
         except Exception as error:
             stopped = self.getStopOnNonFinite() and isinstance(error, FloatingPointError)
             best = stopper.best_after(error) if stopped or self.getOnError() == "keepBest" else None

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def _estimator(value: Any) -> Any:
-    from spark_keras.base_estimator import Trained
+    from spark_keras.base_estimator import BaseEstimator
 
-    if not isinstance(value, Estimator) or not isinstance(value, Trained):
+    if not isinstance(value, Estimator) or not isinstance(value, BaseEstimator):
         raise converters.refuse(
             "estimator",
             value,

@@ -30,7 +30,7 @@ def _key(estimator: Any) -> str:
     return repr(values)
 
 
-class KeptRows:
+class CachedShards:
     """Rows as they travel to the workers, one partition for each, in Spark's memory or on its disks: from the first
     fit that has others after it to the end of the last one, or to one that fails.
 

@@ -14,7 +14,7 @@ from spark_keras.columns import binding, row_spec
 from spark_keras.columns.class_weights import ClassWeights, class_indices
 from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.params.values import param_or_none
-from spark_keras.training.planned import Prepared
+from spark_keras.training.prepared import Prepared
 
 _SCHEMA = "class long, labels long"
 

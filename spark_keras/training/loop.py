@@ -19,9 +19,9 @@ from spark_keras.training import callbacks as hooks
 from spark_keras.training.checkpoints import callback_state
 from spark_keras.training.checkpoints.checkpoints import Checkpoints
 from spark_keras.training.checkpoints.snapshot import Position, Snapshot
+from spark_keras.training.requests import Evaluate
 from spark_keras.training.settings import Schedule
 from spark_keras.training.strategies.base import Span, Strategy
-from spark_keras.training.wire.requests import Evaluate
 from spark_keras.training.workers.base import Question, Workers
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -14,20 +15,13 @@ from spark_keras.keras_model import state as states
 from spark_keras.params.mixins import HasTraining
 from spark_keras.params.values import param_or_none
 from spark_keras.training import plan as plans
+from spark_keras.training.prepared import Prepared
+from spark_keras.training.requests import Measure
 from spark_keras.training.settings import WHOLE_EPOCH
-from spark_keras.training.wire.requests import Measure
 from spark_keras.training.worker.closure import WorkerTask, default_max_memory
 from spark_keras.training.workers.base import Question, ShardInfo, Workers
 
 logger = logging.getLogger(__name__)
-
-
-class Prepared(NamedTuple):
-    """What is settled and checked before a job starts: the driver's model, its outputs, the workers' task."""
-
-    model: keras.Model
-    outputs: Any
-    task: WorkerTask
 
 
 class Planned(HasTraining):
@@ -117,7 +111,7 @@ def _estimated_rows(dataset: Any, task: WorkerTask, validation_split: float) -> 
     return None if rows is None else plans.estimated_rows(rows, exact, task.workers, validation_split)
 
 
-def counted_rows(shards: list[ShardInfo]) -> plans.Rows:
+def counted_rows(shards: Sequence[ShardInfo]) -> plans.Rows:
     training = [shard.rows for shard in shards]
     held = max(shard.rows + shard.validation_rows for shard in shards)
     return plans.Rows(sum(training), max(training), held, exact=True)

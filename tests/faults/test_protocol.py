@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from spark_keras.training.wire import connections, protocol
 from spark_keras.training.wire.server import Server
-from spark_keras.training.worker import requests
+from spark_keras.training.worker import serving
 
 quickly = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
@@ -311,12 +311,10 @@ def test_a_stop_in_the_middle_of_a_large_state_ends_the_worker():
     line = Said(
         ({**piece, "start": 0}, [np.ones(4, "float32")]), ({"type": "ping"}, []), ({"type": "stop"}, []), (None, None)
     )
-    assert requests._pull(line, request, integers, 4) is None
+    assert serving._pull(line, request, integers, 4) is None
     whole = [({**piece, "start": start}, [np.full(min(4, 10 - start), start, "float32")]) for start in (0, 4, 8)]
-    np.testing.assert_array_equal(
-        requests._pull(Said(*whole), request, integers, 4).values, [0] * 4 + [4] * 4 + [8] * 2
-    )
+    np.testing.assert_array_equal(serving._pull(Said(*whole), request, integers, 4).values, [0] * 4 + [4] * 4 + [8] * 2)
     with pytest.raises(protocol.Garbled, match="instead of numbers 0 to 4"):
-        requests._pull(Said(whole[1]), request, integers, 4)
+        serving._pull(Said(whole[1]), request, integers, 4)
     with pytest.raises(protocol.Garbled, match="instead of numbers 0 to 4"):
-        requests._pull(Said(({"type": "train"}, [])), request, integers, 4)
+        serving._pull(Said(({"type": "train"}, [])), request, integers, 4)

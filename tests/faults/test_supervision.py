@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from actors import ROWS, Stage, state
 
-from spark_keras.training.worker import requests, task
+from spark_keras.training.worker import serving, task
 from spark_keras.training.workers.errors import WorkerError
 
 both_ways = pytest.mark.parametrize("local", [True, False], ids=["same machine", "over the network"])
@@ -280,7 +280,7 @@ def test_rows_that_break_off_are_no_fault_of_the_model():
         raise pa.ArrowInvalid("Tried reading schema message, was null or length 0")
 
     line = SimpleNamespace(send=lambda header: None)
-    received = requests._Signs(line, {"type": "loading"}).among(rows())
+    received = serving._Signs(line, {"type": "loading"}).among(rows())
     assert next(received).num_rows == 2
     with pytest.raises(ConnectionError, match="broke off: Tried reading schema") as caught:
         next(received)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spark_keras.telemetry.phases import Phases
-from spark_keras.training.wire.requests import Evaluate, Measure, Request, Train
+from spark_keras.training.requests import Evaluate, Measure, Request, Train
 from spark_keras.training.worker import shard as shards
 from spark_keras.training.worker import stacks
 from spark_keras.training.worker.closure import WorkerTask

@@ -22,7 +22,7 @@ from spark_keras.training.wire import connections, protocol
 from spark_keras.training.worker import shard as shards
 from spark_keras.training.worker.closure import WorkerTask, default_max_memory
 from spark_keras.training.worker.replica import of_process
-from spark_keras.training.worker.requests import _Signs, serve
+from spark_keras.training.worker.serving import _Signs, serve
 from spark_keras.training.worker.shard_worker import ShardWorker
 
 logger = logging.getLogger(__name__)

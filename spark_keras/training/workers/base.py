@@ -10,7 +10,7 @@ import numpy as np
 
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.phases import NOTHING
-from spark_keras.training.wire.requests import Request
+from spark_keras.training.requests import Request
 
 
 class ShardInfo(NamedTuple):

@@ -10,8 +10,8 @@ import numpy as np
 
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.phases import checked
+from spark_keras.training.requests import Evaluate, Request, Train, kind_of
 from spark_keras.training.wire import protocol
-from spark_keras.training.wire.requests import Evaluate, Request, Train, kind_of
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.workers.attempts import Attempt, Limits
 from spark_keras.training.workers.base import Answer, Question

@@ -58,7 +58,7 @@ def test_a_state_too_large_for_one_message_travels_in_pieces_to_the_same_bits(sp
     estimator = KerasRegressor(model=dropout_model(), epochs=2, numWorkers=2, verbose=0)
     whole = weights_of(estimator.fit(df))
     small = functools.partial(WorkerTask, inline_bytes=0, shared_bytes=0, piece=7)
-    monkeypatch.setattr("spark_keras.base_estimator.WorkerTask", small)
+    monkeypatch.setattr("spark_keras.training.prepared.WorkerTask", small)
     monkeypatch.setattr(
         "spark_keras.training.strategies.averaging.weighted_mean", functools.partial(mean.weighted_mean, piece=5)
     )

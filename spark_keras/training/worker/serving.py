@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from spark_keras.telemetry.phases import Phases
-from spark_keras.training.wire import connections, protocol, requests
+from spark_keras.training import requests
+from spark_keras.training.wire import connections, protocol
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.worker.shard_worker import ShardWorker
 

@@ -1,0 +1,158 @@
+"""What is settled before a fit starts a job: its model, which columns feed it, how many workers there will be."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import keras
+
+from spark_keras.cluster import session, slots
+from spark_keras.columns import labels, mismatch, names, summable
+from spark_keras.columns.training_columns import training_columns
+from spark_keras.executor.process import ProcessSettings
+from spark_keras.keras_model import architecture as architectures
+from spark_keras.keras_model import first_step, held, own_code, signature
+from spark_keras.keras_model import optimizers as optimizer_parts
+from spark_keras.keras_model.seeding import Seeding
+from spark_keras.params.values import param_or_none
+from spark_keras.training.wire import connections
+from spark_keras.training.worker.closure import WorkerTask
+
+
+class Prepared(NamedTuple):
+    """What is settled and checked before a job starts: the driver's model, its outputs, the workers' task."""
+
+    model: keras.Model
+    outputs: Any
+    task: WorkerTask
+
+
+def prepare(dataset: Any, estimator: Any) -> Prepared:
+    """Binds columns to a new model's tensors, and checks all that can be checked before a job starts."""
+    spark = session.session_of(dataset)
+    if estimator.getInitialEpoch() >= estimator.getEpochs():
+        warnings.warn(
+            f"Param `initialEpoch` leaves nothing to do. Received: {estimator.getInitialEpoch()}, where `epochs` is "
+            f"{estimator.getEpochs()}, so that no epoch is trained. Expected: less than `epochs`, as with Keras' "
+            "initial_epoch.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    names.check_new(dataset, estimator._new_columns())
+    count = _workers(estimator, spark)
+    seeding = Seeding(estimator.getSeed())
+    with seeding:
+        model, trusted = _new_model(estimator)
+    known = signature.outputs_of_graph(model)
+    if known is not None:
+        estimator._check_outputs(dataset, model, known)
+    # Between these, Spark may have to look at a row, for which nobody else should wait.
+    spec, outputs = training_columns(dataset, estimator, model, estimator._classifies, seeding)
+    if known is None:
+        estimator._check_outputs(dataset, model, outputs)
+    mismatch.warn_of_losses(model, outputs)
+    spec = _batch_checked(estimator, model, spec)
+    with seeding:
+        with mismatch.metrics_explained(model, spec, outputs):
+            first_step.build(model, spec.sample())
+        labels.refuse_without_loss(model, spec)
+    summable.refuse_not_summable(model, spec, outputs)
+    _check_optimizer(estimator, model)
+    architecture = architectures.architecture(model, spec.names_in_structures)
+    settings = ProcessSettings.of_driver(_threads(estimator, spark), estimator.getCustomObjects())
+    code = own_code.pickled(model, architecture)
+    task = WorkerTask(
+        endpoint=connections.Endpoint(""),  # known when the fit's own socket is open
+        settings=settings._replace(custom_objects=settings.custom_objects + code),
+        architecture=architecture,
+        safe_mode=not trusted,
+        columns=spec,
+        batch_size=estimator.getBatchSize(),
+        shuffle=estimator.getShuffle(),
+        seed=estimator.getSeed(),
+        workers=count,
+        max_shard_memory=param_or_none(estimator, "maxShardMemory"),
+        prefetch=estimator.getPrefetch(),
+    )
+    return Prepared(model, outputs, task)
+
+
+def _new_model(estimator: Any) -> tuple[keras.Model, bool]:
+    """(a compiled model of this fit's own, whether it comes from this process)."""
+    if estimator.isSet("model"):
+        archive = estimator.getOrDefault("model")
+        model, trusted, origin = archive.load(estimator.getCustomObjects()), archive.trusted, "model"
+    elif estimator.isSet("modelFn"):
+        model, trusted, origin = estimator.getModelFn()(**estimator.getModelParams()), True, "modelFn"
+        if not isinstance(model, keras.Model):
+            raise TypeError(
+                f"Param `modelFn` did not return a model. Received: {model!r} from "
+                f"modelFn(**{estimator.getModelParams()}). Expected: a compiled keras.Model."
+            )
+    else:
+        raise ValueError("Neither Param `model` nor `modelFn` is set. Expected: one of them.")
+    if not getattr(model, "compiled", False):
+        raise ValueError(
+            f"The model of Param `{origin}` is not compiled. Received: {model.name!r} without optimizer and loss. "
+            "Expected: a model after model.compile(optimizer=…, loss=…)."
+        )
+    return model, trusted
+
+
+def _threads(estimator: Any, spark: Any) -> int:
+    return int(param_or_none(estimator, "cpusPerWorker") or slots.task_cpus(spark))
+
+
+def _workers(estimator: Any, spark: Any) -> int:
+    cpus = slots.task_cpus(spark)
+    capacity = max(1, slots.slots(spark) * cpus // max(cpus, _threads(estimator, spark)))
+    wanted = param_or_none(estimator, "numWorkers")
+    if wanted is None:
+        return capacity
+    if wanted > capacity and not slots.slots_can_grow(spark):
+        of_threads = "tasks at the same time (cores / spark.task.cpus)"
+        if _threads(estimator, spark) > cpus:
+            of_threads = "workers of so many threads (cores / cpusPerWorker)"
+        raise ValueError(
+            f"More workers than slots. Received: numWorkers={wanted}. Expected: at most {capacity}, because the "
+            f"session can run so many {of_threads} now. Leave numWorkers unset to take what there is, or give the "
+            "session more cores."
+        )
+    return wanted
+
+
+def _batch_checked(estimator: Any, model: keras.Model, spec: Any) -> Any:
+    """Refuses a batch that a stateful layer does not take; lets samples have the one that it takes."""
+    asked = held.asked_batch(model)
+    if asked is None:
+        return spec
+    name, rows = asked
+    if rows != estimator.getBatchSize():
+        raise ValueError(
+            f"Param `batchSize` does not fit the model. Received: {estimator.getBatchSize()}. Expected: {rows}, "
+            f"because its layer {name!r} is stateful and takes minibatches of so many rows."
+        )
+    return spec._replace(sample_rows=rows)
+
+
+def _check_optimizer(estimator: Any, model: keras.Model) -> None:
+    optimizers = [model.optimizer, *held.of(model).optimizers.values()]
+    if estimator.getOptimizerState() == "reset" and any(map(optimizer_parts.keeps_averages, optimizers)):
+        raise ValueError(
+            'Param `optimizerState` does not go with the optimizer. Received: "reset" and use_ema=True, whose '
+            'averages would begin anew with each round. Expected: "average" or "local", or an optimizer without '
+            "them."
+        )
+    # Those of `model.optimizer` travel by the index of the variable.
+    innermost = optimizer_parts.innermost(model.optimizer)
+    if any(
+        optimizer_parts.excludes_from_weight_decay(each)
+        for each in optimizers
+        if optimizer_parts.innermost(each) is not innermost
+    ):
+        raise ValueError(
+            "An optimizer that is not `model.optimizer`, or is inside of a MultiOptimizer, was told to "
+            "exclude_from_weight_decay(…), which does not reach the workers. Expected: an optimizer without weight "
+            "decay for those variables."
+        )
