@@ -24,12 +24,22 @@ class StageWritable(DefaultParamsWritable):
 class StageWriter(DefaultParamsWriter):
     """Writes `path/metadata`."""
 
+    instance: Any
+
+    def __init__(self, instance: Any):
+        super().__init__(instance)
+
     def saveImpl(self, path: str) -> None:
         save_metadata(self.instance, path, self)
 
 
 class StageReader(DefaultParamsReader):
     """Reads stages of one class."""
+
+    cls: Any
+
+    def __init__(self, cls: Any):
+        super().__init__(cls)
 
     def metadata(self, path: str) -> dict[str, Any]:
         """`path/metadata`, where it is that of this class."""
