@@ -17,7 +17,7 @@ from spark_keras.cluster import addresses, jobs
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model.state import State
 from spark_keras.training.requests import Train
-from spark_keras.training.wire import connections, server
+from spark_keras.training.wire import connections, protocol, server
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.worker.shard import ShardColumns
 from spark_keras.training.workers.attempts import Limits
@@ -39,34 +39,34 @@ class Actor:
         self.greeting, self.line = connections.connect(task.endpoint, 0), connections.connect(task.endpoint, size)
         self._lines = [self.greeting, self.line]
         if greet:
-            self.greeting.send({"type": "start", **self.identity, "host": "here", "pid": 1})
+            self.greeting.send(protocol.Start(**self.identity, host="here", pid=1))
 
     def join(self, digest="the rows", **changed):
         said = {"rows": ROWS, "validation_rows": ROWS, "skipped": {}, "storage": "memory", "bytes": 8, "digest": digest}
         said |= {"seconds": {}, "warning": None, "memory": self.line.memory_name}
-        self.line.send({"type": "join", **self.identity, **said, **changed})
+        self.line.send(protocol.Join(**{**self.identity, **said, **changed}))
         return self
 
     def fail(self, transient=True):
         text = {"message": "no space", "traceback": "Traceback: no space", "invalid_data": False}
-        self.line.send({"type": "error", **self.identity, "transient": transient, **text})
+        self.line.send(protocol.Error(**self.identity, transient=transient, **text))
 
     def request(self):
         while True:
             assert self.line.wait(5000), "the driver asks nothing"
-            header, arrays = self.line.receive()
-            if header["type"] != "ping":
-                return header, arrays
+            message, arrays = self.line.receive()
+            if not isinstance(message, protocol.Ping):
+                return message, arrays
 
     def answer(self, rows=1, **changed):
         """Trains as simply as can be: adds the number of rows to each number."""
-        header, arrays = self.request()
-        assert header["type"] == "train", header
+        message, arrays = self.request()
+        assert isinstance(message.request, Train), message
         values, integers = (np.array(array) for array in arrays)
-        self.done(header, [values + rows, integers + 1, np.array([1.0])], rows=rows, **changed)
+        self.done(message.ticket, [values + rows, integers + 1, np.array([1.0])], rows=rows, **changed)
 
-    def done(self, header, arrays, rows=1, **changed):
-        self.line.send({"type": "done", "ticket": header["ticket"], "rows": rows, "seconds": 0.0, **changed}, arrays)
+    def done(self, ticket, arrays, rows=1, **changed):
+        self.line.send(protocol.Done(ticket=ticket, rows=rows, seconds=0.0, **changed), arrays)
 
     def die(self):
         while self._lines:

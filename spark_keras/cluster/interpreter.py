@@ -23,7 +23,7 @@ from pyspark.sql import SparkSession
 from spark_keras.cluster import jobs, session
 
 # Names of modules, and of the distributions whose versions matter.
-_MODULES = ("spark_keras", "keras", "numpy", "pyarrow", "zmq", "orjson", "cloudpickle", "h5py")
+_MODULES = ("spark_keras", "keras", "numpy", "pyarrow", "zmq", "msgspec", "cloudpickle", "h5py")
 _VERSIONS = {"spark_keras": "spark-keras", "keras": "keras"}
 
 # Imports nothing but the standard library, whatever is missing.

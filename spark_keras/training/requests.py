@@ -1,11 +1,15 @@
-"""What the driver asks of a worker. A request travels as its fields and the state that it begins with."""
+"""What the driver asks of a worker. A request travels with the state that it begins with."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import msgspec
 
 
-class Train(NamedTuple):
+class _Request(msgspec.Struct, frozen=True, tag=str.lower):
+    pass
+
+
+class Train(_Request, frozen=True):
     """Train some minibatches of an epoch.
 
     Args:
@@ -23,13 +27,13 @@ class Train(NamedTuple):
     kernel: str
 
 
-class Evaluate(NamedTuple):
+class Evaluate(_Request, frozen=True):
     """Evaluate the rows held out."""
 
     kernel: str
 
 
-class Measure(NamedTuple):
+class Measure(_Request, frozen=True):
     """Time a stack of minibatches with each of some kernels."""
 
     kernels: tuple[str, ...]
@@ -38,16 +42,7 @@ class Measure(NamedTuple):
 
 Request = Train | Evaluate | Measure
 
-KINDS: dict[str, type[Request]] = {"train": Train, "evaluate": Evaluate, "measure": Measure}
-_NAMES = {kind: name for name, kind in KINDS.items()}
 
-
-def kind_of(request: Request) -> str:
-    """The type of the message that carries a request."""
-    return _NAMES[type(request)]
-
-
-def of_message(header: dict[str, Any]) -> Request:
-    """The request that a message carries."""
-    kind = KINDS[header["type"]]
-    return kind(**{name: header[name] for name in kind._fields})
+def name_of(request: Request) -> str:
+    """What a request asks for, in one word."""
+    return type(request).__name__.lower()

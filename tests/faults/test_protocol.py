@@ -15,6 +15,7 @@ from actors import Stage, state
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spark_keras.training.requests import Evaluate
 from spark_keras.training.wire import connections, protocol
 from spark_keras.training.wire.server import Server
 from spark_keras.training.worker import serving
@@ -23,13 +24,13 @@ quickly = settings(max_examples=250, deadline=None, suppress_health_check=list(H
 
 # What a worker sends, as the fuzzer's point of departure.
 VALID = [
-    {"type": "start", "shard": 0, "attempt": 1, "submission": 1, "host": "here", "pid": 1},
-    {"type": "loading"},
-    {"type": "progress", "ticket": 1},
-    {"type": "done", "ticket": 1, "rows": 1, "seconds": 0.1},
-    {"type": "payload", "ticket": 1, "start": 0},
-    {"type": "pull", "ticket": 1, "start": 0, "stop": 4},
-    {"type": "error", "shard": 0, "attempt": 1, "submission": 1, "transient": True, "message": "", "traceback": ""},
+    protocol.Start(shard=0, attempt=1, submission=1, host="here", pid=1),
+    protocol.Loading(),
+    protocol.Progress(ticket=1),
+    protocol.Done(ticket=1, rows=1, seconds=0.1),
+    protocol.Payload(ticket=1, start=0),
+    protocol.Pull(ticket=1, start=0, stop=4),
+    protocol.Error(shard=0, attempt=1, submission=1, invalid_data=False, transient=True, message="", traceback=""),
 ]
 ARRAYS = [np.arange(4, dtype="float32"), np.array([7]), np.ones(1)]
 
@@ -48,12 +49,9 @@ def frames(draw):
     """Frames of a message: valid ones with something changed, or anything."""
     if draw(st.integers(0, 3)) == 0:
         return draw(st.lists(st.binary(max_size=60), min_size=1, max_size=4))
-    header = {
-        **draw(st.sampled_from(VALID)),
-        "number": draw(st.integers(0, 2)),
-        "fit": draw(st.sampled_from(["", "x"])),
-    }
-    made = [bytes(frame) for frame in protocol.encode(header, draw(st.sampled_from([[], ARRAYS[:1], ARRAYS])))]
+    message = draw(st.sampled_from(VALID))
+    message.number, message.fit = draw(st.integers(0, 2)), draw(st.sampled_from(["", "x"]))
+    made = [bytes(frame) for frame in protocol.encode(message, draw(st.sampled_from([[], ARRAYS[:1], ARRAYS])))]
     mutation = draw(st.sampled_from(["value", "removed", "bytes", "cut", "frame more", "frame less"]))
     if mutation in ("value", "removed"):
         header = json.loads(made[0])
@@ -195,10 +193,12 @@ def test_recorded_frames_sent_again_are_refused(played):
     endpoint = played.workers._server.endpoint
     first = played.actors[0][0].line
     before = dict(played.workers._attempts.active)
-    recorded = protocol.encode({"type": "join", "number": 0, "fit": endpoint.fit, **played.actors[0][0].identity})
+    recorded = protocol.encode(
+        protocol.Start(number=0, fit=endpoint.fit, host="here", pid=1, **played.actors[0][0].identity)
+    )
     with contextlib.closing(connections.connect(endpoint, 0)) as other:
         for _ in range(2):
-            connections.write(other._stream, protocol.encode({"type": "loading", "number": 0, "fit": endpoint.fit}))
+            connections.write(other._stream, protocol.encode(protocol.Loading(number=0, fit=endpoint.fit)))
             attend(played)
         with pytest.raises((EOFError, ConnectionError)):
             other.receive()
@@ -217,8 +217,8 @@ def test_recorded_bytes_of_an_encrypted_connection_say_nothing_to_the_driver():
     tape = []
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as relay:
         endpoint = server.endpoint._replace(address=f"tcp://127.0.0.1:{relay.getsockname()[1]}")
-        lines: list[connections.RemoteLine] = []
-        connecting = threading.Thread(target=lambda: lines.append(connections.RemoteLine(endpoint)))
+        lines: list[connections.RemoteConnection] = []
+        connecting = threading.Thread(target=lambda: lines.append(connections.RemoteConnection(endpoint)))
         connecting.start()
         there, back = relay.accept()[0], socket.create_connection((host, int(port)))
 
@@ -236,8 +236,8 @@ def test_recorded_bytes_of_an_encrypted_connection_say_nothing_to_the_driver():
             thread.start()
         connecting.join(10)
         (line,) = lines
-        line.send({"type": "start"})
-        assert server.wait(5000) and server.receive()[1]["type"] == "start"
+        line.send(protocol.Loading())
+        assert server.wait(5000) and isinstance(server.receive()[1], protocol.Loading)
         line.close()
         for end in (there, back):
             with contextlib.suppress(OSError):
@@ -252,15 +252,15 @@ def test_recorded_bytes_of_an_encrypted_connection_say_nothing_to_the_driver():
 
 
 def test_without_encryption_each_bit_counts():
-    frames = protocol.with_checksum(protocol.encode({"type": "done"}, [np.arange(4.0)]))
+    frames = protocol.with_checksum(protocol.encode(protocol.Loading(), [np.arange(4.0)]))
     plain = [bytes(frame) for frame in frames]
     assert protocol.verified(plain) == plain[:-1]
     for index, frame in enumerate(plain):
         for place in range(len(frame)):
             changed = bytes([*frame[:place], frame[place] ^ 1, *frame[place + 1 :]])
-            with pytest.raises(protocol.Garbled, match="checksum"):
+            with pytest.raises(protocol.ProtocolError, match="checksum"):
                 protocol.verified([*plain[:index], changed, *plain[index + 1 :]])
-    with pytest.raises(protocol.Garbled):
+    with pytest.raises(protocol.ProtocolError):
         protocol.verified([plain[0], plain[1][:8], plain[1][8:], plain[2]])
 
 
@@ -275,10 +275,10 @@ def test_a_worker_of_an_earlier_fit_at_the_same_port_is_not_heard(encrypted, cap
     if encrypted:
         monkeypatch.setattr(connections, "CONNECT_SECONDS", 1)
         with pytest.raises(ConnectionError):
-            connections.RemoteLine(old)
+            connections.RemoteConnection(old)
     else:
-        line = connections.RemoteLine(old)
-        line.send({"type": "start"})
+        line = connections.RemoteConnection(old)
+        line.send(protocol.Loading())
     while now.wait(500):
         assert now.receive() is None
     assert ("another fit" in caplog.text) == (not encrypted)
@@ -298,23 +298,25 @@ class Said:
     def wait(self, milliseconds):
         return True
 
-    def send(self, header, arrays=()):
-        self.asked.append(header)
+    def send(self, message, arrays=()):
+        self.asked.append(message)
 
     def receive(self):
         return self.said.pop(0)
 
 
+def piece(start):
+    return protocol.Piece(ticket=1, start=start)
+
+
 def test_a_stop_in_the_middle_of_a_large_state_ends_the_worker():
-    request, integers = {"ticket": 1, "pull": ["float32", 10]}, np.array([1])
-    piece = {"type": "piece", "ticket": 1}
-    line = Said(
-        ({**piece, "start": 0}, [np.ones(4, "float32")]), ({"type": "ping"}, []), ({"type": "stop"}, []), (None, None)
-    )
+    request = protocol.Ask(ticket=1, request=Evaluate("graph"), pull=("float32", 10))
+    integers = np.array([1])
+    line = Said((piece(0), [np.ones(4, "float32")]), (protocol.Ping(), []), (protocol.Stop(), []), (None, None))
     assert serving._pull(line, request, integers, 4) is None
-    whole = [({**piece, "start": start}, [np.full(min(4, 10 - start), start, "float32")]) for start in (0, 4, 8)]
+    whole = [(piece(start), [np.full(min(4, 10 - start), start, "float32")]) for start in (0, 4, 8)]
     np.testing.assert_array_equal(serving._pull(Said(*whole), request, integers, 4).values, [0] * 4 + [4] * 4 + [8] * 2)
-    with pytest.raises(protocol.Garbled, match="instead of numbers 0 to 4"):
+    with pytest.raises(protocol.ProtocolError, match="instead of numbers 0 to 4"):
         serving._pull(Said(whole[1]), request, integers, 4)
-    with pytest.raises(protocol.Garbled, match="instead of numbers 0 to 4"):
-        serving._pull(Said(({"type": "train"}, [])), request, integers, 4)
+    with pytest.raises(protocol.ProtocolError, match="instead of numbers 0 to 4"):
+        serving._pull(Said((protocol.Ask(ticket=1, request=Evaluate("graph")), [])), request, integers, 4)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from actors import ROWS, Stage, state
 
+from spark_keras.training.wire import protocol
 from spark_keras.training.worker import serving, task
 from spark_keras.training.workers.errors import WorkerError
 
@@ -111,11 +112,11 @@ def test_a_worker_with_signs_of_life_is_left_alone(monkeypatch):
     with Stage(monkeypatch, worker_seconds=1.0).playing() as stage:
         result = train(stage)
         stage.actors[0][0].answer()
-        header, arrays = stage.actors[1][0].request()
+        message, arrays = stage.actors[1][0].request()
         for _ in range(8):
             threading.Event().wait(0.2)
-            stage.actors[1][0].line.send({"type": "progress", "ticket": header["ticket"]})
-        stage.actors[1][0].done(header, [np.array(arrays[0]) + 1, np.array(arrays[1]), np.ones(1)])
+            stage.actors[1][0].line.send(protocol.Progress(ticket=message.ticket))
+        stage.actors[1][0].done(message.ticket, [np.array(arrays[0]) + 1, np.array(arrays[1]), np.ones(1)])
         assert_trained(result())
         assert stage.ended == []
 
@@ -129,10 +130,10 @@ def test_a_duplicate_stands_by_and_takes_over(monkeypatch, local):
         result = train(stage)
         stage.actors[0][0].answer()
         stage.actors[1][0].request()
-        assert not duplicate.line.wait(200) or duplicate.line.receive()[0]["type"] == "ping"
+        assert not duplicate.line.wait(200) or isinstance(duplicate.line.receive()[0], protocol.Ping)
         # What a duplicate says on its own counts for nothing. The driver hears it before it learns of the death.
         stands_by.heard = -1.0
-        duplicate.done({"ticket": 1}, [np.full(4, 9, "float32"), np.array([9]), np.ones(1)])
+        duplicate.done(1, [np.full(4, 9, "float32"), np.array([9]), np.ones(1)])
         stage.wait_until(lambda: stands_by.heard >= 0)
         stage.actors[1][0].die()
         duplicate.answer()
@@ -152,15 +153,23 @@ def test_a_duplicate_gives_its_slot_to_a_shard_without_a_worker(monkeypatch):
         assert_trained(result())
 
 
+class Pickle(protocol.Message):
+    pass
+
+
+class WithoutTicket(protocol.Message, tag="done"):
+    pass
+
+
 NONSENSE = {
-    "numbers of another model": lambda actor, header: actor.done(header, [np.ones(5, "float32"), *REST]),
-    "other numbers": lambda actor, header: actor.done(header, [np.ones(4, "float64"), *REST]),
-    "more rows than there are": lambda actor, header: actor.done(header, [np.ones(4, "float32"), *REST], rows=ROWS + 1),
-    "negative rows": lambda actor, header: actor.done(header, [np.ones(4, "float32"), *REST], rows=-1),
-    "no state": lambda actor, header: actor.done(header, []),
-    "a held state of another size": lambda actor, header: actor.done(header, REST, held=3),
-    "an unknown type": lambda actor, header: actor.line.send({"type": "pickle"}),
-    "no ticket": lambda actor, header: actor.line.send({"type": "done"}),
+    "numbers of another model": lambda actor, ticket: actor.done(ticket, [np.ones(5, "float32"), *REST]),
+    "other numbers": lambda actor, ticket: actor.done(ticket, [np.ones(4, "float64"), *REST]),
+    "more rows than there are": lambda actor, ticket: actor.done(ticket, [np.ones(4, "float32"), *REST], rows=ROWS + 1),
+    "negative rows": lambda actor, ticket: actor.done(ticket, [np.ones(4, "float32"), *REST], rows=-1),
+    "no state": lambda actor, ticket: actor.done(ticket, []),
+    "a held state of another size": lambda actor, ticket: actor.done(ticket, REST, held=3),
+    "an unknown type": lambda actor, ticket: actor.line.send(Pickle()),
+    "no ticket": lambda actor, ticket: actor.line.send(WithoutTicket()),
 }
 REST = [np.array([8], "int64"), np.array([1.0])]
 
@@ -170,8 +179,8 @@ def test_a_worker_that_answers_nonsense_is_replaced(monkeypatch, nonsense):
     with Stage(monkeypatch).playing() as stage:
         result = train(stage)
         stage.actors[0][0].answer()
-        header, _ = stage.actors[1][0].request()
-        NONSENSE[nonsense](stage.actors[1][0], header)
+        message, _ = stage.actors[1][0].request()
+        NONSENSE[nonsense](stage.actors[1][0], message.ticket)
         stage.wait_for_an_end()
         stage.actor(1).join().answer()
         assert_trained(result())
@@ -182,10 +191,10 @@ def test_an_answer_to_an_earlier_round_is_ignored(monkeypatch):
         for _ in range(2):
             result = train(stage)
             actor = stage.actors[1][0]
-            header, arrays = actor.request()
-            old = {"ticket": header["ticket"] - 1}
+            message, arrays = actor.request()
+            old = message.ticket - 1
             actor.done(old, [np.full(4, 9, "float32"), *REST])
-            actor.done(header, [np.array(arrays[0]) + 1, *REST])
+            actor.done(message.ticket, [np.array(arrays[0]) + 1, *REST])
             actor.done(old, [np.full(4, 9, "float32"), *REST])
             stage.actors[0][0].answer()
             assert_trained(result())
@@ -261,7 +270,7 @@ def test_workers_of_a_job_that_was_given_up_are_ignored(monkeypatch):
     with Stage(monkeypatch).playing() as stage:
         late = stage.actors[0][0]
         stage.workers._submit()
-        late.line.send({"type": "start", **late.identity, "host": "here", "pid": 1})
+        late.line.send(protocol.Start(**late.identity, host="here", pid=1))
         late.join()
         for shard in (0, 1):
             stage.actor(shard).join()
@@ -279,8 +288,8 @@ def test_rows_that_break_off_are_no_fault_of_the_model():
         yield pa.RecordBatch.from_pydict({"x": [1.0, 2.0]})
         raise pa.ArrowInvalid("Tried reading schema message, was null or length 0")
 
-    line = SimpleNamespace(send=lambda header: None)
-    received = serving._Signs(line, {"type": "loading"}).among(rows())
+    line = SimpleNamespace(send=lambda message: None)
+    received = serving.Heartbeat(line, protocol.Loading()).among(rows())
     assert next(received).num_rows == 2
     with pytest.raises(ConnectionError, match="broke off: Tried reading schema") as caught:
         next(received)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-import orjson
+import msgspec
 
 from spark_keras import DataFrameAnalysis, plain_json
 from spark_keras.analysis.column_analysis import ColumnAnalysis, Histogram
@@ -18,8 +18,8 @@ NUMBERS = [0.1, math.inf, -math.inf, math.nan]
 
 
 def strict(text):
-    """As orjson reads it, which refuses what RFC 8259 does not have."""
-    found = orjson.loads(text)
+    """As msgspec reads it, which refuses what RFC 8259 does not have."""
+    found = msgspec.json.decode(text)
     assert found == json.loads(text)
     return found
 

@@ -14,6 +14,7 @@ import threading
 import time
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -67,7 +68,7 @@ class Endpoint(NamedTuple):
         return os.access(self.unix_socket, os.R_OK | os.W_OK)
 
 
-def connect(endpoint: Endpoint, size: int) -> Line:
+def connect(endpoint: Endpoint, size: int) -> Connection:
     """A worker's connection to the driver.
 
     Args:
@@ -79,25 +80,53 @@ def connect(endpoint: Endpoint, size: int) -> Line:
         except OSError:
             pass  # no room for it: through TCP, as from another machine
         else:
-            return LocalLine(endpoint, name, memory)
-    return RemoteLine(endpoint)
+            return LocalConnection(endpoint, name, memory)
+    return RemoteConnection(endpoint)
 
 
-class RemoteLine:
-    """A worker's connection over TCP.
+class Connection:
+    """A worker's connection to the driver.
 
     Attributes:
-        memory: None, for there is none.
-        memory_name: likewise.
+        memory: what it shares with the driver; None: nothing.
+        memory_name: by which the driver finds it.
+    """
+
+    def __init__(self, fit: str, memory_name: str | None = None, memory: SharedMemory | None = None):
+        self._fit, self._number = fit, 0
+        self.memory_name, self.memory = memory_name, memory
+
+    def wait(self, milliseconds: int) -> bool:
+        """Whether a message is there, or comes within this time."""
+        raise NotImplementedError
+
+    def send(self, message: protocol.Message, arrays: protocol.Arrays = ()) -> None:
+        """Sends a message, with what tells the driver that it is of this fit, and that none is missing or repeated."""
+        message.number, message.fit = self._number, None if self._number else self._fit
+        self._send(protocol.encode(message, arrays, self.memory))
+        self._number += 1
+
+    def _send(self, frames: list[Any]) -> None:
+        raise NotImplementedError
+
+    def receive(self) -> tuple[Any, list[np.ndarray]]:
+        """The next message, and its arrays."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Ends it."""
+        raise NotImplementedError
+
+
+class RemoteConnection(Connection):
+    """A worker's connection over TCP.
 
     Raises:
         ConnectionError: where nobody answers.
     """
 
-    memory = memory_name = None
-
     def __init__(self, endpoint: Endpoint):
-        self._fit, self._number = endpoint.fit, 0
+        super().__init__(endpoint.fit)
         self._encrypted = endpoint.server_key is not None
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
@@ -138,15 +167,15 @@ class RemoteLine:
             raise ConnectionError("The connection to the driver was lost.")
         return there
 
-    def send(self, header: dict[str, Any], arrays: protocol.Arrays = ()) -> None:
-        frames = protocol.encode(_stamped(header, self._number, self._fit), arrays)
+    def _send(self, frames: list[Any]) -> None:
         self._socket.send_multipart(frames if self._encrypted else protocol.with_checksum(frames), copy=False)
-        self._number += 1
 
-    def receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
+    def receive(self) -> tuple[Any, list[np.ndarray]]:
+        """The next message, and its arrays."""
         buffers = [frame.buffer for frame in self._socket.recv_multipart(copy=False)]
-        header, buffers = protocol.opened(buffers if self._encrypted else protocol.verified(buffers))
-        return header, protocol.arrays_of(header, buffers)
+        buffers = buffers if self._encrypted else protocol.verified(buffers)
+        message, buffers = protocol.opened(buffers, protocol.FROM_DRIVER)
+        return message, protocol.arrays_of(message, buffers)
 
     def close(self, linger: int | None = None) -> None:
         """Ends it; messages on their way get so many milliseconds (None: five seconds)."""
@@ -156,20 +185,14 @@ class RemoteLine:
         end(self._context)
 
 
-class LocalLine:
-    """A worker's connection on the driver's own machine.
-
-    Attributes:
-        memory: what it shares with the driver.
-        memory_name: by which the driver finds it.
-    """
+class LocalConnection(Connection):
+    """A worker's connection on the driver's own machine."""
 
     def __init__(self, endpoint: Endpoint, memory_name: str | None, memory: SharedMemory | None):
-        self.memory_name, self.memory = memory_name, memory
+        super().__init__(endpoint.fit, memory_name, memory)
         # What the driver writes for all workers, by its name.
         self._for_all: dict[str, SharedMemory] = {}
         self._folder = endpoint.folder
-        self._fit, self._number = endpoint.fit, 0
         self._stream = Stream.to(endpoint.unix_socket)
         self._poll = select.poll()
         self._poll.register(self._stream, select.POLLIN)
@@ -177,42 +200,34 @@ class LocalLine:
     def wait(self, milliseconds: int) -> bool:
         return self._stream.unread or bool(self._poll.poll(milliseconds))
 
-    def send(self, header: dict[str, Any], arrays: protocol.Arrays = ()) -> None:
-        write(self._stream, protocol.encode(_stamped(header, self._number, self._fit), arrays, self.memory))
-        self._number += 1
+    def _send(self, frames: list[Any]) -> None:
+        write(self._stream, frames)
 
-    def receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
-        header, buffers = read(self._stream)
-        name, memory = header.get("memory"), self.memory
+    def receive(self) -> tuple[Any, list[np.ndarray]]:
+        """The next message, and its arrays."""
+        message, buffers = read(self._stream, protocol.FROM_DRIVER)
+        name, memory = getattr(message, "memory", None), self.memory
         if name is not None:
             if name not in self._for_all:
                 self._for_all[name] = SharedMemory.open_for_all(self._folder, name)
             memory = self._for_all[name]
-        return header, protocol.arrays_of(header, buffers, memory)
+        return message, protocol.arrays_of(message, buffers, memory)
 
     def close(self) -> None:
         self._stream.close()
 
 
-Line = RemoteLine | LocalLine
-
-
-def _stamped(header: dict[str, Any], number: int, fit: str) -> dict[str, Any]:
-    """With what tells the driver that a message is of its fit, and that none is missing or comes again."""
-    return {**header, "number": number} if number else {**header, "number": number, "fit": fit}
-
-
 def write(stream: Stream, frames: list[Any]) -> None:
-    """Sends a message of `messages.encode`."""
+    """Sends the frames of a message."""
     for frame in frames:
         stream.send(frame)
 
 
-def read(stream: Stream) -> tuple[dict[str, Any], list[Any]]:
-    """The next message: its header and its buffers."""
-    header = protocol.header_of(stream.receive(protocol.HEADER_BYTES))
-    sizes = [] if header["shared"] else [protocol.DTYPES[dtype] * length for dtype, length in header["arrays"]]
-    return header, [stream.receive(size) for size in sizes]
+def read(stream: Stream, decoder: msgspec.json.Decoder) -> tuple[Any, list[Any]]:
+    """The next message, and its buffers."""
+    message = protocol.header_of(stream.receive(protocol.HEADER_BYTES), decoder)
+    sizes = [] if message.shared else [protocol.DTYPES[dtype] * length for dtype, length in message.arrays]
+    return message, [stream.receive(size) for size in sizes]
 
 
 def end(context: zmq.Context) -> None:

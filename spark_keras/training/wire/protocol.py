@@ -1,47 +1,204 @@
-"""Messages between driver and workers: a JSON header and raw number buffers. Never pickle."""
+"""Messages between driver and workers: a header of a known type as JSON, and raw number buffers. Never pickle."""
 
 from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
-import orjson
 
+from spark_keras.training.requests import Request
 from spark_keras.training.wire.shared_memory import SharedMemory
 
-Arrays = list[np.ndarray] | tuple[np.ndarray, ...]
+Arrays = Sequence[np.ndarray]
 
 # What a header and the buffers of a message may have. A larger frame is refused before there is memory for it.
 HEADER_BYTES = 2**20
 BUFFER_BYTES = 2**31
 DTYPES = {np.dtype(name).str: np.dtype(name).itemsize for name in ("float32", "float64", "int64")}
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
-# What workers say, and what the driver relies on in it. A number here is an integer, and not negative.
-_WORKER = {"shard": int, "attempt": int, "submission": int}
-FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "start": {**_WORKER, "host": str, "pid": int},
-    "loading": {},
-    "error": {**_WORKER, "invalid_data": bool, "transient": bool, "message": str, "traceback": str},
-    "join": {
-        **_WORKER,
-        "rows": int,
-        "validation_rows": int,
-        "skipped": dict,
-        "storage": str,
-        "bytes": int,
-        "digest": str,
-        "seconds": dict,
-        "warning": (str, type(None)),
-        "memory": (str, type(None)),
-    },
-    "progress": {"ticket": int},
-    "done": {"ticket": int, "rows": int, "seconds": float},
-    "payload": {"ticket": int, "start": int},
-    "pull": {"ticket": int, "start": int, "stop": int},
-}
+
+class Envelope(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What comes with any message.
+
+    Args:
+        arrays: type and length of each array.
+        shared: whether they are in shared memory.
+        number: of the message on its connection, from 0 on.
+        fit: in a worker's first message, the secret of the fit.
+    """
+
+    arrays: list[tuple[str, Count]] = []
+    shared: bool = False
+    number: int | None = None
+    fit: str | None = None
+
+
+class Message(Envelope, tag_field="type", tag=str.lower):
+    """A message; its type is the name of its class."""
+
+
+# --- what workers say ----------------------------------------------------------------------------------------------
+
+
+class FromTask(Message):
+    """What a worker says before it has a connection that the driver knows.
+
+    Args:
+        shard: its index.
+        attempt: Spark's number of the task attempt.
+        submission: how often the fit's job was submitted before.
+    """
+
+    shard: Count
+    attempt: Count
+    submission: Count
+
+
+class Start(FromTask):
+    """A task has begun, in this process."""
+
+    host: str
+    pid: Count
+
+
+class Loading(Message):
+    """It is loading its rows."""
+
+
+class Error(FromTask):
+    """It has failed.
+
+    Args:
+        invalid_data: whether the rows are at fault.
+        transient: whether the next one may do better.
+    """
+
+    invalid_data: bool
+    transient: bool
+    message: str
+    traceback: str
+
+
+class Join(FromTask):
+    """It has loaded its rows; see `ShardInfo`. `memory` is the name of what it shares with the driver."""
+
+    rows: Count
+    validation_rows: Count
+    skipped: dict[str, Count]
+    storage: str
+    bytes: Count
+    digest: str
+    seconds: dict[str, float]
+    warning: str | None = None
+    memory: str | None = None
+
+
+class Progress(Message):
+    """It gets on with a request."""
+
+    ticket: Count
+
+
+class Done(Message):
+    """It has done what was asked; its arrays are the state, and the metric states.
+
+    Args:
+        held: numbers of the state that are to be fetched, piece by piece; 0: the state is here.
+        phases: seconds by phase.
+        kernels: seconds by kernel, where they were measured.
+    """
+
+    ticket: Count
+    rows: Count
+    seconds: float
+    kernel: str | None = None
+    warning: str | None = None
+    non_finite: str | None = None
+    held: Count = 0
+    phases: list[float] = []
+    kernels: dict[str, float] | None = None
+
+
+class Payload(Message):
+    """A piece of a state that it holds."""
+
+    ticket: Count
+    start: Count
+
+
+class Pull(Message):
+    """It wants these numbers of the state that a request begins with."""
+
+    ticket: Count
+    start: Count
+    stop: Count
+
+
+# --- what the driver says ------------------------------------------------------------------------------------------
+
+
+class Ask(Message):
+    """Do this, from the state in the arrays on.
+
+    Args:
+        ticket: which the answer names.
+        pull: type and length of the state's numbers, where they are to be pulled; the arrays lack them then.
+        memory: of all workers of a machine, where the arrays are there.
+    """
+
+    ticket: Count
+    request: Request
+    pull: tuple[str, Count] | None = None
+    memory: str | None = None
+
+
+class Piece(Message):
+    """What `Pull` wanted."""
+
+    ticket: Count
+    start: Count
+
+
+class Fetch(Message):
+    """Send these numbers of the state that you hold."""
+
+    ticket: Count
+    start: Count
+    stop: Count
+
+
+class Stop(Message):
+    """The fit is over."""
+
+
+class Ping(Message):
+    """Nothing: by it the driver finds out whether somebody is there."""
+
+
+class Unexpected(Envelope):
+    """What nobody says, but for its envelope.
+
+    Args:
+        error: what is wrong.
+    """
+
+    type: str
+    error: str = ""
+
+
+FROM_WORKERS = msgspec.json.Decoder(Start | Loading | Error | Join | Progress | Done | Payload | Pull)
+FROM_DRIVER = msgspec.json.Decoder(Ask | Piece | Fetch | Stop | Ping)
+_UNEXPECTED = msgspec.json.Decoder(Unexpected)
+_ENCODER = msgspec.json.Encoder()
+
+
+# --- frames --------------------------------------------------------------------------------------------------------
 
 
 def sendable(text: str) -> str:
@@ -49,42 +206,35 @@ def sendable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-class Garbled(ValueError):
+class ProtocolError(ValueError):
     """A message that is not as this protocol has it."""
 
 
-def check_fields(header: dict[str, Any]) -> None:
-    """Refuses what no worker says."""
-    fields = FIELDS.get(header["type"])
-    if fields is None:
-        raise Garbled(f"Workers send nothing of type {header['type'][:20]!r}.")
-    for name, kind in fields.items():
-        value = header.get(name)
-        if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0)):
-            raise Garbled(f"A message of type {header['type']!r} has no valid {name!r}.")
-
-
-def opened(frames: list[Any]) -> tuple[dict[str, Any], list[Any]]:
-    """The header of a message, and its buffers."""
+def opened(frames: list[Any], decoder: msgspec.json.Decoder) -> tuple[Any, list[Any]]:
+    """A message, and its buffers."""
     if not frames:
-        raise Garbled("It is empty.")
-    return header_of(bytes(frames[0][: HEADER_BYTES + 1])), frames[1:]
+        raise ProtocolError("It is empty.")
+    return header_of(bytes(frames[0][: HEADER_BYTES + 1]), decoder), frames[1:]
 
 
-def header_of(data: bytes) -> dict[str, Any]:
-    """A message's header, after checks of all that the receipt of its arrays relies on."""
+def header_of(data: bytes, decoder: msgspec.json.Decoder) -> Any:
+    """A message without its arrays, after checks of all that their receipt relies on; an `Unexpected` where the rest
+    is what nobody says.
+    """
     if len(data) > HEADER_BYTES:
-        raise Garbled(f"Its header is longer than {HEADER_BYTES} bytes.")
+        raise ProtocolError(f"Its header is longer than {HEADER_BYTES} bytes.")
     try:
-        header = orjson.loads(data)
-        valid = type(header["type"]) is str and type(header["shared"]) is bool
-        for dtype, length in header["arrays"]:
-            valid = valid and type(length) is int and 0 <= DTYPES[dtype] * length <= BUFFER_BYTES
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise Garbled(f"Its header cannot be read: {type(error).__name__}.") from error
+        try:
+            message = decoder.decode(data)
+        except msgspec.ValidationError as error:
+            message = _UNEXPECTED.decode(data)
+            message.error = str(error)
+        valid = all(DTYPES[dtype] * length <= BUFFER_BYTES for dtype, length in message.arrays)
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, RecursionError) as error:
+        raise ProtocolError(f"Its header cannot be read: {type(error).__name__}.") from error
     if not valid:
-        raise Garbled("Its header announces what no message has.")
-    return header
+        raise ProtocolError("Its header announces what no message has.")
+    return message
 
 
 def with_checksum(frames: list[Any]) -> list[Any]:
@@ -95,10 +245,10 @@ def with_checksum(frames: list[Any]) -> list[Any]:
 def verified(frames: list[Any]) -> list[Any]:
     """The frames, which `with_checksum` has sealed."""
     if not frames:
-        raise Garbled("It is empty.")
+        raise ProtocolError("It is empty.")
     *frames, checksum = frames
     if bytes(checksum[:5]) != struct.pack("<I", _checksum(frames)):
-        raise Garbled("Its checksum is wrong.")
+        raise ProtocolError("Its checksum is wrong.")
     return frames
 
 
@@ -109,35 +259,31 @@ def _checksum(frames: list[Any]) -> int:
     return checksum
 
 
-def _buffers_of(header: dict[str, Any]) -> int:
-    return 0 if header["shared"] else len(header["arrays"])
-
-
-def encode(header: dict[str, Any], arrays: Arrays = (), memory: SharedMemory | None = None) -> list[Any]:
+def encode(message: Message, arrays: Arrays = (), memory: SharedMemory | None = None) -> list[Any]:
     """Frames of a message: its header, and the buffers of one-dimensional arrays without a copy, unless they fit into
     the shared memory.
     """
-    shared = bool(arrays) and memory is not None and memory.put(arrays)
-    described = {**header, "arrays": [[array.dtype.str, len(array)] for array in arrays], "shared": shared}
-    frames = [] if shared else [memoryview(np.ascontiguousarray(array)).cast("B") for array in arrays]
-    return [orjson.dumps(described), *frames]
+    message.shared = bool(arrays) and memory is not None and memory.put(arrays)
+    message.arrays = [(array.dtype.str, len(array)) for array in arrays]
+    frames = [] if message.shared else [memoryview(np.ascontiguousarray(array)).cast("B") for array in arrays]
+    return [_ENCODER.encode(message), *frames]
 
 
-def arrays_of(header: dict[str, Any], buffers: list[Any], memory: SharedMemory | None = None) -> list[np.ndarray]:
+def arrays_of(message: Envelope, buffers: list[Any], memory: SharedMemory | None = None) -> list[np.ndarray]:
     """The arrays of a message: read-only views of the received buffers, or views of the shared memory."""
-    described = header["arrays"]
-    if len(buffers) != _buffers_of(header):
-        raise Garbled(f"A message with {len(buffers)} buffers announces {len(described)} arrays.")
-    if header["shared"] and memory is None:
-        raise Garbled("A message announces arrays in shared memory, and there is none.")
-    if header["shared"]:
+    described = message.arrays
+    if len(buffers) != (0 if message.shared else len(described)):
+        raise ProtocolError(f"A message with {len(buffers)} buffers announces {len(described)} arrays.")
+    if message.shared:
+        if memory is None:
+            raise ProtocolError("A message announces arrays in shared memory, and there is none.")
         try:
             return memory.get(described)
         except ValueError as error:
-            raise Garbled(str(error)) from error
+            raise ProtocolError(str(error)) from error
     arrays = []
     for buffer, (dtype, length) in zip(buffers, described):
         if len(buffer) != DTYPES[dtype] * length:
-            raise Garbled(f"A message announces {length} numbers and brings {len(buffer) / DTYPES[dtype]:g}.")
+            raise ProtocolError(f"A message announces {length} numbers and brings {len(buffer) / DTYPES[dtype]:g}.")
         arrays.append(np.frombuffer(buffer, dtype=dtype))
     return arrays

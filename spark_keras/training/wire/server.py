@@ -108,15 +108,17 @@ class Server:
             self._ready = [*left, *(source for source, _ in polled if source not in left)]
         return bool(self._ready)
 
-    def receive(self) -> tuple[Peer, dict[str, Any], list[Any]] | None:
-        """(sender, header, buffers) of a message, for `arrays_of`; None where a worker has only connected or gone.
+    def receive(self) -> tuple[Peer, Any, list[Any]] | None:
+        """(sender, message, buffers), for `arrays_of`; None where a worker has only connected or gone.
 
         To be called after `wait` said yes.
         """
         source = self._ready.pop(0)
         if source is self._socket:
             peer, *frames = self._socket.recv_multipart(copy=False)
-            return self._checked(bytes(peer.buffer), lambda: protocol.opened(self._unsealed(frames)))
+            return self._checked(
+                bytes(peer.buffer), lambda: protocol.opened(self._unsealed(frames), protocol.FROM_WORKERS)
+            )
         if source == self._listener.fileno():
             accepted = self._listener.accept()[0]
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
@@ -127,26 +129,26 @@ class Server:
             return None
         connection = self._connections[source]
         try:
-            return self._checked(connection, lambda: connections.read(connection))
+            return self._checked(connection, lambda: connections.read(connection, protocol.FROM_WORKERS))
         except (EOFError, OSError):
             self.drop(connection)
             return None
 
-    def _checked(self, peer: Peer, receive: Callable[[], tuple[dict[str, Any], list[Any]]]) -> Any:
+    def _checked(self, peer: Peer, receive: Callable[[], tuple[Any, list[Any]]]) -> Any:
         number = self._received.get(peer, 0)
         try:
-            header, buffers = receive()
+            message, buffers = receive()
             if number is None:
                 return None
-            if number == 0 and not hmac.compare_digest(repr(header.get("fit")).encode(), self._fit):
-                raise protocol.Garbled("It is from a worker of another fit.")
-            if header.get("number") != number:
-                raise protocol.Garbled(f"It has number {header.get('number')!r} instead of {number}.")
-        except protocol.Garbled as error:
+            if number == 0 and not hmac.compare_digest(repr(message.fit).encode(), self._fit):
+                raise protocol.ProtocolError("It is from a worker of another fit.")
+            if message.number != number:
+                raise protocol.ProtocolError(f"It has number {message.number!r} instead of {number}.")
+        except protocol.ProtocolError as error:
             self.refuse(peer, error)
             return None
         self._received[peer] = number + 1
-        return peer, header, buffers
+        return peer, message, buffers
 
     def _unsealed(self, frames: list[zmq.Frame]) -> list[Any]:
         buffers = [frame.buffer for frame in frames]
@@ -175,10 +177,10 @@ class Server:
         if not isinstance(peer, bytes):
             return not peer.closed  # `receive` closes it when all that it said has been read
         return self._received.get(peer, 0) is not None and self._sent(
-            peer, protocol.encode({"type": "ping"}), zmq.NOBLOCK
+            peer, protocol.encode(protocol.Ping()), zmq.NOBLOCK
         )
 
-    def encode_for_all(self, header: dict[str, Any], arrays: protocol.Arrays) -> list[Any] | None:
+    def encode_for_all(self, message: protocol.Ask, arrays: protocol.Arrays) -> list[Any] | None:
         """Frames of a message to any worker of this machine, the arrays written once for all of them. They hold until
         this is called again. None: there is no room for the arrays.
         """
@@ -188,8 +190,8 @@ class Server:
                 self._for_all = SharedMemory.create_for_all(self.endpoint.folder, size)
             except OSError:
                 return None
-        name, memory = self._for_all
-        return protocol.encode({**header, "memory": name}, arrays, memory) if memory.fits(arrays) else None
+        message.memory, memory = self._for_all
+        return protocol.encode(message, arrays, memory) if memory.fits(arrays) else None
 
     def send(self, peer: Peer, frames: list[Any]) -> None:
         if isinstance(peer, bytes):

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from spark_keras.telemetry.phases import Phases
-from spark_keras.training import requests
+from spark_keras.training.requests import Train
 from spark_keras.training.wire import connections, protocol
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.worker.shard_worker import ShardWorker
@@ -20,17 +20,17 @@ from spark_keras.training.worker.shard_worker import ShardWorker
 SIGN_SECONDS = 1.0
 
 
-class _Signs:
+class Heartbeat:
     """Tells the driver now and then that a worker gets on."""
 
-    def __init__(self, line: connections.Line, sign: dict[str, Any]):
-        self._line, self._sign, self._last = line, sign, time.monotonic()
+    def __init__(self, connection: connections.Connection, sign: protocol.Message):
+        self._connection, self._sign, self._last = connection, sign, time.monotonic()
 
     def give(self) -> None:
         now = time.monotonic()
         if now - self._last > SIGN_SECONDS:
             self._last = now
-            self._line.send(self._sign)
+            self._connection.send(self._sign)
 
     def among(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         batches = iter(batches)
@@ -47,7 +47,7 @@ class _Signs:
             raise ConnectionError(f"The rows of the worker broke off: {error}") from error
 
 
-def serve(line: connections.Line, worker: ShardWorker, task: WorkerTask) -> int:
+def serve(connection: connections.Connection, worker: ShardWorker, task: WorkerTask) -> int:
     """Answers requests until the driver says stop; returns the number of rounds."""
     from spark_keras.keras_model.state import State
 
@@ -55,78 +55,89 @@ def serve(line: connections.Line, worker: ShardWorker, task: WorkerTask) -> int:
     held = np.empty(0, "float32")
     phases = Phases()
     while True:
-        header, arrays = _next(line)
+        message, arrays = _next(connection)
         phases.lap("waiting")
-        kind = header["type"]
-        if kind == "stop":
+        if isinstance(message, protocol.Stop):
             return rounds
-        if kind == "fetch":
-            start = header["start"]
-            line.send({"type": "payload", "ticket": header["ticket"], "start": start}, [held[start : header["stop"]]])
+        if isinstance(message, protocol.Fetch):
+            connection.send(
+                protocol.Payload(ticket=message.ticket, start=message.start), [held[message.start : message.stop]]
+            )
             phases.lap("wire")
             continue
+        if not isinstance(message, protocol.Ask):
+            raise protocol.ProtocolError(f"The driver sent {type(message).__name__!r} instead of a request.")
         started = time.perf_counter()
-        state = State(*arrays) if "pull" not in header else _pull(line, header, arrays[0], task.piece)
+        state = State(*arrays) if message.pull is None else _pull(connection, message, arrays[0], task.piece)
         phases.lap("wire")
         if state is None:
             return rounds
-        request = requests.of_message(header)
-        rounds += isinstance(request, requests.Train)
-        heartbeat = _Signs(line, {"type": "progress", "ticket": header["ticket"]})
+        request = message.request
+        rounds += isinstance(request, Train)
+        heartbeat = Heartbeat(connection, protocol.Progress(ticket=message.ticket))
         done = worker.answer(request, state, phases, heartbeat.give)
-        answer = {"type": "done", "ticket": header["ticket"], "rows": done.rows, "kernel": done.kernel}
-        answer |= {"warning": done.warning, "non_finite": done.non_finite, "kernels": done.kernels}
-        answer |= {"seconds": time.perf_counter() - started, "phases": phases.taken()}
+        answer = protocol.Done(
+            ticket=message.ticket,
+            rows=done.rows,
+            seconds=time.perf_counter() - started,
+            kernel=done.kernel,
+            warning=done.warning,
+            non_finite=done.non_finite,
+            phases=phases.taken(),
+            kernels=done.kernels,
+        )
         arrays = [*(done.state or ()), *([] if done.metrics is None else [done.metrics])]
-        shared = line.memory is not None and line.memory.fits(arrays)
+        shared = connection.memory is not None and connection.memory.fits(arrays)
         if len(arrays) == 3 and not shared and arrays[0].nbytes > task.inline_bytes:
             held, *arrays = arrays
-            answer["held"] = len(held)
-        line.send(answer, arrays)
+            answer.held = len(held)
+        connection.send(answer, arrays)
         phases.lap("wire")
         worker.look_ahead(request)
         phases.lap("loading")
 
 
-def _next(line: connections.Line) -> tuple[dict[str, Any], list[np.ndarray]]:
+def _next(connection: connections.Connection) -> tuple[Any, list[np.ndarray]]:
     """What the driver says next."""
     parent = os.getppid()
     while True:
         # Spark's daemon, this process's parent, ends with the executor: then nobody will ever write again.
-        while not line.wait(5000):
+        while not connection.wait(5000):
             if os.getppid() != parent:
                 raise RuntimeError("The executor has ended.")
-        header, arrays = line.receive()
-        if header["type"] != "ping":  # by which the driver only finds out whether somebody is there
-            return header, arrays
+        message, arrays = connection.receive()
+        if not isinstance(message, protocol.Ping):
+            return message, arrays
 
 
-def _pull(line: connections.Line, header: dict[str, Any], integers: np.ndarray, piece: int) -> Any:
+def _pull(connection: connections.Connection, message: protocol.Ask, integers: np.ndarray, piece: int) -> Any:
     """Receives a large state, one piece after the other; None, if the driver says stop meanwhile.
 
     Over a network the next one is on its way while one is copied. Shared memory has room for one.
     """
     from spark_keras.keras_model.state import State
 
-    dtype, size = header["pull"]
+    dtype, size = message.pull
     # The pieces come where these lie.
     integers = np.array(integers)
     values = np.empty(size, dtype)
     starts = list(range(0, size, piece))
 
     def ask(start: int) -> None:
-        line.send({"type": "pull", "ticket": header["ticket"], "start": start, "stop": min(start + piece, size)})
+        connection.send(protocol.Pull(ticket=message.ticket, start=start, stop=min(start + piece, size)))
 
-    ahead = 2 if line.memory is None else 1
+    ahead = 2 if connection.memory is None else 1
     for start in starts[:ahead]:
         ask(start)
     for index, start in enumerate(starts):
-        said, arrays = _next(line)
-        if said["type"] == "stop":
+        said, arrays = _next(connection)
+        if isinstance(said, protocol.Stop):
             return None
         stop = min(start + piece, size)
-        if said["type"] != "piece" or said["ticket"] != header["ticket"] or said["start"] != start:
-            raise protocol.Garbled(f"The driver sent {said['type']!r} instead of numbers {start} to {stop} of a state.")
+        if not isinstance(said, protocol.Piece) or (said.ticket, said.start) != (message.ticket, start):
+            raise protocol.ProtocolError(
+                f"The driver sent {type(said).__name__!r} instead of numbers {start} to {stop} of a state."
+            )
         values[start:stop] = arrays[0]
         if index + ahead < len(starts):
             ask(starts[index + ahead])

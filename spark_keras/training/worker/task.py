@@ -22,7 +22,7 @@ from spark_keras.training.wire import connections, protocol
 from spark_keras.training.worker import shard as shards
 from spark_keras.training.worker.closure import WorkerTask, default_max_memory
 from spark_keras.training.worker.replica import of_process
-from spark_keras.training.worker.serving import _Signs, serve
+from spark_keras.training.worker.serving import Heartbeat, serve
 from spark_keras.training.worker.shard_worker import ShardWorker
 
 logger = logging.getLogger(__name__)
@@ -50,11 +50,11 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     phases = Phases(())
     # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
     importing = executor.KerasImport()
-    line = shard = None
+    connection = shard = None
     greeting = connections.connect(task.endpoint, 0)
     try:
-        greeting.send({"type": "start", **identity, **process})
-        signs = _Signs(greeting, {"type": "loading"})
+        greeting.send(protocol.Start(**identity, **process))
+        signs = Heartbeat(greeting, protocol.Loading())
         shard = shards.load(signs.among(batches), task.columns, task.max_shard_memory or default_max_memory(task))
         phases.lap("load")
         importing.join()
@@ -62,25 +62,24 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         replica = of_process(task.architecture, task.settings, task.safe_mode, task.columns)
         # A large state's pieces are shared, one at a time.
         whole = replica.message_bytes <= task.shared_bytes
-        line = connections.connect(task.endpoint, replica.message_bytes if whole else 8 * task.piece)
+        connection = connections.connect(task.endpoint, replica.message_bytes if whole else 8 * task.piece)
         phases.lap("build")
-        join = {
-            "type": "join",
+        join = protocol.Join(
             **identity,
-            "rows": shard.training.count,
-            "validation_rows": shard.validation.count,
-            "skipped": shard.skipped,
-            "storage": shard.storage,
-            "bytes": shard.bytes,
-            "digest": shard.digest,
-            "seconds": {**phases.seconds, "import": importing.seconds},
-            "warning": warning,
-            "memory": line.memory_name,
-        }
-        line.send(join)
+            rows=shard.training.count,
+            validation_rows=shard.validation.count,
+            skipped=shard.skipped,
+            storage=shard.storage,
+            bytes=shard.bytes,
+            digest=shard.digest,
+            seconds={**phases.seconds, "import": importing.seconds},
+            warning=warning,
+            memory=connection.memory_name,
+        )
+        connection.send(join)
         logger.info("Worker %d: %d rows in %s", shard_index, shard.training.count, shard.storage)
         with contextlib.closing(ShardWorker(task, shard_index, shard, replica)) as worker:
-            rounds = serve(line, worker, task)
+            rounds = serve(connection, worker, task)
         yield pa.RecordBatch.from_pydict(
             {"shard": pa.array([shard_index], pa.int32()), "rounds": pa.array([rounds], pa.int64())}
         )
@@ -90,13 +89,13 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             logger.error("Worker %d: %s: %s", shard_index, type(error).__name__, error)  # noqa: TRY400
             # Without a connection, there is nobody to tell.
             with contextlib.suppress(OSError):
-                (line or greeting).send({"type": "error", **identity, **_described(error)})
+                (connection or greeting).send(protocol.Error(**identity, **_described(error)))
         raise
     finally:
         if shard is not None:
             shard.close()
-        if line is not None:
-            line.close()
+        if connection is not None:
+            connection.close()
         greeting.close()
 
 

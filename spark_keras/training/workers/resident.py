@@ -10,7 +10,7 @@ import numpy as np
 
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.phases import checked
-from spark_keras.training.requests import Evaluate, Request, Train, kind_of
+from spark_keras.training.requests import Evaluate, Train, name_of
 from spark_keras.training.wire import protocol
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.workers.attempts import Attempt, Limits
@@ -50,7 +50,7 @@ class ResidentWorkers(SupervisedJob):
         self._pending: dict[int, Question] = {}
         # The request for workers on this machine, where all begin with the same state.
         self._same: list[Any] | None = None
-        self._answers: dict[int, tuple[dict[str, Any], list[np.ndarray]]] = {}
+        self._answers: dict[int, tuple[protocol.Done, list[np.ndarray]]] = {}
         # Pieces of held states, by shard and start; None: asked for.
         self._pieces: dict[tuple[int, int], np.ndarray | None] = {}
         self._ticket = 0
@@ -69,24 +69,21 @@ class ResidentWorkers(SupervisedJob):
         for shard in shards:
             self._wait_for(lambda: shard in self._answers)  # noqa: B023
             answer, arrays = self._answers[shard]
-            self._warn(answer.get("warning"))
-            if "held" not in answer:
+            self._warn(answer.warning)
+            if not answer.held:
                 # From now on the worker is not needed for this answer.
                 del self._pending[shard]
             yield Answer(
                 shard,
-                self._state(shard, answer.get("held", 0), arrays[:-1]),
+                self._state(shard, answer.held, arrays[:-1]),
                 np.array(arrays[-1]) if arrays else None,
-                answer["rows"],
-                answer.get("kernel"),
-                answer["seconds"],
-                answer.get("non_finite"),
-                checked(answer.get("phases")),
-                answer.get("kernels"),
+                answer.rows,
+                answer.kernel,
+                answer.seconds,
+                answer.non_finite,
+                checked(answer.phases),
+                answer.kernels,
             )
-
-    def _header(self, request: Request) -> dict[str, Any]:
-        return {"type": kind_of(request), "ticket": self._ticket, **request._asdict()}
 
     def _state(self, shard: int, held: int, arrays: list[np.ndarray]) -> State | None:
         if held:
@@ -101,7 +98,7 @@ class ResidentWorkers(SupervisedJob):
             return None
         if sum(self._shares(shard, first.state) for shard in self._pending) < 2:
             return None
-        return self._server.encode_for_all(self._header(first.request), first.state)
+        return self._server.encode_for_all(protocol.Ask(ticket=self._ticket, request=first.request), first.state)
 
     def _shares(self, shard: int, state: State) -> bool:
         memory = self._attempts.memory(shard)
@@ -109,15 +106,16 @@ class ResidentWorkers(SupervisedJob):
 
     def _send_request(self, shard: int) -> None:
         _, request, state = self._pending[shard]
-        header = self._header(request)
+        message = protocol.Ask(ticket=self._ticket, request=request)
         shared = self._shares(shard, state)
         if shared and self._same is not None:
             self._server.send(self._attempts.active[shard].peer, self._same)
         elif shared or state.values.nbytes <= self._task.inline_bytes:
-            self._send(shard, header, state)
+            self._send(shard, message, state)
         else:
             # The worker pulls it, piece by piece.
-            self._send(shard, {**header, "pull": [str(state.values.dtype), len(state.values)]}, [state.integers])
+            message.pull = (str(state.values.dtype), len(state.values))
+            self._send(shard, message, [state.integers])
 
     def _fetch(self, shard: int, size: int, start: int, stop: int) -> np.ndarray:
         """A piece of the state that a worker holds.
@@ -139,40 +137,40 @@ class ResidentWorkers(SupervisedJob):
     def _request_piece(self, shard: int, start: int, stop: int) -> None:
         if (shard, start) not in self._pieces:
             self._pieces[shard, start] = None
-            self._send(shard, {"type": "fetch", "ticket": self._ticket, "start": start, "stop": stop})
+            self._send(shard, protocol.Fetch(ticket=self._ticket, start=start, stop=stop))
 
     # --- answers ---
 
-    def _answered(self, worker: Attempt, header: dict[str, Any], buffers: list[Any]) -> None:
-        kind, shard = header["type"], worker.shard
-        if header["ticket"] != self._ticket or shard not in self._pending:
+    def _answered(self, worker: Attempt, message: Any, buffers: list[Any]) -> None:
+        shard = worker.shard
+        if message.ticket != self._ticket or shard not in self._pending:
             return
-        if kind == "done":
-            arrays = protocol.arrays_of(header, buffers, worker.memory)
-            self._check_answer(shard, header, arrays)
-            self._answers[shard] = (header, arrays)
+        if isinstance(message, protocol.Done):
+            arrays = protocol.arrays_of(message, buffers, worker.memory)
+            self._check_answer(shard, message, arrays)
+            self._answers[shard] = (message, arrays)
             del self._attempts.failures[shard]
-        elif kind == "payload" and (shard, header["start"]) in self._pieces:
-            (piece,) = protocol.arrays_of(header, buffers, worker.memory)
-            self._pieces[shard, header["start"]] = piece
-        elif kind == "pull":
-            start, values = header["start"], self._pending[shard].state.values
-            piece = {"type": "piece", "ticket": self._ticket, "start": start}
-            self._send(shard, piece, [values[start : header["stop"]]])
+        elif isinstance(message, protocol.Payload) and (shard, message.start) in self._pieces:
+            (piece,) = protocol.arrays_of(message, buffers, worker.memory)
+            self._pieces[shard, message.start] = piece
+        elif isinstance(message, protocol.Pull):
+            start, values = message.start, self._pending[shard].state.values
+            piece = protocol.Piece(ticket=self._ticket, start=start)
+            self._send(shard, piece, [values[start : message.stop]])
 
-    def _check_answer(self, shard: int, answer: dict[str, Any], arrays: list[np.ndarray]) -> None:
+    def _check_answer(self, shard: int, answer: protocol.Done, arrays: list[np.ndarray]) -> None:
         """An answer that is no state of this model, or of more rows than there are, would spoil the mean."""
         _, request, state = self._pending[shard]
         info = self._infos[shard]
         expected: list[list[Any]] = [[]]
-        if isinstance(request, Train) and answer["rows"]:
+        if isinstance(request, Train) and answer.rows:
             whole = [_kind(state.values), _kind(state.integers), _METRICS]
-            expected = [whole[1:]] if answer.get("held") == len(state.values) else [whole]
-        elif isinstance(request, Evaluate) and answer["rows"]:
+            expected = [whole[1:]] if answer.held == len(state.values) else [whole]
+        elif isinstance(request, Evaluate) and answer.rows:
             expected = [[_METRICS]]
         got = [_kind(array) for array in arrays[:-1]] + [array.dtype.str for array in arrays[-1:]]
-        if got not in expected or answer["rows"] > max(info.rows, info.validation_rows):
-            raise protocol.Garbled(f"It answers {kind_of(request)!r} with {answer['rows']} rows and {got}.")
+        if got not in expected or answer.rows > max(info.rows, info.validation_rows):
+            raise protocol.ProtocolError(f"It answers {name_of(request)!r} with {answer.rows} rows and {got}.")
 
     def _ready(self, shard: int) -> None:
         if shard in self._pending and shard in self._attempts.active:
@@ -195,7 +193,7 @@ class ResidentWorkers(SupervisedJob):
             return "before the first round" if self._ticket == 0 else "between two rounds"
         request = self._pending[shard].request
         if not isinstance(request, Train):
-            return f"in {kind_of(request)}"
+            return f"in {name_of(request)}"
         return f"training minibatches {request.start} to {request.stop - 1} of epoch {request.epoch + 1}"
 
 

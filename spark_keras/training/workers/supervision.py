@@ -92,7 +92,7 @@ class SupervisedJob:
 
     # --- what the subclass knows ---
 
-    def _answered(self, attempt: Attempt, header: dict[str, Any], buffers: list[Any]) -> None:
+    def _answered(self, attempt: Attempt, message: Any, buffers: list[Any]) -> None:
         """The worker of a shard said something."""
 
     def _ready(self, shard: int) -> None:
@@ -108,10 +108,10 @@ class SupervisedJob:
 
     # --- messages ---
 
-    def _send(self, shard: int, header: dict[str, Any], arrays: Any = ()) -> None:
+    def _send(self, shard: int, message: protocol.Message, arrays: Any = ()) -> None:
         if shard in self._attempts.active:
             attempt = self._attempts.active[shard]
-            self._server.send(attempt.peer, protocol.encode(header, arrays, attempt.memory))
+            self._server.send(attempt.peer, protocol.encode(message, arrays, attempt.memory))
 
     def _wait_for(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -124,64 +124,65 @@ class SupervisedJob:
                 self._look_after_workers()
 
     def _receive(self) -> None:
-        message = self._server.receive()
-        if message is None:
+        received = self._server.receive()
+        if received is None:
             return
-        peer, header, buffers = message
+        peer, message, buffers = received
         try:
-            protocol.check_fields(header)
-            self._handle(peer, header, buffers)
-        except protocol.Garbled as error:
+            self._handle(peer, message, buffers)
+        except protocol.ProtocolError as error:
             self._server.refuse(peer, error)
             sender = self._attempts.by_peer(peer)
             if sender is not None:
                 self._give_up(sender, f"sent what no worker sends: {error}")
 
-    def _handle(self, peer: server.Peer, header: dict[str, Any], buffers: list[Any]) -> None:
-        kind = header["type"]
-        if kind in ("start", "join", "error"):
-            if header["submission"] != self._submissions or header["shard"] >= self._count:
+    def _handle(self, peer: server.Peer, message: Any, buffers: list[Any]) -> None:
+        if isinstance(message, protocol.Unexpected):
+            raise protocol.ProtocolError(f"Workers send no such message of type {message.type[:20]!r}: {message.error}")
+        if isinstance(message, protocol.FromTask):
+            if message.submission != self._submissions or message.shard >= self._count:
                 return  # a task of a job that was given up
-            {"start": self._start, "join": self._join, "error": self._fail}[kind](peer, header)
+            handle = {protocol.Start: self._start, protocol.Join: self._join, protocol.Error: self._fail}
+            handle[type(message)](peer, message)
             return
         sender = self._attempts.by_peer(peer)
         if sender is None:
             return  # late message of a worker that was replaced
         sender.heard = self._waited
-        if kind != "loading" and self._attempts.active.get(sender.shard) is sender:
-            self._answered(sender, header, buffers)
+        if not isinstance(message, protocol.Loading) and self._attempts.active.get(sender.shard) is sender:
+            self._answered(sender, message, buffers)
 
-    def _start(self, peer: server.Peer, header: dict[str, Any]) -> None:
-        where = f"process {header['pid']} on {header['host']}"
-        logger.info("%s: worker %d starts as %s", self._description, header["shard"], where)
-        attempt = self._attempts.find(header["shard"], header["attempt"]) or self._begin(peer, header)
+    def _start(self, peer: server.Peer, message: protocol.Start) -> None:
+        where = f"process {message.pid} on {message.host}"
+        logger.info("%s: worker %d starts as %s", self._description, message.shard, where)
+        attempt = self._attempts.find(message.shard, message.attempt) or self._begin(peer, message)
         if attempt is not None:
             attempt.where = where
 
-    def _begin(self, peer: server.Peer, header: dict[str, Any]) -> Attempt | None:
-        if header["attempt"] in self._attempts.ended:
+    def _begin(self, peer: server.Peer, message: protocol.FromTask) -> Attempt | None:
+        if message.attempt in self._attempts.ended:
             # Given up, or thought dead because its first connection broke: Spark starts another one in its place.
-            jobs.end_task(self._spark, header["attempt"], "it was given up")
+            jobs.end_task(self._spark, message.attempt, "it was given up")
             return None
-        attempt = Attempt(header["shard"], header["attempt"], peer, heard=self._waited)
+        attempt = Attempt(message.shard, message.attempt, peer, heard=self._waited)
         self._complete = self._waited
         if self._attempts.started(attempt):
             logger.warning("%s: worker %d died and starts again", self._description, attempt.shard)
             self._count_failure(attempt.shard, "its process died")
         return attempt
 
-    def _join(self, peer: server.Peer, header: dict[str, Any]) -> None:
+    def _join(self, peer: server.Peer, message: protocol.Join) -> None:
         # Over a network, what a task said first may come second.
-        attempt = self._attempts.find(header["shard"], header["attempt"]) or self._begin(peer, header)
+        attempt = self._attempts.find(message.shard, message.attempt) or self._begin(peer, message)
         if attempt is None:
             return
-        shard, name = attempt.shard, header["memory"]
+        shard, name = attempt.shard, message.memory
         try:
             attempt.memory = SharedMemory.open(self._server.endpoint.folder, name) if name else None
         except (OSError, ValueError) as error:
-            raise protocol.Garbled(f"It names a shared memory that cannot be opened: {error}") from error
+            raise protocol.ProtocolError(f"It names a shared memory that cannot be opened: {error}") from error
         attempt.peer, attempt.joined, attempt.heard = peer, True, self._waited
-        info = ShardInfo(**{name: header[name] for name in ShardInfo._fields})
+        info = ShardInfo(**{name: getattr(message, name) for name in ShardInfo._fields})
         if shard in self._infos and self._infos[shard].digest != info.digest:
             raise WorkerError(
                 f"{self._description}: worker {shard} found other rows when they were loaded again. Received: "
@@ -191,8 +192,8 @@ class SupervisedJob:
                 "that, where its query draws random numbers or depends on an order that Spark does not keep."
             )
         self._infos[shard] = info
-        logger.info("%s: shard %d of %d bytes in %s", self._description, shard, header["bytes"], header["storage"])
-        self._warn(header.get("warning"))
+        logger.info("%s: shard %d of %d bytes in %s", self._description, shard, message.bytes, message.storage)
+        self._warn(message.warning)
         if shard in self._attempts.active:
             logger.info("%s: a duplicate of worker %d stands by", self._description, shard)
             return
@@ -297,21 +298,21 @@ class SupervisedJob:
                 + (f"Its last traceback:\n\n{said}" if said else "It left no traceback, as when it is killed.")
             )
 
-    def _fail(self, peer: server.Peer, header: dict[str, Any]) -> None:
+    def _fail(self, peer: server.Peer, message: protocol.Error) -> None:
         """A worker's own account of its failure."""
-        shard = header["shard"]
-        attempt = self._attempts.find(shard, header["attempt"]) or self._begin(peer, header)
+        shard = message.shard
+        attempt = self._attempts.find(shard, message.attempt) or self._begin(peer, message)
         if attempt is None or (shard in self._attempts.active and self._attempts.active[shard] is not attempt):
             return  # one that was given up, or a duplicate
-        self._attempts.said[shard] = header["traceback"]
-        if header["invalid_data"]:
-            raise ValueError(header["message"])
-        if not header["transient"]:
+        self._attempts.said[shard] = message.traceback
+        if message.invalid_data:
+            raise ValueError(message.message)
+        if not message.transient:
             raise WorkerError(
                 f"{self._description}: worker {shard} failed {self._doing(shard)}. Its traceback:\n\n"
-                f"{header['traceback']}"
+                f"{message.traceback}"
             )
-        logger.warning("%s: worker %d failed: %s", self._description, shard, header["message"])
+        logger.warning("%s: worker %d failed: %s", self._description, shard, message.message)
 
     def _warn(self, message: str | None) -> None:
         if message and message not in self._warned:
@@ -364,7 +365,7 @@ class SupervisedJob:
         """Ends the tasks: at once by message when they wait for one, else by cancelling the job."""
         for attempt in self._attempts:
             if attempt.joined:
-                self._server.send(attempt.peer, protocol.encode({"type": "stop"}))
+                self._server.send(attempt.peer, protocol.encode(protocol.Stop()))
         self._job.join(seconds)
         if self._job.running:
             self._job.cancel()

@@ -36,7 +36,7 @@ def answered(**found):
         ({"spark_keras": "9.9.9"}, "with spark_keras 9.9.9"),
         ({"keras": "3.2.0"}, "with keras 3.2.0"),
         ({interpreter.backend_module(): "missing"}, f"without {interpreter.backend_module()}"),
-        ({"zmq": "missing", "orjson": "missing"}, "without zmq, orjson"),
+        ({"zmq": "missing", "msgspec": "missing"}, "without zmq, msgspec"),
     ],
 )
 def test_other_versions_and_what_is_missing_are_told(found, told, monkeypatch):
