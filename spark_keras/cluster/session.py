@@ -20,6 +20,15 @@ def setting(spark: SparkSession, name: str, default: str = "") -> str:
     return spark.conf.get(name, default) or default
 
 
+def running() -> SparkSession | None:
+    """This process' session, of whichever thread; None: it has none."""
+    return SparkSession.getActiveSession() or getattr(SparkSession, "_instantiatedSession", None)
+
+
+def application_id(spark: SparkSession) -> str:
+    return spark.sparkContext.applicationId
+
+
 def master(spark: SparkSession) -> str:
     """Where the application runs, such as "local[4]"."""
     return spark.sparkContext.master or ""

@@ -22,18 +22,10 @@ def known(model: keras.Model) -> Any:
     """The form that the model itself tells; None where it does not."""
     structure = signature.input_structure(model)
     if structure is None:
-        structure = _of_shapes(_built_for(model))
+        structure = _of_shapes(signature.built_for(model))
     if structure is None:
         return None
     return keras.tree.pack_sequence_as(structure, list(range(len(keras.tree.flatten(structure)))))
-
-
-def _built_for(model: keras.Model) -> Any:
-    """The nested shapes of the only argument that the model was first called with, or built for."""
-    shapes = getattr(model, "_build_shapes_dict", None) or {}
-    if set(shapes) == {"input_shape"} or (model.built and len(shapes) == 1):
-        return next(iter(shapes.values()))
-    return None
 
 
 def _of_shapes(shapes: Any) -> Any:
@@ -138,9 +130,7 @@ def called(model: keras.Model, forms: Sequence[Any], symbols: Sequence[Any]) -> 
                 raise
             errors.append(error)
             if not built:
-                # Keras takes it as built for what it was called with.
-                model.built, model._build_shapes_dict = False, None
-                model._tracker.unlock()
+                signature.unbuild(model)
     told = "; ".join(f"as {_told(form)}: {_reason(error)}" for form, error in zip(forms, errors))
     raise ValueError(
         f"The model {model.name!r} cannot be called with its inputs in Param `inputCols`. Received: {told}. Expected: "

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
 
 from spark_keras.columns import expressions
 from spark_keras.columns.tensor_column import TensorColumn
+from spark_keras.keras_model import losses
 from spark_keras.keras_model.signature import Tensor
 
 
@@ -46,37 +46,13 @@ def rule_of(loss: Any) -> LabelRule:
     """The rule of a compiled loss, in whatever form it was given to `compile`."""
     if isinstance(loss, str) and loss.lower() in ("crossentropy", "ce"):
         return LabelRule("either")
-    function, settings = _computed_by(_resolved(loss))
+    function, settings = losses.computed_by(loss)
     if not (getattr(function, "__module__", None) or "").startswith("keras."):
         return LabelRule("own")
     kind = _KINDS.get(getattr(function, "__name__", ""), "values")
     if kind not in ("indices", "categories"):
         return LabelRule(kind)
     return LabelRule(kind, settings.get("axis", -1), settings.get("ignore_class"))
-
-
-def _resolved(loss: Any) -> Any:
-    """A loss as `compile` finds it by its name or class."""
-    if not isinstance(loss, str):
-        return loss() if isinstance(loss, type) else loss
-    own = keras.saving.get_custom_objects()
-    try:
-        return own[loss] if loss in own else keras.losses.get(loss)
-    except ValueError:
-        return None
-
-
-def _computed_by(loss: Any) -> tuple[Any, dict[str, Any]]:
-    """The function that computes a loss, and the settings that it gets."""
-    if isinstance(loss, functools.partial):
-        function, settings = _computed_by(loss.func)
-        return function, {**settings, **loss.keywords}
-    if isinstance(loss, keras.losses.Loss):
-        # A class of the user's may keep what Keras computes, and a class of Keras' what the user computes.
-        if type(loss).call.__module__.startswith("keras.") and hasattr(loss, "fn"):
-            return loss.fn, dict(getattr(loss, "_fn_kwargs", {}))
-        return None, {}
-    return loss, {}
 
 
 def settle_label(
@@ -174,29 +150,7 @@ def values_of(loss: Any, label: TensorColumn, output: Tensor) -> tuple[int, ...]
     sizes = {*output.shape, *label.tensor_shape}
     rows = next(count for count in (7, 11, 13, 17, *range(19, 1000)) if count not in sizes)
     y = keras.KerasTensor((rows, *label.tensor_shape), "float32" if label.one_hot else label.dtype)
-    losses = _Call(_of_rows(loss)).compute_output_spec(y, keras.KerasTensor((rows, *output.shape), output.dtype))
-    return tuple(losses.shape[1:])
-
-
-def _of_rows(loss: Any) -> Callable[[Any, Any], Any]:
-    """What a loss computes before it is reduced, as Keras calls it: with floats, and ranks that agree."""
-    loss = _resolved(loss)
-    if not isinstance(loss, keras.losses.Loss):
-        wrapper = keras.losses.MeanSquaredError()
-        wrapper.fn, wrapper._fn_kwargs = loss, {}
-        loss = wrapper
-    return lambda y, prediction: loss.call(keras.ops.cast(y, loss.dtype), keras.ops.cast(prediction, loss.dtype))
-
-
-class _Call(keras.Operation):
-    """A function of tensors that can be called with symbols."""
-
-    def __init__(self, function: Callable[..., Any]):
-        super().__init__()
-        self._function = function
-
-    def call(self, *arguments: Any) -> Any:
-        return self._function(*arguments)
+    return losses.unreduced_shape(loss, y, keras.KerasTensor((rows, *output.shape), output.dtype))[1:]
 
 
 def _shape(found: tuple[int, ...] | None) -> str:

@@ -179,9 +179,9 @@ def weight_columns(dataset: DataFrame, stage: Any, model: keras.Model) -> Named:
 
 def _one_loss_for_a_row(model: keras.Model) -> bool:
     """Whether the losses are surely no longer than the rows."""
-    outputs = getattr(getattr(model, "_functional", model), "_outputs", None)
+    outputs = signature.symbolic_outputs(model)
     losses = keras.tree.flatten(getattr(model, "loss", None))
-    if outputs is None or any(loss is None or label_rules.rule_of(loss).kind == "own" for loss in losses):
+    if not outputs or any(loss is None or label_rules.rule_of(loss).kind == "own" for loss in losses):
         return False
     return all(len(output.shape) <= 2 for output in outputs)
 

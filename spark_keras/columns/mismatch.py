@@ -14,7 +14,7 @@ import numpy as np
 from spark_keras.columns import output_meaning
 from spark_keras.columns.row_spec import ShardColumns, zeros
 from spark_keras.columns.tensor_column import TensorColumn
-from spark_keras.keras_model import signature
+from spark_keras.keras_model import activations, signature
 from spark_keras.keras_model.signature import Tensor
 
 
@@ -23,9 +23,9 @@ def warn_of_losses(model: keras.Model, outputs: Sequence[Tensor]) -> None:
 
     Keras trains such a model without a word, and it learns little or something else.
     """
-    made = output_meaning.symbolic_outputs(model)
+    made = signature.symbolic_outputs(model)
     for index, (symbol, output) in enumerate(zip(made, outputs)):
-        activation = output_meaning.activation_of(symbol)
+        activation = activations.activation_of(symbol)
         if activation is None:
             continue
         loss = signature.loss_of(model, index, output.name)
@@ -65,11 +65,10 @@ def _compared(
     model: keras.Model, spec: ShardColumns, outputs: Sequence[Tensor]
 ) -> Iterator[tuple[keras.metrics.Metric, TensorColumn, Tensor]]:
     """Each compiled metric with the label and the output that it compares."""
-    compiled = getattr(model, "_compile_metrics", None)
-    for name in ("_flat_metrics", "_flat_weighted_metrics"):
-        for several, label, output in zip(getattr(compiled, name, None) or (), spec.labels, outputs):
-            if several is not None and label is not None:
-                yield from ((metric, label, output) for metric in several.metrics)
+    for metrics_of_outputs in signature.metrics_by_output(model):
+        for metrics, label, output in zip(metrics_of_outputs, spec.labels, outputs):
+            if label is not None:
+                yield from ((metric, label, output) for metric in metrics)
 
 
 def _refusal(metric: keras.metrics.Metric, label: TensorColumn, output: Tensor) -> str | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from pyspark.sql import DataFrame
 
 from spark_keras.columns import expressions
 from spark_keras.columns.heads import ClassificationHead
-from spark_keras.keras_model import signature
+from spark_keras.keras_model import activations, signature
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params import converters
 from spark_keras.params.values import param_or_none
@@ -48,69 +47,6 @@ _ACTIVATIONS = {
     "log_softmax": Meaning("logits", True),
 }
 
-# Layers that end with the activation that they are given.
-_ACTIVATED = tuple(
-    getattr(keras.layers, name)
-    for name in (
-        "Activation Dense EinsumDense Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose "
-        "SeparableConv1D SeparableConv2D DepthwiseConv1D DepthwiseConv2D"
-    ).split()
-)
-# Layers and operations that keep what numbers mean: when a model predicts, they pass them on, or average them.
-_PASSING = (
-    "ActivityRegularization AlphaDropout Dropout GaussianDropout GaussianNoise SpatialDropout1D SpatialDropout2D "
-    "SpatialDropout3D Flatten Identity Permute Reshape Cast Squeeze ExpandDims Average GlobalAveragePooling1D "
-    "GlobalAveragePooling2D GlobalAveragePooling3D"
-).split()
-
-
-def activation_of(output: Any) -> str | None:
-    """Keras' name of the activation that makes a symbolic tensor, such as "softmax" or "linear"; None: unknown."""
-    history = getattr(output, "_keras_history", None)
-    if history is None:
-        return None
-    made_by = history.operation
-    inner = signature.graph_of(made_by)
-    if inner is not None:
-        return activation_of(inner.outputs[history.tensor_index])
-    name = _activation_at(made_by, output)
-    if _passes(made_by) or (name == "linear" and isinstance(made_by, keras.layers.Activation)):
-        before = {activation_of(tensor) for tensor in made_by._inbound_nodes[history.node_index].input_tensors}
-        return before.pop() if len(before) == 1 else None
-    return name
-
-
-def _passes(operation: Any) -> bool:
-    return _of_keras(type(operation).__module__) and type(operation).__name__ in _PASSING
-
-
-def _activation_at(operation: Any, output: Any) -> str | None:
-    """The activation that an operation itself applies last."""
-    if isinstance(operation, _ACTIVATED):
-        # A subclass of the user's may go on.
-        return _name_of(operation.activation, output) if _of_keras(type(operation).call.__module__) else None
-    if not _of_keras(type(operation).__module__):
-        return None
-    name = _snake(type(operation).__name__)
-    if name in ("softmax", "log_softmax"):
-        return name if operation.axis in (-1, len(output.shape) - 1) else None
-    return name if hasattr(keras.activations, name) else None
-
-
-def _name_of(activation: Any, output: Any) -> str | None:
-    if isinstance(activation, keras.layers.Layer):
-        return _activation_at(activation, output)
-    return activation.__name__ if _of_keras(getattr(activation, "__module__", None)) else None
-
-
-def _of_keras(module: str | None) -> bool:
-    return (module or "").split(".")[0] == "keras"
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-
-
 # --- told by the loss ----------------------------------------------------------------------------------------------
 
 _LOSSES = {
@@ -140,7 +76,7 @@ def said_by_loss(loss: Any) -> Meaning:
     while isinstance(loss, functools.partial):
         settings = {**loss.keywords, **settings}
         loss = loss.func
-    name = getattr(loss, "__name__", None) if _of_keras(getattr(loss, "__module__", None)) else None
+    name = getattr(loss, "__name__", None) if activations.of_keras(getattr(loss, "__module__", None)) else None
     said = UNKNOWN if name is None else _LOSSES.get(name, UNKNOWN)
     # A loss of the user's own may have this setting, too.
     if "from_logits" in settings:
@@ -165,19 +101,13 @@ def said_by_activation(activation: str | None) -> Meaning:
     return UNKNOWN if activation is None else _ACTIVATIONS.get(activation, UNKNOWN)
 
 
-def symbolic_outputs(model: keras.Model) -> Sequence[Any]:
-    """The output tensors of a Sequential or functional model with their history; none of another one."""
-    graph = signature.graph_of(model)
-    return () if graph is None else graph.outputs
-
-
 def of_classifier(model: keras.Model, stage: Any) -> Meaning:
     """What the only output of a model means: by Param `outputType`, else the activation, else the loss.
 
     The activation comes first, because a sigmoid or softmax gives probabilities whatever the loss makes of them.
     """
-    outputs = symbolic_outputs(model)
-    by_activation = said_by_activation(activation_of(outputs[0]) if len(outputs) == 1 else None)
+    outputs = signature.symbolic_outputs(model)
+    by_activation = said_by_activation(activations.activation_of(outputs[0]) if len(outputs) == 1 else None)
     by_loss = said_by_loss(signature.only_loss_of(model))
     exclusive = by_loss.exclusive if by_activation.exclusive is None else by_activation.exclusive
     kind = stage.getOutputType()

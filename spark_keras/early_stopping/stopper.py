@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -13,6 +13,7 @@ import numpy as np
 from spark_keras.early_stopping.conditions import Condition, NonFiniteScore, Progress
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.keras_model import state as states
+from spark_keras.keras_model.improvement import Improvement
 from spark_keras.telemetry.phases import Phases
 
 
@@ -42,34 +43,6 @@ class Store(Protocol):
 
     def restore(self, model: keras.Model, kept: str) -> None:
         """Gives a model of the same architecture the state that was kept, by what `save` has returned."""
-
-
-class _Improvement:
-    """Keras' own early stopping, told the scores: which one is the best, and whether patience is exhausted.
-
-    It holds no score that it cannot be told again, so that a resumed training makes a new one.
-    """
-
-    def __init__(self, callback: keras.callbacks.EarlyStopping, model: keras.Model):
-        self._callback, self._told = callback, 0
-        callback.set_model(model)
-        callback.on_train_begin()
-        callback._set_monitor_op()  # Keras does so after the first epoch, when an error comes late
-
-    @property
-    def larger_is_better(self) -> bool:
-        return self._callback.monitor_op is keras.ops.greater
-
-    def tell(self, scores: Mapping[int, float]) -> tuple[bool, bool]:
-        """Whether the newest of the scores is the best one, and whether training ends for want of a better one."""
-        callback = self._callback
-        for epoch, score in list(scores.items())[self._told :]:
-            callback.best_epoch, callback.stopped_epoch = None, 0
-            # Keras would take a first NaN for the best score, which nothing improves.
-            if math.isfinite(score):
-                callback.on_epoch_end(epoch - 1, {callback.monitor: score})
-        self._told = len(scores)
-        return callback.best_epoch is not None, callback.stopped_epoch > 0
 
 
 class Stopper(keras.callbacks.Callback):
@@ -137,7 +110,7 @@ class Stopper(keras.callbacks.Callback):
         self._current = current
         self.set_model(model)
         self.score.check(model, held_out)
-        self._improvement = _Improvement(self._keras, model)
+        self._improvement = Improvement(self._keras, model)
 
     def stop(self) -> bool:
         """Whether training ends between two rounds."""

@@ -15,6 +15,7 @@ from spark_keras.evaluation import row_losses
 from spark_keras.evaluation.metrics import evaluate, labelled_task
 from spark_keras.keras_model import first_step
 from spark_keras.keras_model import state as states
+from spark_keras.keras_model.row_losses import activity_regularized
 
 
 def score(dataset: Any, stage: Any, classifier: bool, regularization: bool) -> float:
@@ -57,7 +58,7 @@ def _check(model: keras.Model) -> None:
             f"{type(model).__name__} has a compute_loss or test_step of its own, which need not be a mean over rows. "
             "Expected: a model whose loss was given to compile()."
         )
-    active = [layer.name for layer in model._flatten_layers() if getattr(layer, "activity_regularizer", None)]
+    active = activity_regularized(model)
     if active:
         raise ValueError(
             f"Layers {active} have an activity regularizer, whose term depends on all rows of a batch. "

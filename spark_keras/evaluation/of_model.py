@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from spark_keras.columns import expressions, label_rules, output_meaning
-from spark_keras.keras_model import signature
+from spark_keras.keras_model import activations, signature
 from spark_keras.params.values import param_or_none
 
 
@@ -66,8 +66,8 @@ def of_output(dataset: Any, stage: Any, output: str | None) -> Scored:
     label = label or stage.getLabelCol()
     weight = weight or param_or_none(stage, "weightCol")
     loss = signature.loss_of(model, index, names[index])
-    symbols = output_meaning.symbolic_outputs(model)
-    activation = output_meaning.activation_of(symbols[index]) if len(symbols) == len(names) else None
+    symbols = signature.symbolic_outputs(model)
+    activation = activations.activation_of(symbols[index]) if len(symbols) == len(names) else None
     depths = [
         expressions.column_depth(expressions.column_type(rows, param, name), param, name)[0]
         for param, name in (("labelCol", label), ("predictionCol", column))

@@ -155,7 +155,7 @@ class Forward(mixins.HasInference, KerasWritable, KerasReadable):
         """The archive's bytes, or a broadcast of them."""
         if archive.size <= _INLINE_BYTES:
             return archive.data
-        key = (spark.sparkContext.applicationId, archive.digest)
+        key = (session.application_id(spark), archive.digest)
         held = getattr(self, "_held_broadcast", None)
         if held is None or held[0] != key:
             held = self._held_broadcast = (key, files.broadcast(spark, archive.data))

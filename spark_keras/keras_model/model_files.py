@@ -7,10 +7,9 @@ import os
 import re
 import zipfile
 from collections.abc import Iterator
-from typing import Any
 
 from spark_keras import temporary
-from spark_keras.cluster import files
+from spark_keras.cluster import files, session
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -43,7 +42,7 @@ def located(path: str) -> Iterator[str]:
     if scheme is None and os.path.exists(path):
         yield path
         return
-    spark = _session()
+    spark = session.running()
     if spark is None:
         # A plain file needs no Spark to be read.
         local = re.sub(r"^file:(//[^/]*(?=/))?", "", path)
@@ -64,12 +63,6 @@ def located(path: str) -> Iterator[str]:
         if not found:
             raise UnreadableModel(repr(path), "which is no file on the driver or on Spark's file system")
         yield local
-
-
-def _session() -> Any:
-    from pyspark.sql import SparkSession
-
-    return SparkSession.getActiveSession() or getattr(SparkSession, "_instantiatedSession", None)
 
 
 def check(path: str, told: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -39,6 +39,20 @@ def input_structure(model: keras.Model) -> Any:
     return None if structure is None else keras.tree.map_structure(lambda _: 0, structure)
 
 
+def built_for(model: keras.Model) -> Any:
+    """The nested shapes of the only argument that the model was first called with, or built for; None: unknown."""
+    shapes = getattr(model, "_build_shapes_dict", None) or {}
+    if set(shapes) == {"input_shape"} or (model.built and len(shapes) == 1):
+        return next(iter(shapes.values()))
+    return None
+
+
+def unbuild(model: keras.Model) -> None:
+    """After a call that failed: Keras takes the model as built for what it was called with."""
+    model.built, model._build_shapes_dict = False, None
+    model._tracker.unlock()
+
+
 def pack_inputs(form: Any, inputs: Sequence[Any]) -> Any:
     """Inputs as the model is called with them: in its own form (`input_forms`), because Keras maps a dict of names to a
     list of inputs when it computes, but not when it only infers shapes.
@@ -61,6 +75,12 @@ def graph_of(model: Any) -> keras.Function | None:
     functional = getattr(model, "_functional", model)  # a Sequential wraps one
     own = not type(functional).call.__module__.startswith("keras.") if isinstance(functional, keras.Function) else True
     return None if own else functional
+
+
+def symbolic_outputs(model: keras.Model) -> Sequence[Any]:
+    """The output tensors of a Sequential or functional model with their history; none of another one."""
+    graph = graph_of(model)
+    return () if graph is None else graph.outputs
 
 
 def outputs_of_graph(model: keras.Model) -> tuple[Tensor, ...] | None:
@@ -110,6 +130,13 @@ def compiled_metrics(model: keras.Model) -> list[Any]:
     """What was given to `compile` as metrics and as weighted metrics, in the form it was given in."""
     compiled = getattr(model, "_compile_metrics", None)
     return [getattr(compiled, name, None) for name in ("_user_metrics", "_user_weighted_metrics")] if compiled else []
+
+
+def metrics_by_output(model: keras.Model) -> Iterator[list[Sequence[keras.metrics.Metric]]]:
+    """The metrics of each output of a model that is built; then its weighted metrics likewise."""
+    compiled = getattr(model, "_compile_metrics", None)
+    for name in ("_flat_metrics", "_flat_weighted_metrics"):
+        yield [() if each is None else each.metrics for each in getattr(compiled, name, None) or ()]
 
 
 def compares(model: keras.Model, index: int, name: str, count: int) -> bool:

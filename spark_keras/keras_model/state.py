@@ -126,6 +126,11 @@ def layout_of(model: keras.Model) -> Layout:
     )
 
 
+def restored_epoch(model: keras.Model) -> int | None:
+    """The epoch with which Keras' BackupAndRestore lets a fit begin; None where it restored nothing."""
+    return getattr(model, "_initial_epoch", None)
+
+
 def read(model: keras.Model, layout: Layout) -> State:
     values = np.empty(layout.sizes[0], layout.dtype)
     integers = np.empty(layout.sizes[1], "int64")

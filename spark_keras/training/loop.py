@@ -80,8 +80,7 @@ def train(
     model.stop_training = False
     driver.run_callback(handlers.on_train_begin)
     keeper = _Keeper(driver, checkpoints, [*callbacks, history])
-    # Keras' BackupAndRestore sets it.
-    first = getattr(model, "_initial_epoch", None) or schedule.initial_epoch
+    first = states.restored_epoch(model) or schedule.initial_epoch
     here = keeper.restore() or Position(first, 0, finished=first >= schedule.epochs)
     first = history.epoch[0] if history.epoch else first
     driver.timeline.begin(strategy.state)
