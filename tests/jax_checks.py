@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rounds import STEPS, minibatches, prepared, two_outputs
 
-from spark_keras.backend import arrays, choose, make
+from spark_keras.backend import arrays, choose, kernels
 from spark_keras.executor.aligned import ALIGNMENT, aligned
 
 assert keras.backend.backend() == "jax"
@@ -20,7 +20,7 @@ def test_rounds_of_any_length_are_compiled_once(name):
     batches, seeds = minibatches(), np.array([[7, 0]], "int32")
     model = two_outputs(layer="embedding")
     layout, state = prepared(model, batches)
-    chosen = make.make(name, model, layout)
+    chosen = kernels.make(name, model, layout)
     state = chosen.train(state, seeds, batches, 0, STEPS).state
     chosen.evaluate(state, batches, STEPS)
     compiled = []
@@ -42,7 +42,7 @@ def test_integers_beyond_32_bits_are_refused():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     layout, state = prepared(model, (x, x))
-    chosen = make.make("scan", model, layout)
+    chosen = kernels.make("scan", model, layout)
     seeds = np.zeros((0, 2), "int32")
     for count in (2**31, 2**31 - 1):
         with pytest.raises(OverflowError, match="int32"):

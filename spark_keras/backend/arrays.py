@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras.backend.tensorflow_program import _tensor_of
+from spark_keras.backend.tensorflow_program import tensor_of
 
 
 def to_tensor() -> Callable[[np.ndarray], Any]:
@@ -17,4 +17,4 @@ def to_tensor() -> Callable[[np.ndarray], Any]:
         from spark_keras.backend import jax_arrays
 
         return jax_arrays.tensor
-    return _tensor_of if keras.backend.backend() == "tensorflow" else lambda array: array
+    return tensor_of if keras.backend.backend() == "tensorflow" else lambda array: array

@@ -16,11 +16,6 @@ class Choice(NamedTuple):
     reason: str
 
 
-def for_few_steps(kernel: str) -> str:
-    """The kernel for evaluations and for the short last minibatch, which are too few to win back XLA's compiling."""
-    return "graph" if kernel == "xla" else kernel
-
-
 class Result(NamedTuple):
     """What a round gives back: the new state and the metric states of this round alone."""
 

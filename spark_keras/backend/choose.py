@@ -1,4 +1,4 @@
-"""A round of training on a worker: state in, minibatches, state out; and the rule that chooses how to compile it."""
+"""The rule that chooses how a round is compiled."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import keras
 
 from spark_keras.backend.base import Choice
+from spark_keras.backend.kernels import candidates
 from spark_keras.backend.xla_rule import without_gain
 
 # What XLA costs and saves, in seconds: to compile a round, beyond what TensorFlow's own graph takes; saved in a
@@ -69,9 +70,3 @@ def _saved_by_xla(model: keras.Model, batch_size: int) -> float:
         - XLA_LOST_SECONDS_PER_OPERATION * operations
         - XLA_LOST_SECONDS_PER_RANDOM_NUMBER * random_numbers
     )
-
-
-def candidates(model: keras.Model) -> list[str]:
-    """The kernels that can run a model on this backend, the most compiled one first."""
-    of_backend = {"tensorflow": ["xla", "graph"], "jax": ["scan", "jit", "steps"]}
-    return ["steps"] if model.run_eagerly else of_backend.get(keras.backend.backend(), ["steps"])

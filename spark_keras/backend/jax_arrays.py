@@ -16,7 +16,7 @@ def tensor(array: np.ndarray) -> np.ndarray | jax.Array:
 
     On a CPU a program takes it as it lies in memory, in a small part of the time that `jax.device_put` needs.
     """
-    narrow, dtype = array, _dtype(array.dtype)
+    narrow, dtype = array, dtype_of(array.dtype)
     if dtype != array.dtype:
         narrow = aligned(array.shape, dtype)
         narrow[...] = array
@@ -29,10 +29,11 @@ def tensor(array: np.ndarray) -> np.ndarray | jax.Array:
     return narrow if jax.default_backend() == "cpu" else jax.device_put(narrow)
 
 
-def _limits(dtype: Any) -> tuple[int, int]:
+def limits_of(dtype: Any) -> tuple[int, int]:
+    """The smallest and the largest integer of a type."""
     return (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
 
 
-def _dtype(dtype: Any) -> Any:
+def dtype_of(dtype: Any) -> Any:
     """What JAX makes of a type: without its 64-bit mode, which Keras leaves off, float32 of float64 and so on."""
     return jax.dtypes.canonicalize_dtype(keras.backend.standardize_dtype(dtype))

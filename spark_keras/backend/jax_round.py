@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from spark_keras.backend.base import Result
-from spark_keras.backend.jax_arrays import _dtype, _limits
+from spark_keras.backend.jax_arrays import dtype_of, limits_of
 from spark_keras.keras_model.held import Untracked
 from spark_keras.keras_model.state import Layout, State, following_weights, seed_variables, variables
 
@@ -35,8 +35,8 @@ class JaxKernel:
         self._place = {id(variable): index for index, variable in enumerate(variables(model))}
         self._seed = {id(variable): index for index, variable in enumerate(seed_variables(model))}
         # The type of each integer, and what fits into it: JAX itself would take larger ones modulo 2**32.
-        self._types = [_dtype(e.dtype) for e in layout.entries if e.integer for _ in range(e.start, e.stop)]
-        self._least, self._most = np.array([_limits(each) for each in self._types], "int64").reshape(-1, 2).T
+        self._types = [dtype_of(e.dtype) for e in layout.entries if e.integer for _ in range(e.start, e.stop)]
+        self._least, self._most = np.array([limits_of(each) for each in self._types], "int64").reshape(-1, 2).T
         self._unsigned = np.flatnonzero(self._most > np.iinfo("int32").max)
         self._unpack = jax.jit(self._unpacked)
         self._pack = jax.jit(self._packed)
@@ -121,18 +121,18 @@ class JaxKernel:
 
         def value(variable: Any) -> Any:
             if id(variable) in self._seed:
-                return seeds[self._seed[id(variable)]].astype(_dtype(variable.dtype))
-            return parts[self._place[id(variable)]].astype(_dtype(variable.dtype))
+                return seeds[self._seed[id(variable)]].astype(dtype_of(variable.dtype))
+            return parts[self._place[id(variable)]].astype(dtype_of(variable.dtype))
 
         *groups, read = ([value(variable) for variable in group] for group in [*self._groups, self._read])
-        return (*groups, [jnp.zeros(v.shape, _dtype(v.dtype)) for v in self.model.metrics_variables]), read
+        return (*groups, [jnp.zeros(v.shape, dtype_of(v.dtype)) for v in self.model.metrics_variables]), read
 
     def _packed(self, state: Sequence[list[Any]], read: list[Any]) -> tuple[Any, Any, list[Any]]:
         groups = zip([*self._groups, self._read], [*state[:3], read])
         after = {id(v): value for group, values in groups for v, value in zip(group, values)}
         parts = [after[id(variable)] for variable in variables(self.model)]
         entries = self.layout.entries
-        values = [part.astype(_dtype(self.layout.dtype)) for part, entry in zip(parts, entries) if not entry.integer]
+        values = [part.astype(dtype_of(self.layout.dtype)) for part, entry in zip(parts, entries) if not entry.integer]
         integers = [part.astype("uint32") for part, entry in zip(parts, entries) if entry.integer]
         return _concatenated(values), _concatenated(integers, "uint32"), _flat(state[-1])
 

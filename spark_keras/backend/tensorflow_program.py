@@ -37,7 +37,7 @@ class Program:
         if not isinstance(array, np.ndarray):
             return array
         # Without XLA, a variable may keep what it is assigned, and the array may change after the call.
-        return _tensor_of(array, copy=not self._xla)
+        return tensor_of(array, copy=not self._xla)
 
     def _compile(self, arguments: Any, flat: list[Any]) -> tuple[Callable[..., Any], list[Any]]:
         import tensorflow as tf
@@ -54,7 +54,7 @@ class Program:
         return program.inference_fn.call_flat, list(program.captured_inputs)
 
 
-def _tensor_of(array: np.ndarray, copy: bool = False) -> Any:
+def tensor_of(array: np.ndarray, copy: bool = False) -> Any:
     """A TensorFlow tensor in the array's own memory; in that of a copy where one is asked for, or TensorFlow needs it.
 
     `tf.constant` would copy in any case; and what it costs beside, each time, is as much as a small minibatch.

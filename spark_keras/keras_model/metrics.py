@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from spark_keras.keras_model.state import _assign, to_numpy
+from spark_keras.keras_model.state import assign, to_numpy
 
 
 def read_metrics(model: keras.Model) -> np.ndarray:
@@ -22,7 +22,7 @@ def metric_results(model: keras.Model, states: np.ndarray) -> dict[str, float]:
     for variable in model.metrics_variables:
         size = int(np.prod(variable.shape, dtype="int64"))
         part = states[start : start + size].reshape(variable.shape)
-        _assign(variable, part, keras.backend.standardize_dtype(variable.dtype))
+        assign(variable, part, keras.backend.standardize_dtype(variable.dtype))
         start += size
     if start != len(states):
         raise RuntimeError(

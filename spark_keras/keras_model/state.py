@@ -162,11 +162,12 @@ def to_numpy(value: Any) -> np.ndarray:
 def write(model: keras.Model, layout: Layout, state: State) -> None:
     for entry, variable in zip(layout.entries, variables(model)):
         vector = state.integers if entry.integer else state.values
-        _assign(variable, vector[entry.start : entry.stop].reshape(entry.shape), entry.dtype)
+        assign(variable, vector[entry.start : entry.stop].reshape(entry.shape), entry.dtype)
     weights_have_changed(model)
 
 
-def _assign(variable: Any, values: np.ndarray, dtype: str) -> None:
+def assign(variable: Any, values: np.ndarray, dtype: str) -> None:
+    """Gives a variable new values, of its shape and of any dtype."""
     if keras.backend.backend() != "tensorflow":
         # A copy, because JAX may keep what it is given.
         variable.assign(values.astype(dtype))

@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from spark_keras.backend.costs import KERNEL_COSTS
+from spark_keras.backend.kernels import KERNELS
 from spark_keras.keras_model.cost import ModelCost
 from spark_keras.reports.numbers import count, size
 from spark_keras.reports.tables import text_table
@@ -158,7 +158,7 @@ def make(decisions: dict[str, Decision], model: ModelCost, row_bytes: int, rows:
 
 def step_milliseconds(kernel: str, batch_size: int, threads: int, steps: int, model: ModelCost) -> float:
     """Expected of one of `steps` minibatches that a worker trains between two averagings."""
-    cost = KERNEL_COSTS[kernel]
+    cost = KERNELS[kernel].cost
     arithmetic = batch_size * model.flops_per_row / (cost.gigaflops * 1e6 * threads)
     update = model.state_bytes / (cost.update * 1e6)
     calls = -(-steps // STACK_COUNT) / steps

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from spark_keras.backend import base, choose
+from spark_keras.backend import base, choose, kernels
 from spark_keras.cluster import statistics
 from spark_keras.keras_model import cost
 from spark_keras.keras_model import state as states
@@ -94,7 +94,7 @@ class Planned(HasTraining):
         # One worker measures while the others wait; which one is a matter of the rows.
         largest = max(range(len(workers.shards)), key=lambda shard: workers.shards[shard].rows)
         frequency = self.getAveragingFrequency()
-        measure = Measure(tuple(choose.candidates(model)), WHOLE_EPOCH if frequency == "epoch" else int(frequency))
+        measure = Measure(tuple(kernels.candidates(model)), WHOLE_EPOCH if frequency == "epoch" else int(frequency))
         (answer,) = workers.ask([Question(largest, measure, state)])
         seconds = answer.kernels or {}
         told = ", ".join(f"{name} {1e3 * each:.3g} ms" for name, each in seconds.items())

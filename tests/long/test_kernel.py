@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spark_keras import KerasRegressor
-from spark_keras.backend import arrays, choose, make, tensorflow_round, xla_rule
+from spark_keras.backend import arrays, choose, kernels, tensorflow_round, xla_rule
 from spark_keras.executor.aligned import aligned
 from spark_keras.keras_model import first_step
 from spark_keras.keras_model import state as states
@@ -38,7 +38,7 @@ def test_a_model_that_is_random_when_it_predicts_is_evaluated_to_the_same_bits(n
     x, y = np.ones((2, 4, 3), "float32"), np.ones((2, 4, 1), "float32")
     first_step.build_symbolically(model, (x[0], y[0]))
     layout = states.layout_of(model)
-    evaluate = make.make(name, model, layout).evaluate
+    evaluate = kernels.make(name, model, layout).evaluate
     before = states.read(model, layout)
     batches = tuple(map(arrays.to_tensor(), (x, y)))
     first = evaluate(before, batches, 2)
@@ -63,10 +63,10 @@ def test_a_state_that_comes_in_the_same_memory_is_read_anew(optimizer, offset):
     batches = tuple(map(arrays.to_tensor(), (x, y)))
     memory = aligned((layout.sizes[0] + offset,), np.dtype(layout.dtype))[offset:]
     after = states.read(model, layout)
-    train = make.make("xla", model, layout).train
+    train = kernels.make("xla", model, layout).train
     for step in range(3):
         # Each time by a kernel that has seen nothing else.
-        expected = make.make("xla", model, layout).train(after, seeds + step, batches, step, 2)
+        expected = kernels.make("xla", model, layout).train(after, seeds + step, batches, step, 2)
         memory[:] = after.values
         result = train(states.State(memory, after.integers), seeds + step, batches, step, 2)
         kept = [np.array(part) for part in (*result.state, result.metrics)]
@@ -115,7 +115,7 @@ def test_rounds_without_variables_are_for_what_changes_them_through_keras(compil
         model = sequential(layer)
         model.compile(*arguments())
         first_step.build_symbolically(model, (np.zeros((7, 8, 8, 1)), np.zeros((7, 2))))
-        chosen = make.make("xla", model, states.layout_of(model))
+        chosen = kernels.make("xla", model, states.layout_of(model))
         assert isinstance(chosen, tensorflow_round.StatelessKernel) == possible
 
 
@@ -141,7 +141,7 @@ def test_a_loss_that_counts_and_a_layer_without_a_generator_of_its_own_go_on_fro
         first_step.build(model, (x[0], y[0]))
         layout = states.layout_of(model)
         seeds = np.arange(2 * len(states.seed_variables(model)), dtype="int32").reshape(-1, 2)
-        chosen, before = make.make("xla", model, layout), states.read(model, layout)
+        chosen, before = kernels.make("xla", model, layout), states.read(model, layout)
         assert isinstance(chosen, tensorflow_round.StatelessKernel)
         return [chosen.train(before, seeds, (x, y), 0, steps).metrics for steps in (1, 3)]
 

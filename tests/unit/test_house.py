@@ -1,27 +1,21 @@
-"""Who may look inside of Keras and Spark. The directions of imports are checked by `scripts/lint`."""
+"""Circles of files, and who may look inside of Keras and Spark. Directions of imports are checked by `scripts/lint`."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import grimp
+
 import spark_keras
 
 PACKAGE = Path(spark_keras.__file__).parent
 PRIVATE_MODULES = re.compile(r"(keras\.src|tensorflow\.python|jax\._src)\b")
-OF_SPARK = {
-    "_jvm",
-    "_jsc",
-    "_jdf",
-    "_jsparkSession",
-    "_gateway",
-    "sparkContext",
-    "SparkContext",
-    "_instantiatedSession",
-}
+OF_SPARK = set("_jvm _jsc _jdf _jsparkSession _gateway _instantiatedSession sparkContext SparkContext".split())
 
 
 def attributes(tree: ast.AST) -> Iterator[tuple[str, str]]:
@@ -64,6 +58,13 @@ def private_names_of_keras() -> set[str]:
     found = {name for path in root.rglob("*.py") for name in definition.findall(path.read_text())}
     assert {"_flatten_layers", "_compile_loss", "_keras_history", "_nodes_by_depth"} <= found
     return found
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    graph = grimp.build_graph("spark_keras", cache_dir=None)
+    imported = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    # It raises a CycleError, which names the files.
+    assert set(graphlib.TopologicalSorter(imported).static_order()) == graph.modules
 
 
 def test_only_keras_model_and_backend_use_private_names_of_keras():

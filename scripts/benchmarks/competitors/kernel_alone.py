@@ -20,7 +20,7 @@ from spark_keras.executor import process
 process.prepare(process.ProcessSettings(1, os.environ["KERAS_BACKEND"], "float32", ()))
 
 from benchmarks import models  # noqa: E402
-from spark_keras.backend import arrays, choose, make  # noqa: E402
+from spark_keras.backend import arrays, choose, kernels  # noqa: E402
 from spark_keras.keras_model import first_step, state  # noqa: E402
 
 _prepared: dict[str, Any] = {}
@@ -40,7 +40,7 @@ def prepare(
     first_step.build_symbolically(model, (x[:7], y[:7]))
     layout = state.layout_of(model)
     minibatches = len(x) // batch
-    compiled = make.make(choose.choose(model, epochs * minibatches, batch).kernel, model, layout)
+    compiled = kernels.make(choose.choose(model, epochs * minibatches, batch).kernel, model, layout)
     random_states = np.zeros((len(state.seed_variables(model)), 2), "int32")
     rounds = []
     for start in range(0, minibatches, frequency):

@@ -29,7 +29,7 @@ class Replica:
 
     def __init__(self, architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns):
         custom_objects = process.enter_keras(settings)
-        from spark_keras.backend import make
+        from spark_keras.backend import kernels
         from spark_keras.keras_model import architecture as architectures
         from spark_keras.keras_model import state
 
@@ -37,7 +37,8 @@ class Replica:
         self.layout = state.layout_of(self.model)
         self.seeds = len(state.seed_variables(self.model))
         self.message_bytes = _message_bytes(self.model, self.layout)
-        self._make = lambda name: make.make(name, self.model, self.layout)
+        self._make = lambda name: kernels.make(name, self.model, self.layout)
+        self._simpler = {name: kernel.simpler for name, kernel in kernels.KERNELS.items()}
         self._kernels: dict[str, Any] = {}
         self._called: set[Any] = set()
 
@@ -61,7 +62,7 @@ class Replica:
         except (OverflowError, InvalidData):
             raise  # a simpler kernel would compute with the integers that are too large, or change what is not tracked
         except Exception as error:
-            simpler = {"xla": "graph", "graph": "steps", "scan": "steps", "jit": "steps"}.get(chosen.name)
+            simpler = self._simpler[chosen.name]
             if simpler is None:
                 raise
             result, name, _ = self.call(simpler, method, *arguments)

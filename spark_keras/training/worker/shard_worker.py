@@ -93,7 +93,7 @@ class ShardWorker:
             self._minibatches.look_ahead(request.frequency)
 
     def _train(self, request: Train, state: Any, phases: Phases, beat: Callable[[], None]) -> Done:
-        from spark_keras.backend import base
+        from spark_keras.backend.kernels import for_few_steps
         from spark_keras.keras_model.state import non_finite_variable
 
         start, metrics, rows, name, warnings = state, 0.0, 0, None, []
@@ -101,7 +101,7 @@ class ShardWorker:
         for stack in minibatches.of_round(epoch, request.start, request.stop, frequency):
             phases.lap("loading")
             seeds = minibatches.seeds(epoch, stack.start, replica.seeds)
-            wanted = base.for_few_steps(request.kernel) if stack.short else request.kernel
+            wanted = for_few_steps(request.kernel) if stack.short else request.kernel
             # Each size of stack is a program of its own.
             new = replica.is_new(wanted, stack.rows if stack.short else self._task.batch_size, frequency)
             result, ran, warning = replica.call(wanted, "train", state, seeds, stack.batches, stack.first, stack.steps)
@@ -135,13 +135,13 @@ class ShardWorker:
         return Done(stack.rows, kernels=seconds, warning=" ".join(warnings) or None)
 
     def _evaluate(self, request: Evaluate, state: Any, beat: Callable[[], None]) -> Done:
-        from spark_keras.backend import base
+        from spark_keras.backend.kernels import for_few_steps
 
         rows, metrics, warnings = self._shard.validation, 0.0, []
         if not rows.count:
             return Done(0)
         size = self._task.batch_size
-        wanted = base.for_few_steps(request.kernel)
+        wanted = for_few_steps(request.kernel)
         order, last = shards.epoch_order(rows, 0, 0, 0, shuffle=False), -(-rows.count // size)
         prepare = _prepare(self._task, training=False)
         for stack in stacks.stacks(rows, order, 0, last, size, stacks.stack_count(rows, last, size)):

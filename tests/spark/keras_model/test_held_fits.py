@@ -14,7 +14,7 @@ from python_workers import KillAWorker
 from regression import frame, in_training_order, keras_weights, regression_rows, weights_of
 
 from spark_keras import KerasEstimator, KerasModel, KerasRegressor, KerasTransformer
-from spark_keras.backend import make
+from spark_keras.backend import kernels
 from spark_keras.keras_model import first_step, held
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
@@ -160,7 +160,9 @@ def test_what_cannot_be_found_is_refused_by_name():
         first_step.build_symbolically(model, (X[0], Y[0]))
         layout = states.layout_of(model)
         with pytest.raises(held.Untracked, match="which training assigns"):
-            make.make("graph", model, layout).train(states.read(model, layout), np.zeros((0, 2), "int32"), (X, Y), 0, 1)
+            kernels.make("graph", model, layout).train(
+                states.read(model, layout), np.zeros((0, 2), "int32"), (X, Y), 0, 1
+            )
 
 
 def test_an_archive_keeps_what_keras_leaves_out(tmp_path):
