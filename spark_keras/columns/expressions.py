@@ -1,9 +1,4 @@
-"""DataFrame columns ↔ tensors: what the model wants, what the columns hold, and the way between them.
-
-On the driver: which columns feed which tensor, checked against the schema and the model before a job starts, and the
-Spark expressions that cast them on the JVM side. On the worker: Arrow arrays to contiguous numpy, with no per-row
-Python.
-"""
+"""DataFrame columns as Spark expressions of tensors: what the columns hold, and how they are cast on the JVM side."""
 
 from __future__ import annotations
 
@@ -17,8 +12,6 @@ from pyspark.sql import DataFrame
 from spark_keras.columns import names
 from spark_keras.columns.names import quoted
 from spark_keras.columns.tensor_column import TensorColumn
-
-# --- on the driver -------------------------------------------------------------------------------------------------
 
 
 def reference(column: str) -> Any:
@@ -203,6 +196,3 @@ def fit_shape(tensor: TensorColumn, wanted: Sequence[int | None] | None, found: 
         f"Expected: shape {wanted} as the model has it"
         f"{'' if free else f', {known} elements per row'}."
     )
-
-
-# --- on the worker -------------------------------------------------------------------------------------------------
