@@ -8,7 +8,7 @@ import pytest
 from held_models import ROWS, STEPS, Growing, X, Y, alone, dense, package, prepared, warm
 from rounds import BACKEND, KERNELS
 
-from spark_keras.backend import make
+from spark_keras.backend import kernels
 from spark_keras.keras_model import held, metrics
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
@@ -59,7 +59,7 @@ def test_a_round_begins_with_its_state_and_ends_as_plain_keras(member, name):
     keras.utils.set_random_seed(1)
     model, labels = MODELS[member](), {"out": Y} if member == "a loss in a dict" else Y
     layout, before = prepared(model, labels)
-    chosen, seeds = make.make(name, model, layout), np.zeros((0, 2), "int32")
+    chosen, seeds = kernels.make(name, model, layout), np.zeros((0, 2), "int32")
     first, again = (chosen.train(before, seeds, (X, labels), 0, STEPS).state for _ in range(2))
     np.testing.assert_array_equal(first.values, again.values)
     np.testing.assert_array_equal(first.integers, again.integers)
@@ -76,7 +76,7 @@ def test_what_a_callback_sets_reaches_a_step_wherever_it_is_held():
     """On JAX, too, where plain Keras has compiled the first value in."""
     model = dense(Growing())
     layout, state = prepared(model)
-    chosen = make.make(KERNELS[0], model, layout)
+    chosen = kernels.make(KERNELS[0], model, layout)
     place = next(entry for entry in layout.entries if entry.path == model.loss.n.path)
     seeds, losses = np.zeros((0, 2), "int32"), []
     for n in (0.0, 1.0):
@@ -110,7 +110,7 @@ def test_random_numbers_of_a_loss_follow_from_the_rounds_seeds(name):
 
     def trained(seed):
         seeds = np.random.default_rng(seed).integers(0, 1000, (count, 2)).astype("int32")
-        return make.make(name, model, layout).train(state, seeds, (X, Y), 0, STEPS).state.values
+        return kernels.make(name, model, layout).train(state, seeds, (X, Y), 0, STEPS).state.values
 
     first = trained(0)
     keras.random.normal((1,))  # as in another process, where other numbers were drawn before

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rounds import BACKEND, BATCH, KERNELS, STEPS, minibatches, prepared, prepared_from, two_outputs
 
-from spark_keras.backend import make
+from spark_keras.backend import kernels
 from spark_keras.keras_model import metrics as metric_states
 from spark_keras.keras_model import state as states
 
@@ -99,7 +99,7 @@ def test_a_round_equals_plain_keras(name, optimizer, layer):
     model = two_outputs(OPTIMIZERS[optimizer](), layer)
     layout, before = prepared(model, batches)
     kept = before.values.copy()
-    chosen = make.make(name, model, layout)
+    chosen = kernels.make(name, model, layout)
     result = chosen.train(before, seeds, padded(batches), 0, STEPS)
     again = chosen.train(before, seeds, padded(batches), 0, STEPS)
     logs = metric_states.metric_results(model, result.metrics)
@@ -125,7 +125,7 @@ def test_an_evaluation_equals_plain_keras(name):
     batches = minibatches()
     model = two_outputs(layer="embedding")
     layout, before = prepared(model, batches)
-    metrics = make.make(name, model, layout).evaluate(before, padded(batches), STEPS)
+    metrics = kernels.make(name, model, layout).evaluate(before, padded(batches), STEPS)
     logs = metric_states.metric_results(model, metrics)
     x, y, weights = in_one_piece(batches)
     expected = model.evaluate(x, y, sample_weight=weights, batch_size=BATCH, verbose=0, return_dict=True)
@@ -141,7 +141,7 @@ def test_what_a_layer_derives_from_its_weights_follows_the_state(name):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Normalization(), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     layout, state = prepared(model, (x, y))
-    chosen = make.make(name, model, layout)
+    chosen = kernels.make(name, model, layout)
     weights, mean, variance = (slice(*bounds) for bounds in ((0, 3), (4, 7), (7, 10)))
     for shift, scale in ((0.0, 1.0), (3.0, 2.0)):  # as if adapted to other rows
         state.values[mean], state.values[variance] = shift, scale**2
@@ -179,7 +179,7 @@ def test_integers_of_every_kind_come_back_as_they_are(name):
     paths = [entry.path for entry in layout.entries if entry.integer]
     assert len(paths) == 5 and layout.iterations == 4
     before = np.array([*Counters.STARTS.values(), 7])
-    chosen = make.make(name, model, layout)
+    chosen = kernels.make(name, model, layout)
     after = chosen.train(state._replace(integers=before), np.zeros((0, 2), "int32"), (x, x), 0, 3).state
     np.testing.assert_array_equal(after.integers, before + 3)
 
@@ -210,7 +210,7 @@ def test_an_overridden_train_step_is_called(name):
     model = TwoSteps()
     model.compile(keras.optimizers.SGD(0.1), "mse")
     layout, before = prepared(model, (x, x[..., :1]))
-    after = make.make(name, model, layout).train(before, np.zeros((0, 2), "int32"), (x, x[..., :1]), 0, 3).state
+    after = kernels.make(name, model, layout).train(before, np.zeros((0, 2), "int32"), (x, x[..., :1]), 0, 3).state
     weights, bias = before.values[:2, None], before.values[2]
     for minibatch in np.repeat(x, 2, axis=0):
         # Of the mean of (x·w + b − x₀)², in closed form.
@@ -256,7 +256,7 @@ def test_a_round_without_labels_equals_plain_keras(name, build):
     model = build()
     first = [None if each is None else each[0] for each in y or []] or None
     layout, before = prepared_from(model, (x[0], first))
-    chosen = make.make(name, model, layout)
+    chosen = kernels.make(name, model, layout)
     result = chosen.train(before, np.zeros((0, 2), "int32"), batches, 0, STEPS)
     evaluated = metric_states.metric_results(model, chosen.evaluate(result.state, batches, STEPS))
     logs = metric_states.metric_results(model, result.metrics)

@@ -15,6 +15,7 @@ from spark_keras.columns import output_meaning
 from spark_keras.columns.heads import ClassificationHead
 from spark_keras.columns.output_meaning import Meaning
 from spark_keras.executor.invalid_data import InvalidData
+from spark_keras.keras_model import activations, signature
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -151,8 +152,8 @@ ENDS = {
 def test_the_last_activation_is_found(name):
     end, expected = ENDS[name]
     inputs = keras.Input((3,))
-    (output,) = output_meaning.symbolic_outputs(keras.Model(inputs, end(inputs)))
-    assert output_meaning.activation_of(output) == expected
+    (output,) = signature.symbolic_outputs(keras.Model(inputs, end(inputs)))
+    assert activations.activation_of(output) == expected
 
 
 class OwnHinge(keras.losses.Hinge):

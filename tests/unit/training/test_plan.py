@@ -6,8 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from spark_keras.backend import base
-from spark_keras.backend.costs import KERNEL_COSTS
+from spark_keras.backend import kernels
 from spark_keras.keras_model import cost as costs
 from spark_keras.training import plan
 
@@ -103,9 +102,9 @@ def test_unknown_rows_leave_open_what_depends_on_them():
     assert "unknown rows" in str(planned)
 
 
-def test_every_kernel_has_a_cost():
-    fallbacks = {base.for_few_steps(name) for name in KERNEL_COSTS}
-    assert fallbacks <= set(KERNEL_COSTS) == {"xla", "graph", "steps", "scan", "jit"}
+def test_every_kernel_gives_way_to_known_ones():
+    others = {other for name, each in kernels.KERNELS.items() for other in (each.simpler, kernels.for_few_steps(name))}
+    assert others - {None} <= set(kernels.KERNELS) == {"xla", "graph", "steps", "scan", "jit"}
 
 
 def test_shards_above_the_limit_go_to_a_file():
