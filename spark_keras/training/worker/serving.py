@@ -68,7 +68,11 @@ def serve(connection: connections.Connection, worker: ShardWorker, task: WorkerT
         if not isinstance(message, protocol.Ask):
             raise protocol.ProtocolError(f"The driver sent {type(message).__name__!r} instead of a request.")
         started = time.perf_counter()
-        state = State(*arrays) if message.pull is None else _pull(connection, message, arrays[0], task.piece)
+        state = (
+            State(*arrays)
+            if message.pull is None
+            else _pull(connection, message.ticket, message.pull, arrays[0], task.piece)
+        )
         phases.lap("wire")
         if state is None:
             return rounds
@@ -110,21 +114,23 @@ def _next(connection: connections.Connection) -> tuple[Any, list[np.ndarray]]:
             return message, arrays
 
 
-def _pull(connection: connections.Connection, message: protocol.Ask, integers: np.ndarray, piece: int) -> Any:
+def _pull(
+    connection: connections.Connection, ticket: int, pull: tuple[str, int], integers: np.ndarray, piece: int
+) -> Any:
     """Receives a large state, one piece after the other; None, if the driver says stop meanwhile.
 
     Over a network the next one is on its way while one is copied. Shared memory has room for one.
     """
     from spark_keras.keras_model.state import State
 
-    dtype, size = message.pull
+    dtype, size = pull
     # The pieces come where these lie.
     integers = np.array(integers)
     values = np.empty(size, dtype)
     starts = list(range(0, size, piece))
 
     def ask(start: int) -> None:
-        connection.send(protocol.Pull(ticket=message.ticket, start=start, stop=min(start + piece, size)))
+        connection.send(protocol.Pull(ticket=ticket, start=start, stop=min(start + piece, size)))
 
     ahead = 2 if connection.memory is None else 1
     for start in starts[:ahead]:
@@ -134,7 +140,7 @@ def _pull(connection: connections.Connection, message: protocol.Ask, integers: n
         if isinstance(said, protocol.Stop):
             return None
         stop = min(start + piece, size)
-        if not isinstance(said, protocol.Piece) or (said.ticket, said.start) != (message.ticket, start):
+        if not isinstance(said, protocol.Piece) or (said.ticket, said.start) != (ticket, start):
             raise protocol.ProtocolError(
                 f"The driver sent {type(said).__name__!r} instead of numbers {start} to {stop} of a state."
             )
