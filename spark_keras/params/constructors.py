@@ -47,6 +47,7 @@ class KerasEstimatorParams(mixins.HasTraining, mixins.HasOutputLabels, mixins.Ha
         jitCompile: bool | str = "auto",
         averagingFrequency: int | str = 10,
         optimizerState: str = "average",
+        outerOptimizer: Any = None,
         callbacks: list[Any] | None = None,
         maxFailures: int = 4,
         workerTimeout: float = 600.0,
@@ -110,6 +111,9 @@ class KerasEstimatorParams(mixins.HasTraining, mixins.HasOutputLabels, mixins.Ha
             optimizerState: what becomes of the optimizer's variables (Adam's moments, momentum) when parameters are
                 averaged: "average" averages them, too; "local" leaves each worker its own; "reset" starts them anew in
                 each round. Default "average".
+            outerOptimizer: a Keras optimizer, its name or its configuration, that takes what an averaging has changed
+                for a gradient; held as its name or configuration; unset: the averaged parameters are the new ones, as
+                with SGD(1.0).
             callbacks: Keras callbacks; they run on the driver, at epoch ends (batch hooks: after each averaging).
             maxFailures: how often in a row, without an answer between, a worker may fail: with so many failures the fit
                 fails, too; a worker that dies before is replaced, to the same result. Default 4.
@@ -172,6 +176,7 @@ class KerasClassifierParams(mixins.HasTraining, mixins.HasClasses, mixins.HasCla
         jitCompile: bool | str = "auto",
         averagingFrequency: int | str = 10,
         optimizerState: str = "average",
+        outerOptimizer: Any = None,
         callbacks: list[Any] | None = None,
         maxFailures: int = 4,
         workerTimeout: float = 600.0,
@@ -236,6 +241,9 @@ class KerasClassifierParams(mixins.HasTraining, mixins.HasClasses, mixins.HasCla
             optimizerState: what becomes of the optimizer's variables (Adam's moments, momentum) when parameters are
                 averaged: "average" averages them, too; "local" leaves each worker its own; "reset" starts them anew in
                 each round. Default "average".
+            outerOptimizer: a Keras optimizer, its name or its configuration, that takes what an averaging has changed
+                for a gradient; held as its name or configuration; unset: the averaged parameters are the new ones, as
+                with SGD(1.0).
             callbacks: Keras callbacks; they run on the driver, at epoch ends (batch hooks: after each averaging).
             maxFailures: how often in a row, without an answer between, a worker may fail: with so many failures the fit
                 fails, too; a worker that dies before is replaced, to the same result. Default 4.
@@ -292,6 +300,7 @@ class KerasRegressorParams(mixins.HasTraining):
         jitCompile: bool | str = "auto",
         averagingFrequency: int | str = 10,
         optimizerState: str = "average",
+        outerOptimizer: Any = None,
         callbacks: list[Any] | None = None,
         maxFailures: int = 4,
         workerTimeout: float = 600.0,
@@ -344,6 +353,9 @@ class KerasRegressorParams(mixins.HasTraining):
             optimizerState: what becomes of the optimizer's variables (Adam's moments, momentum) when parameters are
                 averaged: "average" averages them, too; "local" leaves each worker its own; "reset" starts them anew in
                 each round. Default "average".
+            outerOptimizer: a Keras optimizer, its name or its configuration, that takes what an averaging has changed
+                for a gradient; held as its name or configuration; unset: the averaged parameters are the new ones, as
+                with SGD(1.0).
             callbacks: Keras callbacks; they run on the driver, at epoch ends (batch hooks: after each averaging).
             maxFailures: how often in a row, without an answer between, a worker may fail: with so many failures the fit
                 fails, too; a worker that dies before is replaced, to the same result. Default 4.

@@ -279,6 +279,7 @@ class HasTraining(HasModel, HasLabels, shared.HasValidationIndicatorCol, shared.
     jitCompile: Param[bool | str] = TABLE.param("HasTraining", "jitCompile")
     averagingFrequency: Param[int | str] = TABLE.param("HasTraining", "averagingFrequency")
     optimizerState: Param[str] = TABLE.param("HasTraining", "optimizerState")
+    outerOptimizer: Param[str | dict[str, Any]] = TABLE.param("HasTraining", "outerOptimizer")
     callbacks: Param[list[Any]] = TABLE.param("HasTraining", "callbacks")
     maxFailures: Param[int] = TABLE.param("HasTraining", "maxFailures")
     workerTimeout: Param[float] = TABLE.param("HasTraining", "workerTimeout")
@@ -430,6 +431,14 @@ class HasTraining(HasModel, HasLabels, shared.HasValidationIndicatorCol, shared.
     def setOptimizerState(self, value: str) -> Self:
         """Sets `optimizerState`."""
         return self._set(optimizerState=value)
+
+    def getOuterOptimizer(self) -> str | dict[str, Any]:
+        """Value of `outerOptimizer` or its default."""
+        return self.getOrDefault(self.outerOptimizer)
+
+    def setOuterOptimizer(self, value: Any) -> Self:
+        """Sets `outerOptimizer`."""
+        return self._set(outerOptimizer=value)
 
     def getCallbacks(self) -> list[Any]:
         """Value of `callbacks` or its default."""

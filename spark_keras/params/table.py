@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.ml.param import TypeConverters
 
 from spark_keras.keras_model.archive import KerasArchive
-from spark_keras.params import converters
+from spark_keras.params import converters, outer_optimizer
 from spark_keras.params.row import Decides, Mixin, Row, Table
 from spark_keras.params.values import param_or_none
 
@@ -321,6 +321,16 @@ _ROWS = (
         converters.one_of("optimizerState", "average", "local", "reset"),
         decides=BITS,
         default="average",
+    ),
+    Row(
+        "HasTraining",
+        "outerOptimizer",
+        "str | dict[str, Any]",
+        "a Keras optimizer, its name or its configuration, that takes what an averaging has changed for a gradient; "
+        "held as its name or configuration; unset: the averaged parameters are the new ones, as with SGD(1.0)",
+        outer_optimizer.held,
+        decides=BITS_IF_CHANGED,
+        accepts="Any",
     ),
     Row(
         "HasTraining",

@@ -15,17 +15,26 @@ from spark_keras.keras_model import architecture as architectures
 from spark_keras.keras_model import first_step, held, own_code, signature
 from spark_keras.keras_model import optimizers as optimizer_parts
 from spark_keras.keras_model.seeding import Seeding
+from spark_keras.params import outer_optimizer
 from spark_keras.params.values import param_or_none
 from spark_keras.training.wire import connections
 from spark_keras.training.worker.closure import WorkerTask
 
 
 class Prepared(NamedTuple):
-    """What is settled and checked before a job starts: the driver's model, its outputs, the workers' task."""
+    """What is settled and checked before a job starts.
+
+    Args:
+        model: the driver's.
+        outputs: its output tensors.
+        task: of the workers.
+        outer: the outer optimizer; None for plain averaging.
+    """
 
     model: keras.Model
     outputs: Any
     task: WorkerTask
+    outer: keras.optimizers.Optimizer | None
 
 
 def prepare(dataset: Any, estimator: Any) -> Prepared:
@@ -59,6 +68,7 @@ def prepare(dataset: Any, estimator: Any) -> Prepared:
         labels.refuse_without_loss(model, spec)
     summable.refuse_not_summable(model, spec, outputs)
     _check_optimizer(estimator, model)
+    outer = outer_optimizer.optimizer(param_or_none(estimator, "outerOptimizer"), estimator.getCustomObjects())
     architecture = architectures.architecture(model, spec.names_in_structures)
     settings = ProcessSettings.of_driver(_threads(estimator, spark), estimator.getCustomObjects())
     code = own_code.pickled(model, architecture)
@@ -75,7 +85,7 @@ def prepare(dataset: Any, estimator: Any) -> Prepared:
         max_shard_memory=param_or_none(estimator, "maxShardMemory"),
         prefetch=estimator.getPrefetch(),
     )
-    return Prepared(model, outputs, task)
+    return Prepared(model, outputs, task, outer)
 
 
 def _new_model(estimator: Any) -> tuple[keras.Model, bool]:

@@ -31,6 +31,7 @@ from spark_keras.training.prepared import Prepared, prepare
 from spark_keras.training.settings import Schedule
 from spark_keras.training.strategies.averaging import Averaging
 from spark_keras.training.strategies.base import Strategy
+from spark_keras.training.strategies.outer import OuterOptimizer
 from spark_keras.training.workers.attempts import Limits
 from spark_keras.training.workers.base import ShardInfo, Workers
 from spark_keras.training.workers.resident import ResidentWorkers
@@ -87,7 +88,7 @@ class Trainer:
         ):
             seconds = {"start": time.perf_counter() - started}
             schedule, plan = self._settle(bound, workers, callbacks, checkpoints)
-            strategy = Averaging(states.layout_of(bound.model), schedule)
+            strategy = _strategy(bound, schedule)
             outcome = self._train(bound.model, workers, strategy, schedule, callbacks, checkpoints)
             shards = workers.shards
         seconds |= outcome.seconds | {"total": time.perf_counter() - started}
@@ -100,12 +101,11 @@ class Trainer:
         """What workers load, checked against the model."""
         bound = class_counts.counted(dataset, self._estimator, prepare(dataset, self._estimator))
         if self._watcher is not None:
-            model, outputs, task = bound
-            held_out = None
-            if task.columns.validation:
-                held_out = binding.held_out_rows(dataset, self._estimator, task.columns)
-            current = functools.partial(self._estimator._fitted, dataset, model, None, outputs)
-            self._watcher.begins(model, held_out, current)
+            columns, held_out = bound.task.columns, None
+            if columns.validation:
+                held_out = binding.held_out_rows(dataset, self._estimator, columns)
+            current = functools.partial(self._estimator._fitted, dataset, bound.model, None, bound.outputs)
+            self._watcher.begins(bound.model, held_out, current)
         return bound
 
     def _deal_rows(self, dataset: Any, bound: Prepared) -> Any:
@@ -215,6 +215,15 @@ class Trainer:
             stateBytes=plan.stateBytes,
             timeline=outcome.timeline.described([shard.seconds for shard in shards]),
         )
+
+
+def _strategy(bound: Prepared, schedule: Schedule) -> Strategy:
+    """The way of training: a new one is a file of strategies/, and a line here."""
+    layout = states.layout_of(bound.model)
+    strategy = Averaging(layout, schedule)
+    if bound.outer is None:
+        return strategy
+    return OuterOptimizer(strategy, bound.outer, layout.entries[: len(bound.model.trainable_weights)])
 
 
 def _check_minibatches(model: keras.Model, shards: Sequence[ShardInfo]) -> None:

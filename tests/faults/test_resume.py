@@ -76,14 +76,15 @@ def files(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "optimizer_state, build",
+    "optimizer_state, build, outer",
     [
-        ("average", model),
-        ("local", with_fixed_rate),
-        ("reset", with_fixed_rate),
+        ("average", model, None),
+        ("local", with_fixed_rate, None),
+        ("reset", with_fixed_rate, None),
+        ("local", model, lambda: keras.optimizers.Adam(0.1)),
     ],
 )
-def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer_state, build):
+def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer_state, build, outer):
     workers = workers_of(build())
 
     def fit(folder, rounds=-1):
@@ -100,6 +101,7 @@ def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer
             checkpoints.open()
             checkpoints.resume(["rows", "rows"])
         settings = {"frequency": 2, "optimizer_state": optimizer_state, "kernel": "graph"}
+        settings |= {"outer": outer()} if outer else {}
         outcome = train(
             built, None, workers=workers, epochs=EPOCHS, batch_size=BATCH, callbacks=callbacks, checkpoints=checkpoints,
             **settings,

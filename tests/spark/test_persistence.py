@@ -136,6 +136,7 @@ ESTIMATOR_PARAMS = {
     "jitCompile": "measure",
     "averagingFrequency": "epoch",
     "optimizerState": "reset",
+    "outerOptimizer": "adam",
     "maxFailures": 2,
     "workerTimeout": 30.0,
     "joinTimeout": 20.0,

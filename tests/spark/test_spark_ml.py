@@ -265,6 +265,7 @@ VALUES = {
     "nonFinite": "skip",
     "numWorkers": 2,
     "optimizerState": "reset",
+    "outerOptimizer": "adam",
     "outputCols": ["o"],
     "outputFormat": "vector",
     "outputLayer": "hidden",

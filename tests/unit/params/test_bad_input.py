@@ -64,6 +64,8 @@ def test_none_means_that_a_param_is_not_set():
         ("cpusPerWorker", 0, "1 or more"),
         ("averagingFrequency", 0, "1 or more"),
         ("averagingFrequency", "round", '"epoch"'),
+        ("outerOptimizer", "sdg", "a Keras optimizer, its name"),
+        ("outerOptimizer", 0.7, "a Keras optimizer, its name"),
         ("optimizerState", "keep", "['average', 'local', 'reset']"),
         ("handleInvalid", "drop", "['error', 'skip', 'keep']"),
         ("validationSplit", 1.0, "0 ≤ value < 1"),

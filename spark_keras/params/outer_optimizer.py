@@ -1,0 +1,49 @@
+"""Param `outerOptimizer`: an optimizer, its name or its configuration, held as one of the latter two."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import keras
+
+
+def held(value: Any) -> str | dict[str, Any]:
+    """What the Param holds: a name, or a configuration as JSON.
+
+    Raises:
+        TypeError, ValueError: for what is no optimizer of Keras.
+    """
+    if isinstance(value, keras.optimizers.Optimizer):
+        value = keras.saving.serialize_keras_object(value)
+    if isinstance(value, str):
+        try:
+            keras.optimizers.get(value)
+        except ValueError as error:
+            raise _refusal(value) from error
+        return value
+    if not isinstance(value, dict) or "class_name" not in value:
+        raise _refusal(value)
+    try:
+        return json.loads(json.dumps(value))
+    except TypeError as error:
+        raise _refusal(value) from error
+
+
+def optimizer(value: str | dict[str, Any] | None, custom_objects: dict[str, Any]) -> keras.optimizers.Optimizer | None:
+    """A new optimizer of what the Param holds; None where it is not set."""
+    if value is None:
+        return None
+    with keras.saving.custom_object_scope(custom_objects):
+        try:
+            return keras.optimizers.get(value)
+        except (TypeError, ValueError) as error:
+            raise _refusal(value) from error
+
+
+def _refusal(value: Any) -> ValueError:
+    return ValueError(
+        f"Invalid value for Param `outerOptimizer`. Received: {value!r}. Expected: a Keras optimizer, its name such as "
+        '"sgd", or its configuration as keras.optimizers.serialize gives it; a class of your own also goes into Param '
+        "`customObjects`."
+    )
