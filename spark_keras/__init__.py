@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spark_keras.version import __version__ as __version__
 
@@ -75,11 +75,13 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    # Imported when first used: an executor must set thread counts and the backend before anything imports Keras.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+if not TYPE_CHECKING:  # type checkers refuse names that do not exist
+
+    def __getattr__(name: str) -> object:
+        # Imported when first used: an executor must set thread counts and the backend before anything imports Keras.
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

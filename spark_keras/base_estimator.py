@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import keras
+from pyspark.ml import Estimator, Transformer
+from pyspark.ml.param import Param
+from pyspark.sql import DataFrame
 
 from spark_keras.keras_model import optimizers as optimizer_parts
 from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.keras_model.signature import Tensor
 from spark_keras.params.values import param_or_none
 from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.telemetry.summary import KerasTrainingSummary
@@ -17,16 +21,21 @@ from spark_keras.training.planned import Planned
 from spark_keras.training.prepared import Prepared, prepare
 from spark_keras.training.trainer import Trainer
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class BaseEstimator(Planned, KerasWritable, KerasReadable):
-    """An estimator that trains a Keras model on the executors."""
+M = TypeVar("M", bound=Transformer)
+
+
+class BaseEstimator(Planned, KerasWritable, KerasReadable, Estimator[M]):
+    """An estimator that trains a Keras model on the executors; M is the class of its models."""
 
     _classifies = False
 
     # A fit by itself keeps nothing.
     _kept_rows = CachedShards([])
 
-    def fitMultiple(self, dataset: Any, paramMaps: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    def fitMultiple(self, dataset: DataFrame, paramMaps: Sequence[dict[Param[Any], Any]]) -> Iterator[tuple[int, M]]:
         """One fit for each map of Params, as `CrossValidator` and `TrainValidationSplit` ask for.
 
         Spark keeps the rows of fits that train on the same ones, from one fit to the next, as `DataFrame.persist` does:
@@ -40,13 +49,13 @@ class BaseEstimator(Planned, KerasWritable, KerasReadable):
         """
         return super(BaseEstimator, self._keeping_rows(paramMaps)).fitMultiple(dataset, paramMaps)
 
-    def _keeping_rows(self, param_maps: Sequence[Any]) -> Any:
+    def _keeping_rows(self, param_maps: Sequence[dict[Param[Any], Any]]) -> Self:
         """A copy whose copies have their rows kept for each other: one for each map."""
         keeping = self.copy()
         keeping._kept_rows = CachedShards(self.copy(each) for each in param_maps)
         return keeping
 
-    def _set(self, **kwargs: Any) -> Any:
+    def _set(self, **kwargs: Any) -> Self:
         model = kwargs.get("model")
         if isinstance(model, keras.Model) and optimizer_parts.excludes_from_weight_decay(
             getattr(model, "optimizer", None)
@@ -57,17 +66,19 @@ class BaseEstimator(Planned, KerasWritable, KerasReadable):
             )
         return super()._set(**kwargs)
 
-    def _prepared(self, dataset: Any) -> Prepared:
+    def _prepared(self, dataset: DataFrame) -> Prepared:
         return prepare(dataset, self)
 
-    def _fit(self, dataset: Any) -> Any:
+    def _fit(self, dataset: DataFrame) -> M:
         with self._kept_rows.during_fit(self):
             return Trainer(self).train(dataset)
 
     # --- the model ---
 
-    def _fitted(self, dataset: Any, model: keras.Model, summary: KerasTrainingSummary | None, outputs: Any) -> Any:
-        fitted = self._make_model(dataset, KerasArchive.of(model), outputs)
+    def _fitted(
+        self, dataset: DataFrame, model: keras.Model, summary: KerasTrainingSummary | None, outputs: tuple[Tensor, ...]
+    ) -> M:
+        fitted: Any = self._make_model(dataset, KerasArchive.of(model), outputs)
         # batchSize means a minibatch here and a forward pass there.
         own = {self.getParam("batchSize"), self.getParam("model")}
         shared = {param: value for param, value in self._paramMap.items() if param not in own}
@@ -78,7 +89,7 @@ class BaseEstimator(Planned, KerasWritable, KerasReadable):
         fitted._summary = summary
         return fitted
 
-    def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> Any:
+    def _make_model(self, dataset: DataFrame, archive: KerasArchive, outputs: tuple[Tensor, ...]) -> M:
         raise NotImplementedError
 
     # --- checks ---
@@ -91,5 +102,5 @@ class BaseEstimator(Planned, KerasWritable, KerasReadable):
         named = [(name, param_or_none(self, name)) for name in self._output_params()]
         return [(name, column) for name, column in named if column]
 
-    def _check_outputs(self, dataset: Any, model: keras.Model, outputs: Any) -> None:
+    def _check_outputs(self, dataset: DataFrame, model: keras.Model, outputs: tuple[Tensor, ...]) -> None:
         """Refuses a model whose outputs do not fit the kind of estimator."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pyspark.ml import Estimator
+import keras
+from pyspark.sql import DataFrame
 
 from spark_keras.base_estimator import BaseEstimator
 from spark_keras.columns import names as column_names
 from spark_keras.columns import output_meaning
 from spark_keras.keras_model import signature
 from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.keras_model.signature import Tensor
 from spark_keras.model import KerasClassificationModel, KerasModel, KerasRegressionModel
 from spark_keras.params.constructors import KerasClassifierParams, KerasEstimatorParams, KerasRegressorParams
 from spark_keras.params.values import param_or_none
 
 
-class KerasEstimator(KerasEstimatorParams, BaseEstimator, Estimator):
+class KerasEstimator(KerasEstimatorParams, BaseEstimator[KerasModel]):
     """Trains a Keras model on the executors, with any tensors in and out.
 
     Synchronous data-parallel training: each worker trains its shard for `averagingFrequency` minibatches, then the
@@ -45,11 +45,11 @@ class KerasEstimator(KerasEstimatorParams, BaseEstimator, Estimator):
         several = named.values() if isinstance(named, dict) else named
         return [*super()._new_columns(), *(("outputCols", column) for column in several if column)]
 
-    def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> KerasModel:
+    def _make_model(self, dataset: DataFrame, archive: KerasArchive, outputs: tuple[Tensor, ...]) -> KerasModel:
         return KerasModel(model=archive)
 
 
-class KerasClassifier(KerasClassifierParams, BaseEstimator, Estimator):
+class KerasClassifier(KerasClassifierParams, BaseEstimator[KerasClassificationModel]):
     """Trains a Keras classifier: class indices in, `prediction`, `probability` and `rawPrediction` out.
 
     The model has one output: one number for each class, or one sigmoid, logit or margin for two classes. Labels are
@@ -75,17 +75,19 @@ class KerasClassifier(KerasClassifierParams, BaseEstimator, Estimator):
     def _output_params(self) -> list[str]:
         return ["predictionCol", "probabilityCol", "rawPredictionCol"]
 
-    def _check_outputs(self, dataset: Any, model: Any, outputs: Any) -> None:
+    def _check_outputs(self, dataset: DataFrame, model: keras.Model, outputs: tuple[Tensor, ...]) -> None:
         output_meaning.check_classifier(dataset, self, model, outputs)
 
-    def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> KerasClassificationModel:
+    def _make_model(
+        self, dataset: DataFrame, archive: KerasArchive, outputs: tuple[Tensor, ...]
+    ) -> KerasClassificationModel:
         fitted = KerasClassificationModel(model=archive)
         names = column_names.field(dataset, "labelCol", self.getLabelCol()).metadata.get("ml_attr", {}).get("vals", [])
-        fitted._fit_attributes = {"numClasses": max(2, outputs[0].shape[-1]), "labels": names}
+        fitted._fit_attributes = {"numClasses": output_meaning.number_of_classes(outputs[0]), "labels": names}
         return fitted
 
 
-class KerasRegressor(KerasRegressorParams, BaseEstimator, Estimator):
+class KerasRegressor(KerasRegressorParams, BaseEstimator[KerasRegressionModel]):
     """Trains a Keras regressor: `prediction` is a double, or an array of doubles where the model gives several numbers.
 
     The model that is given is never changed. `__init__` tells the Params.
@@ -103,8 +105,10 @@ class KerasRegressor(KerasRegressorParams, BaseEstimator, Estimator):
         >>> regressor.fit(df).transform(df).select("prediction")
     """
 
-    def _check_outputs(self, dataset: Any, model: Any, outputs: Any) -> None:
+    def _check_outputs(self, dataset: DataFrame, model: keras.Model, outputs: tuple[Tensor, ...]) -> None:
         signature.check_only_output(outputs)
 
-    def _make_model(self, dataset: Any, archive: KerasArchive, outputs: Any) -> KerasRegressionModel:
+    def _make_model(
+        self, dataset: DataFrame, archive: KerasArchive, outputs: tuple[Tensor, ...]
+    ) -> KerasRegressionModel:
         return KerasRegressionModel(model=archive)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pyspark.ml import Model, Transformer
-from pyspark.sql.types import DoubleType
+from pyspark.sql import DataFrame
+from pyspark.sql.types import DataType, DoubleType
 
 from spark_keras.columns import expressions, output_meaning
 from spark_keras.columns import names as column_names
@@ -38,7 +39,7 @@ class KerasTransformer(KerasTransformerParams, Transformer, TensorOutputs):
         >>> transformer.transform(df).select("prediction")
     """
 
-    def _transform(self, dataset: Any) -> Any:
+    def _transform(self, dataset: DataFrame) -> DataFrame:
         return self._transform_tensors(dataset, param_or_none(self, "outputLayer"))
 
 
@@ -68,7 +69,7 @@ class _FittedModel(Model, Forward, mixins.HasLabels, mixins.HasOutputLabels):
             raise RuntimeError(f"No training summary available for this {type(self).__name__}.")
         return self._summary
 
-    def evaluate(self, dataset: Any, metrics: Any = None) -> dict[str, Any]:
+    def evaluate(self, dataset: DataFrame, metrics: Any = None) -> dict[str, Any]:
         """Loss and metrics over all rows of a DataFrame, as `keras.Model.evaluate(return_dict=True)`.
 
         One pass over the DataFrame's partitions, whatever is asked for. The states of the metrics are summed over the
@@ -89,7 +90,7 @@ class _FittedModel(Model, Forward, mixins.HasLabels, mixins.HasOutputLabels):
         """
         return evaluation.evaluate(dataset, self, self._classifies, metrics)
 
-    def score(self, dataset: Any, regularization: bool = True) -> float:
+    def score(self, dataset: DataFrame, regularization: bool = True) -> float:
         """The mean loss over all rows.
 
         Args:
@@ -98,7 +99,7 @@ class _FittedModel(Model, Forward, mixins.HasLabels, mixins.HasOutputLabels):
         """
         return losses.score(dataset, self, self._classifies, regularization)
 
-    def scoreExamples(self, dataset: Any, lossCol: str = "loss", regularization: bool = False) -> Any:
+    def scoreExamples(self, dataset: DataFrame, lossCol: str = "loss", regularization: bool = False) -> DataFrame:
         """The DataFrame with the loss of each row: what Keras gives for a batch of this row alone.
 
         Rows with null or NaN are refused, left out, or get null, as `handleInvalid` says.
@@ -118,12 +119,12 @@ class _FittedModel(Model, Forward, mixins.HasLabels, mixins.HasOutputLabels):
 class KerasModel(_FittedModel, TensorOutputs):
     """A model fitted by `KerasEstimator`: any tensors in, arrays with the model's shape, or vectors, out."""
 
-    def _transform(self, dataset: Any) -> Any:
+    def _transform(self, dataset: DataFrame) -> DataFrame:
         return self._transform_tensors(dataset)
 
     def evaluateClassification(
         self,
-        dataset: Any,
+        dataset: DataFrame,
         output: str | None = None,
         curves: bool | None = None,
         bins: int = 10,
@@ -163,7 +164,7 @@ class KerasModel(_FittedModel, TensorOutputs):
 
     def evaluateMultiLabel(
         self,
-        dataset: Any,
+        dataset: DataFrame,
         output: str | None = None,
         threshold: Any = None,
         labels: Any = None,
@@ -201,7 +202,7 @@ class KerasModel(_FittedModel, TensorOutputs):
         )
 
     def evaluateRegression(
-        self, dataset: Any, output: str | None = None, names: Any = None, maskCol: str | None = None
+        self, dataset: DataFrame, output: str | None = None, names: Any = None, maskCol: str | None = None
     ) -> RegressionEvaluation:
         """A report on an output that gives numbers: as `KerasRegressionModel.evaluateRegression`.
 
@@ -220,7 +221,7 @@ class KerasModel(_FittedModel, TensorOutputs):
 class KerasRegressionModel(_FittedModel):
     """A model fitted by `KerasRegressor`: `prediction` is a double, or an array of doubles for several outputs."""
 
-    def _transform(self, dataset: Any) -> Any:
+    def _transform(self, dataset: DataFrame) -> DataFrame:
         prediction = self.getPredictionCol()
         if not prediction:
             return dataset
@@ -232,7 +233,7 @@ class KerasRegressionModel(_FittedModel):
         head, output = RegressionHead(scalar), OutputColumn(prediction, "prediction")
         return self._applied(dataset, inputs, head, {"prediction": number}, [output])
 
-    def evaluateRegression(self, dataset: Any) -> RegressionEvaluation:
+    def evaluateRegression(self, dataset: DataFrame) -> RegressionEvaluation:
         """A report on this model's predictions: squared, absolute and largest errors, bias, R², explained variance and
         correlation of each output.
 
@@ -273,7 +274,7 @@ class KerasClassificationModel(_FittedModel, mixins.HasClasses):
         """The classes' names, if the label column came from a StringIndexer, else an empty list."""
         return self._fit_attributes.get("labels", [])
 
-    def _transform(self, dataset: Any) -> Any:
+    def _transform(self, dataset: DataFrame) -> DataFrame:
         named = {name: self.getOrDefault(f"{name}Col") for name in ("rawPrediction", "probability", "prediction")}
         named = {name: column for name, column in named.items() if column}
         if not named:
@@ -283,11 +284,13 @@ class KerasClassificationModel(_FittedModel, mixins.HasClasses):
         if head.kind == "margins" and named.pop("probability", None) and not named:
             return dataset
         column_names.check_new(dataset, [(f"{name}Col", column) for name, column in named.items()])
-        classes = max(2, outputs[0].shape[-1])
+        classes = output_meaning.number_of_classes(outputs[0])
         # A raw prediction that is the probability travels once.
-        same = head.raw_is_probability(outputs[0].shape[-1])
+        same = head.raw_is_probability(outputs[0].shape[-1] or 0)
         source = {name: "probability" if name == "rawPrediction" and same else name for name in named}
-        types = {name: DoubleType() if name == "prediction" else DOUBLES for name in dict.fromkeys(source.values())}
+        types: dict[str, DataType] = {
+            name: DoubleType() if name == "prediction" else DOUBLES for name in dict.fromkeys(source.values())
+        }
         head = head._replace(wanted=tuple(types))
         made = [
             OutputColumn(column, source[name], name != "prediction", self._attributes(name, column, classes))
@@ -296,7 +299,7 @@ class KerasClassificationModel(_FittedModel, mixins.HasClasses):
         return self._applied(dataset, inputs, head, types, made)
 
     def evaluateClassification(
-        self, dataset: Any, curves: bool | None = None, bins: int = 10, ignoreClass: Any = None
+        self, dataset: DataFrame, curves: bool | None = None, bins: int = 10, ignoreClass: Any = None
     ) -> ClassificationEvaluation:
         """A report on this model's predictions: accuracy, precision, recall, F1, top k, MCC, confusion matrix, figures
         of each class, ROC and precision-recall curves with their exact areas, calibration. Raw predictions take the

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable
 
 from spark_keras.cluster.files import read_file, write_file
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.params.table import OBJECT_PARAMS
-from spark_keras.stage_metadata import StageReader, StageWriter, save_metadata
+from spark_keras.stage_metadata import R, StageReader, StageWriter, save_metadata
 from spark_keras.telemetry.summary import KerasTrainingSummary
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MODEL_FILE = "model"
 CODE_FILE = "code.json"
@@ -31,9 +34,14 @@ class KerasReadable(MLReadable):
     """A stage that is loaded through Spark."""
 
     @classmethod
-    def read(cls) -> KerasReader:
+    def read(cls) -> KerasReader[Self]:
         """The stage's reader: `Stage.read().load(path)`, or `Stage.read().safeMode(False).load(path)`."""
         return KerasReader(cls)
+
+    @classmethod
+    def load(cls, path: str) -> Self:
+        """The stage that was saved at `path`: `read().load(path)`."""
+        return cls.read().load(path)
 
 
 class KerasWriter(StageWriter):
@@ -69,21 +77,21 @@ class KerasWriter(StageWriter):
             write_file(self.sparkSession, f"{path}/{SUMMARY_FILE}", summary.toJSON().encode())
 
 
-class KerasReader(StageReader):
+class KerasReader(StageReader[R]):
     """Reads what `KerasWriter` wrote; nothing in it is unpickled in safe mode."""
 
     _safe_mode = True
 
-    def safeMode(self, value: bool) -> KerasReader:
+    def safeMode(self, value: bool) -> Self:
         """Whether code that was saved with a model, such as that of `Lambda` layers, is refused (default True). False:
         it is unpickled when the model is used, so it must come from somebody whom you trust.
         """
         self._safe_mode = value
         return self
 
-    def load(self, path: str) -> Any:
+    def load(self, path: str) -> R:
         metadata = self.metadata(path)
-        instance = self.cls()
+        instance: Any = self.cls()
         instance._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(instance, metadata)
         extra = metadata.get("keras", {})

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import pyspark
-from pyspark.ml.util import DefaultParamsReader, DefaultParamsWritable, DefaultParamsWriter, MLReader, MLWriter
+from pyspark.ml.util import (
+    DefaultParamsReader,
+    DefaultParamsWritable,
+    DefaultParamsWriter,
+    MLReadable,
+    MLReader,
+    MLWriter,
+)
 
 from spark_keras.version import __version__
+
+R = TypeVar("R", bound=MLReadable)
 
 # In metadata and in JSON. Readers do not need it: stages of 0.1.0 lack it.
 VERSION = {"sparkKerasVersion": __version__}
@@ -33,13 +42,13 @@ class StageWriter(DefaultParamsWriter):
         save_metadata(self.instance, path, self)
 
 
-class StageReader(DefaultParamsReader):
+class StageReader(DefaultParamsReader[R]):
     """Reads stages of one class."""
 
     cls: Any
 
-    def __init__(self, cls: Any):
-        super().__init__(cls)
+    def __init__(self, cls: type[R]):
+        super().__init__(cls)  # type: ignore[arg-type]  # it takes any class that can be read
 
     def metadata(self, path: str) -> dict[str, Any]:
         """`path/metadata`, where it is that of this class."""

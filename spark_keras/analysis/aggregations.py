@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from pyspark.sql import Column, DataFrame
 
 from spark_keras.analysis.measured_columns import Category, Measure
 from spark_keras.analysis.streams import by_measure, category_hash, stream
@@ -79,13 +80,19 @@ class Range(NamedTuple):
     few: bool = False
 
     @property
+    def width(self) -> float | None:
+        return None if self.low is None or self.high is None else self.high - self.low
+
+    @property
     def scale(self) -> float:
         """Brings distances to the median to the order of 1, so that their powers neither overflow nor vanish."""
-        width = self.high - self.low if self.low is not None else 0.0
+        width = self.width or 0.0
         return 1 / width if 0 < width < math.inf and 1 / width < math.inf else 1.0
 
     def edges(self, bins: int) -> np.ndarray:
         """The bins' edges, as numpy has them; it widens a range that is one number by a half on either side."""
+        if self.low is None or self.high is None:
+            raise ValueError("Nothing is known of the range. Expected: one of a measure with finite numbers.")
         widen = 0.5 if self.low == self.high else 0.0
         return np.linspace(self.low - widen, self.high + widen, bins + 1)
 
@@ -116,7 +123,7 @@ class Counts:
 
 
 def sketches(
-    dataset: Any,
+    dataset: DataFrame,
     measures: Sequence[Measure],
     categories: Sequence[Category],
     probabilities: Sequence[float],
@@ -141,9 +148,15 @@ def sketches(
         grid = [quantiles[share] for share in _GRID] if quantiles else []
         heavy = tuple(sorted({int(left) for left, right in itertools.pairwise(grid) if left == right}))
         whole = row.measure < len(measures) and measures[row.measure].whole
-        extremes = (row.least, row.greatest) if whole else (None, None)
-        content = (row.rows, row.hashes)
-        found[row.measure] = Sketch(quantiles, row.distinct, tuple(grid[::2]), heavy, *extremes, content)
+        found[row.measure] = Sketch(
+            quantiles,
+            row.distinct,
+            tuple(grid[::2]),
+            heavy,
+            least=row.least if whole else None,
+            greatest=row.greatest if whole else None,
+            content=(row.rows, row.hashes),
+        )
     return found
 
 
@@ -155,7 +168,7 @@ def _hashes(measures: Sequence[Measure], categories: Sequence[Category]) -> list
     ]
 
 
-def _content() -> list[Any]:
+def _content() -> list[Column]:
     """Aggregates that differ where the values do: how many they are, and the sum of 28 bits of their hashes."""
     from pyspark.sql import functions as F
 
@@ -164,7 +177,7 @@ def _content() -> list[Any]:
 
 
 def counts(
-    dataset: Any,
+    dataset: DataFrame,
     measures: Sequence[Measure],
     ranges: Sequence[Range],
     bins: int,
@@ -192,9 +205,7 @@ def counts(
         by_measure([each.high for each in known], "double").alias("high"),
         by_measure([each.median for each in known], "double").alias("median"),
         by_measure([each.scale for each in known], "double").alias("scale"),
-        by_measure([None if each.low is None else (each.high - each.low) / bins for each in known], "double").alias(
-            "step"
-        ),
+        by_measure([None if each.width is None else each.width / bins for each in known], "double").alias("step"),
         F.coalesce(key == by_measure([each.least for each in known], "bigint"), F.lit(False)).alias("least"),
         F.coalesce(key == by_measure([each.greatest for each in known], "bigint"), F.lit(False)).alias("greatest"),
         F.when(by_measure([int(each.few) for each in known], "int") == 1, key).alias("value"),
@@ -262,8 +273,10 @@ def _counts(rows: Sequence[Any], range_: Range, bins: int) -> Counts:
             setattr(found, names[row.place], row.rows)
         elif row.place == _AT_LOW:
             found.at_low = row.rows
-            same = range_.low == range_.high
-            found.bins[np.searchsorted(range_.edges(bins)[1:-1], range_.low, "right") if same else 0] += row.rows
+            first = 0
+            if range_.low is not None and range_.low == range_.high:
+                first = int(np.searchsorted(range_.edges(bins)[1:-1], range_.low, "right"))
+            found.bins[first] += row.rows
         elif row.place == _AT_HIGH:
             found.at_high = row.rows
             found.bins[-1] += row.rows
@@ -283,14 +296,14 @@ def _counts(rows: Sequence[Any], range_: Range, bins: int) -> Counts:
     return found
 
 
-def only_strings(category: Category, strings: Sequence[str]) -> Any:
+def only_strings(category: Category, strings: Sequence[str]) -> Column:
     """These strings; others become null."""
     from pyspark.sql import functions as F
 
     return F.when(category.expression.isin(*strings), category.expression) if strings else F.lit(None).cast("string")
 
 
-def only_hashes(category: Category, hashes: Sequence[int]) -> Any:
+def only_hashes(category: Category, hashes: Sequence[int]) -> Column:
     """The strings with one of these hashes; others become null."""
     from pyspark.sql import functions as F
 

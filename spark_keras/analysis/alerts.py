@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from spark_keras.analysis.column_analysis import ColumnAnalysis
+from spark_keras.analysis.column_analysis import ColumnAnalysis, Statistics
 
 # Shares of rows that are null or NaN, from which on nearly all is missing.
 _MISSING = 0.95
@@ -55,11 +55,12 @@ def _of_column(column: ColumnAnalysis, max_distinct: int) -> Iterator[Alert]:
         yield Alert(column.name, "constant", 1, "all values are the same")
         return
     # Of floating-point numbers it is usual.
-    if column.dataType not in ("float", "double") and column.kind != "boolean" and (column.distinct or 0) > 1:
+    distinct = column.distinct or 0
+    if column.dataType not in ("float", "double") and column.kind != "boolean" and distinct > 1:
         exact = column.count <= max_distinct
-        if column.distinct >= (1 if exact else _UNIQUE) * column.count:
+        if distinct >= (1 if exact else _UNIQUE) * column.count:
             about = "" if exact else "about "
-            yield Alert(column.name, "unique", column.distinct, f"{about}as many distinct values as values")
+            yield Alert(column.name, "unique", distinct, f"{about}as many distinct values as values")
     imbalance = _imbalance(column)
     if imbalance is not None and imbalance > _IMBALANCE:
         yield Alert(column.name, "imbalanced", imbalance, f"categories are imbalanced: {imbalance:.2f} of 1")
@@ -74,20 +75,20 @@ def _is_constant(column: ColumnAnalysis) -> bool:
         return column.distinct == 1
     if column.kind == "array":
         inner, lengths = column.values, column.lengths
-        return inner is not None and lengths.min == lengths.max and _one_value(inner)
+        return inner is not None and lengths is not None and lengths.min == lengths.max and _one_value(inner)
     return column.kind in ("numeric", "boolean", "time") and _one_value(column)
 
 
-def _one_value(statistics: Any) -> bool:
+def _one_value(statistics: Statistics) -> bool:
     others = (statistics.nan or 0) + (statistics.infinite or 0)
     return not others and statistics.min is not None and statistics.min == statistics.max
 
 
 def _imbalance(column: ColumnAnalysis) -> float | None:
     if column.kind == "boolean":
-        counts = [column.zeros, column.positives]
+        counts = [column.zeros or 0, column.positives or 0]
     elif column.distinctIsExact:
-        counts = [count for _, count in column.mostFrequent]
+        counts = [count for _, count in column.mostFrequent or ()]
     else:
         return None
     if len(counts) < 2 or not all(counts):

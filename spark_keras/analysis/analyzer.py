@@ -8,6 +8,7 @@ from typing import Any
 from pyspark import keyword_only
 from pyspark.ml import Estimator
 from pyspark.ml.util import DefaultParamsReadable
+from pyspark.sql import DataFrame
 
 from spark_keras.analysis import aggregations, measured_columns, relations, summaries
 from spark_keras.analysis.column_analysis import ColumnAnalysis
@@ -17,7 +18,9 @@ from spark_keras.columns import expressions as dataframe_columns
 from spark_keras.stage_metadata import StageWritable
 
 
-class DataFrameAnalyzer(Estimator[DataFrameAnalysis], AnalysisStageParams, DefaultParamsReadable, StageWritable):
+class DataFrameAnalyzer(
+    Estimator[DataFrameAnalysis], AnalysisStageParams, DefaultParamsReadable["DataFrameAnalyzer"], StageWritable
+):
     """Looks at the columns of a DataFrame: counts, moments, quantiles, histograms, frequencies, lengths, shapes.
 
     Two passes over the rows, however many columns there are, one more for correlations, and one for relations to a
@@ -78,7 +81,7 @@ class DataFrameAnalyzer(Estimator[DataFrameAnalysis], AnalysisStageParams, Defau
         self._defaults()
         self._set(**self._input_kwargs)
 
-    def _fit(self, dataset: Any) -> DataFrameAnalysis:
+    def _fit(self, dataset: DataFrame) -> DataFrameAnalysis:
         names = self.getInputCols() if self.isSet("inputCols") else list(dataset.columns)
         if not names:
             raise ValueError("There is nothing to analyse. Received: no columns. Expected: one or more.")
@@ -97,7 +100,7 @@ class DataFrameAnalyzer(Estimator[DataFrameAnalysis], AnalysisStageParams, Defau
         fitted._resetUid(self.uid)
         return self._copyValues(fitted)
 
-    def _analyses(self, dataset: Any, fields: Sequence[measured_columns.Field]) -> list[ColumnAnalysis]:
+    def _analyses(self, dataset: DataFrame, fields: Sequence[measured_columns.Field]) -> list[ColumnAnalysis]:
         element_counts = _element_counts(dataset, fields) if self.getElementStatistics() else {}
         streams, categories = measured_columns.measures_of(fields, element_counts)
         probabilities = sorted(set(self.getQuantiles()))
@@ -134,7 +137,7 @@ class DataFrameAnalyzer(Estimator[DataFrameAnalysis], AnalysisStageParams, Defau
         )
 
 
-def _check_numeric(dataset: Any, names: Sequence[str]) -> None:
+def _check_numeric(dataset: DataFrame, names: Sequence[str]) -> None:
     from pyspark.sql.types import BooleanType, NumericType
 
     for name in names:
@@ -160,7 +163,7 @@ def _check_same_rows(names: Sequence[str], sketches: Sequence[Any], counts: Sequ
             )
 
 
-def _element_counts(dataset: Any, fields: Sequence[measured_columns.Field]) -> dict[str, int]:
+def _element_counts(dataset: DataFrame, fields: Sequence[measured_columns.Field]) -> dict[str, int]:
     """Elements of each array of numbers: from its ML attributes, else from the greatest length, in one job."""
     from pyspark.sql import functions as F
 
@@ -169,12 +172,12 @@ def _element_counts(dataset: Any, fields: Sequence[measured_columns.Field]) -> d
     unknown = [field for field in arrays if not known[field.name]]
     if unknown:
         lengths = [F.max(F.size(measured_columns.flat_array(field))) for field in unknown]
-        row = dataset.agg(*[length.alias(f"n{index}") for index, length in enumerate(lengths)]).first()
+        row = dataset.agg(*[length.alias(f"n{index}") for index, length in enumerate(lengths)]).collect()[0]
         known |= {field.name: max(length or 0, 0) for field, length in zip(unknown, row)}
     return known
 
 
-def _correlations(dataset: Any, names: Sequence[str]) -> Correlations:
+def _correlations(dataset: DataFrame, names: Sequence[str]) -> Correlations:
     """Pearson's, of the rows in which both numbers are finite."""
     import numpy as np
     from pyspark.sql import functions as F

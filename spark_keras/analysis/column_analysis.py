@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,13 +170,11 @@ def _encoded(name: str, value: Any) -> Any:
 def from_dict(cls: type, values: dict[str, Any]) -> Any:
     """The `Statistics` or `ColumnAnalysis` of `to_dict`."""
     decoded = dict(values)
-    decode = None
+    decode: Callable[[str], Any] | None = None
     if values.get("kind") == "time":
         ends = [times.parsed(values[name]) for name in ("min", "max") if name in values]
         wide = any(isinstance(each, np.datetime64) for each in ends)
-
-        def decode(text: str) -> Any:
-            return times.parsed(text, wide)
+        decode = functools.partial(times.parsed, wide=wide)
 
     for name, value in values.items():
         if name == "histogram":

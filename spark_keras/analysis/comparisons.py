@@ -176,7 +176,7 @@ def array_values(
     """
     column, before, known = analysis.name, analysis.values, analysis.count
     rows = lengths.finite
-    if not rows or not known:
+    if not rows or not known or before is None:
         return
     # So many arrays have a NaN; of those before it is known that they were no more than the NaN.
     with_nan = Placed(greatest.nan, 0, 0, np.array([rows - greatest.nan]))
@@ -193,9 +193,10 @@ def array_values(
 
 def _longest(analysis: ColumnAnalysis, lengths: Placed) -> float | None:
     """Values of the longest array; None where it is not known."""
-    longest = max(analysis.lengths.max or 0, lengths.greatest or 0)
-    inner = (analysis.tensorShape or (None,))[1:]
-    return None if None in inner else longest * math.prod(inner)
+    analysed = analysis.lengths.max if analysis.lengths is not None else None
+    shape = (analysis.tensorShape or (None,))[1:]
+    inner = [size for size in shape if size is not None]
+    return max(analysed or 0, lengths.greatest or 0) * math.prod(inner) if len(inner) == len(shape) else None
 
 
 def _distance(

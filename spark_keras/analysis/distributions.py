@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,9 +55,10 @@ def distribution_of(statistics: Statistics, relative_error: float) -> Distributi
         return Distribution(nothing, nothing, nothing, 0)
     low, high = as_number(statistics.min), as_number(statistics.max)
     known = [
-        (low, 0.0, statistics.countAtMin / numbers),
-        (high, 1 - statistics.countAtMax / numbers if high > low else 0.0, 1.0),
+        (low, 0.0, (statistics.countAtMin or 0) / numbers),
+        (high, 1 - (statistics.countAtMax or 0) / numbers if high > low else 0.0, 1.0),
     ]
+    quantiles: Iterable[tuple[float, float]]
     if statistics.percentiles is not None:
         quantiles = zip(np.linspace(0, 1, len(statistics.percentiles)).tolist(), statistics.percentiles)
     else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from pyspark.sql import DataFrame
 
 from spark_keras.analysis import comparisons
 from spark_keras.analysis import measured_columns as m
@@ -37,7 +38,7 @@ class _Watched(NamedTuple):
 
 
 def check(
-    dataset: Any, analyses: Sequence[ColumnAnalysis], tolerances: Tolerances, relative_error: float
+    dataset: DataFrame, analyses: Sequence[ColumnAnalysis], tolerances: Tolerances, relative_error: float
 ) -> list[Drift]:
     """All differences, in the order of the columns; one pass over the rows, and one over those with unseen categories.
 
@@ -82,7 +83,7 @@ def check(
         compared += comparisons.nulls(analysis.name, counted, before, analysis.rows, tolerances)
         if index in complete:
             now = _by_name(field, counted.strings)
-            frequent = dict(analysis.mostFrequent)
+            frequent = dict(analysis.mostFrequent or ())
             compared += comparisons.categories(analysis.name, now, unseen.get(index, Unseen()), frequent, tolerances)
         elif whole.before is not None:
             what = "lengths" if analysis.lengths is not None else "values"
@@ -122,7 +123,9 @@ def _arrays(
     if analysis.elements:
         for each, counted in others:
             position, before = each.measure.index, each.before
-            missing = analysis.rows - before.count + before.nan
+            if before is None:
+                continue
+            missing = analysis.rows - before.count + (before.nan or 0)
             found += comparisons.nulls(analysis.name, counted, missing, analysis.rows, tolerances, position)
             found += comparisons.numbers(analysis.name, "values", counted, before, each.edges, tolerances, position)
     elif others:
@@ -154,7 +157,7 @@ def warn_of_earlier_version(analyses: Sequence[ColumnAnalysis], stacklevel: int)
         )
 
 
-def _column_of(dataset: Any, analysis: ColumnAnalysis) -> str:
+def _column_of(dataset: DataFrame, analysis: ColumnAnalysis) -> str:
     """The DataFrame's column that an analysis, maybe that of a struct's field, comes from."""
     name = analysis.name
     while name not in dataset.columns and "." in name:
@@ -162,7 +165,7 @@ def _column_of(dataset: Any, analysis: ColumnAnalysis) -> str:
     return name
 
 
-def _schema(dataset: Any, analyses: Sequence[ColumnAnalysis]) -> list[Drift]:
+def _schema(dataset: DataFrame, analyses: Sequence[ColumnAnalysis]) -> list[Drift]:
     present = [name for name in {_column_of(dataset, analysis) for analysis in analyses} if name in dataset.columns]
     types = {field.name: field.data_type.simpleString() for field in m.fields_of(dataset, present)}
     return [
@@ -175,7 +178,7 @@ def _schema(dataset: Any, analyses: Sequence[ColumnAnalysis]) -> list[Drift]:
 def _seen_strings(field: Any, analysis: ColumnAnalysis) -> list[str]:
     """As the column has them: numbers of categories go by their names in an analysis."""
     names = category_names(field)
-    wanted = {text for text, _ in analysis.mostFrequent}
+    wanted = {text for text, _ in analysis.mostFrequent or ()}
     return sorted(wanted - set(names.values()) | {number for number, name in names.items() if name in wanted})
 
 
@@ -193,7 +196,7 @@ def _has_unseen(counted: Placed) -> bool:
     return counted.rows - counted.nulls > known
 
 
-def _unseen(dataset: Any, fields: dict[int, m.Field], analyses: Sequence[ColumnAnalysis]) -> dict[int, Unseen]:
+def _unseen(dataset: DataFrame, fields: dict[int, m.Field], analyses: Sequence[ColumnAnalysis]) -> dict[int, Unseen]:
     """The categories that the analyses do not know: only how often they occur, because they may be many."""
     from pyspark.sql import functions as F
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from pyspark.sql import Column, DataFrame
+from pyspark.sql.types import DataType
+
 from spark_keras.columns import expressions
 
 # Roles of a measure.
@@ -36,29 +39,33 @@ class Measure(NamedTuple):
 
     column: int
     role: str
-    expression: Any
-    index: int = 0
-    key: Any = None
+    expression: Column
+    index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody calls
+    key: Column | None = None
     whole: bool = False
+
+
+# A measure without its column.
+_Measured = tuple[Any, ...]
 
 
 class Category(NamedTuple):
     """One stream of strings whose frequencies are counted."""
 
     column: int
-    expression: Any
+    expression: Column
 
 
 class Field(NamedTuple):
     """A column, or a field of a struct."""
 
     name: str
-    expression: Any
-    data_type: Any
+    expression: Column
+    data_type: DataType
     metadata: dict[str, Any]
 
 
-def fields_of(dataset: Any, names: Sequence[str]) -> list[Field]:
+def fields_of(dataset: DataFrame, names: Sequence[str]) -> list[Field]:
     """The columns, each struct followed by its fields."""
     found = [
         field
@@ -131,13 +138,13 @@ def measures_of(fields: Sequence[Field], element_counts: dict[str, int]) -> tupl
     return measures, categories
 
 
-def _get(array: Any, place: int) -> Any:
+def _get(array: Column, place: int) -> Column:
     from pyspark.sql import functions as F
 
     return F.get(array, F.lit(place))
 
 
-def _value(field: Field, kind: str) -> Any:
+def _value(field: Field, kind: str) -> list[_Measured]:
     from pyspark.sql import functions as F
     from pyspark.sql.types import DecimalType, IntegralType
 
@@ -148,7 +155,7 @@ def _value(field: Field, kind: str) -> Any:
     return [(VALUE, value.cast("double"), 0, key)]
 
 
-def _time(field: Field, _kind: str) -> Any:
+def _time(field: Field, _kind: str) -> list[_Measured]:
     from pyspark.sql import functions as F
     from pyspark.sql.types import DateType, TimestampNTZType
 
@@ -164,29 +171,29 @@ def _time(field: Field, _kind: str) -> Any:
     return [(VALUE, units.cast("double"), 0, units.cast("bigint"), True)]
 
 
-def _length(field: Field, _kind: str) -> Any:
+def _length(field: Field, _kind: str) -> list[_Measured]:
     from pyspark.sql import functions as F
 
     return [(LENGTH, F.length(field.expression).cast("double"), 0)]
 
 
-def _entries(field: Field, _kind: str) -> Any:
+def _entries(field: Field, _kind: str) -> list[_Measured]:
     return [(LENGTH, _size(field.expression), 0)]
 
 
-def _presence(field: Field, _kind: str) -> Any:
+def _presence(field: Field, _kind: str) -> list[_Measured]:
     from pyspark.sql import functions as F
 
     return [(PRESENCE, F.when(field.expression.isNotNull(), F.lit(0.0)), 0)]
 
 
-def _array(field: Field, _kind: str) -> Any:
+def _array(field: Field, _kind: str) -> list[_Measured]:
     """The length, the least and the greatest of each inner dimension, and all values where they are numbers."""
     from pyspark.sql import functions as F
     from pyspark.sql.types import ArrayType
 
     array, data_type = _as_array(field)
-    found: list[Any] = [(LENGTH, _size(array), 0)]
+    found: list[_Measured] = [(LENGTH, _size(array), 0)]
     level = 1
     while isinstance(data_type, ArrayType) and isinstance(data_type.elementType, ArrayType):
         # An array that is null has no length: unlike any other.
@@ -228,14 +235,14 @@ _MEASURES = {
 }
 
 
-def _size(array: Any) -> Any:
+def _size(array: Column) -> Column:
     from pyspark.sql import functions as F
 
     # Spark's size of null is -1 where ANSI mode is off.
     return F.when(array.isNotNull(), F.size(array)).cast("double")
 
 
-def _as_array(field: Field) -> tuple[Any, Any]:
+def _as_array(field: Field) -> tuple[Column, DataType | None]:
     from pyspark.ml.functions import vector_to_array
     from pyspark.ml.linalg import VectorUDT
 
@@ -244,7 +251,7 @@ def _as_array(field: Field) -> tuple[Any, Any]:
     return field.expression, field.data_type
 
 
-def flat_array(field: Field) -> Any:
+def flat_array(field: Field) -> Column:
     """The elements of a (nested) array or vector, in row-major order."""
     from pyspark.sql import functions as F
     from pyspark.sql.types import ArrayType
@@ -255,7 +262,7 @@ def flat_array(field: Field) -> Any:
     return array
 
 
-def _flattened(array: Any) -> Any:
+def _flattened(array: Column) -> Column:
     """One dimension less; inner arrays that are null have no elements."""
     from pyspark.sql import functions as F
 
@@ -278,7 +285,7 @@ def _has_whole_elements(field: Field) -> bool:
     return isinstance(_element(field), IntegralType)
 
 
-def _element(field: Field) -> Any:
+def _element(field: Field) -> DataType | None:
     """The type of a (nested) array's elements; None for vectors."""
     from pyspark.sql.types import ArrayType
 

@@ -6,10 +6,11 @@ import dataclasses
 import html
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyspark.ml import Model
-from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable
+from pyspark.ml.util import DefaultParamsReadable, DefaultParamsReader, MLWritable
+from pyspark.sql import DataFrame, SparkSession
 
 from spark_keras import plain_json
 from spark_keras.analysis import column_analysis, drift
@@ -20,6 +21,9 @@ from spark_keras.analysis.drift import DriftError, DriftWarning
 from spark_keras.analysis.params import AnalysisStageParams
 from spark_keras.analysis.relations import Relation
 from spark_keras.stage_metadata import VERSION, StageWriter
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class Correlations(NamedTuple):
@@ -33,14 +37,14 @@ class Correlations(NamedTuple):
     columns: tuple[str, ...]
     values: tuple[tuple[float, ...], ...]
 
-    def toPandas(self) -> Any:
+    def toPandas(self) -> pandas.DataFrame:
         """A pandas DataFrame, as `pandas.DataFrame.corr` gives it."""
         import pandas as pd
 
         return pd.DataFrame(list(self.values), index=list(self.columns), columns=list(self.columns))
 
 
-class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
+class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, DefaultParamsReadable["DataFrameAnalysis"]):
     """What a `DataFrameAnalyzer` found in the columns; as a stage it checks later rows.
 
     `analysis["column"]` is a `ColumnAnalysis`, `analysis["address.city"]` a field of a struct. `transform` gives its
@@ -104,7 +108,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
 
     # --- later rows ---
 
-    def drift(self, dataset: Any) -> list[Drift]:
+    def drift(self, dataset: DataFrame) -> list[Drift]:
         """How the rows differ from those that were analysed, beyond the tolerances; empty where they do not.
 
         Where columns are missing or have other types, only that is told. Otherwise one pass over the rows, and a second
@@ -113,7 +117,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
         """
         return self._drift(dataset, stacklevel=4)
 
-    def _drift(self, dataset: Any, stacklevel: int) -> list[Drift]:
+    def _drift(self, dataset: DataFrame, stacklevel: int) -> list[Drift]:
         drift.warn_of_earlier_version(list(self), stacklevel)
         tolerances = Tolerances(
             self.getMaxDistance(),
@@ -124,7 +128,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
         )
         return drift.check(dataset, list(self), tolerances, self.getRelativeError())
 
-    def _transform(self, dataset: Any) -> Any:
+    def _transform(self, dataset: DataFrame) -> DataFrame:
         action = self.getOnDrift()
         if action == "ignore" or self._fitted_plan == _plan(dataset):
             return dataset
@@ -141,26 +145,24 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, MLReadable):
             warnings.warn(message, DriftWarning, stacklevel=3)
         return dataset
 
-    def _fitted_on(self, dataset: Any) -> None:
+    def _fitted_on(self, dataset: DataFrame) -> None:
         self._fitted_plan = _plan(dataset)
 
     # --- shown and kept ---
 
-    def toPandas(self) -> Any:
+    def toPandas(self) -> pandas.DataFrame:
         """One row for each column, indexed by its name; what is not known is NaN or None."""
         import pandas as pd
 
         records = [_record(column) for column in self]
         return pd.DataFrame(records, columns=list(_FIGURES)).set_index("name")
 
-    def toDF(self, spark: Any = None) -> Any:
+    def toDF(self, spark: SparkSession | None = None) -> DataFrame:
         """The same figures as a Spark DataFrame; least, greatest and mean as strings, because times are among them.
 
         Args:
             spark: the session; default the active one.
         """
-        from pyspark.sql import SparkSession
-
         spark = spark or SparkSession.builder.getOrCreate()
         schema = ", ".join(f"`{name}` {data_type}" for name, data_type in _FIGURES.items())
         return spark.createDataFrame([tuple(_typed(_record(column)).values()) for column in self], schema)
@@ -228,18 +230,18 @@ class _AnalysisWriter(StageWriter):
         lines.coalesce(1).write.text(f"{path}/analysis")
 
 
-class _AnalysisReader(DefaultParamsReader):
+class _AnalysisReader(DefaultParamsReader["DataFrameAnalysis"]):
     def load(self, path: str) -> DataFrameAnalysis:
         analysis = super().load(path)
         if not isinstance(analysis, DataFrameAnalysis):
             raise ValueError(
                 f"{path} holds another stage. Received: {type(analysis).__name__}. Expected: a DataFrameAnalysis."
             )
-        analysis._load(self.sparkSession.read.text(f"{path}/analysis").first().value)
+        analysis._load(self.sparkSession.read.text(f"{path}/analysis").collect()[0].value)
         return analysis
 
 
-def _plan(dataset: Any) -> int:
+def _plan(dataset: DataFrame) -> int:
     return dataset.semanticHash()
 
 

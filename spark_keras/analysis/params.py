@@ -39,9 +39,12 @@ def _relative_error(value: Any) -> float:
 class HasInputCols(converters.NoneIsUnset):
     """Which columns are looked at."""
 
+    # Set by `keyword_only`.
+    _input_kwargs: dict[str, Any]
+
     inputCols: Param[list[str]] = Param(
         Params._dummy(), "inputCols", "columns to look at; not set: all", TypeConverters.toListString
-    )  # type: ignore[arg-type]
+    )
 
     def getInputCols(self) -> list[str]:
         """Value of `inputCols` or its default."""
@@ -55,11 +58,11 @@ class HasInputCols(converters.NoneIsUnset):
 class AnalysisParams(HasInputCols):
     """What is analysed, and how finely."""
 
-    bins: Param[int] = Param(Params._dummy(), "bins", "bins of a histogram", converters.integer("bins", 1))  # type: ignore[arg-type]
+    bins: Param[int] = Param(Params._dummy(), "bins", "bins of a histogram", converters.integer("bins", 1))
 
     quantiles: Param[list[float]] = Param(
         Params._dummy(), "quantiles", "probabilities of the quantiles, in [0, 1]", _quantiles
-    )  # type: ignore[arg-type]
+    )
 
     quantileRule: Param[str] = Param(
         Params._dummy(),
@@ -67,14 +70,14 @@ class AnalysisParams(HasInputCols):
         'what a quantile is: "value", always a value of the column; or "midpoint", halfway between two neighbouring '
         "values where the probability falls between them, as the usual median does",
         converters.one_of("quantileRule", "value", "midpoint"),
-    )  # type: ignore[arg-type]
+    )
 
     relativeError: Param[float] = Param(
         Params._dummy(),
         "relativeError",
         "greatest error of a quantile's rank, as a share of the values; from 1e-7 to 0.001",
         _relative_error,
-    )  # type: ignore[arg-type]
+    )
 
     maxDistinct: Param[int] = Param(
         Params._dummy(),
@@ -82,28 +85,28 @@ class AnalysisParams(HasInputCols):
         "up to so many distinct strings or categories are counted one by one; of columns with more, only those that "
         "are 1 % of the column or more",
         converters.integer("maxDistinct", 1),
-    )  # type: ignore[arg-type]
+    )
 
     elementStatistics: Param[bool] = Param(
         Params._dummy(),
         "elementStatistics",
         "whether each position of arrays and vectors of numbers is analysed as a column is",
         TypeConverters.toBoolean,
-    )  # type: ignore[arg-type]
+    )
 
     correlationCols: Param[list[str]] = Param(
         Params._dummy(),
         "correlationCols",
         "numeric columns whose Pearson correlations are computed, in one more pass",
         TypeConverters.toListString,
-    )  # type: ignore[arg-type]
+    )
 
     labelCol: Param[str] = Param(
         Params._dummy(),
         "labelCol",
         "column to which the relation of each other column is computed, in one more pass; not set: none",
         TypeConverters.toString,
-    )  # type: ignore[arg-type]
+    )
 
     def getBins(self) -> int:
         """Value of `bins` or its default."""
@@ -179,7 +182,7 @@ class DriftParams(Params):
         'what transform does where rows differ from those that were analysed: "error", "warn", or "ignore", which does '
         "not look",
         converters.one_of("onDrift", "error", "warn", "ignore"),
-    )  # type: ignore[arg-type]
+    )
 
     maxDistance: Param[float] = Param(
         Params._dummy(),
@@ -187,28 +190,28 @@ class DriftParams(Params):
         "greatest distance between distributions, in [0, 1]: Kolmogorov-Smirnov's at the percentiles, total variation "
         "for categories",
         _share("maxDistance"),
-    )  # type: ignore[arg-type]
+    )
 
     maxOutOfRange: Param[float] = Param(
         Params._dummy(),
         "maxOutOfRange",
         "greatest share of values below the least or above the greatest that was analysed",
         _share("maxOutOfRange"),
-    )  # type: ignore[arg-type]
+    )
 
     maxNullIncrease: Param[float] = Param(
         Params._dummy(),
         "maxNullIncrease",
         "by how much the share of nulls and NaN may exceed that of the analysis",
         _share("maxNullIncrease"),
-    )  # type: ignore[arg-type]
+    )
 
     maxUnseen: Param[float] = Param(
         Params._dummy(),
         "maxUnseen",
         "greatest share of strings or categories that were not there in the analysis, where it knows all",
         _share("maxUnseen"),
-    )  # type: ignore[arg-type]
+    )
 
     falseAlarmRate: Param[float] = Param(
         Params._dummy(),
@@ -216,7 +219,7 @@ class DriftParams(Params):
         "greatest probability that rows of the same distribution are told to differ, in whatever columns and checks; "
         "with 1 the limits alone decide",
         _share("falseAlarmRate"),
-    )  # type: ignore[arg-type]
+    )
 
     def getOnDrift(self) -> str:
         """Value of `onDrift` or its default."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from pyspark.sql import Column, DataFrame
 
 from spark_keras.analysis.measured_columns import Measure
 from spark_keras.analysis.streams import literals, stream
@@ -54,7 +55,7 @@ class Placed(NamedTuple):
 
 
 def count_places(
-    dataset: Any, measures: Sequence[Measure], edges: Sequence[np.ndarray], strings: Sequence[Any] = ()
+    dataset: DataFrame, measures: Sequence[Measure], edges: Sequence[np.ndarray], strings: Sequence[Any] = ()
 ) -> list[Placed]:
     """One pass over the rows.
 
@@ -87,7 +88,7 @@ def count_places(
     return found
 
 
-def with_places(rows: Any, edges: Sequence[np.ndarray]) -> Any:
+def with_places(rows: DataFrame, edges: Sequence[np.ndarray]) -> DataFrame:
     """The stream with a column "place", which is 2 i + 1 on the edge i and 2 i below it; a binary search."""
     from pyspark.sql import functions as F
 
@@ -99,7 +100,7 @@ def with_places(rows: Any, edges: Sequence[np.ndarray]) -> Any:
     every = literals(padded.ravel().tolist(), "double")
     first = F.col("measure") * width
 
-    def reached(place: Any) -> Any:
+    def reached(place: Column) -> Column:
         return F.get(every, first + place) <= F.col("x")
 
     rows = rows.withColumn("edge", F.lit(0))

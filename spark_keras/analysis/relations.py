@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from pyspark.sql import DataFrame
 
 from spark_keras.analysis import measured_columns as m
 from spark_keras.analysis.column_analysis import ColumnAnalysis
@@ -105,7 +105,7 @@ def _correlation(rows: int, x: float, y: float, xx: float, yy: float, xy: float)
 
 
 def relations(
-    dataset: Any, fields: Sequence[m.Field], analyses: Sequence[ColumnAnalysis], label: str, relative_error: float
+    dataset: DataFrame, fields: Sequence[m.Field], analyses: Sequence[ColumnAnalysis], label: str, relative_error: float
 ) -> tuple[Relation, ...]:
     """Of every column of numbers, times, booleans, strings and categories to the label; one pass over the rows."""
     from pyspark.sql import functions as F
@@ -194,8 +194,9 @@ def _edges(analysis: ColumnAnalysis, relative_error: float) -> np.ndarray:
         return np.arange(1.0, len((analysis.mostFrequent or ())[:_STRINGS]) + 1)
     if not distribution_of(analysis, relative_error).numbers:
         return np.zeros(0)
-    percentiles = np.unique(analysis.percentiles)
-    return percentiles if len(percentiles) <= _CLASSES else np.unique(analysis.percentiles[10:91:10])
+    known = np.array(analysis.percentiles or ())
+    percentiles = np.unique(known)
+    return percentiles if len(percentiles) <= _CLASSES else np.unique(known[10:91:10])
 
 
 def _centre(edges: np.ndarray) -> float:

@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pyspark.sql import Column, DataFrame
+
 from spark_keras.analysis.measured_columns import VALUES, Category, Measure
 
 
 def stream(
-    dataset: Any, measures: Sequence[Measure], strings: Sequence[Any] = (), kept: Mapping[str, Any] | None = None
+    dataset: DataFrame, measures: Sequence[Measure], strings: Sequence[Any] = (), kept: Mapping[str, Any] | None = None
 ) -> Any:
     """A row for each measure of each row, and for each value of the measures of arrays.
 
@@ -23,14 +25,14 @@ def stream(
     """
     from pyspark.sql import functions as F
 
-    def zipped(values: Any, keys: Any, texts: Any) -> Any:
+    def zipped(values: Any, keys: Any, texts: Any) -> Column:
         # arrays_zip fills up with nulls what is missing.
         nothing = F.array()
         keys = nothing.cast("array<bigint>") if keys is None else keys
         texts = nothing.cast("array<string>") if texts is None else texts
         return F.arrays_zip(values, keys, texts).cast("array<struct<x:double,key:bigint,string:string>>")
 
-    def array(values: Sequence[Any], data_type: str) -> Any:
+    def array(values: Sequence[Any], data_type: str) -> Column | None:
         if all(value is None for value in values):
             return None
         null = F.lit(None).cast(data_type)
@@ -54,17 +56,17 @@ def stream(
             groups.append(F.struct(F.lit(index).alias("array"), values.alias("numbers")))
         grouped = dataset.select(*beside, F.inline(F.array(*groups)))
         rows = grouped.select(*names, "array", F.posexplode("numbers").alias("place", "number"))
-        measure = F.when(F.col("array") < 0, _order(alone)).otherwise(F.col("array"))
+        number = F.when(F.col("array") < 0, _order(alone)).otherwise(F.col("array"))
     else:
         rows = dataset.select(*beside, F.posexplode(numbers).alias("place", "number"))
-        measure = F.col("place")
+        number = F.col("place")
     x, key = F.col("number.x"), F.col("number.key")
-    return rows.select(*names, measure.alias("measure"), x.alias("x"), "number.string", key.alias("key")).select(
+    return rows.select(*names, number.alias("measure"), x.alias("x"), "number.string", key.alias("key")).select(
         *names, "measure", "x", F.coalesce("key", F.xxhash64("x")).alias("key"), "string"
     )
 
 
-def _order(alone: Sequence[int]) -> Any:
+def _order(alone: Sequence[int]) -> Column:
     from pyspark.sql import functions as F
 
     if list(alone) == list(range(len(alone))):
@@ -72,14 +74,14 @@ def _order(alone: Sequence[int]) -> Any:
     return F.get(literals(alone, "int"), F.col("place"))
 
 
-def by_measure(values: Sequence[float | None], data_type: str) -> Any:
+def by_measure(values: Sequence[float | None], data_type: str) -> Column:
     """The value that belongs to the row's measure; null for None and for numbers that are not finite."""
     from pyspark.sql import functions as F
 
     return F.get(literals(values, data_type), F.col("measure"))
 
 
-def literals(values: Sequence[float | None], data_type: str) -> Any:
+def literals(values: Sequence[float | None], data_type: str) -> Column:
     """An array of numbers, as one literal: an expression for each would take long with many."""
     from pyspark.sql import functions as F
 
@@ -88,7 +90,7 @@ def literals(values: Sequence[float | None], data_type: str) -> Any:
     return F.from_json(F.lit(f"[{','.join(texts)}]"), f"array<{data_type}>")
 
 
-def category_hash(category: Category) -> Any:
+def category_hash(category: Category) -> Column:
     """A string's hash, in the 53 bits that a double holds exactly."""
     from pyspark.sql import functions as F
 

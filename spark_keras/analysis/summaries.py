@@ -53,7 +53,7 @@ def statistics(
         "positives": finite - counts.zeros - counts.negatives,
         "distinct": counts.distinct if range_.few else min(sketch.distinct, finite),
     }
-    if finite:
+    if finite and range_.low is not None and range_.high is not None:
         low, high = _exact(sketch.least, range_.low), _exact(sketch.greatest, range_.high)
         # Powers of distances to the median: it is at most one standard deviation away from the mean, so that hardly
         # anything cancels in the differences below.
@@ -95,7 +95,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def histogram(counts: Counts, range_: Range) -> Histogram | None:
     """None where the range is too wide for a double."""
-    if not math.isfinite(range_.high - range_.low):
+    if range_.width is None or not math.isfinite(range_.width):
         return None
     edges = range_.edges(len(counts.bins))
     return Histogram(tuple(edges.tolist()), tuple(counts.bins.tolist()))

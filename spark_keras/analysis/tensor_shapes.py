@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
 from pyspark.ml.param import Param, Params
 from pyspark.ml.util import DefaultParamsReadable
+from pyspark.sql import DataFrame
 
 from spark_keras.analysis import measured_columns
 from spark_keras.analysis.params import HasInputCols
@@ -16,13 +17,16 @@ from spark_keras.columns import expressions
 from spark_keras.params import converters
 from spark_keras.stage_metadata import StageWritable
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class TensorAnalysis(Model, HasInputCols, DefaultParamsReadable, StageWritable):
+
+class TensorAnalysis(Model, HasInputCols, DefaultParamsReadable["TensorAnalysis"], StageWritable):
     """Shapes that a `TensorAnalyzer` found; `transform` writes them into the columns' metadata and runs nothing."""
 
     shapes: Param[dict[str, list[int]]] = Param(
         Params._dummy(), "shapes", "lengths of each column's (nested) arrays; -1: they differ", converters.shapes
-    )  # type: ignore[arg-type]
+    )
 
     def __init__(self, shapes: dict[str, list[int]] | None = None):
         super().__init__()
@@ -32,11 +36,11 @@ class TensorAnalysis(Model, HasInputCols, DefaultParamsReadable, StageWritable):
         """Value of `shapes`: {"column": [28, 28]}, with -1 for a dimension whose length differs between rows."""
         return self.getOrDefault(self.shapes)
 
-    def setShapes(self, value: dict[str, list[int]]) -> TensorAnalysis:
+    def setShapes(self, value: dict[str, list[int]]) -> Self:
         """Sets `shapes`."""
         return self._set(shapes=value)
 
-    def _transform(self, dataset: Any) -> Any:
+    def _transform(self, dataset: DataFrame) -> DataFrame:
         shapes = self.getShapes()
         for name in shapes:
             _array_column(dataset, name)
@@ -50,7 +54,7 @@ class TensorAnalysis(Model, HasInputCols, DefaultParamsReadable, StageWritable):
         return dataset.select(*selected)
 
 
-class TensorAnalyzer(Estimator[TensorAnalysis], HasInputCols, DefaultParamsReadable, StageWritable):
+class TensorAnalyzer(Estimator[TensorAnalysis], HasInputCols, DefaultParamsReadable["TensorAnalyzer"], StageWritable):
     """Finds the shapes of columns of (nested) arrays and vectors, in one pass over the rows.
 
     The fitted stage writes them into the columns' metadata, where the estimators and `printTensorSchema` find them: no
@@ -71,7 +75,7 @@ class TensorAnalyzer(Estimator[TensorAnalysis], HasInputCols, DefaultParamsReada
         super().__init__()
         self._set(**self._input_kwargs)
 
-    def _fit(self, dataset: Any) -> TensorAnalysis:
+    def _fit(self, dataset: DataFrame) -> TensorAnalysis:
         from pyspark.sql import functions as F
 
         if self.isSet("inputCols"):
@@ -84,19 +88,20 @@ class TensorAnalyzer(Estimator[TensorAnalysis], HasInputCols, DefaultParamsReada
         bounds = [
             F.array(F.min(each.expression), F.max(each.expression)).alias(f"m{i}") for i, each in enumerate(streams)
         ]
-        found = dataset.agg(*bounds).first() if bounds else ()
+        found = dataset.agg(*bounds).collect()[0] if bounds else ()
         extremes: dict[tuple[str, int], list[float | None]] = {}
         for stream, (least, greatest) in zip(streams, found):
             extremes.setdefault((fields[stream.column].name, stream.index), []).extend([least, greatest])
         shapes: dict[str, list[int]] = {field.name: [] for field in fields}
         for (name, _), values in extremes.items():
-            shapes[name].append(int(values[0]) if None not in values and len(set(values)) == 1 else -1)
+            known = [value for value in values if value is not None]
+            shapes[name].append(int(known[0]) if len(known) == len(values) and len(set(known)) == 1 else -1)
         fitted = TensorAnalysis(shapes)
         fitted._resetUid(self.uid)
         return self._copyValues(fitted)
 
 
-def printTensorSchema(dataset: Any) -> None:
+def printTensorSchema(dataset: DataFrame) -> None:
     """Prints the columns as tensors: type of the numbers and shape; the first dimension is that of the rows.
 
     `?` is a dimension whose length is not known: `TensorAnalyzer` finds it.
@@ -104,12 +109,12 @@ def printTensorSchema(dataset: Any) -> None:
     print(tensor_schema(dataset))
 
 
-def tensor_schema(dataset: Any) -> str:
+def tensor_schema(dataset: DataFrame) -> str:
     """What `printTensorSchema` prints."""
     return "\n".join(["root", *(f" |-- {name}: {_tensor(dataset, name)}" for name in dataset.columns)])
 
 
-def _tensor(dataset: Any, name: str) -> str:
+def _tensor(dataset: DataFrame, name: str) -> str:
     data_type = dataset.schema[name].dataType
     try:
         depth, element = expressions.column_depth(data_type, "inputCols", name)
@@ -120,12 +125,12 @@ def _tensor(dataset: Any, name: str) -> str:
     return f"{element.simpleString()}[{','.join(dimensions)}]"
 
 
-def _field(dataset: Any, name: str) -> measured_columns.Field:
+def _field(dataset: DataFrame, name: str) -> measured_columns.Field:
     field = dataset.schema[name]
     return measured_columns.Field(name, expressions.reference(name), field.dataType, field.metadata)
 
 
-def _array_column(dataset: Any, name: str) -> measured_columns.Field:
+def _array_column(dataset: DataFrame, name: str) -> measured_columns.Field:
     data_type = expressions.check_column(dataset, "inputCols", name)
     field = _field(dataset, name)
     if not measured_columns.has_numeric_elements(field):

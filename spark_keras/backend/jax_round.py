@@ -119,7 +119,7 @@ class JaxKernel:
         ]
         seeds = integers[self.layout.sizes[1] : -2].reshape(-1, 2)
 
-        def value(variable: Any) -> Any:
+        def value(variable: keras.Variable) -> Any:
             if id(variable) in self._seed:
                 return seeds[self._seed[id(variable)]].astype(dtype_of(variable.dtype))
             return parts[self._place[id(variable)]].astype(dtype_of(variable.dtype))

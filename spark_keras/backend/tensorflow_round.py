@@ -201,7 +201,7 @@ _THROUGH_KERAS = ("assign", "assign_add", "assign_sub", "_apply_weight_decay", "
 
 
 @contextlib.contextmanager
-def _through_keras(optimizer: Any, trainable: Iterable[Any]) -> Iterator[None]:
+def _through_keras(optimizer: keras.optimizers.Optimizer, trainable: Iterable[keras.Variable]) -> Iterator[None]:
     """Lets an optimizer assign to Keras' variables, as on other backends, so that a StatelessScope learns of it."""
     keys = {id(variable): optimizer._var_key(variable) for variable in trainable}
     of_any_backend = keras.optimizers.Optimizer.__bases__[-1]

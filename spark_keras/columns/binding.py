@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.columns import expressions, input_forms, validation_rows
@@ -144,13 +144,13 @@ def called(stage: Any, model: keras.Model, inputs: Sequence[TensorColumn]) -> tu
     return input_forms.called(model, forms, symbols)
 
 
-def selected(dataset: DataFrame, spec: ShardColumns, *others: Any) -> Any:
+def selected(dataset: DataFrame, spec: ShardColumns, *others: Column) -> DataFrame:
     """The columns that workers read: one for each tensor under its internal name, and others."""
     tensors = [expressions.expression(dataset, tensor).alias(name) for name, tensor in spec.tensors.items()]
     return dataset.select(*tensors, *others)
 
 
-def loaded_rows(dataset: DataFrame, stage: Any, spec: ShardColumns) -> Any:
+def loaded_rows(dataset: DataFrame, stage: Any, spec: ShardColumns) -> DataFrame:
     """The columns that a fit loads, with a boolean column `v` where rows are held out for validation."""
     indicator = param_or_none(stage, "validationIndicatorCol")
     rows = selected(
@@ -164,7 +164,7 @@ def loaded_rows(dataset: DataFrame, stage: Any, spec: ShardColumns) -> Any:
     return rows
 
 
-def shard_dataset(dataset: DataFrame, stage: Any, spec: ShardColumns, workers: int) -> Any:
+def shard_dataset(dataset: DataFrame, stage: Any, spec: ShardColumns, workers: int) -> DataFrame:
     """The columns that travel, one partition for each worker.
 
     Each row carries a hash of its content, by which the worker sorts: the shuffle hands rows over in any order.
@@ -174,7 +174,7 @@ def shard_dataset(dataset: DataFrame, stage: Any, spec: ShardColumns, workers: i
     return rows.withColumn("h", F.xxhash64(*spec.tensors)).repartition(workers)
 
 
-def held_out_rows(dataset: DataFrame, stage: Any, spec: ShardColumns) -> Any:
+def held_out_rows(dataset: DataFrame, stage: Any, spec: ShardColumns) -> DataFrame:
     """The rows of the DataFrame that a fit validates on."""
     if param_or_none(stage, "validationIndicatorCol"):
         return dataset.where(expressions.column(dataset, "validationIndicatorCol", stage.getValidationIndicatorCol()))

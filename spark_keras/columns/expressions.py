@@ -7,21 +7,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
+from pyspark.sql.types import DataType
 
 from spark_keras.columns import names
 from spark_keras.columns.names import quoted
 from spark_keras.columns.tensor_column import TensorColumn
 
 
-def reference(column: str) -> Any:
+def reference(column: str) -> Column:
     """A column of exactly this name; dots and backticks are part of it."""
     from pyspark.sql import functions as F
 
     return F.col(quoted(column))
 
 
-def column(dataset: DataFrame, param: str, name: str) -> Any:
+def column(dataset: DataFrame, param: str, name: str) -> Column:
     """The column that a Param names, as `column_names.field` resolves it."""
     from pyspark.sql import functions as F
 
@@ -39,7 +40,7 @@ def check_column(dataset: DataFrame, param: str, column: str) -> Any:
     return fields[column].dataType
 
 
-def column_type(dataset: DataFrame, param: str, name: str) -> Any:
+def column_type(dataset: DataFrame, param: str, name: str) -> DataType:
     """The Spark type of the column or nested field that a Param names, as `column_names.field` resolves it."""
     return names.field(dataset, param, name).data_type
 
@@ -98,7 +99,7 @@ def with_shape(metadata: dict[str, Any], shape: Sequence[int]) -> dict[str, Any]
     return {**metadata, _SHAPE_KEY: list(shape)}
 
 
-def expression(dataset: DataFrame, tensor: TensorColumn) -> Any:
+def expression(dataset: DataFrame, tensor: TensorColumn) -> Column:
     """The Spark column that carries a tensor: a number or (nested) array in the type that the worker wants.
 
     Floats travel as the model's own float type. Integer tensors travel exactly: as bigint, or as double where the

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame
+from pyspark.sql.types import StructField
 
 
 class Field(NamedTuple):
@@ -78,7 +79,7 @@ _indices: weakref.WeakKeyDictionary[Any, dict[str, list[Any]]] = weakref.WeakKey
 _indices_lock = threading.Lock()
 
 
-def _same(dataset: DataFrame, name: str) -> list[Any]:
+def _same(dataset: DataFrame, name: str) -> list[StructField]:
     """The columns that Spark takes for this whole name."""
     with _indices_lock:
         index = _indices.get(dataset)

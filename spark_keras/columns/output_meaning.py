@@ -122,11 +122,10 @@ def head_of(model: keras.Model, stage: Any, output: Tensor) -> ClassificationHea
     An output of which nothing tells the meaning is taken for probabilities, which the executors check.
     """
     kind, exclusive = of_classifier(model, stage)
-    scores = output.shape[-1] or 1
-    classes = max(2, scores)
+    classes = number_of_classes(output)
     thresholds = param_or_none(stage, "thresholds")
     converters.check_thresholds(thresholds, classes)
-    by_margin = kind == "margins" and scores == 1
+    by_margin = kind == "margins" and output.shape == (1,)
     if stage.getThreshold() != 0.0 and not by_margin:
         raise ValueError(
             f"Param `threshold` is for one margin, which tells two classes apart. Received: {stage.getThreshold()} and "
@@ -155,6 +154,11 @@ def head_of(model: keras.Model, stage: Any, output: Tensor) -> ClassificationHea
         # Numbers with 8 or 11 bits.
         tolerance=0.05 if output.dtype in ("bfloat16", "float16") else 1e-3,
     )
+
+
+def number_of_classes(output: Tensor) -> int:
+    """Of a classifier's output; one score tells two classes apart."""
+    return max(2, output.shape[-1] or 0)
 
 
 def check_output(outputs: Sequence[Tensor]) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from spark_keras.columns import expressions
@@ -14,7 +13,7 @@ from spark_keras.columns import expressions
 _DRAWS = 2**31
 
 
-def with_held_out(dataset: DataFrame, content: Sequence[Any], column: str, share: float, seed: int) -> Any:
+def with_held_out(dataset: DataFrame, content: Sequence[Column], column: str, share: float, seed: int) -> DataFrame:
     """The DataFrame with a boolean column: the rows that a share of all rows consists of.
 
     Of c rows of one content, share · c are held out, rounded up or down: systematic sampling (Cochran, Sampling
@@ -38,7 +37,7 @@ def with_held_out(dataset: DataFrame, content: Sequence[Any], column: str, share
     return numbered.withColumn(column, held_out).drop(number, drawn)
 
 
-def _hashable(dataset: DataFrame) -> list[Any]:
+def _hashable(dataset: DataFrame) -> list[Column]:
     """The columns that Spark can hash, and that their names tell apart."""
     fields = dataset.schema.fields
     names = [field.name for field in fields if "map<" not in field.dataType.simpleString()]

@@ -31,7 +31,7 @@ class Progress(NamedTuple):
     @property
     def score(self) -> float | None:
         """The newest score; None before the first one."""
-        return next(reversed(self.scores.values()), None)
+        return next(reversed([*self.scores.values()]), None)
 
 
 class Condition:
@@ -76,7 +76,7 @@ class Condition:
         return AllOf([self, other])
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.get_config() == other.get_config()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.get_config() == other.get_config()
 
     def __hash__(self) -> int:
         return hash((type(self), repr(self)))

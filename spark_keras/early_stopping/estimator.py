@@ -7,10 +7,13 @@ import functools
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
+from pyspark.ml.evaluation import Evaluator
+from pyspark.ml.param import Param
+from pyspark.sql import DataFrame, SparkSession
 
 from spark_keras.cluster import files, session
 from spark_keras.early_stopping.conditions import (
@@ -32,8 +35,11 @@ from spark_keras.params.values import param_or_none
 from spark_keras.training.checkpoints.in_use import exclusive
 from spark_keras.training.trainer import Trainer
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, NestedReadable):
+
+class EarlyStopping(Picklable, Estimator["EarlyStoppingModel"], EarlyStoppingParams, NestedWritable, NestedReadable):
     """Trains with a Keras estimator until a condition says stop, and returns the best model.
 
     After each `evaluateEvery` epochs the model gets a score. The model with the best one is kept, and conditions are
@@ -74,14 +80,17 @@ class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, N
         (7, 'patience')
     """
 
+    # Set by `keyword_only`.
+    _input_kwargs: dict[str, Any]
+
     @keyword_only
     def __init__(
         self,
         *,
-        estimator: Any = None,
+        estimator: Estimator[Any] | None = None,
         monitor: str = "val_loss",
         mode: str = "auto",
-        evaluator: Any = None,
+        evaluator: Evaluator | None = None,
         scoreFunction: Callable[[Any], float] | None = None,
         evaluateEvery: int = 1,
         patience: int | None = None,
@@ -112,26 +121,28 @@ class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, N
         )
         self._set(**self._input_kwargs)
 
-    def copy(self, extra: Any = None) -> EarlyStopping:
+    def copy(self, extra: dict[Param[Any], Any] | None = None) -> Self:
         """A copy with extra Params; those of the estimator reach the estimator, as in CrossValidator."""
         that = super().copy(extra)
         return that._set(estimator=self.getEstimator().copy(extra)) if self.isSet("estimator") else that
 
-    def fitMultiple(self, dataset: Any, paramMaps: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    def fitMultiple(
+        self, dataset: DataFrame, paramMaps: Sequence[dict[Param[Any], Any]]
+    ) -> Iterator[tuple[int, EarlyStoppingModel]]:
         """As the estimator's `fitMultiple`."""
         keeping = self.copy()
         if self.isSet("estimator"):
             keeping._set(estimator=self.getEstimator()._keeping_rows(paramMaps))
         return super(EarlyStopping, keeping).fitMultiple(dataset, paramMaps)
 
-    def _fit(self, dataset: Any) -> EarlyStoppingModel:
+    def _fit(self, dataset: DataFrame) -> EarlyStoppingModel:
         if not self.isSet("estimator"):
             raise ValueError("Param `estimator` is not set. Expected: a Keras estimator.")
         estimator = self.getEstimator().copy()
         with estimator._kept_rows.during_fit(estimator):
             return self._stopped(dataset, estimator)
 
-    def _stopped(self, dataset: Any, estimator: Any) -> EarlyStoppingModel:
+    def _stopped(self, dataset: DataFrame, estimator: Any) -> EarlyStoppingModel:
         spark = session.session_of(dataset)
         if self.isSet("maxEpochs"):
             estimator.setEpochs(self.getMaxEpochs())
@@ -158,7 +169,7 @@ class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, N
         fitted = EarlyStoppingModel(best, stopper.last, result)
         return fitted._resetUid(self.uid)
 
-    def _stopper(self, spark: Any, estimator: Any) -> Stopper:
+    def _stopper(self, spark: SparkSession, estimator: Any) -> Stopper:
         conditions = [
             *([NonFiniteScore()] if self.getStopOnNonFinite() else []),
             *([TargetScore(self.getTargetScore())] if self.isSet("targetScore") else []),
@@ -200,7 +211,7 @@ class EarlyStopping(Picklable, Estimator, EarlyStoppingParams, NestedWritable, N
 class _FileStore:
     """One model in a file, on any file system that Spark reaches; written from the driver, without a Spark job."""
 
-    def __init__(self, spark: Any, folder: str):
+    def __init__(self, spark: SparkSession, folder: str):
         self._spark, self._path = spark, f"{folder}/best.keras"
         # Whether the file is of this process, and not of an earlier attempt.
         self._own = False
@@ -276,10 +287,10 @@ class EarlyStoppingModel(Picklable, Model, NestedWritable, NestedReadable):
 
         return set_at_best
 
-    def _transform(self, dataset: Any) -> Any:
+    def _transform(self, dataset: DataFrame) -> DataFrame:
         return self.bestModel.transform(dataset)
 
-    def copy(self, extra: Any = None) -> EarlyStoppingModel:
+    def copy(self, extra: dict[Param[Any], Any] | None = None) -> EarlyStoppingModel:
         """A copy with extra Params, which reach the best and the last model."""
         last = None if self.lastModel is None else self.lastModel.copy(extra)
         that = EarlyStoppingModel(self.bestModel.copy(extra), last, self._result)

@@ -60,7 +60,7 @@ def _positive(name: str) -> Callable[[Any], float]:
 
 
 def _param(name: str, doc: str, converter: Callable[[Any], Any]) -> Any:
-    return Param(Params._dummy(), name, doc, converter)  # type: ignore[arg-type]
+    return Param(Params._dummy(), name, doc, converter)
 
 
 class EarlyStoppingParams(converters.NoneIsUnset):
@@ -150,7 +150,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
         """Sets `mode`."""
         return self._set(mode=value)
 
-    def getEvaluator(self) -> Any:
+    def getEvaluator(self) -> Evaluator:
         """Value of `evaluator` or its default."""
         return self.getOrDefault(self.evaluator)
 

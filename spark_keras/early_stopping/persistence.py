@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable
 
@@ -10,7 +10,10 @@ from spark_keras.cluster import files
 from spark_keras.early_stopping import conditions
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.persistence import KerasReader, import_name, imported
-from spark_keras.stage_metadata import StageWriter, connection, save_metadata
+from spark_keras.stage_metadata import R, StageWriter, connection, save_metadata
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # Params whose values are Python objects; stages among them have folders of their own.
 _OBJECTS = {"estimator", "evaluator", "scoreFunction", "conditions"}
@@ -30,9 +33,14 @@ class NestedReadable(MLReadable):
     """A stage with stages in it that is loaded through Spark."""
 
     @classmethod
-    def read(cls) -> NestedReader:
+    def read(cls) -> NestedReader[Self]:
         """The stage's reader: `Stage.read().load(path)`, or `Stage.read().safeMode(False).load(path)`."""
         return NestedReader(cls)
+
+    @classmethod
+    def load(cls, path: str) -> Self:
+        """The stage that was saved at `path`: `read().load(path)`."""
+        return cls.read().load(path)
 
 
 class NestedWriter(StageWriter):
@@ -47,25 +55,26 @@ class NestedWriter(StageWriter):
         if values.get("conditions"):
             extra["conditions"] = [conditions.to_json(condition) for condition in values["conditions"]]
         stages = {name: values.get(name) or getattr(instance, name, None) for name in _STAGES}
-        extra["stages"] = [name for name in _STAGES if isinstance(stages[name], MLWritable)]
+        extra["stages"] = [name for name, stage in stages.items() if isinstance(stage, MLWritable)]
         plain = {name: value for name, value in values.items() if name not in _OBJECTS}
         save_metadata(instance, path, self, {"keras": extra}, plain)
-        for name in extra["stages"]:
-            stages[name].write().save(f"{path}/{name}")
+        for name, stage in stages.items():
+            if isinstance(stage, MLWritable):
+                stage.write().save(f"{path}/{name}")
         result = getattr(instance, "_result", None)
         if result is not None:
             files.write_file(self.sparkSession, f"{path}/{_RESULT_FILE}", result.toJSON().encode())
 
 
-class NestedReader(KerasReader):
+class NestedReader(KerasReader[R]):
     """Reads what `NestedWriter` wrote; the safe mode is that of the nested stages."""
 
-    def load(self, path: str) -> Any:
+    def load(self, path: str) -> R:
         metadata = self.metadata(path)
         extra = metadata["keras"]
         stages = {name: self._stage(f"{path}/{name}") for name in extra["stages"]}
         models = {name: stage for name, stage in stages.items() if name.endswith("Model")}
-        instance = self.cls(**models)
+        instance: Any = self.cls(**models)
         instance._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(instance, metadata)
         instance._set(**{name: stage for name, stage in stages.items() if name not in models})

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spark_keras import plain_json
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +50,7 @@ class EarlyStoppingResult:
     # Their names up to 0.1.
     to_json, from_json = toJSON, fromJSON
 
-    def toPandas(self) -> Any:
+    def toPandas(self) -> pandas.DataFrame:
         """A row for each evaluated epoch: "score", and whether it is the "best"."""
         import pandas
 

@@ -87,7 +87,7 @@ class Stopper(keras.callbacks.Callback):
         )
         self._scores: dict[int, float] = {}
         self._best_epoch: int | None = None
-        self._best: tuple[np.ndarray, np.ndarray] | None = None
+        self._best: tuple[np.ndarray, ...] | None = None
         self._kept: str | None = None
         self._epoch = self._trained = 0
         self._cut = False
@@ -164,9 +164,9 @@ class Stopper(keras.callbacks.Callback):
             self._best = tuple(states.read(self.model, states.layout_of(self.model)))
 
     def _restore(self) -> None:
-        if self.store is not None:
+        if self.store is not None and self._kept is not None:
             self.store.restore(self.model, self._kept)
-        else:
+        elif self._best is not None:
             states.write(self.model, states.layout_of(self.model), states.State(*self._best))
 
     def _ended(self, conditions: Sequence[Condition]) -> bool:

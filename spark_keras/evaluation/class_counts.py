@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from spark_keras.evaluation.partial import Points, Sums
-from spark_keras.evaluation.steps import Rules, Steps, read
+from spark_keras.evaluation.steps import Rules, read
 
 # A curve of each class is a sort of its scores: for more classes only on request.
 CURVES_FOR_CLASSES = 32
@@ -38,16 +38,14 @@ class Counting(NamedTuple):
 def count(counting: Counting, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Pairs of a true and a predicted class, ranks of the true classes, calibration and points of the curves."""
     sums, points = Sums(), Points()
-    for part in (part for batch in batches for part in _parts(batch)):
-        steps = read(part, counting.rules, sums)
-        predicted = steps.prediction
-        if predicted is None:
-            predicted = steps.scores.argmax(axis=1)
-        sums.add("cells", steps.label.astype("int64") * _TRUE + predicted.astype("int64"), steps.weight)
+    for rows in (rows for batch in batches for rows in _parts(batch)):
+        steps = read(rows, counting.rules, sums)
+        sums.add("cells", steps.label.astype("int64") * _TRUE + steps.prediction.astype("int64"), steps.weight)
         if steps.scores is not None:
             chunk = max(1, _CELLS // steps.scores.shape[1])
             for start in range(0, len(steps.label), chunk):
-                _scores(counting, steps, slice(start, start + chunk), sums, points)
+                part = slice(start, start + chunk)
+                _scores(counting, steps.label[part], steps.scores[part], steps.weight[part], sums, points)
                 yield from points.overflow()
     yield from points.flush()
     sums.add("points", 0, points.sent)
@@ -75,8 +73,10 @@ def classes_of_curves(classes: int, wanted: bool | None) -> list[int]:
     return [1] if classes == 2 else list(range(classes))
 
 
-def _scores(counting: Counting, steps: Steps, part: slice, sums: Sums, points: Points) -> None:
-    label, scores, weight = steps.label[part].astype("int64"), steps.scores[part], steps.weight[part]
+def _scores(
+    counting: Counting, label: np.ndarray, scores: np.ndarray, weight: np.ndarray, sums: Sums, points: Points
+) -> None:
+    label = label.astype("int64")
     finite = np.isfinite(scores).all(axis=1)
     own = np.take_along_axis(scores, label[:, None], axis=1)
     ranks = np.count_nonzero(scores > own, axis=1)

@@ -6,9 +6,10 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pyspark.sql import DataFrame
 
 from spark_keras.columns import expressions
 from spark_keras.columns import names as column_names
@@ -19,6 +20,9 @@ from spark_keras.evaluation.curves_report import CurvesReport
 from spark_keras.evaluation.report import Table
 from spark_keras.evaluation.steps import Rules
 from spark_keras.reports import tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +46,7 @@ class ClassificationEvaluation(CurvesReport):
     @classmethod
     def of(
         cls,
-        predictions: Any,
+        predictions: DataFrame,
         labelCol: str = "label",
         predictionCol: str | None = "prediction",
         probabilityCol: str | None = None,
@@ -223,10 +227,9 @@ class ClassificationEvaluation(CurvesReport):
         """By class: rows that are right, of it, and predicted as it."""
         true, predicted, weights = self.cells
         hits = weights * (true == predicted)
-        return tuple(
-            np.bincount(*each, minlength=len(self.classes))
-            for each in ((true, hits), (true, weights), (predicted, weights))
-        )
+        count = len(self.classes)
+        right, labelled = np.bincount(true, hits, count), np.bincount(true, weights, count)
+        return right, labelled, np.bincount(predicted, weights, count)
 
     def _averages(self, average: str | None, over: str = "all", beta: float = 1.0) -> Any:
         true, predicted, weights = self.cells
@@ -267,12 +270,12 @@ class ClassificationEvaluation(CurvesReport):
         rows = [[name, *row] for name, row in zip(self.classes, self.confusionMatrix.tolist())]
         return [by_class, ("Confusion matrix", ("true \\ predicted", *self.classes), rows)]
 
-    def plot(self) -> Any:
+    def plot(self) -> Figure:
         """Confusion matrix, ROC and precision-recall curves and calibration, as one matplotlib figure."""
         return plots.classification(self)
 
 
-def _score_columns(predictions: Any, probability: str | None, raw: str | None) -> tuple[str, str]:
+def _score_columns(predictions: DataFrame, probability: str | None, raw: str | None) -> tuple[str, str]:
     """Names of the columns with probabilities and with other scores; "" for none."""
     if probability is None:
         probability = "probability" if "probability" in predictions.columns and not raw else ""
@@ -281,7 +284,7 @@ def _score_columns(predictions: Any, probability: str | None, raw: str | None) -
     return probability, raw
 
 
-def _check_depths(reads: list[passes.Read], predictions: Any, one_hot: bool) -> None:
+def _check_depths(reads: list[passes.Read], predictions: DataFrame, one_hot: bool) -> None:
     by_role = {each.role: each for each in reads}
     label, scores = by_role["label"], by_role.get("scores")
     if one_hot and not label.depth:
@@ -319,17 +322,17 @@ def _check_lengths(found: np.ndarray, reads: list[passes.Read], names: Sequence[
         )
 
 
-def _names(predictions: Any, prediction: str | None, classes: Sequence[str] | None) -> Sequence[str] | None:
+def _names(predictions: DataFrame, prediction: str | None, classes: Sequence[str] | None) -> Sequence[str] | None:
     if classes is not None:
         return [str(name) for name in classes]
     return _attributes(predictions, prediction).get("vals")
 
 
-def _number_of_classes(predictions: Any, prediction: str | None) -> int | None:
+def _number_of_classes(predictions: DataFrame, prediction: str | None) -> int | None:
     return _attributes(predictions, prediction).get("num_vals")
 
 
-def _attributes(predictions: Any, prediction: str | None) -> dict[str, Any]:
+def _attributes(predictions: DataFrame, prediction: str | None) -> dict[str, Any]:
     if not prediction:
         return {}
     return column_names.field(predictions, "predictionCol", prediction).metadata.get("ml_attr", {})

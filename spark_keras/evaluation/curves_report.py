@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from spark_keras.evaluation import plots
 from spark_keras.evaluation.curves import Curve, mean_area, named
 from spark_keras.evaluation.report import Report
 from spark_keras.reports import tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class CurvesReport(Report):
@@ -33,7 +36,7 @@ class CurvesReport(Report):
         """The curve of the class or label of this name."""
         return named(self.curves, name)
 
-    def plotResiduals(self) -> Any:
+    def plotResiduals(self) -> Figure:
         """Rows by |probability − 1| where they are of the class or have the label, else by probability, and rows by
         probability, of each class or label; a matplotlib figure.
         """

@@ -48,9 +48,9 @@ def count(counting: LabelCounting, batches: Iterator[pa.RecordBatch]) -> Iterato
         _rows(steps, label, predicted, sums)
         if counting.curves or (counting.curves is None and steps.width <= CURVES_FOR_CLASSES):
             for place in np.unique(steps.place).tolist():
-                own = (steps.place == place)[:, None]
-                of_label = (array[own[:, 0], None] for array in (steps.prediction, label, steps.weight))
-                add_scores(*of_label, [place], counting.bins, sums, points)
+                own = steps.place == place
+                scores, hits, weights = (array[own, None] for array in (steps.prediction, label, steps.weight))
+                add_scores(scores, hits, weights, [place], counting.bins, sums, points)
         yield from points.overflow()
     yield from points.flush()
     sums.add("points", 0, points.sent)

@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import keras
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.cluster import session
@@ -18,19 +19,19 @@ from spark_keras.keras_model import state as states
 from spark_keras.keras_model.row_losses import activity_regularized
 
 
-def score(dataset: Any, stage: Any, classifier: bool, regularization: bool) -> float:
+def score(dataset: DataFrame, stage: Any, classifier: bool, regularization: bool) -> float:
     """The mean loss over all rows, as compiled; or without what regularizers add to it."""
     if regularization:
         return evaluate(dataset, stage, classifier)["loss"]
     name = f"_{stage.uid}_loss"
     scored = score_examples(dataset, stage, classifier, name, regularization=False)
-    mean = scored.agg(F.avg(columns.reference(name))).first()[0]
+    ((mean,),) = scored.agg(F.avg(columns.reference(name))).collect()
     if mean is None:
         raise ValueError("The DataFrame has no rows to score. Expected: at least one.")
     return mean
 
 
-def score_examples(dataset: Any, stage: Any, classifier: bool, column: str, regularization: bool) -> Any:
+def score_examples(dataset: DataFrame, stage: Any, classifier: bool, column: str, regularization: bool) -> DataFrame:
     """The DataFrame with a column of each row's loss."""
     session.session_of(dataset)
     columns.check_new_column(dataset, "lossCol", column)

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from pyspark.sql import DataFrame
 
 from spark_keras.cluster import interpreter, jobs, session, slots
 from spark_keras.columns import binding, mismatch, summable
@@ -21,7 +22,7 @@ from spark_keras.keras_model.archive import KerasArchive
 _RESULT_SCHEMA = "rows long, states array<double>"
 
 
-def evaluate(dataset: Any, stage: Any, classifier: bool, metrics: Any = None) -> dict[str, Any]:
+def evaluate(dataset: DataFrame, stage: Any, classifier: bool, metrics: Any = None) -> dict[str, Any]:
     """Loss, compiled metrics and the others asked for, in one pass over the DataFrame's partitions.
 
     Every partition gives the states of its metrics (such as a sum and a count), which are added up: a mean of results
@@ -57,7 +58,7 @@ def evaluate(dataset: Any, stage: Any, classifier: bool, metrics: Any = None) ->
 
 
 def labelled_task(
-    dataset: Any, stage: Any, model: keras.Model, archive: KerasArchive, objects: dict[str, Any], classifier: bool
+    dataset: DataFrame, stage: Any, model: keras.Model, archive: KerasArchive, objects: dict[str, Any], classifier: bool
 ) -> tuple[LabelledTask, Any]:
     """What executors need to evaluate a model on a DataFrame, checked; and the model's outputs."""
     spark = dataset.sparkSession

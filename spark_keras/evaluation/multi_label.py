@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pyspark.sql import DataFrame
 
 from spark_keras.evaluation import label_counts, passes, plots
 from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES
@@ -16,6 +17,9 @@ from spark_keras.evaluation.curves_report import CurvesReport
 from spark_keras.evaluation.label_counts import LabelCounting
 from spark_keras.evaluation.report import Table
 from spark_keras.evaluation.steps import Rules
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +56,7 @@ class MultiLabelEvaluation(CurvesReport):
     @classmethod
     def of(
         cls,
-        predictions: Any,
+        predictions: DataFrame,
         labelCol: str = "label",
         predictionCol: str = "prediction",
         weightCol: str | None = None,
@@ -135,10 +139,12 @@ class MultiLabelEvaluation(CurvesReport):
         names = [str(name) for name in (names or range(width))]
         drawn = range(width) if wanted or (wanted is None and width <= CURVES_FOR_CLASSES) else []
         figures = {name: sums.total(name) / rows for name in ("subsetAccuracy", "jaccard", "precision", "recall", "f1")}
-        cells = ("truePositives", "falsePositives", "falseNegatives", "trueNegatives")
         return cls(
             names,
-            *(sums.dense(name, width) for name in cells),
+            truePositives=sums.dense("truePositives", width),
+            falsePositives=sums.dense("falsePositives", width),
+            falseNegatives=sums.dense("falseNegatives", width),
+            trueNegatives=sums.dense("trueNegatives", width),
             rows=rows,
             subsetAccuracy=figures["subsetAccuracy"],
             jaccard=figures["jaccard"],
@@ -181,14 +187,14 @@ class MultiLabelEvaluation(CurvesReport):
         return self._average(2, average, over, beta)
 
     def _average(self, which: int, average: str, over: str, beta: float = 1.0) -> float:
-        cells = self.truePositives, self.falsePositives, self.falseNegatives
+        right, false, missed = self.truePositives, self.falsePositives, self.falseNegatives
         if average == "micro":
-            return float(_figures(*(cell.sum() for cell in cells), beta)[which])
-        values = _figures(*cells, beta)[which]
+            return float(_figures(right.sum(), false.sum(), missed.sum(), beta)[which])
+        values = _figures(right, false, missed, beta)[which]
         if average == "weighted":
             support = self.truePositives + self.falseNegatives
             return float(values @ support / support.sum()) if support.sum() else 0.0
-        choices = {"all": np.ones(len(values), bool), "occurring": sum(cells) > 0}
+        choices = {"all": np.ones(len(values), bool), "occurring": right + false + missed > 0}
         if average != "macro" or over not in choices:
             raise ValueError(
                 f"Invalid value for argument `average` or `over`. Received: {average!r} and {over!r}. Expected: "
@@ -216,7 +222,7 @@ class MultiLabelEvaluation(CurvesReport):
     def _tables(self) -> list[Table]:
         return [("By label", self._HEAD, self._table())]
 
-    def plot(self) -> Any:
+    def plot(self) -> Figure:
         """ROC and precision-recall curves and calibration, as one matplotlib figure."""
         return plots.labels(self.curves)
 

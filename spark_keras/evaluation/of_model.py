@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from pyspark.sql import DataFrame
+
 from spark_keras.columns import expressions, label_rules, output_meaning
 from spark_keras.keras_model import activations, signature
 from spark_keras.params.values import param_or_none
@@ -35,7 +37,7 @@ class Scored(NamedTuple):
         return {"fromLogits": self.kind == "logits", "bins": 0 if self.kind == "margins" else bins}
 
 
-def scored(dataset: Any, stage: Any, column: str) -> Any:
+def scored(dataset: DataFrame, stage: Any, column: str) -> DataFrame:
     """The DataFrame itself where it has the model's output column already, else the model applied to it."""
     if not column:
         raise ValueError("Param `predictionCol` is ''. Expected: a column for the predictions that are evaluated.")
@@ -47,7 +49,7 @@ def ignored_class(loss: Any) -> int | None:
     return None if loss is None else label_rules.rule_of(loss).ignored
 
 
-def of_output(dataset: Any, stage: Any, output: str | None) -> Scored:
+def of_output(dataset: DataFrame, stage: Any, output: str | None) -> Scored:
     """The rows with one output of a `KerasModel`.
 
     Args:

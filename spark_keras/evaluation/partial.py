@@ -29,20 +29,22 @@ _SENT = 2**16
 _ENTRIES = 2**16
 _EXAMPLES = 3
 
+Three = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 class Points:
     """Scores with the weights of rows that are of the class and that are not, by class; equal scores are added up."""
 
     def __init__(self) -> None:
-        self._held: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = defaultdict(list)
+        self._held: dict[int, list[Three]] = defaultdict(list)
         self._count = 0
         self.sent = 0
 
     def add(self, key: int, scores: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> None:
         seen = (positives > 0) | (negatives > 0)
-        self._hold(key, scores[seen], positives[seen], negatives[seen])
+        self._hold(key, (scores[seen], positives[seen], negatives[seen]))
 
-    def _hold(self, key: int, *arrays: np.ndarray) -> None:
+    def _hold(self, key: int, arrays: Three) -> None:
         self._held[key].append(arrays)
         self._count += len(arrays[0])
 
@@ -52,14 +54,15 @@ class Points:
 
     def flush(self) -> Iterator[pa.RecordBatch]:
         for key, parts in self._held.items():
-            arrays = self._joined(parts)
-            self.sent += len(arrays[0])
-            for start in range(0, len(arrays[0]), _SENT):
-                yield _batch([(POINTS, key, *(array[start : start + _SENT] for array in arrays))])
+            first, second, third = self._joined(parts)
+            self.sent += len(first)
+            for start in range(0, len(first), _SENT):
+                part = slice(start, start + _SENT)
+                yield _batch([(POINTS, key, first[part], second[part], third[part])])
         self._held.clear()
         self._count = 0
 
-    def _joined(self, parts: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    def _joined(self, parts: Sequence[Three]) -> Three:
         return together(parts)
 
 
@@ -67,13 +70,14 @@ class Triples(Points):
     """Three numbers of each row, as they are."""
 
     def add(self, key: int, first: np.ndarray, second: np.ndarray, third: np.ndarray) -> None:
-        self._hold(key, first, second, third)
+        self._hold(key, (first, second, third))
 
-    def _joined(self, parts: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
-        return tuple(np.concatenate(arrays) for arrays in zip(*parts))
+    def _joined(self, parts: Sequence[Three]) -> Three:
+        first, second, third = (np.concatenate(arrays) for arrays in zip(*parts))
+        return first, second, third
 
 
-def together(parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def together(parts: Sequence[Three]) -> Three:
     """Distinct scores, rising, with the sums of their weights."""
     scores, positives, negatives = (np.concatenate(arrays) for arrays in zip(*parts))
     distinct, which = np.unique(scores, return_inverse=True)
@@ -84,9 +88,10 @@ def together(parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tupl
     )
 
 
-def decoded(row: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def decoded(row: Any) -> Three:
     """The points of one message."""
-    return tuple(np.frombuffer(part, "float64") for part in (row.first, row.second, row.third))
+    first, second, third = (np.frombuffer(part, "float64") for part in (row.first, row.second, row.third))
+    return first, second, third
 
 
 def exploded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

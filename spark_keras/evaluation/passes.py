@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.columns import expressions
@@ -62,7 +63,7 @@ def reads(predictions: Any, **columns: str | None) -> list[Read]:
     return found
 
 
-def frame(predictions: Any, reads: list[Read]) -> Any:
+def frame(predictions: DataFrame, reads: list[Read]) -> DataFrame:
     """The columns under the names of their roles, as doubles; a weight of 1 where none was named."""
     from pyspark.ml.functions import vector_to_array
 

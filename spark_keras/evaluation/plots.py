@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from spark_keras.evaluation.class_counts import MATRIX_CLASSES
 from spark_keras.reports import tables
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Stretches of neighbouring classes that are drawn as one, where classes are too many for an array.
 _STRETCHES = 1000
 
 
-def classification(report: Any) -> Any:
+def classification(report: Any) -> Figure:
     """Confusion matrix, ROC and precision-recall curves and, of probabilities, the calibration."""
     calibrated = any(len(curve.binCounts) for curve in report.curves)
     new, axes = tables.figure(4 if calibrated else 3 if report.curves else 1)
@@ -28,7 +31,7 @@ def classification(report: Any) -> Any:
     return new
 
 
-def labels(curves: Sequence[Any]) -> Any:
+def labels(curves: Sequence[Any]) -> Figure:
     """ROC and precision-recall curves and, of probabilities, the calibration."""
     if not curves:
         raise ValueError("No curves were computed. Expected: an evaluation with curves=True.")
@@ -80,7 +83,7 @@ def calibration(axis: Any, curves: Sequence[Any]) -> None:
     axis.plot([0, 1], [0, 1], color="grey", linewidth=0.5)
 
 
-def residuals(curves: Sequence[Any]) -> Any:
+def residuals(curves: Sequence[Any]) -> Figure:
     """Rows by how far the probability is from the label, and rows by probability, of each class."""
     kept = [curve for curve in curves if len(curve.binCounts)]
     if not kept:
@@ -97,7 +100,7 @@ def residuals(curves: Sequence[Any]) -> Any:
     return new
 
 
-def regression(report: Any) -> Any:
+def regression(report: Any) -> Figure:
     """Predictions against labels, as counts."""
     new, axes = tables.figure(len(report.histograms))
     for axis, output, (counts, low, high) in zip(axes, report.outputs, report.histograms):
@@ -107,7 +110,7 @@ def regression(report: Any) -> Any:
     return new
 
 
-def errors(report: Any) -> Any:
+def errors(report: Any) -> Figure:
     """Errors against predictions, as counts, and rows by error: two axes for each output."""
     new, axes = tables.figure(2 * len(report.residuals))
     for index, (output, (counts, low, high, largest)) in enumerate(zip(report.outputs, report.residuals)):

@@ -6,15 +6,19 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.evaluation import passes, plots, regression_sums
 from spark_keras.evaluation.partial import EXPLODED, SCHEMA, Sums, exploded
 from spark_keras.evaluation.regression_sums import Moments
 from spark_keras.evaluation.report import Report, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Cells along each axis of the drawn histogram of labels and predictions, and outputs that are drawn.
 _CELLS = 40
@@ -76,7 +80,7 @@ class RegressionEvaluation(Report):
     @classmethod
     def of(
         cls,
-        predictions: Any,
+        predictions: DataFrame,
         labelCol: str = "label",
         predictionCol: str = "prediction",
         weightCol: str | None = None,
@@ -111,7 +115,7 @@ class RegressionEvaluation(Report):
     def _of(cls, sums: Sums, rows: Any, label: str, names: Sequence[str] | None) -> RegressionEvaluation:
         parts: dict[int, list[Moments]] = {}
         for output, message in sums.messages:
-            parts.setdefault(output, []).append(Moments(*message))
+            parts.setdefault(output, []).append(Moments._make(message))
         moments = {output: regression_sums.merged(parts[output]) for output in sorted(parts)}
         if not all(each.rows > 0 for each in moments.values()):
             raise ValueError("The rows' weights sum to 0. Expected: at least one row with a positive weight.")
@@ -155,11 +159,11 @@ class RegressionEvaluation(Report):
     def _tables(self) -> list[Table]:
         return [("Regression", self._HEAD, self._table())]
 
-    def plot(self) -> Any:
+    def plot(self) -> Figure:
         """Predictions against labels, as counts, for at most four outputs; a matplotlib figure."""
         return plots.regression(self)
 
-    def plotResiduals(self) -> Any:
+    def plotResiduals(self) -> Figure:
         """Errors against predictions, as counts, and rows by error, for at most four outputs; a matplotlib figure."""
         return plots.errors(self)
 

@@ -52,13 +52,17 @@ class Moments(NamedTuple):
         y_mean, p_mean = (float(v[0] + w @ (v - v[0]) / rows) if rows else float(v[0]) for v in (y, p))
         from_y, from_p, e = y - y_mean, p - p_mean, p - y
         return cls(
-            rows,
-            y_mean,
-            p_mean,
-            *(float(np.sum(w * product)) for product in (from_y**2, from_p**2, from_y * from_p, e**2, np.abs(e))),
-            float(np.abs(e).max()),
-            float(min(y.min(), p.min())),
-            float(max(y.max(), p.max())),
+            rows=rows,
+            y=y_mean,
+            p=p_mean,
+            yy=float(np.sum(w * from_y**2)),
+            pp=float(np.sum(w * from_p**2)),
+            yp=float(np.sum(w * (from_y * from_p))),
+            ee=float(np.sum(w * e**2)),
+            absolute=float(np.sum(w * np.abs(e))),
+            largest=float(np.abs(e).max()),
+            low=float(min(y.min(), p.min())),
+            high=float(max(y.max(), p.max())),
         )
 
     def plus(self, other: Moments) -> Moments:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from spark_keras.reports import tables
+
+if TYPE_CHECKING:
+    import pandas
 
 # A table: its caption, its head, its rows.
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
@@ -22,7 +25,7 @@ class Report:
     def _tables(self) -> list[Table]:
         raise NotImplementedError
 
-    def toPandas(self) -> Any:
+    def toPandas(self) -> pandas.DataFrame:
         """The figures: one row per class, label or output."""
         pandas = tables.required("pandas", "pandas", "toPandas()")
         return pandas.DataFrame(self._table(), columns=self._HEAD).set_index(self._HEAD[0])

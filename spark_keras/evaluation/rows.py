@@ -6,7 +6,7 @@ Free of Keras at import time; see `spark_keras.executor`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,9 @@ import pyarrow as pa
 from spark_keras.columns import row_spec
 from spark_keras.executor import process
 from spark_keras.executor.cache import RecentlyUsed
+
+if TYPE_CHECKING:
+    import keras
 
 
 class LabelledTask(NamedTuple):
@@ -65,7 +68,7 @@ def _load(task: LabelledTask) -> Any:
     return model
 
 
-def _evaluate_batches(model: Any, task: LabelledTask, arrays: dict[str, np.ndarray]) -> None:
+def _evaluate_batches(model: keras.Model, task: LabelledTask, arrays: dict[str, np.ndarray]) -> None:
     """As `Model.evaluate` does, which not every version of Keras can with an output that has no label."""
     for start in range(0, len(arrays["x0"]), task.batch_size):
         batch = {name: array[start : start + task.batch_size] for name, array in arrays.items()}

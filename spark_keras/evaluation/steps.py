@@ -50,7 +50,7 @@ class Steps(NamedTuple):
 
     Args:
         label: shape (steps,).
-        prediction: shape (steps,), or None.
+        prediction: shape (steps,); where there is none, the first class with the largest score.
         scores: shape (steps, classes), or None. One probability of a step stands for two classes.
         weight: shape (steps,).
         group: of the numbers that belong together; rising.
@@ -59,7 +59,7 @@ class Steps(NamedTuple):
     """
 
     label: np.ndarray
-    prediction: np.ndarray | None
+    prediction: np.ndarray
     scores: np.ndarray | None
     weight: np.ndarray
     group: np.ndarray
@@ -93,7 +93,8 @@ def read(batch: pa.RecordBatch, rules: Rules, sums: Sums) -> Steps:
         sums.fault(name, "length", ~fit, found[name].counts)
     usable = np.all(list(fits.values()), axis=0)
     sums.add("invalid", 0, np.count_nonzero(~usable))
-    values, missing = {}, {}
+    values: dict[str, np.ndarray] = {}
+    missing: dict[str, np.ndarray] = {}
     for name, part in found.items():
         own = np.repeat(usable, part.counts)
         # One number of a row or of a group stands for each of its steps.
@@ -171,9 +172,11 @@ def _fits(name: str, part: _Leaves, counts: np.ndarray, classes: int, width: int
     return part.counts == counts * (classes if name == "scores" else 1)
 
 
-def _checked(values: dict, missing: dict, width: int, rules: Rules, sums: Sums) -> Steps:
+def _checked(
+    values: dict[str, np.ndarray], missing: dict[str, np.ndarray], width: int, rules: Rules, sums: Sums
+) -> Steps:
     """Leaves out steps that do not count, which may hold anything, and those with a fault."""
-    label, scores, prediction = values["label"], values.get("scores"), values.get("prediction")
+    label, scores = values["label"], values.get("scores")
     counts = np.ones(len(label), bool)
     classes = rules.classes or MOST_CLASSES
     if scores is not None:
@@ -192,10 +195,16 @@ def _checked(values: dict, missing: dict, width: int, rules: Rules, sums: Sums) 
     sums.add("invalid", 0, np.count_nonzero(counts & ~sound))
     sums.add("rows", 0, np.count_nonzero(counts))
     number = np.arange(len(label))
+    if scores is not None:
+        scores = _of_two_classes(_probabilities(scores[sound], rules.scores), rules.scores)
+    if scores is None or "prediction" in values:
+        prediction = _probabilities(values["prediction"][sound][:, None], rules.prediction)[:, 0]
+    else:
+        prediction = scores.argmax(axis=1)
     return Steps(
         label[sound],
-        None if prediction is None else _probabilities(prediction[sound][:, None], rules.prediction)[:, 0],
-        None if scores is None else _of_two_classes(_probabilities(scores[sound], rules.scores), rules.scores),
+        prediction,
+        scores,
         values["weight"][sound],
         number[sound] // width,
         number[sound] % width,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spark_keras.evaluation.report import Report, Table
 from spark_keras.reports import tables
+
+if TYPE_CHECKING:
+    import pandas
 
 # Thresholds of a table of scores that are no probabilities.
 _QUANTILES = 20
@@ -89,7 +92,7 @@ class ThresholdTable(Report):
     def _table(self) -> list[list[float]]:
         return [[float(getattr(point, name)) for name in self._HEAD] for point in self.points]
 
-    def toPandas(self) -> Any:
+    def toPandas(self) -> pandas.DataFrame:
         """One row per threshold."""
         pandas = tables.required("pandas", "pandas", "toPandas()")
         return pandas.DataFrame(self._table(), columns=self._HEAD)
@@ -145,7 +148,8 @@ class Thresholds:
                 steps of the rows' number.
         """
         if thresholds is None:
-            thresholds = np.linspace(0, 1, 21).round(2) if len(self.binCounts) else self._quantiles()
+            own = np.linspace(0, 1, 21).round(2) if len(self.binCounts) else self._quantiles()
+            thresholds = own.tolist()
         return ThresholdTable(self.name, [self.pointAtThreshold(float(threshold)) for threshold in thresholds])
 
     def _quantiles(self) -> np.ndarray:

@@ -111,7 +111,7 @@ class Forward(mixins.HasInference, KerasWritable, KerasReadable):
         fields: dict[str, DataType],
         outputs: Sequence[OutputColumn],
         layer: str | None = None,
-    ) -> Any:
+    ) -> DataFrame:
         """The DataFrame with the model's results in new columns.
 
         Args:
@@ -204,7 +204,7 @@ class TensorOutputs(Forward, mixins.HasOutputs):
             )
         return [column or None for column in named]
 
-    def _transform_tensors(self, dataset: DataFrame, layer: str | None = None) -> Any:
+    def _transform_tensors(self, dataset: DataFrame, layer: str | None = None) -> DataFrame:
         inputs, outputs = self._outputs(dataset, layer)
         names = self._output_columns(outputs)
         param = "predictionCol" if param_or_none(self, "outputCols") is None else "outputCols"

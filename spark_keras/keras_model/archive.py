@@ -72,7 +72,7 @@ class KerasArchive:
         self.digest = self._digest()
 
     @classmethod
-    def of(cls, model: Any) -> KerasArchive:
+    def of(cls, model: keras.Model) -> KerasArchive:
         """Takes a `keras.Model`, the path or bytes of a `.keras` archive or `.h5` file, a fitted stage, or another
         `KerasArchive`; raises `ValueError` for a file that holds no model.
         """

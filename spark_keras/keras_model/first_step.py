@@ -153,7 +153,7 @@ def written(program: Any) -> Iterator[Any]:
             yield variable
 
 
-def _name(model: keras.Model, variable: Any) -> str:
+def _name(model: keras.Model, variable: keras.Variable) -> str:
     for path, each in held.walk(model, leaves=(keras.Variable, type(variable))):
         if each is variable or (isinstance(each, keras.Variable) and each.value is variable):
             return f"{path}, a {type(each).__name__}"

@@ -189,7 +189,7 @@ def stateful_layers(model: keras.Model) -> list[keras.layers.RNN]:
     return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN) and layer.stateful]
 
 
-def local_variables(model: keras.Model) -> list[Any]:
+def local_variables(model: keras.Model) -> list[keras.Variable]:
     """What stateful recurrent layers remember: of the rows of one shard, no other's."""
     return [variable for layer in stateful_layers(model) for variable in keras.tree.flatten(layer.states or [])]
 

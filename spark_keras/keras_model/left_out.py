@@ -77,7 +77,7 @@ def restore(path: str, model: keras.Model) -> None:
         _assign(variable, arrays.get(name))
 
 
-def _assign(variable: Any, value: np.ndarray | None) -> None:
+def _assign(variable: keras.Variable, value: np.ndarray | None) -> None:
     if value is not None and value.shape == tuple(variable.shape):
         variable.assign(value)
 

@@ -70,7 +70,7 @@ def outputs_of(model: keras.Model, x: Any) -> tuple[tuple[Tensor, ...], Any]:
     return _named_tensors(model, result), keras.tree.map_structure(lambda _: 0, result)
 
 
-def graph_of(model: Any) -> keras.Function | None:
+def graph_of(model: keras.Model) -> keras.Function | None:
     """The graph of a built Sequential or functional model, which computes just that; None of any other layer."""
     functional = getattr(model, "_functional", model)  # a Sequential wraps one
     own = not type(functional).call.__module__.startswith("keras.") if isinstance(functional, keras.Function) else True

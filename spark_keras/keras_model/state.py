@@ -68,7 +68,7 @@ class Layout(NamedTuple):
     local: tuple[slice, ...] = ()
 
 
-def variables(model: keras.Model) -> list[Any]:
+def variables(model: keras.Model) -> list[keras.Variable]:
     """The variables of a model's state, in the order of its layout."""
     optimizer = list(model.optimizer.variables) if model.optimizer is not None else []
     found = held.of(model)
@@ -76,7 +76,7 @@ def variables(model: keras.Model) -> list[Any]:
     return [*weights, *found.variables.values(), *optimizer, *found.of_optimizers.values()]
 
 
-def changing(model: keras.Model) -> list[Any]:
+def changing(model: keras.Model) -> list[keras.Variable]:
     """All variables that a training step may change: those of the state, of random number generators and of metrics."""
     return [*variables(model), *seed_variables(model), *model.metrics_variables]
 
@@ -98,7 +98,7 @@ def layout_of(model: keras.Model) -> Layout:
             weight_sizes = (sizes[0], sizes[1])
     wide = any(entry.dtype == "float64" for entry in entries)
 
-    def counters(optimizer: Any) -> tuple[int | None, int | None]:
+    def counters(optimizer: keras.optimizers.Optimizer | None) -> tuple[int | None, int | None]:
         # `iterations` itself is computed where gradients are accumulated.
         def start(name: str) -> int | None:
             place = position.get(id(getattr(optimizer, name, None)))
@@ -166,7 +166,7 @@ def write(model: keras.Model, layout: Layout, state: State) -> None:
     weights_have_changed(model)
 
 
-def assign(variable: Any, values: np.ndarray, dtype: str) -> None:
+def assign(variable: keras.Variable, values: np.ndarray, dtype: str) -> None:
     """Gives a variable new values, of its shape and of any dtype."""
     if keras.backend.backend() != "tensorflow":
         # A copy, because JAX may keep what it is given.
@@ -219,7 +219,7 @@ def normalizations(model: keras.Model) -> list[keras.layers.Normalization]:
     return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Normalization)]
 
 
-def seed_variables(model: keras.Model) -> list[Any]:
+def seed_variables(model: keras.Model) -> list[keras.Variable]:
     """The states of the model's random number generators (dropout, noise, augmentation)."""
     weights = {id(weight) for weight in model.weights}
     of_layers = [variable for variable in model.non_trainable_variables if id(variable) not in weights]

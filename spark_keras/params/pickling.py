@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 from pyspark.ml.param import Param
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # What the stage keeps beside its Params, and does not give away.
 _OF_THIS_PROCESS = {"_params", "_paramMap", "_defaultParamMap", "_input_kwargs", "_kept_rows", "_held_broadcast"}
@@ -18,6 +21,10 @@ class Picklable:
     Whoever unpickles it runs code, as with any pickle.
     """
 
+    # Of Spark's Params.
+    _paramMap: dict[Param[Any], Any]
+    _defaultParamMap: dict[Param[Any], Any]
+
     def __reduce__(self) -> tuple[Any, ...]:
         kept = {
             name: value
@@ -26,7 +33,7 @@ class Picklable:
         }
         return _restored, (type(self), kept, _dumped(self, self._paramMap), _dumped(self, self._defaultParamMap))
 
-    def __copy__(self) -> Any:
+    def __copy__(self) -> Self:
         # As copies are made without pickles: Spark copies a stage before it sets Params.
         made = type(self).__new__(type(self))
         vars(made).update(vars(self))

@@ -7,7 +7,7 @@ Everything but the block functions compiles to Spark's own expressions: no row p
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spark_keras.preparation.blocks import aggregate, mapBlocks, mapRows, reduceBlocks
@@ -61,11 +61,13 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    # Imported when first used: executors import the block functions' module and nothing else.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"spark_keras.preparation.{_MODULES[name]}"), name)
+if not TYPE_CHECKING:  # type checkers refuse names that do not exist
+
+    def __getattr__(name: str) -> object:
+        # Imported when first used: executors import the block functions' module and nothing else.
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"spark_keras.preparation.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

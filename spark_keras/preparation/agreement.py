@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import types as T
 
 from spark_keras.columns.expressions import reference
@@ -30,7 +30,7 @@ class Agreement:
     others: tuple[T.StructField, ...]
 
     @staticmethod
-    def of(schema: Any, dataset: Any) -> Agreement:
+    def of(schema: Any, dataset: DataFrame) -> Agreement:
         """Finds columns by name as Spark does."""
         left = {column.name: column for column in dataset.schema.fields}
         found = {field.name: left.pop(field.name) for field in schema if field.name in left}
@@ -52,7 +52,7 @@ class Agreement:
             if field.name in self.found and not field.accepts(self.found[field.name].dataType)
         ]
 
-    def conformed(self, schema: Any, dataset: Any, others: bool = False) -> Any:
+    def conformed(self, schema: Any, dataset: DataFrame, others: bool = False) -> DataFrame:
         """The DataFrame with the columns that were found, in the schema's order and types; and others, if wanted."""
         fields = [field for field in schema if field.name in self.found]
         rest = [column.name for column in self.others] if others else []
@@ -85,9 +85,9 @@ def _conformed(field: Field, column: T.StructField) -> Column:
     if not _same_type(field, column.dataType):
         if isinstance(field, NumberField):
             value = value.cast(field.sparkType)
-        elif isinstance(column.dataType, T.StringType):
+        elif isinstance(field, TimeField) and isinstance(column.dataType, T.StringType):
             value = times_of_text(field, column.name)
-        else:
+        elif isinstance(field, TimeField) and field.zone is not None:
             value = point_in_time(value, field.zone)
     elif column.name == field.name:
         return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import types as T
 
@@ -20,6 +20,9 @@ from spark_keras.preparation.fields import (
     StringField,
 )
 from spark_keras.preparation.registry import registered
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ELEMENTS: dict[str, type[Field]] = {
     "string": StringField,
@@ -107,7 +110,7 @@ class SequenceField(Field):
         nullable = str(self.element.nullable).lower()
         return _nested_check((self.length,), value, lambda step: f"coalesce({self.element.check(step)}, {nullable})")
 
-    def named(self, name: str) -> Field:
+    def named(self, name: str) -> Self:
         return dataclasses.replace(self, name=name, element=self.element.named(name))
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from spark_keras.columns import expressions
@@ -74,7 +75,7 @@ def names_of(fn: Callable[..., Any], inputs: Sequence[str] | None) -> list[str]:
     return [p.name for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]
 
 
-def inputs_of(step: str, df: Any, names: Sequence[str], shapes: Any) -> tuple[TensorColumn, ...]:
+def inputs_of(step: str, df: DataFrame, names: Sequence[str], shapes: Any) -> tuple[TensorColumn, ...]:
     if not names:
         raise ValueError(
             f"No inputs for {step}. Received: (). Expected: a function with parameters, or Param `inputs`."
@@ -88,7 +89,7 @@ def inputs_of(step: str, df: Any, names: Sequence[str], shapes: Any) -> tuple[Te
     return tuple(_input(df, name, given.get(name)) for name in names)
 
 
-def _input(df: Any, name: str, shape: Sequence[int | None] | None) -> TensorColumn:
+def _input(df: DataFrame, name: str, shape: Sequence[int | None] | None) -> TensorColumn:
     kind = check_column(df, "inputs", name)
     depth, element = column_depth(kind, "inputs", name)
     if type(element) not in _DTYPES:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.cluster import slots
@@ -33,7 +33,7 @@ from spark_keras.preparation.block_signature import (
 
 
 def mapBlocks(
-    df: Any,
+    df: DataFrame,
     fn: Callable[..., Any],
     outputs: str | Sequence[str] | None = None,
     *,
@@ -67,7 +67,7 @@ def mapBlocks(
 
 
 def mapRows(
-    df: Any,
+    df: DataFrame,
     fn: Callable[..., Any],
     outputs: str | Sequence[str] | None = None,
     *,
@@ -95,7 +95,7 @@ def mapRows(
 
 
 def reduceBlocks(
-    df: Any,
+    df: DataFrame,
     fn: Callable[..., Any],
     *,
     inputs: Sequence[str] | None = None,
@@ -208,7 +208,7 @@ def aggregate(
 # --- the job ---------------------------------------------------------------------------------------------------------
 
 
-def _wire(df: Any, tensors: Sequence[TensorColumn]) -> list[Column]:
+def _wire(df: DataFrame, tensors: Sequence[TensorColumn]) -> list[Column]:
     """The columns as they travel, and whether a row has no null in any of them."""
     from pyspark.ml.functions import vector_to_array
     from pyspark.ml.linalg import VectorUDT
@@ -231,7 +231,7 @@ def _no_null(value: Column, depth: int) -> Column:
 
 
 def _task(
-    step: str, df: Any, fn: Any, tensors: Any, outputs: Any, uses_keras: bool, by_row: bool, nulls: str
+    step: str, df: DataFrame, fn: Any, tensors: Any, outputs: Any, uses_keras: bool, by_row: bool, nulls: str
 ) -> BlockTask:
     settings = None
     if uses_keras:
@@ -239,7 +239,9 @@ def _task(
     return BlockTask(step, pickling.pickled(fn), settings, tensors, outputs, by_row, by_row and uses_keras, nulls)
 
 
-def _mapped(step: str, df: Any, fn: Any, outputs: Any, inputs: Any, shapes: Any, nulls: str, by_row: bool) -> Any:
+def _mapped(
+    step: str, df: DataFrame, fn: Any, outputs: Any, inputs: Any, shapes: Any, nulls: str, by_row: bool
+) -> DataFrame:
     check_rule(step, nulls, ("error", "null"))
     tensors = inputs_of(step, df, names_of(fn, inputs), shapes)
     found, uses_keras = outputs_of(step, fn, tensors, outputs, by_row)
@@ -247,7 +249,7 @@ def _mapped(step: str, df: Any, fn: Any, outputs: Any, inputs: Any, shapes: Any,
     return _applied(df, _task(step, df, fn, tensors, found, uses_keras, by_row, nulls))
 
 
-def _applied(df: Any, task: BlockTask) -> Any:
+def _applied(df: DataFrame, task: BlockTask) -> DataFrame:
     """The DataFrame with a column for each output."""
     wire = _wire(df, task.inputs)
     fields = ",".join(f"f{i}:{sql_type(output)}" for i, output in enumerate(task.outputs))

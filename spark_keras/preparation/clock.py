@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
-from spark_keras.preparation.fields import DateField, Field
+from spark_keras.preparation.fields import Field, TimeField
 from spark_keras.preparation.scope import reference
 
 MICROSECONDS = {
@@ -18,21 +18,21 @@ MICROSECONDS = {
 
 
 def microseconds(field: Field, value: Column | None = None) -> Column:
-    """Microseconds since 1970-01-01 00:00 UTC of a field's column, or of another value of its kind.
+    """Microseconds since 1970-01-01 00:00 UTC of the column of a time or a date, or of another value of its kind.
 
     A time without zone, or a date, is taken to be in UTC.
     """
     value = reference(field.name) if value is None else value
-    if isinstance(field, DateField):
+    if not isinstance(field, TimeField):
         return F.unix_date(value).cast("bigint") * F.lit(MICROSECONDS["days"])
     # A cast between the two kinds of timestamps would go through the session's time zone.
     return F.unix_micros(point_in_time(value, "UTC") if field.zone is None else value)
 
 
 def wall_clock(field: Field, value: Column | None = None) -> Column:
-    """What the clock and the calendar show in the column's time zone, as TIMESTAMP_NTZ."""
+    """What the clock and the calendar show in the time zone of a time, or on a date, as TIMESTAMP_NTZ."""
     value = reference(field.name) if value is None else value
-    if isinstance(field, DateField):
+    if not isinstance(field, TimeField):
         return value.cast("timestamp_ntz")
     return value if field.zone is None else clock_at(F.unix_micros(value), field.zone)
 
@@ -66,10 +66,10 @@ def wall_clock_of_text(text: Column, pattern: str) -> Column:
 def has_legacy_parser() -> bool:
     """Whether the session reads times as Spark 2 did, with other letters in patterns."""
     session = SparkSession.getActiveSession()
-    return session is not None and session.conf.get("spark.sql.legacy.timeParserPolicy").upper() == "LEGACY"
+    return session is not None and str(session.conf.get("spark.sql.legacy.timeParserPolicy")).upper() == "LEGACY"
 
 
-def moved_by_calendar(field: Field, interval: Column) -> Column:
+def moved_by_calendar(field: TimeField, interval: Column) -> Column:
     """A time moved by an interval of the calendar, at the same time of day in the column's zone.
 
     Where the clock shows that time twice, it is the one with the same offset from UTC as before, as with Spark's own

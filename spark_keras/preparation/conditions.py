@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -33,6 +33,9 @@ _FAMILIES: dict[str, tuple[type[Field], ...]] = {
 
 class Condition:
     """What a row fulfils or not; composed with ``&``, ``|``, ``^`` (exactly one of two holds) and ``~``."""
+
+    # Set by `registered`.
+    registered_name: ClassVar[str]
 
     def check(self, schema: Schema, step: str) -> None:
         """Raises a `ValueError` where the condition cannot be asked of rows of this schema."""
@@ -106,7 +109,7 @@ def check_value(step: str, field: Field, value: Any, schema: Schema) -> None:
         return
     if family == "a number":
         fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-    elif family == "a time":
+    elif isinstance(field, kinds.TimeField):
         fits = isinstance(value, datetime.datetime) and (value.tzinfo is None) == (field.zone is None)
         family += ": a datetime " + ("without a time zone" if field.zone is None else "with a time zone")
     elif family == "a date":

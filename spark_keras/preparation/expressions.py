@@ -57,7 +57,7 @@ class ColumnExpression(Condition):
     """A column by its name; the methods make conditions and reductions. A boolean column is a condition itself."""
 
     # Compares to conditions, so it is no key of a dict.
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # Python's own way to say so
 
     def __init__(self, name: str):
         self.name = name
@@ -76,10 +76,10 @@ class ColumnExpression(Condition):
 
     # --- conditions ----------------------------------------------------------------------------------------------
 
-    def __eq__(self, other: Any) -> Condition:
+    def __eq__(self, other: Any) -> Condition:  # type: ignore[override]  # as in Spark's Column
         return Compare(self.name, "==", operand(other))
 
-    def __ne__(self, other: Any) -> Condition:
+    def __ne__(self, other: Any) -> Condition:  # type: ignore[override]  # as in Spark's Column
         return Compare(self.name, "!=", operand(other))
 
     def __lt__(self, other: Any) -> Condition:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -26,6 +26,9 @@ from spark_keras.preparation.sql_text import (
     time_literal,
     whole_number_problem,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Field:
         """True where the column's value, if it is not null, is valid."""
         return written(self.name, self.check)
 
-    def named(self, name: str) -> Field:
+    def named(self, name: str) -> Self:
         """The same field under another name."""
         return dataclasses.replace(self, name=name)
 

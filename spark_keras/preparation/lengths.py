@@ -58,7 +58,7 @@ class LengthExpression:
     """The length of a column's value; the methods make conditions, which are unknown where the value is null."""
 
     # Compares to conditions, so it is no key of a dict.
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # Python's own way to say so
 
     def __init__(self, name: str):
         self.name = name
@@ -66,10 +66,10 @@ class LengthExpression:
     def __repr__(self) -> str:
         return f"col({self.name!r}).length()"
 
-    def __eq__(self, other: Any) -> Condition:
+    def __eq__(self, other: Any) -> Condition:  # type: ignore[override]  # as in Spark's Column
         return CompareLength(self.name, "==", other)
 
-    def __ne__(self, other: Any) -> Condition:
+    def __ne__(self, other: Any) -> Condition:  # type: ignore[override]  # as in Spark's Column
         return CompareLength(self.name, "!=", other)
 
     def __lt__(self, other: Any) -> Condition:

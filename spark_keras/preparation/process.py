@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.ml import Transformer
 from pyspark.ml.util import DefaultParamsReader, MLReadable, MLReader, MLWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from spark_keras import plain_json
 from spark_keras.preparation.registry import decode, encode
@@ -44,6 +45,9 @@ from spark_keras.preparation.steps.time_texts import TimeTextSteps
 from spark_keras.preparation.yaml_form import from_yaml, to_yaml
 from spark_keras.stage_metadata import VERSION, StageWriter, connection, save_metadata
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class TransformProcess(
     Transformer,
@@ -70,7 +74,7 @@ class TransformProcess(
     SequenceFigureSteps,
     SequenceWindowSteps,
     TimeStepSteps,
-    MLReadable,
+    MLReadable["TransformProcess"],
     MLWritable,
 ):
     """An immutable list of steps that prepare a DataFrame; a transformer of Spark ML.
@@ -98,7 +102,7 @@ class TransformProcess(
         >>> process.transform(df)
     """
 
-    def __init__(self, schema: Any = None, labels: str | Sequence[str] = ()):
+    def __init__(self, schema: Schema | DataFrame | StructType | None = None, labels: str | Sequence[str] = ()):
         super().__init__()
         if schema is None:
             schema = Schema()
@@ -109,7 +113,7 @@ class TransformProcess(
 
     # --- steps ---------------------------------------------------------------------------------------------------
 
-    def add(self, step: Step) -> TransformProcess:
+    def add(self, step: Step) -> Self:
         """The process with one more step: one of a user's own; the methods named after the steps make all others."""
         if not isinstance(step, Step) or "registered_name" not in vars(type(step)):
             raise TypeError(
@@ -118,7 +122,7 @@ class TransformProcess(
             )
         return self._with(step, self._new_name(step.label.removeprefix("step ")))
 
-    def named(self, name: str) -> TransformProcess:
+    def named(self, name: str) -> Self:
         """The process with another name for its last step; by default a step has the name of its method."""
         if not self._steps:
             raise ValueError(f"Nothing to name. Received: {name!r}. Expected: a process with a step.")
@@ -136,16 +140,15 @@ class TransformProcess(
             count += 1
         return name if count == 1 else f"{name} {count}"
 
-    def _with(self, step: Step, name: str) -> TransformProcess:
+    def _with(self, step: Step, name: str) -> Self:
         _check_numbers(step.label, step)
         step, after = settled(step, self.schema)
         if not isinstance(after, Schema):
             raise TypeError(f"No schema behind {step.label}. Received: {after!r}. Expected: the Schema that follows.")
         return self._copy_of((*self._schemas, after), (*self._steps, (name, step)))
 
-    @staticmethod
-    def _copy_of(schemas: tuple[Schema, ...], steps: tuple[tuple[str, Step], ...]) -> TransformProcess:
-        process = TransformProcess()
+    def _copy_of(self, schemas: tuple[Schema, ...], steps: tuple[tuple[str, Step], ...]) -> Self:
+        process = type(self)()
         process._schemas, process._steps = schemas, steps
         return process
 
@@ -195,7 +198,7 @@ class TransformProcess(
                 counts = dataset.agg(
                     *[F.count_if(condition).alias(f"c{i}") for i, condition in enumerate(bad.values())]
                 )
-                for (column, condition), count in zip(bad.items(), counts.first()):
+                for (column, condition), count in zip(bad.items(), counts.collect()[0]):
                     if count:
                         shown = step.shown(schema, column)
                         values = dataset.where(condition).select(shown.cast("string").alias("value")).distinct()
@@ -340,7 +343,7 @@ class TransformProcessWriter(StageWriter):
                 tables.append(step.table.frame)
                 step = dataclasses.replace(step, table=SavedRows(len(tables) - 1))
             steps.append((name, step))
-        process = TransformProcess._copy_of(instance._schemas, tuple(steps))._encoded()
+        process = instance._copy_of(instance._schemas, tuple(steps))._encoded()
         save_metadata(instance, path, self, {"process": process})
         for number, table in enumerate(tables):
             table.write.parquet(f"{path}/tables/{number}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
@@ -18,6 +18,9 @@ from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.sql_text import text_literal
 from spark_keras.preparation.texts import OF_TEXT, as_read
 from spark_keras.reports.tables import text_table
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +93,9 @@ class DataQuality:
         columns = []
         for index, (field, count) in enumerate(zip(schema, counts)):
             valid, missing = count["present"] - count["invalid"], count["rows"] - count["present"]
-            classes = {name: count[name] for name in _CLASSES} if index in values.texts else {}
+            classes = [count[name] for name in _CLASSES] if index in values.texts else []
             figures = (valid, count["invalid"], missing, shown.get(index, ()), field.nullable)
-            columns.append(ColumnQuality(field.name, field.description, *figures, **classes))
+            columns.append(ColumnQuality(field.name, field.description, *figures, *classes))
         return DataQuality(tuple(columns))
 
     @property
@@ -106,7 +109,7 @@ class DataQuality:
                 return column
         raise KeyError(f"Unknown column. Received: {name!r}. Expected: one of {[c.name for c in self.columns]}.")
 
-    def toPandas(self) -> Any:
+    def toPandas(self) -> pandas.DataFrame:
         """One row for each column, as a pandas DataFrame."""
         import pandas as pd
 
@@ -175,7 +178,7 @@ class _Values(NamedTuple):
             # A row for each value: Spark takes many seconds to plan thousands of figures.
             values = self.rows.selectExpr(f"posexplode(array({', '.join(codes)})) AS (place, code)")
             found = values.groupBy("place", "code").count().collect()
-            counts = [Counter() for _ in codes]
+            counts: list[Counter[str]] = [Counter() for _ in codes]
             for row in found:
                 for bit, name in enumerate(names):
                     counts[row["place"]][name] += row["count"] * (row["code"] >> bit & 1)
@@ -186,7 +189,7 @@ class _Values(NamedTuple):
             for index in range(len(codes))
             for bit, name in enumerate(names)
         ]
-        row = coded.selectExpr(*figures).first()
+        row = coded.selectExpr(*figures).collect()[0]
         return [Counter({name: row[f"{name}{index}"] for name in names}) for index in range(len(codes))]
 
     def _flags(self, index: int, everything: bool = False) -> dict[str, str]:

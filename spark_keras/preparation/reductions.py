@@ -31,7 +31,7 @@ def _same(field: Field, name: str) -> Field:
     return dataclasses.replace(field.named(name), nullable=True)
 
 
-def _sum(field: Field, name: str) -> Field:
+def _sum(field: kinds.NumberField, name: str) -> Field:
     return kinds.LongField(name) if field.whole else kinds.DoubleField(name)
 
 
@@ -49,8 +49,8 @@ def _text(_field: Field, name: str) -> Field:
 
 _TEXT = (kinds.StringField, kinds.CategoricalField)
 
-# Name: (columns it takes, what comes out, the Spark aggregate)
-_FUNCTIONS: dict[str, tuple[tuple[type[Field], ...], Callable[[Any, str], Field], Callable[..., Column]]] = {
+# Name: (columns it takes, what comes out, the Spark aggregate; `_joined` makes those without)
+_FUNCTIONS: dict[str, tuple[tuple[type[Field], ...], Callable[[Any, str], Field], Callable[..., Column] | None]] = {
     "sum": ((kinds.NumberField,), _sum, F.try_sum),
     "mean": ((kinds.NumberField,), _double, F.avg),
     "stdev": ((kinds.NumberField,), _double, F.stddev_samp),
@@ -119,24 +119,25 @@ class Reduction:
         return result(found, output)
 
     def column(self, schema: Schema) -> Column:
-        if self.function in ("append", "prepend"):
+        aggregate = _FUNCTIONS[self.function][2]
+        if aggregate is None:
             return self._joined(schema)
         value = F.lit(1) if self.name is None else reference(self.name)
         if self.name is not None and self.function in ("sum", "range"):
-            value = value.cast("bigint" if schema[self.name].whole else "double")
+            value = value.cast("bigint" if schema.field(self.name, kinds.NumberField).whole else "double")
         if self.by is not None:
             # min_by and max_by leave out rows whose order is null.
             order = reference(self.by)
             if self.where is not None:
                 order = F.when(self.where.holds(schema), order)
-            return _FUNCTIONS[self.function][2](value, order)
+            return aggregate(value, order)
         if self.where is not None:
             value = F.when(self.where.holds(schema), value)
-        return _FUNCTIONS[self.function][2](value)
+        return aggregate(value)
 
     def _joined(self, schema: Schema) -> Column:
         """Strings in the order of `by`, and where that ties in their own, so that the result is always the same."""
-        order, value = reference(self.by), reference(self.name)
+        order, value = reference(self.by or ""), reference(self.name or "")
         usable = order.isNotNull() & value.isNotNull()
         if self.where is not None:
             usable = usable & self.where.holds(schema)

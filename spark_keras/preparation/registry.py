@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 _classes: dict[str, type] = {}
 
-T = TypeVar("T", bound=type)
+T = TypeVar("T", bound="type[Any]")
 
 
 def registered(name: str) -> Callable[[T], T]:

@@ -5,7 +5,9 @@ and with columns that it does not know, which pass through.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame
 
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation.agreement import Agreement, disagreement, no_column
@@ -24,12 +26,12 @@ class Run(NamedTuple):
         schema: behind the last step.
     """
 
-    dataset: Any
+    dataset: DataFrame
     steps: tuple[tuple[str, Step, Schema], ...]
     schema: Schema
 
     @staticmethod
-    def of(schemas: tuple[Schema, ...], steps: tuple[tuple[str, Step], ...], dataset: Any) -> Run:
+    def of(schemas: tuple[Schema, ...], steps: tuple[tuple[str, Step], ...], dataset: DataFrame) -> Run:
         """Settles it before any job; raises a `ValueError` that names everything that does not fit."""
         start = schemas[0]
         agreement = Agreement.of(start, dataset)
@@ -45,7 +47,7 @@ class Run(NamedTuple):
             raise disagreement("the schema that the process starts from", problems, start)
         return Run(agreement.conformed(start, dataset, others=True), tuple(planned), run.schema)
 
-    def apply(self) -> Any:
+    def apply(self) -> DataFrame:
         """The rows behind the last step."""
         dataset = self.dataset
         for _, step, schema in self.steps:
@@ -101,7 +103,7 @@ class Present:
         """Whether nothing that is there would change by a step that reads missing labels."""
         if step.filters:
             try:
-                step.schema_after(Schema(field for field in full if field.name in self.labels))
+                step.schema_after(Schema([field for field in full if field.name in self.labels]))
             except UnknownColumn:
                 return False
             return True

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import datetime
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, overload
 
+from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from spark_keras import plain_json
@@ -18,6 +21,8 @@ from spark_keras.preparation.names import UnknownColumn, repeated, same_name, un
 from spark_keras.preparation.registry import decode, encode, registered
 from spark_keras.preparation.spark_types import METADATA, column_ddl, field_of
 from spark_keras.preparation.yaml_form import from_yaml, to_yaml
+
+F = TypeVar("F", bound=Field)
 
 
 @registered("schema")
@@ -42,7 +47,7 @@ class Schema:
         ... )
     """
 
-    fields: Iterable[Field] = ()
+    fields: Sequence[Field] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", tuple(self.fields))
@@ -53,7 +58,10 @@ class Schema:
                 f"Columns occur twice in a schema. Received: {twice}. Expected: each name once; to Spark, names that "
                 "differ in case only are the same."
             )
-        object.__setattr__(self, "_by_name", dict(zip(names, self.fields)))
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, Field]:
+        return dict(zip(self.names, self.fields))
 
     # --- columns by type -----------------------------------------------------------------------------------------
 
@@ -84,8 +92,8 @@ class Schema:
     def float(
         self,
         *names: str,
-        minimum: float | None = None,
-        maximum: float | None = None,
+        minimum: builtins.float | None = None,
+        maximum: builtins.float | None = None,
         allowNaN: bool = False,
         allowInfinite: bool = False,
         nullable: bool = True,
@@ -96,8 +104,8 @@ class Schema:
     def double(
         self,
         *names: str,
-        minimum: float | None = None,
-        maximum: float | None = None,
+        minimum: builtins.float | None = None,
+        maximum: builtins.float | None = None,
         allowNaN: bool = False,
         allowInfinite: bool = False,
         nullable: bool = True,
@@ -109,12 +117,12 @@ class Schema:
         """Adds columns of true and false."""
         return self._with(kinds.BooleanField, names, dict(nullable=nullable))
 
-    def categorical(self, *namesAndStates: Any, nullable: bool = True) -> Schema:
+    def categorical(self, *namesAndStates: str | Sequence[str], nullable: bool = True) -> Schema:
         """Adds columns of strings out of a list of states: `categorical("label", ["Fraud", "Legit"])`.
 
         The order of the states gives their numbers, from 0.
         """
-        *names, states = namesAndStates if namesAndStates else [()]
+        names, states = namesAndStates[:-1], namesAndStates[-1] if namesAndStates else ()
         kinds.checked_states(", ".join(map(str, names)), states)
         return self._with(kinds.CategoricalField, names, dict(states=tuple(states), nullable=nullable))
 
@@ -168,15 +176,15 @@ class Schema:
         options = dict(element=element, shape=shape, allowNaN=allowNaN, allowInfinite=allowInfinite, nullable=nullable)
         return self._with(ArrayField, names, options)
 
-    def _floating(self, cls: type[Field], names: Any, *options: Any) -> Schema:
+    def _floating(self, cls: type[Field], names: Sequence[str], *options: builtins.float | bool | None) -> Schema:
         keys = ("minimum", "maximum", "allowNaN", "allowInfinite", "nullable")
         return self._with(cls, names, dict(zip(keys, options)))
 
-    def _with(self, cls: type[Field], names: Sequence[str], options: dict[str, Any]) -> Schema:
-        wrong = [name for name in names if not isinstance(name, str) or not name]
-        if wrong or not names:
+    def _with(self, cls: type[Field], names: Sequence[object], options: dict[str, Any]) -> Schema:
+        strings = [name for name in names if isinstance(name, str) and name]
+        if len(strings) < len(names) or not names:
             raise TypeError(f"Columns need names. Received: {list(names)}. Expected: one string or more.")
-        return Schema([*self.fields, *(cls(name, **options) for name in names)])
+        return Schema([*self.fields, *(cls(name, **options) for name in strings)])
 
     def labels(self, *names: str) -> Schema:
         """Marks columns as labels: a process goes without them where rows to be scored do not have them."""
@@ -216,7 +224,20 @@ class Schema:
 
     # --- for steps: fields that must be there, and schemas that follow -----------------------------------------------
 
-    def require(self, step: str, columns: Iterable[Any], *types: type[Field], expected: str = "") -> list[Field]:
+    @overload
+    def require(self, step: str, columns: Iterable[object], *, expected: str = "") -> list[Field]: ...
+
+    @overload
+    def require(
+        self, step: str, columns: Iterable[object], type_: type[F], /, *types: type[F], expected: str = ""
+    ) -> list[F]: ...
+
+    @overload
+    def require(
+        self, step: str, columns: Iterable[object], *types: type[Field], expected: str = ""
+    ) -> Sequence[Field]: ...
+
+    def require(self, step: str, columns: Iterable[object], *types: type[Field], expected: str = "") -> Sequence[Field]:
         """The fields of these columns; raises a `ValueError` that names the step, the column and what was expected."""
         found = []
         for column in columns:
@@ -231,6 +252,13 @@ class Schema:
                     f"{expected or ' or '.join(kind.kind for kind in types)}."
                 )
             found.append(field)
+        return found
+
+    def field(self, name: str, kind: type[F]) -> F:
+        """The field of a column that `require` has found to be of this kind."""
+        found = self[name]
+        if not isinstance(found, kind):
+            raise TypeError(f"Unexpected column {name!r}. Received: {found.description}. Expected: {kind.kind}.")
         return found
 
     def require_new(self, step: str, columns: Iterable[str]) -> None:
@@ -256,12 +284,12 @@ class Schema:
 
     def without(self, names: Iterable[str]) -> Schema:
         gone = set(names)
-        return Schema(field for field in self.fields if field.name not in gone)
+        return Schema([field for field in self.fields if field.name not in gone])
 
     # --- from and to other forms ---------------------------------------------------------------------------------
 
     @staticmethod
-    def of(data: Any, categorical: Sequence[str] = (), zone: str = "UTC") -> Schema:
+    def of(data: DataFrame | T.StructType, categorical: Sequence[str] = (), zone: str = "UTC") -> Schema:
         """The schema of a DataFrame or a StructType.
 
         Types that a schema does not have (decimals, structs, ML vectors …) become columns that steps do not look into.
@@ -276,10 +304,10 @@ class Schema:
         structure = data if isinstance(data, T.StructType) else getattr(data, "schema", None)
         if not isinstance(structure, T.StructType):
             raise TypeError(f"Invalid data for a schema. Received: {data!r}. Expected: a DataFrame or a StructType.")
-        schema = Schema(field_of(field, zone) for field in structure.fields)
+        schema = Schema([field_of(field, zone) for field in structure.fields])
         if not categorical:
             return schema
-        if structure is data:
+        if isinstance(data, T.StructType):
             raise TypeError(
                 "The states of categorical columns come from data. Received: a StructType. Expected: a DataFrame."
             )
@@ -336,7 +364,7 @@ class Schema:
 
     # --- against data --------------------------------------------------------------------------------------------
 
-    def conform(self, dataset: Any, what: str = "the schema", dropOthers: bool = False) -> Any:
+    def conform(self, dataset: DataFrame, what: str = "the schema", dropOthers: bool = False) -> DataFrame:
         """The DataFrame with exactly the columns of this schema, in its order.
 
         Narrower numbers are widened where nothing is lost. Texts, and times of no zone, become points in time where the
@@ -361,6 +389,6 @@ class Schema:
         return agreement.conformed(self, dataset)
 
 
-def _categories(dataset: Any, field: Field) -> Field:
+def _categories(dataset: DataFrame, field: Field) -> Field:
     values = dataset.select(reference(field.name).alias("state")).where("state IS NOT NULL").distinct().collect()
     return kinds.CategoricalField(field.name, tuple(sorted(row.state for row in values)), nullable=field.nullable)

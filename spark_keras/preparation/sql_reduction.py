@@ -52,7 +52,7 @@ class SqlReduction:
         """The column that comes out."""
         settled = self if self.type is not None else self.settled(schema, step)
         kind = T.StructType.fromJson(
-            {"fields": [{"name": output, "type": json.loads(settled.type), "nullable": True, "metadata": {}}]}
+            {"fields": [{"name": output, "type": json.loads(settled.type or "null"), "nullable": True, "metadata": {}}]}
         )
         return Schema.of(kind)[output]
 

@@ -26,7 +26,7 @@ def text_literal(value: str) -> str:
 
 def number_literal(value: float) -> str:
     """A whole number of at most 64 bits as INT or BIGINT, any other as DOUBLE."""
-    if isinstance(value, numbers.Integral) and -_MOST <= value < _MOST:
+    if isinstance(value, (int, numbers.Integral)) and -_MOST <= value < _MOST:
         return str(int(value)) if -(2**31) <= value < 2**31 else f"{int(value)}L"
     value = float(value)
     return f"{value!r}D" if math.isfinite(value) else f"CAST('{value}' AS DOUBLE)"
@@ -64,6 +64,6 @@ def in_range(value: str, least: str | None, most: str | None) -> list[str]:
 
 def whole_number_problem(value: object) -> str | None:
     """Tells that a whole number is beyond Spark's 64 bits; None where it is not."""
-    if isinstance(value, numbers.Integral) and not -_MOST <= value < _MOST:
+    if isinstance(value, numbers.Integral) and not -_MOST <= int(value) < _MOST:
         return "a whole number of 64 bits, from -9223372036854775808 to 9223372036854775807"
     return None

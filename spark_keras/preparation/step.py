@@ -41,6 +41,8 @@ class Step:
         >>> process.add(Clip("amount", 0.0, 100.0))
     """
 
+    # Every step is a dataclass.
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
     # Set by `registered`: the step's name in messages, in print and in JSON.
     registered_name: str
     # The dataclass field whose parts are columns, or begin with one, that the step changes each for itself.
@@ -99,7 +101,7 @@ class Step:
             return self
         return dataclasses.replace(self, **{self.each_alone: left}) if left else None
 
-    def column_of(self, part: Any) -> str:
+    def column_of(self, part: Any) -> str | None:
         """The column that a part of `each_alone` stands for."""
         return part[0] if isinstance(part, tuple) else part
 

@@ -27,7 +27,7 @@ OF_TEXT = (NumberField, BooleanField, TimeField, DateField)
 
 # Texts of which Spark's reader and its cast are known to make the same, and which are most of all numbers. A cast is
 # several times as fast.
-_PLAIN = {
+_PLAIN: dict[type[Field], str] = {
     IntegerField: "[+-]?[0-9]{1,9}",
     LongField: "[+-]?[0-9]{1,18}",
     FloatField: "[+-]?[0-9]+([.][0-9]+)?",

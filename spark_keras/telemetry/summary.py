@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spark_keras import plain_json
 from spark_keras.reports import numbers
 from spark_keras.telemetry import tables
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +74,7 @@ class KerasTrainingSummary:
         """Training loss per epoch, under the name that Spark ML's summaries use."""
         return self.history.get("loss", [])
 
-    def toPandas(self) -> Any:
+    def toPandas(self) -> pandas.DataFrame:
         """Where the time went: a row for each worker and record, and one for the driver (worker −1).
 
         Each worker's first row, of round 0, is what it did before the first round.
@@ -86,7 +90,7 @@ class KerasTrainingSummary:
         """
         return tables.table(self)
 
-    def plot(self) -> Any:
+    def plot(self) -> Figure:
         """Learning curves, where the time of each worker went, and rows/s, as one matplotlib figure."""
         return tables.plot(self)
 

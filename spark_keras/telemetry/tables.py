@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spark_keras.reports import tables
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
 
 # The driver among the workers.
 DRIVER = -1
@@ -36,7 +40,7 @@ def start_of(timeline: dict[str, Any], worker: int) -> float:
     return first["began"] + first["seconds"] - sum(first["workers"][worker]) - spent
 
 
-def table(summary: Any) -> Any:
+def table(summary: Any) -> pandas.DataFrame:
     """One row for each record and worker, and one for the driver; first those of the workers' start."""
     pandas = tables.required("pandas", "pandas", "toPandas()")
     timeline = require_timeline(summary)
@@ -70,7 +74,7 @@ def phase_seconds(summary: Any) -> list[dict[str, float]]:
     return totals
 
 
-def plot(summary: Any) -> Any:
+def plot(summary: Any) -> Figure:
     """Learning curves, time by phase of each worker, rows/s: one matplotlib figure."""
     require_timeline(summary)
     new, (curves, times, rates) = tables.figure(3)

@@ -230,8 +230,9 @@ class _Magnitudes:
         self._before = now
         if len(self._epochs) > _MAGNITUDES:
             # Each second one, the last one in any case.
-            for series in (self._epochs, self._parameters, self._updates):
-                series[:] = series[len(series) % 2 == 0 :: 2]
+            kept = slice(int(len(self._epochs) % 2 == 0), None, 2)
+            self._epochs = self._epochs[kept]
+            self._parameters, self._updates = self._parameters[kept], self._updates[kept]
 
     def _sampled(self, state: State) -> list[np.ndarray]:
         return [np.concatenate([state.values[part] for part in parts]) for parts in self._layers.values()]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import DataFrame
 
 from spark_keras.cluster import jobs
 from spark_keras.columns import binding, row_spec
@@ -19,7 +20,7 @@ from spark_keras.training.prepared import Prepared
 _SCHEMA = "class long, labels long"
 
 
-def counted(dataset: Any, stage: Any, prepared: Prepared) -> Prepared:
+def counted(dataset: DataFrame, stage: Any, prepared: Prepared) -> Prepared:
     """With the weights of the classes, where they are to be balanced: of the labels of the rows that are trained,
     without those that their loss ignores.
     """
@@ -30,7 +31,7 @@ def counted(dataset: Any, stage: Any, prepared: Prepared) -> Prepared:
     return prepared._replace(task=task._replace(columns=columns))
 
 
-def _balanced(dataset: Any, stage: Any, spec: ShardColumns) -> ClassWeights:
+def _balanced(dataset: DataFrame, stage: Any, spec: ShardColumns) -> ClassWeights:
     rows = binding.loaded_rows(dataset, stage, spec)
     with jobs.described(dataset.sparkSession, f"{type(stage).__name__} classes"):
         found = rows.mapInArrow(functools.partial(_count, spec), _SCHEMA).collect()

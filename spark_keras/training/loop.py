@@ -307,9 +307,9 @@ class _Keeper:
         driver.timeline.driver("checkpoints", driver.clock.lap("checkpoint"))
 
     def restore(self) -> Position | None:
-        snapshot = self._checkpoints and self._checkpoints.snapshot
-        if snapshot is None:
+        if self._checkpoints is None or self._checkpoints.snapshot is None:
             return None
+        snapshot = self._checkpoints.snapshot
         driver = self._driver
         driver.strategy.assign(snapshot.state)
         driver.strategy.load(snapshot.strategy)

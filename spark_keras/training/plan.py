@@ -151,7 +151,7 @@ def make(decisions: dict[str, Decision], model: ModelCost, row_bytes: int, rows:
         rounds=rounds,
         stepMilliseconds=step,
         roundMilliseconds=None if steps is None else steps * step + overhead,
-        epochSeconds=None if rounds is None else (minibatches * step + rounds * overhead) / 1e3,
+        epochSeconds=None if rounds is None or minibatches is None else (minibatches * step + rounds * overhead) / 1e3,
         reasons={name: decision.reason for name, decision in decisions.items()},
     )
 
@@ -178,7 +178,8 @@ def _described(plan: Plan) -> Iterator[str]:
     workers = f"{count(plan.numWorkers, 'worker')} of {count(plan.threads, 'thread')}"
     rows = "unknown rows" if plan.rows is None else f"{about}{count(plan.rows, 'row')}"
     rounds = "" if plan.rounds is None else f" in {about}{count(plan.rounds, 'round')}"
-    between = "all minibatches" if plan.averagingFrequency == "epoch" else count(plan.averagingFrequency, "minibatch")
+    frequency = plan.averagingFrequency
+    between = count(frequency, "minibatch") if isinstance(frequency, int) else "all minibatches"
     shard = f"{size(plan.bytesPerRow)} per row, in {'memory' if plan.shardStorage == 'memory' else 'a file'}"
     yield "== Training plan =="
     yield f"Epoch: {rows}{rounds}{_expected(plan.epochSeconds, 's')}"

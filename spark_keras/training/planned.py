@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from pyspark.sql import DataFrame
 
 from spark_keras.backend import base, choose, kernels
 from spark_keras.cluster import statistics
@@ -27,10 +28,10 @@ logger = logging.getLogger(__name__)
 class Planned(HasTraining):
     """An estimator that tells its plan."""
 
-    def _prepared(self, dataset: Any) -> Prepared:
+    def _prepared(self, dataset: DataFrame) -> Prepared:
         raise NotImplementedError
 
-    def explainPlan(self, dataset: Any, extended: bool = False) -> None:
+    def explainPlan(self, dataset: DataFrame, extended: bool = False) -> None:
         """Prints what a fit on this DataFrame would do, who decided it (a Param or a rule), and its expected cost.
 
         Trains nothing and starts no Spark job, unless one row must be looked at for the shapes of arrays.
@@ -46,7 +47,7 @@ class Planned(HasTraining):
         if extended:
             print("", plans.layer_table(cost.model_cost(prepared.model)), sep="\n")
 
-    def trainingPlan(self, dataset: Any) -> plans.Plan:
+    def trainingPlan(self, dataset: DataFrame) -> plans.Plan:
         """What `explainPlan` prints, as an object."""
         prepared = self._prepared(dataset)
         return self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit()))
@@ -99,10 +100,10 @@ class Planned(HasTraining):
         seconds = answer.kernels or {}
         told = ", ".join(f"{name} {1e3 * each:.3g} ms" for name, each in seconds.items())
         logger.info("%s: a stack of minibatches takes %s", self.uid, told)
-        return base.Choice(min(seconds, key=seconds.get), f"measured for Param jitCompile: {told}")
+        return base.Choice(min(seconds, key=lambda name: seconds[name]), f"measured for Param jitCompile: {told}")
 
 
-def _estimated_rows(dataset: Any, task: WorkerTask, validation_split: float) -> plans.Rows | None:
+def _estimated_rows(dataset: DataFrame, task: WorkerTask, validation_split: float) -> plans.Rows | None:
     rows, size = statistics.row_statistics(dataset)
     # Nobody has looked yet which rows will be held out or skipped.
     exact = rows is not None and not task.columns.validation and not task.columns.skip_invalid

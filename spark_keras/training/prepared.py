@@ -6,15 +6,18 @@ import warnings
 from typing import Any, NamedTuple
 
 import keras
+from pyspark.sql import DataFrame, SparkSession
 
 from spark_keras.cluster import session, slots
 from spark_keras.columns import labels, mismatch, names, summable
+from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.columns.training_columns import training_columns
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model import architecture as architectures
 from spark_keras.keras_model import first_step, held, own_code, signature
 from spark_keras.keras_model import optimizers as optimizer_parts
 from spark_keras.keras_model.seeding import Seeding
+from spark_keras.keras_model.signature import Tensor
 from spark_keras.params import outer_optimizer
 from spark_keras.params.values import param_or_none
 from spark_keras.training.wire import connections
@@ -32,12 +35,12 @@ class Prepared(NamedTuple):
     """
 
     model: keras.Model
-    outputs: Any
+    outputs: tuple[Tensor, ...]
     task: WorkerTask
     outer: keras.optimizers.Optimizer | None
 
 
-def prepare(dataset: Any, estimator: Any) -> Prepared:
+def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
     """Binds columns to a new model's tensors, and checks all that can be checked before a job starts."""
     spark = session.session_of(dataset)
     if estimator.getInitialEpoch() >= estimator.getEpochs():
@@ -110,11 +113,11 @@ def _new_model(estimator: Any) -> tuple[keras.Model, bool]:
     return model, trusted
 
 
-def _threads(estimator: Any, spark: Any) -> int:
+def _threads(estimator: Any, spark: SparkSession) -> int:
     return int(param_or_none(estimator, "cpusPerWorker") or slots.task_cpus(spark))
 
 
-def _workers(estimator: Any, spark: Any) -> int:
+def _workers(estimator: Any, spark: SparkSession) -> int:
     cpus = slots.task_cpus(spark)
     capacity = max(1, slots.slots(spark) * cpus // max(cpus, _threads(estimator, spark)))
     wanted = param_or_none(estimator, "numWorkers")
@@ -132,7 +135,7 @@ def _workers(estimator: Any, spark: Any) -> int:
     return wanted
 
 
-def _batch_checked(estimator: Any, model: keras.Model, spec: Any) -> Any:
+def _batch_checked(estimator: Any, model: keras.Model, spec: ShardColumns) -> ShardColumns:
     """Refuses a batch that a stateful layer does not take; lets samples have the one that it takes."""
     asked = held.asked_batch(model)
     if asked is None:

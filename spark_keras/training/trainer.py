@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import keras
+from pyspark.sql import DataFrame, SparkSession
 
 from spark_keras.cluster import interpreter, session, slots
 from spark_keras.columns import binding
@@ -73,7 +74,7 @@ class Trainer:
     ):
         self._estimator, self._watcher, self._start = estimator, watcher, start
 
-    def train(self, dataset: Any) -> Any:
+    def train(self, dataset: DataFrame) -> Any:
         """A fitted model."""
         spark = session.session_of(dataset)
         bound = self._bind_columns(dataset)
@@ -97,7 +98,7 @@ class Trainer:
 
     # --- before the workers ---
 
-    def _bind_columns(self, dataset: Any) -> Prepared:
+    def _bind_columns(self, dataset: DataFrame) -> Prepared:
         """What workers load, checked against the model."""
         bound = class_counts.counted(dataset, self._estimator, prepare(dataset, self._estimator))
         if self._watcher is not None:
@@ -108,13 +109,13 @@ class Trainer:
             self._watcher.begins(bound.model, held_out, current)
         return bound
 
-    def _deal_rows(self, dataset: Any, bound: Prepared) -> Any:
+    def _deal_rows(self, dataset: DataFrame, bound: Prepared) -> Any:
         """The rows as they travel, one partition for each worker."""
         dealt = binding.shard_dataset(dataset, self._estimator, bound.task.columns, bound.task.workers)
         return self._estimator._kept_rows.of(self._estimator, dealt)
 
     @contextlib.contextmanager
-    def _checkpoints(self, spark: Any, prepared: Prepared) -> Iterator[Checkpoints | None]:
+    def _checkpoints(self, spark: SparkSession, prepared: Prepared) -> Iterator[Checkpoints | None]:
         """The folder of checkpoints, read; or None."""
         folder = param_or_none(self._estimator, "checkpointDir")
         if folder is None:
@@ -152,8 +153,9 @@ class Trainer:
     ) -> tuple[Schedule, Plan]:
         """What the number of rows was needed for; a checkpoint that has it already is read."""
         estimator, shards = self._estimator, workers.shards
-        resumed = checkpoints and checkpoints.resume([shard.digest for shard in shards])
-        plan = estimator._plan(bound, counted_rows(shards), workers, resumed and resumed.kernel)
+        resumed = None if checkpoints is None else checkpoints.resume([shard.digest for shard in shards])
+        kept_kernel = None if resumed is None else resumed.kernel
+        plan = estimator._plan(bound, counted_rows(shards), workers, kept_kernel)
         frequency = estimator.getAveragingFrequency()
         schedule = Schedule(
             epochs=estimator.getEpochs(),

@@ -101,7 +101,7 @@ def _round(value: float) -> float:
 
 
 _WIDE = decimal.Context(prec=400)
-_NUMPY = {"asin": np.arcsin, "acos": np.arccos, "atan": np.arctan}
+_NUMPY = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
 # Where Spark's logarithms are null.
 _LOGARITHMS = {"log": 0.0, "log2": 0.0, "log10": 0.0, "log1p": -1.0}
 
@@ -114,7 +114,7 @@ def function(name: str, value: Any) -> float | None:
     if name == "round":
         return _round(value)
     with np.errstate(all="ignore"):
-        return float(_NUMPY.get(name, getattr(np, name, None))(np.float64(value)))
+        return float(getattr(np, _NUMPY.get(name, name))(np.float64(value)))
 
 
 def normalised(n: Normaliser, value: Any) -> float | None:

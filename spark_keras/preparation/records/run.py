@@ -26,20 +26,20 @@ def apply(schemas: tuple[Schema, ...], steps: tuple[tuple[str, Step], ...], reco
     unknown = tuple(T.StructField(key, T.NullType()) for key in others)
     found = {name: T.StructField(key, T.NullType()) for name, key in keys.items() if key is not None}
     present = Present(start, Agreement(found, missing, unknown), _changes)
-    row = {field.name: taken(field, record[keys[field.name]]) for field in start if keys[field.name] is not None}
+    row = {field.name: taken(field, record[key]) for field in start if (key := keys[field.name]) is not None}
     row.update({key: record[key] for key in others})
     problems: list[str] = []
     for number, (name, step) in enumerate(steps):
         before, after = schemas[number : number + 2]
-        step = present.step_to_take(name, step, before, after, problems)
+        to_take = present.step_to_take(name, step, before, after, problems)
         if problems:
             raise ValueError(f"The record does not agree with the process. Received: {'; '.join(problems)}.")
-        if step is not None:
-            made = changed(step, row, present.schema)
+        if to_take is not None:
+            made = changed(to_take, row, present.schema)
             if made is None:
                 return None
             row = {**row, **made}
-        present.advance(step, after)
+        present.advance(to_take, after)
         row = {field.name: row[field.name] for field in present.schema}
     known = present.schema.known
     return {name: row[name] for name in [*known, *(n for n in row if n not in known)]}

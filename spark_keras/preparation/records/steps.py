@@ -216,7 +216,7 @@ def _(step: categories.ToCategorical, row: Row, _schema: Schema) -> Row:
 def _(step: categories.CategoricalToInteger, row: Row, schema: Schema) -> Row:
     made = {}
     for name in step.columns:
-        states, value = schema[name].states, row[name]
+        states, value = schema.field(name, kinds.CategoricalField).states, row[name]
         state = _state(step, name, value, states)
         unseen = len(states) if step.unseen == "keep" and value is not None else None
         made[name] = unseen if state is None else states.index(state)
@@ -227,13 +227,13 @@ def _(step: categories.CategoricalToInteger, row: Row, schema: Schema) -> Row:
 def _(step: categories.CategoricalToOneHot, row: Row, schema: Schema) -> Row:
     made: dict[str, Any] = {}
     for name in step.columns:
-        states, value = schema[name].states, row[name]
+        states, value = schema.field(name, kinds.CategoricalField).states, row[name]
         state = _state(step, name, value, states)
         known = state is not None or (step.unseen == "keep" and value is not None)
-        ones = [int(other == state) if known else None for other in states]
         if step.asArray:
-            made[name] = [float(one) for one in ones] if known else None
+            made[name] = [float(other == state) for other in states] if known else None
         else:
+            ones = [int(other == state) if known else None for other in states]
             made.update(zip(categories.one_hot_names(name, states), ones))
     return made
 
@@ -260,7 +260,7 @@ def _(step: categories.OneHotToCategorical, row: Row, schema: Schema) -> Row:
 
 @changed.register
 def _(step: categories.Pivot, row: Row, schema: Schema) -> Row:
-    states = schema[step.key].states
+    states = schema.field(step.key, kinds.CategoricalField).states
     key = _state(step, step.key, row[step.key], states)
     default = _stored(schema[step.value], step.default)
     return {

@@ -7,6 +7,7 @@ import functools
 import re
 from typing import Any
 
+from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.clock import MICROSECONDS
 from spark_keras.preparation.records.steps import Row, by_rule, changed
 from spark_keras.preparation.records.values import UTC, in_zone, zone_of
@@ -50,7 +51,9 @@ def _parsed(text: str, pattern: str, zone: str | None) -> datetime.datetime | No
     given = {name: int(parts[name]) for name in _LETTERS.values() if parts.get(name)}
     micros = int(((parts.get("fraction") or "") + "000000")[:6])
     try:
-        wall = datetime.datetime(**{"year": 1970, "month": 1, "day": 1, **given}, microsecond=micros)
+        day = datetime.date(given.get("year", 1970), given.get("month", 1), given.get("day", 1))
+        clock = datetime.time(given.get("hour", 0), given.get("minute", 0), given.get("second", 0), micros)
+        wall = datetime.datetime.combine(day, clock)
     except ValueError:
         return None
     if zone is None:
@@ -88,7 +91,7 @@ def _(step: time.InZone, row: Row, _schema: Schema) -> Row:
 
 @changed.register
 def _(step: time.AddTime, row: Row, schema: Schema) -> Row:
-    value, zone = row[step.column], schema[step.column].zone
+    value, zone = row[step.column], schema.field(step.column, kinds.TimeField).zone
     if value is None:
         return {step.column: None}
     if step.unit not in ("days", "weeks", "months", "years"):

@@ -66,7 +66,7 @@ def taken(field: Field, value: Any) -> Any:
     elif isinstance(field, kinds.DateField):
         fits = isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
     else:
-        expected = {
+        expected: dict[type[Field], type | tuple[type, ...]] = {
             kinds.BooleanField: bool,
             kinds.BinaryField: bytes,
             ArrayField: (list, tuple),
@@ -123,8 +123,8 @@ def is_valid(field: Field, value: Any) -> bool:
         if math.isinf(value) and not field.allowInfinite:
             return False
     if isinstance(field, (kinds.NumberField, kinds.TimeField, kinds.DateField)):
-        single = isinstance(field, kinds.FloatField)
-        low, high = (as_float(n) if single and n is not None else n for n in (field.minimum, field.maximum))
+        limits: list[Any] = [field.minimum, field.maximum]
+        low, high = (as_float(n) if isinstance(field, kinds.FloatField) and n is not None else n for n in limits)
         return (low is None or value >= low) and (high is None or value <= high)
     if isinstance(field, (kinds.StringField, kinds.BinaryField)):
         pattern = getattr(field, "pattern", None)

@@ -5,31 +5,31 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, reference
 from spark_keras.preparation.step import Step, choose
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.columns import is_number
 from spark_keras.preparation.steps.sequences import count_of
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class ArrayShapeSteps:
+
+class ArrayShapeSteps(AddsSteps):
     """Methods of a transform process; each returns a new process. A null array stays null."""
-
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
 
     def padArray(
         self, column: str, length: int, value: float = 0.0, padding: str = "post", truncating: str = "post"
-    ) -> Any:
+    ) -> Self:
         """Brings flat arrays of numbers to one length.
 
         Args:
@@ -41,13 +41,13 @@ class ArrayShapeSteps:
             choose("padArray", name, side, ("pre", "post"))
         return self.add(PadArray(column, count_of("padArray", "length", length, 1), value, padding, truncating))
 
-    def flipArray(self, column: str, axis: int) -> Any:
+    def flipArray(self, column: str, axis: int) -> Self:
         """Reverses the order of elements along an axis, from 0, as `numpy.flip` does. Axis 0 of an image turns it
         upside down, axis 1 mirrors it.
         """
         return self.add(FlipArray(column, count_of("flipArray", "axis", axis, 0)))
 
-    def reshape(self, column: str, shape: Sequence[int]) -> Any:
+    def reshape(self, column: str, shape: Sequence[int]) -> Self:
         """Gives an array another shape with the same elements in row-major order, as `numpy.reshape` does.
 
         Args:
@@ -72,8 +72,8 @@ def flattened(value: Column, depth: int) -> Column:
     return value
 
 
-def _numeric(field: Field) -> bool:
-    return isinstance(field, ArrayField) and isinstance(field.elementField, kinds.NumberField)
+def _numeric(field: ArrayField) -> bool:
+    return isinstance(field.elementField, kinds.NumberField)
 
 
 def number_arrays(schema: Schema, step: str, names: Sequence[str], flat: bool = False) -> list[ArrayField]:
@@ -99,7 +99,8 @@ class PadArray(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = number_arrays(schema, self.label, [self.column], flat=True)
-        whole = field.elementField.whole
+        element = field.elementField
+        whole = isinstance(element, kinds.NumberField) and element.whole
         if not is_number(self.value) or (whole and self.value != int(self.value)):
             raise ValueError(
                 f"Value does not fit column {self.column!r} in {self.label}. Received: {self.value!r}. "
@@ -108,7 +109,7 @@ class PadArray(Step):
         return schema.replaced({self.column: dataclasses.replace(field, shape=(self.length,))})
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        filling = F.lit(self.value).cast(schema[self.column].elementField.sparkType)
+        filling = F.lit(self.value).cast(schema.field(self.column, ArrayField).elementField.sparkType)
         return {self.column: padded(reference(self.column), self.length, filling, self.padding, self.truncating)}
 
 
@@ -148,7 +149,8 @@ class Reshape(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], ArrayField)
-        known = None if None in field.shape else math.prod(field.shape)
+        sizes = [size for size in field.shape if size is not None]
+        known = math.prod(sizes) if len(sizes) == len(field.shape) else None
         if known not in (None, math.prod(self.shape)):
             raise ValueError(
                 f"Shape does not fit column {self.column!r} in {self.label}. Received: {self.shape}, "
@@ -157,7 +159,7 @@ class Reshape(Step):
         return schema.replaced({self.column: dataclasses.replace(field, shape=self.shape)})
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        flat = flattened(reference(self.column), len(schema[self.column].shape))
+        flat = flattened(reference(self.column), len(schema.field(self.column, ArrayField).shape))
         return {self.column: let(flat, self._shaped)}
 
     def _shaped(self, flat: Column) -> Column:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -18,8 +18,12 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, let_all, reference
 from spark_keras.preparation.step import Step, choose, each
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.array_shapes import flattened, mapped, number_arrays
 from spark_keras.preparation.steps.columns import FUNCTIONS, is_number
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _OPERATORS: dict[str, Callable[[Column, Column], Column]] = {
     "+": lambda left, right: left + right,
@@ -31,19 +35,16 @@ _OPERATORS: dict[str, Callable[[Column, Column], Column]] = {
 }
 
 
-class ArraySteps:
+class ArraySteps(AddsSteps):
     """Methods of a transform process; each returns a new process. A null array stays null, as does a null element."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def toArray(self, output: str, *columns: str) -> Any:
+    def toArray(self, output: str, *columns: str) -> Self:
         """Adds an array of doubles with the values of columns of numbers or booleans, and of the elements of flat
         arrays, one behind the other; null where one of the columns is.
         """
         return self.add(ToArray(output, each("toArray", columns)))
 
-    def arrayArithmetic(self, output: str, operator: str, *operands: str | float) -> Any:
+    def arrayArithmetic(self, output: str, operator: str, *operands: str | float) -> Self:
         """Adds an array computed element by element: `arrayArithmetic("scaled", "*", "pixels", 1 / 255)`.
 
         Args:
@@ -57,12 +58,12 @@ class ArraySteps:
         """
         return self.add(ArrayArithmetic(output, operator, tuple(operands)))
 
-    def arrayFunction(self, output: str, function: str, column: str) -> Any:
+    def arrayFunction(self, output: str, function: str, column: str) -> Self:
         """Adds an array that is a function of each element: one of those of the step `function`. They are doubles."""
         choose("arrayFunction", "function", function, FUNCTIONS)
         return self.add(ArrayFunction(output, function, column))
 
-    def reduceArray(self, output: str, function: str, column: str) -> Any:
+    def reduceArray(self, output: str, function: str, column: str) -> Self:
         """Adds a double with a figure of all elements of an array that are not null.
 
         Args:
@@ -72,7 +73,7 @@ class ArraySteps:
         """
         return self.add(ReduceArray(output, choose("reduceArray", "function", function, _FIGURES), column))
 
-    def arrayDistance(self, output: str, first: str, second: str, metric: str = "euclidean") -> Any:
+    def arrayDistance(self, output: str, first: str, second: str, metric: str = "euclidean") -> Self:
         """Adds a double with the distance of two flat arrays of the same length.
 
         Args:
@@ -140,7 +141,8 @@ class ToArray(_Made):
         fields = schema.require(self.label, self.columns, kinds.NumberField, kinds.BooleanField, ArrayField)
         number_arrays(schema, self.label, [field.name for field in fields if isinstance(field, ArrayField)], flat=True)
         lengths = [field.shape[0] if isinstance(field, ArrayField) else 1 for field in fields]
-        length = None if None in lengths else sum(lengths)
+        known = [length for length in lengths if length is not None]
+        length = sum(known) if len(known) == len(lengths) else None
         made = ArrayField(self.output, "double", (length,), nullable=any(field.nullable for field in fields))
         return self._with(schema, made, self.columns)
 
@@ -180,7 +182,8 @@ class ArrayArithmetic(_Made):
             return F.when(left.isNotNull() & right.isNotNull(), function(left, right))
 
         def depth_of(part: Any) -> int:
-            return 0 if is_number(part) or not isinstance(schema[part], ArrayField) else len(schema[part].shape)
+            field = None if is_number(part) else schema[part]
+            return len(field.shape) if isinstance(field, ArrayField) else 0
 
         depths = [depth_of(part) for part in self.operands]
         parts = [F.lit(float(part)) if is_number(part) else _doubles(schema[part]) for part in self.operands]
@@ -222,7 +225,7 @@ class ArrayFunction(_Made):
         return self._with(schema, made, [self.column])
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        field = schema[self.column]
+        field = schema.field(self.column, ArrayField)
         return {self.output: mapped(_doubles(field), len(field.shape), FUNCTIONS[self.function])}
 
 
@@ -250,7 +253,7 @@ class ReduceArray(_Made):
         return self._with(schema, kinds.DoubleField(self.output), [self.column])
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        field = schema[self.column]
+        field = schema.field(self.column, ArrayField)
         values = F.filter(flattened(_doubles(field), len(field.shape)), lambda value: value.isNotNull())
         figure = let(values, _FIGURES[self.function]).cast("double")
         return {self.output: F.when(reference(self.column).isNotNull(), figure)}

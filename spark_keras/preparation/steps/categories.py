@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -17,18 +17,19 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference, try_cast
 from spark_keras.preparation.step import Step, by_rule, choose, each
+from spark_keras.preparation.steps.adding import AddsSteps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _RULES = ("error", "null")
 _RULES_WITH_KEEP = ("error", "null", "keep")
 
 
-class CategorySteps:
+class CategorySteps(AddsSteps):
     """Methods of a transform process; each returns a new process. A null stays null."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def toCategorical(self, column: str, states: Sequence[str], unseen: str = "error") -> Any:
+    def toCategorical(self, column: str, states: Sequence[str], unseen: str = "error") -> Self:
         """Makes a string column categorical.
 
         Args:
@@ -38,7 +39,7 @@ class CategorySteps:
         checked_states(column, states)
         return self.add(ToCategorical(column, tuple(states), choose("toCategorical", "rule `unseen`", unseen, _RULES)))
 
-    def categoricalToInteger(self, *columns: str, unseen: str = "error") -> Any:
+    def categoricalToInteger(self, *columns: str, unseen: str = "error") -> Self:
         """Replaces states by their numbers, from 0 in the order of the states.
 
         Args:
@@ -51,7 +52,7 @@ class CategorySteps:
         choose("categoricalToInteger", "rule `unseen`", unseen, _RULES_WITH_KEEP)
         return self.add(CategoricalToInteger(names, unseen))
 
-    def categoricalToOneHot(self, *columns: str, unseen: str = "error", asArray: bool = False) -> Any:
+    def categoricalToOneHot(self, *columns: str, unseen: str = "error", asArray: bool = False) -> Self:
         """Replaces a column by one for each state, `country[USA]`, `country[CAN]` …, that holds 1 or 0.
 
         Args:
@@ -62,13 +63,13 @@ class CategorySteps:
         choose("categoricalToOneHot", "rule `unseen`", unseen, _RULES_WITH_KEEP)
         return self.add(CategoricalToOneHot(names, unseen, asArray))
 
-    def integerToCategorical(self, column: str, states: Sequence[str], unseen: str = "error") -> Any:
+    def integerToCategorical(self, column: str, states: Sequence[str], unseen: str = "error") -> Self:
         """Replaces numbers by states: 0 by the first one. `unseen` is "error" (default) or "null"."""
         checked_states(column, states)
         choose("integerToCategorical", "rule `unseen`", unseen, _RULES)
         return self.add(IntegerToCategorical(column, tuple(states), unseen))
 
-    def oneHotToCategorical(self, column: str, states: Sequence[str], unseen: str = "error") -> Any:
+    def oneHotToCategorical(self, column: str, states: Sequence[str], unseen: str = "error") -> Self:
         """The inverse of categoricalToOneHot: of the columns `column[state]`, or of the array `column`.
 
         Args:
@@ -79,7 +80,7 @@ class CategorySteps:
         choose("oneHotToCategorical", "rule `unseen`", unseen, _RULES)
         return self.add(OneHotToCategorical(column, tuple(states), unseen))
 
-    def pivot(self, key: str, value: str, default: Any = 0, unseen: str = "error") -> Any:
+    def pivot(self, key: str, value: str, default: Any = 0, unseen: str = "error") -> Self:
         """Replaces a categorical column `key` and a column `value` by one column for each state, `key[state]`.
 
         In each row the column of the row's state holds the value, the others hold `default` (None: null). Followed by
@@ -91,7 +92,7 @@ class CategorySteps:
         """
         return self.add(Pivot(key, value, default, choose("pivot", "rule `unseen`", unseen, ("error", "keep"))))
 
-    def firstDigit(self, column: str, output: str, invalid: str = "error") -> Any:
+    def firstDigit(self, column: str, output: str, invalid: str = "error") -> Self:
         """Adds a categorical column with the first digit of a number that is not 0, or of 0; of a string, the first
         character.
 
@@ -113,7 +114,7 @@ def number_of_state(value: Column, states: Sequence[str]) -> Column:
     return F.when(position > 0, position - 1)
 
 
-def is_unseen(field: Field) -> Column:
+def is_unseen(field: kinds.CategoricalField) -> Column:
     value = reference(field.name)
     return value.isNotNull() & ~value.isin(list(field.states))
 
@@ -146,7 +147,7 @@ class _OfStates(Step):
     columns: tuple[str, ...]
     unseen: str
 
-    def _categorical(self, schema: Schema) -> list[Any]:
+    def _categorical(self, schema: Schema) -> list[kinds.CategoricalField]:
         expected = "categorical; toCategorical makes it so"
         return schema.require(self.label, self.columns, kinds.CategoricalField, expected=expected)
 
@@ -158,7 +159,7 @@ class _OfStates(Step):
         )
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
-        return {name: is_unseen(schema[name]) for name in self.columns}
+        return {name: is_unseen(schema.field(name, kinds.CategoricalField)) for name in self.columns}
 
 
 @registered("categoricalToInteger")
@@ -329,7 +330,7 @@ class Pivot(Step):
         return schema.inserted(self.key, made).without([self.key, self.value])
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        key, states = reference(self.key), schema[self.key].states
+        key, states = reference(self.key), schema.field(self.key, kinds.CategoricalField).states
         default = F.lit(self.default).cast(schema[self.value].sparkType)
         if self.unseen == "error":
             known = F.when(key.isin(list(states)), key)
@@ -340,7 +341,7 @@ class Pivot(Step):
         }
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
-        return {self.key: is_unseen(schema[self.key])}
+        return {self.key: is_unseen(schema.field(self.key, kinds.CategoricalField))}
 
 
 @registered("firstDigit")

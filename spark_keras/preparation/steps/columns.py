@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -17,35 +17,36 @@ from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference, try_cast, written
 from spark_keras.preparation.sql_text import number_literal, text_literal
 from spark_keras.preparation.step import Step, by_rule, choose, each, mapping_field, pairs
+from spark_keras.preparation.steps.adding import AddsSteps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class ColumnSteps:
+class ColumnSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def remove(self, *columns: str) -> Any:
+    def remove(self, *columns: str) -> Self:
         """Removes columns."""
         return self.add(Remove(each("remove", columns)))
 
-    def keep(self, *columns: str) -> Any:
+    def keep(self, *columns: str) -> Self:
         """Keeps these columns, in the order they have, and removes all others."""
         return self.add(Keep(each("keep", columns)))
 
-    def rename(self, names: Mapping[str, str]) -> Any:
+    def rename(self, names: Mapping[str, str]) -> Self:
         """Renames columns: `rename({"old": "new"})`; each stays in its place."""
         return self.add(Rename(pairs("rename", names, '{"old name": "new name"}')))
 
-    def reorder(self, *first: str) -> Any:
+    def reorder(self, *first: str) -> Self:
         """Puts these columns first, in this order; all others follow in theirs."""
         return self.add(Reorder(each("reorder", first)))
 
-    def duplicate(self, column: str, output: str) -> Any:
+    def duplicate(self, column: str, output: str) -> Self:
         """Adds a copy of a column, right behind it."""
         return self.add(Duplicate(column, output))
 
-    def cast(self, types: Mapping[str, str], invalid: str = "error") -> Any:
+    def cast(self, types: Mapping[str, str], invalid: str = "error") -> Self:
         """Changes types: `cast({"amount": "double"})`.
 
         Args:
@@ -57,7 +58,7 @@ class ColumnSteps:
         given = pairs("cast", types, '{"column": "type"}')
         return self.add(Cast(given, choose("cast", "rule `invalid`", invalid, ("error", "null"))))
 
-    def arithmetic(self, output: str, operator: str, *operands: str | float) -> Any:
+    def arithmetic(self, output: str, operator: str, *operands: str | float) -> Self:
         """Adds a column computed from several: `arithmetic("total", "*", "items", "price")`.
 
         Args:
@@ -71,7 +72,7 @@ class ColumnSteps:
         """
         return self.add(Arithmetic(output, operator, tuple(operands)))
 
-    def function(self, output: str, function: str, column: str) -> Any:
+    def function(self, output: str, function: str, column: str) -> Self:
         """Adds a column that is a function of another: `function("log_amount", "log1p", "amount")`.
 
         Args:
@@ -121,7 +122,7 @@ class Rename(Step):
         names = dict(self.names)
         schema.require(self.label, names)
         schema.without(names).require_new(self.label, names.values())
-        return Schema(field.named(names.get(field.name, field.name)) for field in schema)
+        return Schema([field.named(names.get(field.name, field.name)) for field in schema])
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {new: reference(old) for old, new in self.names}
@@ -276,8 +277,10 @@ class Arithmetic(Step):
         return schema.replaced({self.output: field(self.output)})
 
     def _whole(self, schema: Schema) -> bool:
-        parts = (isinstance(p, int) if is_number(p) else schema[p].whole for p in self.operands)
-        return self.operator not in ("/", "mean") and all(parts)
+        def whole(part: Any) -> bool:
+            return isinstance(part, int) if is_number(part) else schema.field(part, kinds.NumberField).whole
+
+        return self.operator not in ("/", "mean") and all(map(whole, self.operands))
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         wire = "bigint" if self._whole(schema) else "double"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -17,7 +17,11 @@ from spark_keras.preparation.literals import literal
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step, choose
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.rows import check_fits
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _TYPES: dict[str, type[Field]] = {**ELEMENTS, "time": kinds.TimeField, "date": kinds.DateField}
 _NAMES = {
@@ -30,13 +34,10 @@ _NAMES = {
 }
 
 
-class ConstantSteps:
+class ConstantSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def constant(self, output: str, value: Any, type: str | None = None, zone: str | None = None) -> Any:
+    def constant(self, output: str, value: Any, type: str | None = None, zone: str | None = None) -> Self:
         """Adds a column with one value in all rows.
 
         Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -14,19 +14,20 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, choose
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.reduce import several
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # The mean radius of the Earth (IUGG), in kilometres.
 EARTH_RADIUS = 6371.0088
 
 
-class DistanceSteps:
+class DistanceSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def distance(self, output: str, first: Sequence[str], second: Sequence[str], metric: str = "euclidean") -> Any:
+    def distance(self, output: str, first: Sequence[str], second: Sequence[str], metric: str = "euclidean") -> Self:
         """Adds a double with the distance of two points; null where a coordinate is.
 
             process.distance("km", ["pickup lat", "pickup lon"], ["dropoff lat", "dropoff lon"], metric="haversine")

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -19,21 +19,20 @@ from spark_keras.preparation.image_program import CHANNELS, INTERPOLATIONS, deco
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step, choose
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.sequences import count_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _MADE = "_spark_keras_made"
 
 
-class ImageSteps:
+class ImageSteps(AddsSteps):
     """Methods of a transform process; each returns a new process. A null stays null.
 
     They run Python on the workers, through Arrow.
     """
-
-    schema: Schema
-
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
 
     def decodeImages(
         self,
@@ -44,7 +43,7 @@ class ImageSteps:
         channels: int = 3,
         interpolation: str = "bilinear",
         invalid: str = "error",
-    ) -> Any:
+    ) -> Self:
         """Adds arrays (height, width, channels) of floats from 0 to 255 with the images of files such as PNG and JPEG.
 
         Wants Pillow on the workers.
@@ -64,7 +63,7 @@ class ImageSteps:
         shape = (count_of("decodeImages", "height", height, 1), count_of("decodeImages", "width", width, 1), channels)
         return self.add(DecodeImages(column, output, shape, interpolation, invalid))
 
-    def applyLayers(self, column: str, output: str, *layers: Any) -> Any:
+    def applyLayers(self, column: str, output: str, *layers: Any) -> Self:
         """Adds an array that Keras layers make of another, one behind the other, as at inference:
 
             process.applyLayers("image", "image", keras.layers.Resizing(64, 64), keras.layers.CenterCrop(56, 56))
@@ -142,7 +141,7 @@ class DecodeImages(_OnWorkers):
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         label = f"column {self.column!r}, {self.label}"
-        compute = functools.partial(decode, label, tuple(self.shape), self.interpolation, self.invalid)
+        compute = functools.partial(decode, label, self.shape, self.interpolation, self.invalid)
         file = reference(self.column)
         # Several columns reach the function in one form, whatever the version of Spark.
         images = arrow_column(compute, "array<array<array<float>>>", dataset, [file, file.isNotNull()])
@@ -170,7 +169,7 @@ class ApplyLayers(_OnWorkers):
         from spark_keras.preparation.blocks import mapBlocks
 
         function = functools.partial(through_layers, self.layers)
-        shapes = {self.column: schema[self.column].shape}
+        shapes = {self.column: schema.field(self.column, ArrayField).shape}
         made = mapBlocks(dataset, function, [_MADE], inputs=[self.column], shapes=shapes, nulls="null")
         return super().apply(made, schema)
 

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.fields import Field
-from spark_keras.preparation.schema import Schema, unknown_column
+from spark_keras.preparation.schema import unknown_column
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import Step, choose, each
+from spark_keras.preparation.step import choose, each
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.in_sequences import one_step
 from spark_keras.preparation.steps.missing import ReplaceMissing
 from spark_keras.preparation.steps.normalise import figures
 from spark_keras.preparation.steps.rows import missing
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _STRATEGIES = ("mean", "median", "mode", "min", "max")
 # Those that can be counted and put in order.
 _COUNTED = (kinds.NumberField, kinds.StringField, kinds.CategoricalField, kinds.BooleanField, kinds.DateField)
 
 
-class ImputeSteps:
+class ImputeSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    schema: Schema
-
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def imputeMissing(self, *columns: str, analysis: Any, strategy: str = "mean") -> Any:
+    def imputeMissing(self, *columns: str, analysis: Any, strategy: str = "mean") -> Self:
         """Puts a figure of an analysis where there is null, or NaN. The figures are part of the process from then on.
 
         Args:
@@ -71,7 +71,7 @@ def _of_analysis(analysis: Any, field: Field, strategy: str) -> Any:
     return found
 
 
-def _of_rows(dataset: Any, field: Field, strategy: str) -> Any:
+def _of_rows(dataset: DataFrame, field: Field, strategy: str) -> Any:
     if field.name not in dataset.columns:
         raise ValueError(unknown_column("the DataFrame of step imputeMissing", field.name, dataset.columns))
     value = reference(field.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -16,25 +16,26 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import inside, let, let_all
 from spark_keras.preparation.step import Step
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.sequences import SequenceStep, sequences_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _VALUES = "_spark_keras_values"
 _POSITIONS = "_spark_keras_positions"
 
 
-class TimeStepSteps:
+class TimeStepSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def keepSteps(self, condition: Condition) -> Any:
+    def keepSteps(self, condition: Condition) -> Self:
         """Keeps the time steps of sequences for which the condition holds; where it is unknown, because of a null,
         they go. A sequence of which nothing is left is empty.
         """
         return self.add(KeepSteps(checked_condition("step keepSteps", condition), True))
 
-    def removeSteps(self, condition: Condition) -> Any:
+    def removeSteps(self, condition: Condition) -> Self:
         """Removes the time steps of sequences for which the condition holds; where it is unknown, they stay."""
         return self.add(KeepSteps(checked_condition("step removeSteps", condition), False))
 
@@ -54,7 +55,7 @@ def settled(step: Step, schema: Schema) -> tuple[Step, Schema]:
 
 def one_step(schema: Schema) -> Schema:
     """The schema of one time step: sequences as single values."""
-    return Schema(field.element.named(field.name) if isinstance(field, SequenceField) else field for field in schema)
+    return Schema([field.element.named(field.name) if isinstance(field, SequenceField) else field for field in schema])
 
 
 class _Noted(dict[str, Column]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
@@ -16,16 +16,17 @@ from spark_keras.preparation.reductions import ORDERED
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step, choose, mapping_field
+from spark_keras.preparation.steps.adding import AddsSteps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _HOW = ("inner", "left", "right", "full")
 _VALIDATE = ("1:1", "1:m", "m:1", "m:m")
 
 
-class JoinSteps:
+class JoinSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
-
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
 
     def join(
         self,
@@ -34,7 +35,7 @@ class JoinSteps:
         how: str = "inner",
         schema: Schema | None = None,
         validate: str = "m:m",
-    ) -> Any:
+    ) -> Self:
         """Joins with another table where the keys are equal; a null equals no other, as in SQL.
 
         Args:
@@ -76,7 +77,7 @@ class Table:
 
     name: str
 
-    def dataset(self, spark: Any) -> DataFrame:
+    def dataset(self, spark: SparkSession) -> DataFrame:
         return spark.table(self.name)
 
     def __str__(self) -> str:
@@ -89,7 +90,7 @@ class Rows:
 
     frame: DataFrame
 
-    def dataset(self, spark: Any) -> DataFrame:
+    def dataset(self, spark: SparkSession) -> DataFrame:
         return self.frame
 
     def __str__(self) -> str:
@@ -131,18 +132,18 @@ class Join(Step):
                 f"Columns of {self.label} are on both sides. Received: {clash}. "
                 "Expected: keys only; rename or remove the others first."
             )
-        left, right = self.how in ("right", "full"), self.how in ("left", "full")
+        no_left, no_right = self.how in ("right", "full"), self.how in ("left", "full")
         keys = dict(self.on)
         fields = [
             dataclasses.replace(
                 field,
-                nullable=field.nullable or left
+                nullable=field.nullable or no_left
                 if field.name not in keys
-                else field.nullable or (left and self.other[keys[field.name]].nullable),
+                else field.nullable or (no_left and self.other[keys[field.name]].nullable),
             )
             for field in schema
         ]
-        return Schema([*fields, *(dataclasses.replace(f, nullable=f.nullable or right) for f in values)])
+        return Schema([*fields, *(dataclasses.replace(f, nullable=f.nullable or no_right) for f in values)])
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         table = self.table.dataset(dataset.sparkSession)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -16,16 +16,17 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, mapping_field, pairs
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.rows import check_fits, missing
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class MissingSteps:
+
+class MissingSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def replaceMissing(self, values: Mapping[str, Any]) -> Any:
+    def replaceMissing(self, values: Mapping[str, Any]) -> Self:
         """Puts values where there is null, or NaN: `replaceMissing({"amount": 0.0, "country": "USA"})`.
 
         A value may be another column, `col("b")`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -15,15 +15,16 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, each
+from spark_keras.preparation.steps.adding import AddsSteps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class NormaliseSteps:
+class NormaliseSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def minMax(self, *columns: str, analysis: Any, min: float = 0.0, max: float = 1.0) -> Any:
+    def minMax(self, *columns: str, analysis: Any, min: float = 0.0, max: float = 1.0) -> Self:
         """Scales columns linearly, so that the smallest value of the analysis becomes `min` and the largest `max`.
 
             (x − smallest) / (largest − smallest) · (max − min) + min
@@ -35,22 +36,22 @@ class NormaliseSteps:
         if not _finite(min, max) or not min < max:
             raise ValueError(f"Invalid range in step minMax. Received: min={min}, max={max}. Expected: min < max.")
         fitted = [
-            Normaliser(name, "minMax", *figures("minMax", analysis, name, "min", "max"), min, max) for name in names
+            Normaliser(name, "minMax", *two_figures("minMax", analysis, name, "min", "max"), min, max) for name in names
         ]
         return self.add(Normalise("minMax", tuple(fitted)))
 
-    def standardise(self, *columns: str, analysis: Any) -> Any:
+    def standardise(self, *columns: str, analysis: Any) -> Self:
         """Scales columns to mean 0 and standard deviation 1: (x − mean) / stdev, with n − 1 in the standard deviation.
 
         A column with one value only becomes 0, as in pyspark.ml.feature.StandardScaler. The results are doubles.
         """
         fitted = [
-            Normaliser(name, "standardise", *figures("standardise", analysis, name, "mean", "stdev"))
+            Normaliser(name, "standardise", *two_figures("standardise", analysis, name, "mean", "stdev"))
             for name in each("standardise", columns)
         ]
         return self.add(Normalise("standardise", tuple(fitted)))
 
-    def logarithm(self, *columns: str, analysis: Any, scale: float = 0.5) -> Any:
+    def logarithm(self, *columns: str, analysis: Any, scale: float = 0.5) -> Self:
         """Compresses columns of which a few values are much larger than most.
 
             scale · log2(1 + (x − smallest) / (mean − smallest))
@@ -61,12 +62,12 @@ class NormaliseSteps:
         if not _finite(scale) or scale <= 0:
             raise ValueError(f"Invalid scale in step logarithm. Received: {scale}. Expected: more than 0.")
         fitted = [
-            Normaliser(name, "logarithm", *figures("logarithm", analysis, name, "min", "mean"), scale)
+            Normaliser(name, "logarithm", *two_figures("logarithm", analysis, name, "min", "mean"), scale)
             for name in each("logarithm", columns)
         ]
         return self.add(Normalise("logarithm", tuple(fitted)))
 
-    def denormalise(self, columns: Mapping[str, str] | str, *more: str, process: Any = None) -> Any:
+    def denormalise(self, columns: Mapping[str, str] | str, *more: str, process: AddsSteps | None = None) -> Self:
         """Undoes what minMax, standardise and logarithm did to columns, the last one first.
 
         Args:
@@ -118,14 +119,21 @@ def figures(step: str, analysis: Any, name: str, *wanted: str) -> tuple[float, .
             f"The analysis does not fit step {step}. Received: {type(analysis).__name__}, with nothing on column "
             f"{name!r}. Expected: a DataFrameAnalysis of this column."
         ) from error
-    found = tuple(getattr(column, figure, None) for figure in wanted)
-    for figure, value in zip(wanted, found):
+    found = []
+    for figure in wanted:
+        value: Any = getattr(column, figure, None)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise ValueError(
                 f"The analysis does not fit step {step}. Received: {value!r} as {figure} of column {name!r}. "
                 "Expected: a finite number, the figure of a numeric column with values."
             )
-    return tuple(float(value) for value in found)
+        found.append(float(value))
+    return tuple(found)
+
+
+def two_figures(step: str, analysis: Any, name: str, one: str, other: str) -> tuple[float, float]:
+    first, second = figures(step, analysis, name, one, other)
+    return first, second
 
 
 def _finite(*values: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -15,14 +15,15 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, by_rule, choose
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.categories import one_hot_names
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class OneHotSteps:
+
+class OneHotSteps(AddsSteps):
     """Methods of a transform process; each returns a new process. A null stays null."""
-
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
 
     def integerToOneHot(
         self,
@@ -31,7 +32,7 @@ class OneHotSteps:
         maximum: int | None = None,
         unseen: str = "error",
         asArray: bool = False,
-    ) -> Any:
+    ) -> Self:
         """Replaces whole numbers by one column for each from `minimum` to `maximum`, `column[0]`, `column[1]` …, that
         holds 1 or 0.
 
@@ -59,13 +60,13 @@ class IntegerToOneHot(Step):
         (field,) = schema.require(self.label, [self.column], *types, expected="integer or long")
         least = field.minimum if self.minimum is None else self.minimum
         most = field.maximum if self.maximum is None else self.maximum
-        limits = [least, most]
-        if not all(isinstance(limit, int) and not isinstance(limit, bool) for limit in limits) or least > most:
-            raise ValueError(
-                f"Invalid range in {self.label}. Received: minimum={least}, maximum={most} of column {self.column!r}. "
-                "Expected: whole numbers, minimum ≤ maximum, here or in the schema."
-            )
-        return range(least, most + 1)
+        whole = not isinstance(least, bool) and not isinstance(most, bool)
+        if whole and isinstance(least, int) and isinstance(most, int) and least <= most:
+            return range(least, most + 1)
+        raise ValueError(
+            f"Invalid range in {self.label}. Received: minimum={least}, maximum={most} of column {self.column!r}. "
+            "Expected: whole numbers, minimum ≤ maximum, here or in the schema."
+        )
 
     def schema_after(self, schema: Schema) -> Schema:
         numbers, nullable = self._range(schema), schema[self.column].nullable or self.unseen == "null"

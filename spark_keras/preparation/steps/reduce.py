@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -17,15 +17,19 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.sql_reduction import SqlReduction
 from spark_keras.preparation.step import Step, choose, each, mapping_field
+from spark_keras.preparation.steps.adding import AddsSteps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class ReduceSteps:
+P = TypeVar("P", bound=AddsSteps)
+
+
+class ReduceSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def groupBy(self, *keys: str) -> Grouped:
+    def groupBy(self, *keys: str) -> Grouped[Self]:
         """Groups the rows by the values of columns, null being one of them; `agg` follows. Without columns all rows
         are one group.
         """
@@ -38,7 +42,7 @@ class ReduceSteps:
         within: str | Sequence[str] = (),
         descending: bool = False,
         method: str = "rank",
-    ) -> Any:
+    ) -> Self:
         """Adds a column with the place of each row, from 1, when rows are ordered by columns.
 
         Args:
@@ -55,14 +59,14 @@ def several(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-class Grouped:
+class Grouped(Generic[P]):
     """The rows of a process, grouped; waits for `agg`."""
 
-    def __init__(self, process: Any, keys: tuple[str, ...]):
+    def __init__(self, process: P, keys: tuple[str, ...]):
         self._process, self._keys = process, keys
         process.schema.require("step groupBy", keys, *ORDERED)
 
-    def agg(self, **outputs: Reduction | SqlReduction) -> Any:
+    def agg(self, **outputs: Reduction | SqlReduction) -> P:
         """One row for each group: the columns of the groups, and one for each reduction.
 
             process.groupBy("customer").agg(
@@ -96,7 +100,7 @@ class GroupAndReduce(Step):
     keys: tuple[str, ...]
     outputs: tuple[tuple[str, Reduction | SqlReduction], ...] = mapping_field()
 
-    def column_of(self, part: tuple[str, Reduction]) -> Any:
+    def column_of(self, part: tuple[str, Reduction]) -> str | None:
         return getattr(part[1], "name", None)
 
     def schema_after(self, schema: Schema) -> Schema:

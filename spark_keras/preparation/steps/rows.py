@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -16,25 +16,26 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, each
+from spark_keras.preparation.steps.adding import AddsSteps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _AS_IT_IS: Any = object()
 
 
-class RowSteps:
+class RowSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def keepWhere(self, condition: Condition) -> Any:
+    def keepWhere(self, condition: Condition) -> Self:
         """Keeps the rows for which the condition holds; a row for which it is unknown, because of a null, goes."""
         return self.add(KeepWhere(checked_condition("step keepWhere", condition)))
 
-    def removeWhere(self, condition: Condition) -> Any:
+    def removeWhere(self, condition: Condition) -> Self:
         """Removes the rows for which the condition holds; a row for which it is unknown, because of a null, stays."""
         return self.add(RemoveWhere(checked_condition("step removeWhere", condition)))
 
-    def replaceWhere(self, column: str, value: Any, condition: Condition, otherwise: Any = _AS_IT_IS) -> Any:
+    def replaceWhere(self, column: str, value: Any, condition: Condition, otherwise: Any = _AS_IT_IS) -> Self:
         """Puts a value, or that of another column (`col("b")`), where the condition holds; None makes it missing.
 
         Args:
@@ -46,11 +47,11 @@ class RowSteps:
             return self.add(ReplaceWhere(column, operand(value), condition))
         return self.add(ReplaceByCondition(column, operand(value), operand(otherwise), condition))
 
-    def removeMissing(self, *columns: str) -> Any:
+    def removeMissing(self, *columns: str) -> Self:
         """Removes the rows that have null, or NaN, in one of these columns; by default, in any column."""
         return self.add(RemoveMissing(each("removeMissing", columns) if columns else ()))
 
-    def removeInvalid(self, *columns: str) -> Any:
+    def removeInvalid(self, *columns: str) -> Self:
         """Removes the rows in which a value of these columns, by default of any column, is not as the schema says:
         out of range, no state, NaN where it is not allowed, null where the column is not nullable.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -16,22 +16,23 @@ from spark_keras.preparation.reductions import Reduction
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, let_all
-from spark_keras.preparation.step import Step, mapping_field
+from spark_keras.preparation.step import mapping_field
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.in_sequences import all_positions, one_step, positions_where, taken
 from spark_keras.preparation.steps.reduce import checked_reductions
 from spark_keras.preparation.steps.sequence_values import TrimSequences, check_filling, checked_edge, inner_slice
 from spark_keras.preparation.steps.sequences import SequenceStep, count_of, sequence_of, sequences_of
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _POSITION = "_spark_keras_position"
 
 
-class SequenceFigureSteps:
+class SequenceFigureSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def reduceSequences(self, **outputs: Reduction) -> Any:
+    def reduceSequences(self, **outputs: Reduction) -> Self:
         """Adds columns with figures of each row's sequences; the sequences stay.
 
             process.reduceSequences(longest=col("delay").max(), late=countRows(where=col("delay") > 15))
@@ -44,7 +45,7 @@ class SequenceFigureSteps:
 
     def difference(
         self, column: str, output: str, steps: int = 1, edge: str | None = None, fill: float | None = None
-    ) -> Any:
+    ) -> Self:
         """Adds a sequence column with each value minus that of `steps` time steps before.
 
         Args:
@@ -57,7 +58,7 @@ class SequenceFigureSteps:
         steps = count_of("difference", "steps", steps, 1)
         return self.add(Difference(column, output, steps, *checked_edge("difference", edge, fill)))
 
-    def toRows(self, position: str | None = None) -> Any:
+    def toRows(self, position: str | None = None) -> Self:
         """Replaces each row of sequences by one row for each time step; the inverse of `toSequences`.
 
         Args:
@@ -94,7 +95,7 @@ class ReduceSequences(SequenceStep):
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {name: _figure(schema, reduction) for name, reduction in self.outputs}
 
-    def column_of(self, part: tuple[str, Reduction]) -> Any:
+    def column_of(self, part: tuple[str, Reduction]) -> str | None:
         return part[1].name
 
     def __str__(self) -> str:
@@ -116,7 +117,7 @@ def _figure(schema: Schema, reduction: Reduction) -> Column:
     if reduction.function in ("append", "prepend"):
         texts = values if reduction.function == "append" else F.reverse(values)
         return let(texts, lambda found: F.when(F.size(found) > 0, F.array_join(found, reduction.separator)))
-    element = schema[reduction.name].element
+    element = schema.field(reduction.name, SequenceField).element
     whole = getattr(element, "whole", False)
     if reduction.function in ("sum", "range"):
         values = values.cast("array<bigint>" if whole else "array<double>")
@@ -134,7 +135,7 @@ def _by_order(reduction: Reduction, positions: Column) -> Column:
         pairs = F.transform(positions, pair_at)
         return F.array_sort(F.filter(pairs, lambda pair: pair["by"].isNotNull()))
 
-    pairs = let_all({"by": reference(reduction.by), "value": reference(reduction.name)}, ordered)
+    pairs = let_all({"by": reference(reduction.by or ""), "value": reference(reduction.name or "")}, ordered)
     return F.transform(pairs, lambda pair: pair["value"])
 
 
@@ -148,15 +149,15 @@ class Difference(SequenceStep):
     fill: Any = None
 
     def _element(self, schema: Schema) -> kinds.Field:
-        field = sequence_of(schema, self.label, self.column, kinds.NumberField)
-        made = kinds.LongField if field.element.whole else kinds.DoubleField
+        element = sequence_of(schema, self.label, self.column, kinds.NumberField).element
+        whole = isinstance(element, kinds.NumberField) and element.whole
         # A difference of longs can overflow.
-        nullable = field.element.nullable or field.element.kind == "long" or self.edge == "null"
-        return made(self.output, nullable=nullable)
+        nullable = element.nullable or element.kind == "long" or self.edge == "null"
+        return (kinds.LongField if whole else kinds.DoubleField)(self.output, nullable=nullable)
 
     def schema_after(self, schema: Schema) -> Schema:
         made = SequenceField(self.output, element=self._element(schema), nullable=False)
-        made = dataclasses.replace(made, length=schema[self.column].length)
+        made = dataclasses.replace(made, length=schema.field(self.column, SequenceField).length)
         schema.require_new(self.label, [self.output])
         if self.edge == "fill":
             check_filling(self.label, made, self.fill, schema)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -17,21 +17,22 @@ from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, let_all
-from spark_keras.preparation.step import Step, choose, each
+from spark_keras.preparation.step import choose, each
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.array_shapes import padded
 from spark_keras.preparation.steps.rows import check_fits
 from spark_keras.preparation.steps.sequences import SequenceStep, count_of, sequence_of, sequences_of
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _EDGES = ("trim", "null")
 
 
-class SequenceValueSteps:
+class SequenceValueSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def trimSequences(self, first: int = 0, last: int = 0) -> Any:
+    def trimSequences(self, first: int = 0, last: int = 0) -> Self:
         """Removes so many steps at the start, and so many at the end."""
         first, last = count_of("trimSequences", "first", first, 0), count_of("trimSequences", "last", last, 0)
         if not first + last:
@@ -40,7 +41,7 @@ class SequenceValueSteps:
 
     def padSequences(
         self, length: int, value: float = 0.0, padding: str = "pre", truncating: str = "pre", mask: str | None = None
-    ) -> Any:
+    ) -> Self:
         """Brings all sequences to the same length, as `keras.utils.pad_sequences` does.
 
         Args:
@@ -55,7 +56,7 @@ class SequenceValueSteps:
         length = count_of("padSequences", "length", length, 1)
         return self.add(PadSequences(length, value, padding, truncating, mask))
 
-    def lag(self, column: str, output: str, steps: int = 1, edge: str | None = None, fill: Any = None) -> Any:
+    def lag(self, column: str, output: str, steps: int = 1, edge: str | None = None, fill: Any = None) -> Self:
         """Adds a sequence column with the values of `steps` time steps before.
 
         Args:
@@ -66,14 +67,14 @@ class SequenceValueSteps:
         """
         return self.add(Offset(column, output, -count_of("lag", "steps", steps, 1), *checked_edge("lag", edge, fill)))
 
-    def lead(self, column: str, output: str, steps: int = 1, edge: str | None = None, fill: Any = None) -> Any:
+    def lead(self, column: str, output: str, steps: int = 1, edge: str | None = None, fill: Any = None) -> Self:
         """Adds a sequence column with the values of `steps` time steps after: what a network shall predict.
 
         `edge` and `fill` say what becomes of the last steps, as with `lag`.
         """
         return self.add(Offset(column, output, count_of("lead", "steps", steps, 1), *checked_edge("lead", edge, fill)))
 
-    def movingWindow(self, output: str, column: str, function: str, length: int) -> Any:
+    def movingWindow(self, output: str, column: str, function: str, length: int) -> Self:
         """Adds a sequence column with a function of the last `length` time steps, the present one included.
 
         Args:
@@ -86,13 +87,13 @@ class SequenceValueSteps:
         choose("movingWindow", "function", function, FIGURES)
         return self.add(MovingWindow(output, column, function, count_of("movingWindow", "length", length, 1)))
 
-    def stackSequences(self, output: str, *columns: str) -> Any:
+    def stackSequences(self, output: str, *columns: str) -> Self:
         """Replaces sequence columns of numbers or booleans by one array of shape (time steps, columns) of floats: the
         input of a recurrent network.
         """
         return self.add(StackSequences(output, each("stackSequences", columns)))
 
-    def element(self, column: str, output: str, index: int = -1) -> Any:
+    def element(self, column: str, output: str, index: int = -1) -> Self:
         """Adds a column with one element of each sequence: 0 is the first, -1 (default) the last. Null where there is
         none.
         """
@@ -211,7 +212,7 @@ class Offset(SequenceStep):
             first, last = (0, count) if self.steps < 0 else (count, 0)
             return {**self._trimmed().expressions(schema), self.output: inner_slice(self.column, first, last)}
         filling = F.lit(None) if self.fill is None else expression(self.fill)
-        filling = filling.cast(schema[self.column].element.sparkType)
+        filling = filling.cast(schema.field(self.column, SequenceField).element.sparkType)
         nothing = F.array_repeat(filling, F.least(F.lit(count), F.size(array)))
         there = F.greatest(F.size(array) - count, F.lit(0))
         if self.steps < 0:
@@ -271,7 +272,7 @@ class StackSequences(SequenceStep):
         made = ArrayField(self.output, "float", (length, len(self.columns)), nullable=False)
         rest = schema.inserted(self.columns[-1], [made.named("\0")]).without(self.columns)
         rest.require_new(self.label, [self.output])
-        return Schema(made if field.name == "\0" else field for field in rest)
+        return Schema([made if field.name == "\0" else field for field in rest])
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         first = self.columns[0]

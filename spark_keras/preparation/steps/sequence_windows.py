@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.array_fields import SequenceField
 from spark_keras.preparation.clock import clock_at, microseconds, point_in_time, wall_clock
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let
-from spark_keras.preparation.step import Step
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.in_sequences import all_positions, in_each_step, taken
 from spark_keras.preparation.steps.sequences import SequenceStep, duration, sequence_of, sequences_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _DAY = 86_400_000_000
 _TIMES, _START, _POSITIONS = "_spark_keras_times", "_spark_keras_start", "_spark_keras_positions"
 
 
-class SequenceWindowSteps:
+class SequenceWindowSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
-
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
 
     def timeWindows(
         self,
@@ -38,7 +39,7 @@ class SequenceWindowSteps:
         start: str | None = None,
         end: str | None = None,
         keepEmpty: bool = False,
-    ) -> Any:
+    ) -> Self:
         """Replaces each sequence by its windows of time: the time steps with start ≤ time < start + `length`.
 
             process.timeWindows("1 hour", on="at", every="15 minutes", start="from").reduceSequences(
@@ -100,7 +101,7 @@ class TimeWindows(SequenceStep):
 
     @staticmethod
     def _bound(time: Field, name: str) -> Field:
-        if isinstance(time, kinds.DateField):
+        if not isinstance(time, kinds.TimeField):
             return kinds.DateField(name, nullable=False)
         return kinds.TimeField(name, time.zone, nullable=False)
 
@@ -109,7 +110,7 @@ class TimeWindows(SequenceStep):
         return self.length % _DAY == 0 and self.every % _DAY == 0
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
-        time = schema[self.on].element.named(self.on)
+        time = schema.field(self.on, SequenceField).element.named(self.on)
         times = in_each_step(schema, lambda: self._microseconds(time))
         known = F.filter(F.col(_TIMES), lambda at: at.isNotNull())
         with_times = dataset.select("*", times.alias(_TIMES))
@@ -146,7 +147,7 @@ class TimeWindows(SequenceStep):
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         made = {field.name: taken(field.name, F.col(_POSITIONS)) for field in sequences_of(schema, self.label)}
-        time = schema[self.on].element
+        time = schema.field(self.on, SequenceField).element
         if self.start is not None:
             made[self.start] = self._as_time(time, F.col(_START))
         if self.end is not None:
@@ -154,7 +155,7 @@ class TimeWindows(SequenceStep):
         return made
 
     def _as_time(self, time: Field, value: Column) -> Column:
-        if isinstance(time, kinds.DateField):
+        if not isinstance(time, kinds.TimeField):
             return F.date_from_unix_date(((value - F.pmod(value, F.lit(_DAY))) / F.lit(_DAY)).cast("int"))
         if time.zone is None:
             return clock_at(value, "UTC")

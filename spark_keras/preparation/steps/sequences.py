@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -25,18 +25,19 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let
 from spark_keras.preparation.step import Step
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.reduce import several
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _SLICES = "_spark_keras_slices"
 
 
-class SequenceSteps:
+class SequenceSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def toSequences(self, by: str | Sequence[str], orderBy: str | Sequence[str]) -> Any:
+    def toSequences(self, by: str | Sequence[str], orderBy: str | Sequence[str]) -> Self:
         """One row for each group of rows: the keys as they are, every other column as an array in the order of
         `orderBy`.
 
@@ -47,7 +48,7 @@ class SequenceSteps:
 
     def splitSequences(
         self, *, gap: Any = None, on: str | None = None, length: int | None = None, equal: bool = False
-    ) -> Any:
+    ) -> Self:
         """Splits sequences into several rows, in either of two ways.
 
         Args:
@@ -66,13 +67,13 @@ class SequenceSteps:
             )
         if length is not None:
             return self.add(SplitByLength(count_of("splitSequences", "length", length, 1), bool(equal)))
-        if equal:
+        if equal or on is None:
             raise ValueError(
                 "Step splitSequences makes equal parts by `length`. Received: equal=True with `gap`. Expected: length."
             )
         return self.add(SplitByGap(on, _gap(gap), isinstance(gap, (str, datetime.timedelta))))
 
-    def windows(self, length: int, step: int = 1) -> Any:
+    def windows(self, length: int, step: int = 1) -> Self:
         """Replaces each sequence by its windows of `length` time steps, each `step` behind the one before.
 
         Windows overlap where `step` is less than `length`. A sequence that is shorter than a window has none.
@@ -162,7 +163,7 @@ class ToSequences(Step):
         return Schema([*keys, *(SequenceField(field.name, element=field, nullable=False) for field in values)])
 
     def _values(self, schema: Schema) -> Schema:
-        return Schema(field for field in schema if field.name in schema.known and field.name not in self.by)
+        return Schema([field for field in schema if field.name in schema.known and field.name not in self.by])
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         values = self._values(schema).names
@@ -260,7 +261,8 @@ class SplitByGap(_Cut):
 
     def _starts(self, schema: Schema, size: Column) -> Column:
         placed = F.transform(
-            _numeric_array(schema[self.on]), lambda value, index: F.struct(value.alias("v"), index.alias("i"))
+            _numeric_array(schema.field(self.on, SequenceField)),
+            lambda value, index: F.struct(value.alias("v"), index.alias("i")),
         )
         # A gap may lie around a step whose value is missing.
         known = F.filter(placed, lambda step: step["v"].isNotNull() & ~F.isnan(step["v"].cast("double")))

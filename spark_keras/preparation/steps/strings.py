@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -15,17 +15,18 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, choose, each, mapping_field, pairs
+from spark_keras.preparation.steps.adding import AddsSteps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _TEXT = (kinds.StringField, kinds.CategoricalField)
 
 
-class StringSteps:
+class StringSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def mapStrings(self, column: str, values: Mapping[str, str], others: str = "keep") -> Any:
+    def mapStrings(self, column: str, values: Mapping[str, str], others: str = "keep") -> Self:
         """Replaces whole strings: `mapStrings("country", {"US": "USA", "Canada": "CAN"})`.
 
         Args:
@@ -34,26 +35,26 @@ class StringSteps:
         given = pairs("mapStrings", values, '{"old": "new"}')
         return self.add(MapStrings(column, given, choose("mapStrings", "rule `others`", others, ("keep", "null"))))
 
-    def replaceStrings(self, column: str, patterns: Mapping[str, str]) -> Any:
+    def replaceStrings(self, column: str, patterns: Mapping[str, str]) -> Self:
         r"""Replaces each part that matches a regular expression, one pattern after the other.
 
         Groups of the pattern are `$1`, `$2` … in its replacement; a dollar sign or a backslash itself is `\$` or `\\`.
         """
         return self.add(ReplaceStrings(column, pairs("replaceStrings", patterns, '{"pattern": "replacement"}')))
 
-    def appendString(self, column: str, suffix: str) -> Any:
+    def appendString(self, column: str, suffix: str) -> Self:
         """Puts a text behind each string."""
         return self.add(AppendString(column, suffix))
 
-    def changeCase(self, *columns: str, case: str) -> Any:
+    def changeCase(self, *columns: str, case: str) -> Self:
         """Changes strings to "upper", "lower" or "title" case."""
         return self.add(ChangeCase(each("changeCase", columns), choose("changeCase", "case", case, _CASES)))
 
-    def trimStrings(self, *columns: str) -> Any:
+    def trimStrings(self, *columns: str) -> Self:
         """Removes white space at the start and the end of strings."""
         return self.add(TrimStrings(each("trimStrings", columns)))
 
-    def concat(self, output: str, *columns: str, separator: str = "") -> Any:
+    def concat(self, output: str, *columns: str, separator: str = "") -> Self:
         """Adds a column with the strings of several, one behind the other; null where one of them is null."""
         return self.add(Concat(output, each("concat", columns), separator))
 

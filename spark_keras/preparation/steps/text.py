@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -16,22 +16,23 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, reference
 from spark_keras.preparation.step import Step, by_rule, choose
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.categories import one_hot_names
 from spark_keras.preparation.vocabulary import checked_vocabulary, number_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _TEXT = (kinds.StringField, kinds.CategoricalField)
 _UNSEEN = ("error", "null", "drop", "keep")
 
 
-class TextSteps:
+class TextSteps(AddsSteps):
     """Methods of a transform process; each returns a new process. A null stays null."""
-
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
 
     def charactersToIndices(
         self, column: str, output: str, characters: str | Sequence[str], unseen: str = "error", first: int = 0
-    ) -> Any:
+    ) -> Self:
         """Adds an array with the number of each character of a text: the input of an embedding.
 
         Args:
@@ -60,7 +61,7 @@ class TextSteps:
         delimiter: str = r"\s+",
         unseen: str = "error",
         first: int = 0,
-    ) -> Any:
+    ) -> Self:
         r"""Adds an array with the number of each term of a text.
 
         Args:
@@ -77,7 +78,7 @@ class TextSteps:
 
     def bagOfWords(
         self, column: str, output: str, terms: Sequence[str], delimiter: str = r"\s+", counts: bool = True
-    ) -> Any:
+    ) -> Self:
         r"""Adds an array of floats, as long as the vocabulary, with how often each term occurs in a text.
 
         For a sparse vector, as large vocabularies want it, see pyspark.ml.feature.CountVectorizer.
@@ -94,7 +95,7 @@ class TextSteps:
 
     def delimitedToMultiHot(
         self, column: str, states: Sequence[str], delimiter: str = ",", unseen: str = "error", asArray: bool = False
-    ) -> Any:
+    ) -> Self:
         """Replaces texts such as "USA, CAN" by one column for each state, `column[USA]` …, with 1 where the text names
         it and 0 elsewhere.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -27,22 +27,23 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, by_rule, choose, mapping_field, pairs
+from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.time_formats import GUESSED
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _DAY = MICROSECONDS["days"]
 # Units of the calendar: a day can have 23 or 25 hours.
 _CALENDAR = {"days": ("DAY", 1), "weeks": ("DAY", 7), "months": ("MONTH", 1), "years": ("YEAR", 1)}
 
 
-class TimeSteps:
+class TimeSteps(AddsSteps):
     """Methods of a transform process; each returns a new process. A null stays null."""
-
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
 
     def parseTime(
         self, column: str, *formats: str, zone: str | None = "UTC", invalid: str = "error", guess: bool = False
-    ) -> Any:
+    ) -> Self:
         """Reads a string column as points in time, or as times of no zone.
 
         Args:
@@ -75,16 +76,16 @@ class TimeSteps:
         choose("parseTime", "rule `invalid`", invalid, ("error", "null"))
         return self.add(ParseTime(column, tuple(formats), zone, invalid))
 
-    def epochToTime(self, column: str, unit: str = "seconds", zone: str = "UTC") -> Any:
+    def epochToTime(self, column: str, unit: str = "seconds", zone: str = "UTC") -> Self:
         """Reads whole numbers as times since 1970-01-01 00:00 UTC, in "seconds" (default) or "milliseconds"."""
         checked_zone("step epochToTime", zone)
         return self.add(EpochToTime(column, choose("epochToTime", "unit", unit, ("seconds", "milliseconds")), zone))
 
-    def inZone(self, column: str, zone: str) -> Any:
+    def inZone(self, column: str, zone: str) -> Self:
         """Reads the calendar of a time column in another time zone from here on; the points in time stay the same."""
         return self.add(InZone(column, checked_zone("step inZone", zone)))
 
-    def addTime(self, column: str, amount: int, unit: str) -> Any:
+    def addTime(self, column: str, amount: int, unit: str) -> Self:
         """Moves times by a whole number of units, forwards or backwards.
 
         Args:
@@ -96,13 +97,13 @@ class TimeSteps:
         units = [*(unit for unit in MICROSECONDS if unit not in _CALENDAR), *_CALENDAR]
         return self.add(AddTime(column, amount, choose("addTime", "unit", unit, units)))
 
-    def timeDifference(self, output: str, end: str, start: str, unit: str = "seconds") -> Any:
+    def timeDifference(self, output: str, end: str, start: str, unit: str = "seconds") -> Self:
         """Adds a column with end − start as a double, in "milliseconds", "seconds" (default), "minutes", "hours" or
         "days" (of 24 hours).
         """
         return self.add(TimeDifference(output, end, start, choose("timeDifference", "unit", unit, MICROSECONDS)))
 
-    def deriveTime(self, column: str, parts: Mapping[str, str]) -> Any:
+    def deriveTime(self, column: str, parts: Mapping[str, str]) -> Self:
         """Adds columns with parts of a time or date, right behind it: `deriveTime("time", {"hour of day": "hour"})`.
 
         Args:
@@ -246,7 +247,7 @@ class AddTime(Step):
         return schema.replaced({self.column: dataclasses.replace(field, minimum=None, maximum=None)})
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        field = schema[self.column]
+        field = schema.field(self.column, kinds.TimeField)
         if self.unit in _CALENDAR:
             unit, times = _CALENDAR[self.unit]
             interval = F.expr(f"INTERVAL '{self.amount * times}' {unit}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -16,18 +16,19 @@ from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step
+from spark_keras.preparation.steps.adding import AddsSteps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _MONTHS = "January February March April May June July August September October November December".split()
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
 
-class TimeTextSteps:
+class TimeTextSteps(AddsSteps):
     """Methods of a transform process; each returns a new process. A null stays null."""
 
-    def add(self, step: Step) -> Any:
-        raise NotImplementedError
-
-    def formatTime(self, column: str, output: str, pattern: str) -> Any:
+    def formatTime(self, column: str, output: str, pattern: str) -> Self:
         """Adds a column with times or dates as texts, in the calendar of their own time zone.
 
         Args:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import time
@@ -19,6 +20,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from pyspark.sql import SparkSession
 
 from spark_keras import temporary
 from spark_keras.cluster import files
@@ -49,10 +51,10 @@ class Checkpoints:
         identity: what decides the fit's bits, by name; a checkpoint with another one is refused.
     """
 
-    def __init__(self, spark: Any, folder: str, interval: int | str, identity: dict[str, Any]):
+    def __init__(self, spark: SparkSession, folder: str, interval: int | str, identity: dict[str, Any]):
         self._spark, self._folder, self._identity = spark, folder.rstrip("/") or "/", identity
         self._epochs = interval if isinstance(interval, int) else None
-        self._seconds = None if isinstance(interval, int) else interval_seconds(interval)
+        self._seconds = math.inf if isinstance(interval, int) else interval_seconds(interval)
         self._written = time.monotonic()
         self._rows: list[str] | None = None
         self._number = 0
@@ -65,7 +67,7 @@ class Checkpoints:
         Raises ValueError for one of another fit, or where all are damaged.
         """
         names = sorted(name for name in files.list_folder(self._spark, self._folder) if _FILE.fullmatch(name))
-        self._number = int(_FILE.fullmatch(names[-1])[1]) if names else 0
+        self._number = _parts(names[-1])[0] if names else 0
         for name in reversed(names):
             try:
                 described, arrays = self._read(name)
@@ -116,7 +118,7 @@ class Checkpoints:
         self._number += 1
         with temporary.folder() as folder:
             local = os.path.join(folder, "checkpoint.npz")
-            np.savez(local, **arrays)
+            np.savez(local, **arrays)  # type: ignore[arg-type]  # no array is named `allow_pickle`
             name = f"checkpoint-{self._number:08d}-{_digest(local)}.npz"
             files.place_file(self._spark, local, self._folder, name, f"_{name}.unfinished")
         self._written = time.monotonic()
@@ -130,7 +132,7 @@ class Checkpoints:
         with temporary.folder() as folder:
             local = os.path.join(folder, "checkpoint.npz")
             files.fetch_file(self._spark, f"{self._folder}/{name}", local)
-            if _digest(local) != _FILE.fullmatch(name)[2]:
+            if _digest(local) != _parts(name)[1]:
                 raise ValueError("its content has another SHA-256 sum than its name")
             try:
                 with np.load(local, allow_pickle=False) as file:
@@ -193,3 +195,9 @@ def _digest(path: str) -> str:
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 40 else f"{text[:12]}…"
+
+
+def _parts(name: str) -> tuple[int, str]:
+    """The number and the digest in the name of a checkpoint."""
+    _, number, digest = name.removesuffix(".npz").split("-")
+    return int(number), digest

@@ -65,7 +65,7 @@ class Averaging:
             yield Question(shard, request, start)
 
     def save(self) -> dict[str, np.ndarray]:
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for shard, state in self._local_states.items():
             arrays |= {f"values {shard}": state.values, f"integers {shard}": state.integers}
         return arrays

@@ -18,7 +18,7 @@ PIECE = 2**21
 CHUNK = 2**16
 
 
-def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: State, piece: int = PIECE) -> State:
+def weighted_mean(updates: Sequence[tuple[State | None, int]], layout: Layout, old: State, piece: int = PIECE) -> State:
     """The mean of the workers' states, weighted by the rows that each has trained in the round.
 
     A worker that trained no row counts for nothing. Integers are carried: the largest is taken, so that the
@@ -35,18 +35,18 @@ def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: Sta
         old: the state before the round, returned when nobody trained a row.
         piece: numbers averaged at a time.
     """
-    updates = [(state, rows) for state, rows in updates if rows]
-    if not updates:
+    trained = [(state, rows) for state, rows in updates if rows and state is not None]
+    if not trained:
         return old
     # Equal shares have weight 1: most rounds need no multiplication.
-    divisor = math.gcd(*(rows for _, rows in updates))
-    weights = [rows // divisor for _, rows in updates]
+    divisor = math.gcd(*(rows for _, rows in trained))
+    weights = [rows // divisor for _, rows in trained]
     size = layout.sizes[0]
     values = np.empty(size, layout.dtype)
     pooled = [(mean, variance, np.zeros((3, mean.stop - mean.start))) for mean, variance in layout.moments]
     for start in range(0, size, piece):
         stop = min(start + piece, size)
-        parts = [state.values[start:stop] for state, _ in updates]
+        parts = [state.values[start:stop] for state, _ in trained]
         for part, weight in zip(parts, weights):
             for mean, variance, (means, variances, squares) in pooled:
                 _add(means, part, weight, mean, start)
@@ -62,12 +62,12 @@ def weighted_mean(updates: Sequence[tuple[State, int]], layout: Layout, old: Sta
                 begin, end = max(each.start, start), min(each.stop, stop)
                 if begin < end:
                     values[begin:end] = parts[0][begin - start : end - start]
-    if len(updates) > 1:
+    if len(trained) > 1:
         for _, variance, (means, variances, squares) in pooled:
             means, variances, squares = (each / sum(weights) for each in (means, variances, squares))
             values[variance] = variances + np.maximum(squares - np.square(means), 0.0)
-    first, *others = [state.integers for state, _ in updates]
-    return State(values, functools.reduce(np.maximum, others, first.copy()))
+    integers, *others = [state.integers for state, _ in trained]
+    return State(values, functools.reduce(np.maximum, others, integers.copy()))
 
 
 def _mean(chunks: Sequence[np.ndarray], weights: Sequence[int], out: np.ndarray) -> None:
@@ -75,7 +75,7 @@ def _mean(chunks: Sequence[np.ndarray], weights: Sequence[int], out: np.ndarray)
         # Several times faster, and the same: where halving is not exact, among the smallest numbers, the sum is. So
         # there is one rounding, as of a float64 mean.
         with contextlib.suppress(FloatingPointError), np.errstate(over="raise"):
-            np.add(*chunks, out=out)
+            np.add(chunks[0], chunks[1], out=out)
             out *= out.dtype.type(0.5)
             return
     total = chunks[0].astype("float64")
@@ -114,6 +114,8 @@ def start_state(shared: State, own: State | None, fresh: State | None, layout: L
     if optimizer_state == "average" or (optimizer_state == "local" and own is None):
         return shared
     source = own if optimizer_state == "local" else fresh
+    if source is None:
+        raise ValueError("No state to reset to. Expected: the one before training.")
     values_from, integers_from = layout.weight_sizes
     values = np.concatenate([shared.values[:values_from], source.values[values_from:]])
     integers = np.concatenate([shared.integers[:integers_from], source.integers[integers_from:]])

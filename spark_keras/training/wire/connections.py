@@ -42,7 +42,7 @@ class Endpoint(NamedTuple):
     a client that does not know it cannot complete the handshake; so it is what lets a worker in.
 
     Args:
-        folder: of the Unix socket and, for a moment each, the files of shared memory; None: TCP for everybody.
+        folder: of the Unix socket and, for a moment each, the files of shared memory; "": TCP for everybody.
         machine: on which that folder is.
         fit: a secret of the fit, which begins each connection: without encryption, a worker of an earlier fit may come
             to a port that is this fit's now.
@@ -52,7 +52,7 @@ class Endpoint(NamedTuple):
     server_key: bytes | None = None
     client_public: bytes | None = None
     client_secret: bytes | None = None
-    folder: str | None = None
+    folder: str = ""
     machine: str | None = None
     fit: str = ""
 
@@ -63,7 +63,7 @@ class Endpoint(NamedTuple):
     @property
     def is_local(self) -> bool:
         """Whether this process can use the folder; one in a container of its own or of another user cannot."""
-        if self.folder is None or self.machine != shared_memory.machine():
+        if not self.folder or self.machine != shared_memory.machine():
             return False
         return os.access(self.unix_socket, os.R_OK | os.W_OK)
 

@@ -265,7 +265,7 @@ def encode(message: Message, arrays: Arrays = (), memory: SharedMemory | None = 
     """
     message.shared = bool(arrays) and memory is not None and memory.put(arrays)
     message.arrays = [(array.dtype.str, len(array)) for array in arrays]
-    frames = [] if message.shared else [memoryview(np.ascontiguousarray(array)).cast("B") for array in arrays]
+    frames = [] if message.shared else [np.ascontiguousarray(array).data.cast("B") for array in arrays]
     return [_ENCODER.encode(message), *frames]
 
 

@@ -62,7 +62,7 @@ class Server:
             raise
 
     def _listen_for_others(self, bind_host: str, host: str, ports: range, encrypted: bool) -> connections.Endpoint:
-        keys: tuple[bytes, ...] = ()
+        endpoint = connections.Endpoint("")
         self._socket.setsockopt(zmq.MAXMSGSIZE, protocol.BUFFER_BYTES)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, connections.HEARTBEAT_MILLISECONDS // 4)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, connections.HEARTBEAT_MILLISECONDS)
@@ -77,7 +77,7 @@ class Server:
             client_public, client_secret = zmq.curve_keypair()
             self._socket.curve_server = True
             self._socket.curve_secretkey, self._socket.curve_publickey = server_secret, server_public
-            keys = (server_public, client_public, client_secret)
+            endpoint = connections.Endpoint("", server_public, client_public, client_secret)
         try:
             port = _bind(self._socket, bind_host, ports)
         except zmq.ZMQError as error:
@@ -87,7 +87,7 @@ class Server:
                 "address of this machine, and spark.keras.driver.port to a free port or a range such as 40000-40100."
             ) from error
         host = f"[{host}]" if ":" in host else host
-        return connections.Endpoint(f"tcp://{host}:{port}", *keys)
+        return endpoint._replace(address=f"tcp://{host}:{port}")
 
     def _listen_here(self) -> None:
         self.endpoint = self.endpoint._replace(folder=shared_memory.private_folder(), machine=shared_memory.machine())
@@ -119,7 +119,7 @@ class Server:
             return self._checked(
                 bytes(peer.buffer), lambda: protocol.opened(self._unsealed(frames), protocol.FROM_WORKERS)
             )
-        if source == self._listener.fileno():
+        if self._listener is not None and source == self._listener.fileno():
             accepted = self._listener.accept()[0]
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 accepted.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", MESSAGE_SECONDS, 0))

@@ -8,6 +8,7 @@ import platform
 import socket
 import tempfile
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -117,10 +118,10 @@ class SharedMemory:
         """A worker's side of one that all workers open. It keeps its name for those to come."""
         return cls(os.path.join(folder, uuid.UUID(hex=name).hex), side=0, sides=1)
 
-    def fits(self, arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> bool:
+    def fits(self, arrays: Sequence[np.ndarray]) -> bool:
         return footprint(arrays) <= self.capacity
 
-    def put(self, arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> bool:
+    def put(self, arrays: Sequence[np.ndarray]) -> bool:
         """Writes one-dimensional arrays into this side's half; False, and nothing written, if they do not fit."""
         if not self.fits(arrays):
             return False
@@ -147,7 +148,7 @@ class SharedMemory:
         return list(arrays)
 
 
-def footprint(arrays: list[np.ndarray] | tuple[np.ndarray, ...]) -> int:
+def footprint(arrays: Sequence[np.ndarray]) -> int:
     """Bytes that arrays take in a half."""
     return sum(_padded(array.nbytes) for array in arrays)
 

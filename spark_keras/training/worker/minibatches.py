@@ -31,9 +31,9 @@ class Minibatches:
 
     def __init__(self, rows: Rows, task: Any, shard: int, prepare: Callable[[dict[str, np.ndarray]], Any]):
         self._rows, self._task, self._shard, self._prepare = rows, task, shard, prepare
-        self._order: tuple[int, EpochOrder | None] = (-1, None)
+        self._order: tuple[int, EpochOrder] | None = None
         # The stack that was used last, what was prepared after it, and what follows these.
-        self._used: tuple[_Key | None, Stack | None] = (None, None)
+        self._used: tuple[_Key, Stack] | None = None
         self._ready: dict[_Key, Stack | Future[Stack]] = {}
         self._coming: Iterator[_Key] = iter(())
         # One thread, which alone reads the rows. A worker with one core has none for it unless the thread waits for a
@@ -47,14 +47,15 @@ class Minibatches:
         Args:
             frequency: minibatches in a full round, from which the size of stacks and the next rounds follow.
         """
-        key, stack = self._used
-        if key is not None and key[0] == epoch and stack.start <= start and stop <= stack.start + stack.steps:
-            yield stack.part(start, stop)
-            return
+        if self._used is not None:
+            (of_epoch, _), stack = self._used
+            if of_epoch == epoch and stack.start <= start and stop <= stack.start + stack.steps:
+                yield stack.part(start, stop)
+                return
         for key in self._from(epoch, start, frequency):
             if key[0] > epoch or key[1].first >= stop:
                 return
-            if self._used[0] != key:
+            if self._used is None or self._used[0] != key:
                 self._used = (key, self._next(key, frequency))
             yield self._used[1].part(start, stop)
             if key[1].first + key[1].steps < stop:
@@ -106,7 +107,7 @@ class Minibatches:
 
     def _stack(self, key: _Key, frequency: int) -> Stack:
         epoch, span = key
-        if self._order[0] != epoch:
+        if self._order is None or self._order[0] != epoch:
             task = self._task
             self._order = (epoch, shards.epoch_order(self._rows, task.seed, self._shard, epoch, task.shuffle))
         count = stacks.stack_count(self._rows, frequency, self._task.batch_size)

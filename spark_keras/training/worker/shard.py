@@ -99,8 +99,8 @@ def load(batches: Iterable[pa.RecordBatch], spec: ShardColumns, max_memory: int 
         held.append(chunk)
         size += len(chunk["hash"]) * spec.row_bytes
         if size > max_memory:
-            training, validation = shard_file.sort_into_files(itertools.chain(_drained(held), chunks), spec.row_bytes)
-            return Shard(training, validation, skipped, str(digest))
+            sorted_rows = shard_file.sort_into_files(itertools.chain(_drained(held), chunks), spec.row_bytes)
+            return Shard(*sorted_rows, skipped, str(digest))
     if not held:
         empty = MemoryRows({name: stored_zeros(tensor, 0) for name, tensor in spec.tensors.items()}, spec.row_bytes)
         return Shard(empty, empty, skipped, str(digest))

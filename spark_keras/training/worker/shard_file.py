@@ -114,7 +114,7 @@ class _Run(NamedTuple):
     """Sorted rows in a file, tensor after tensor, from byte `offset` on."""
 
     offset: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     like: Arrays
 
     def read(self, file: IO[bytes], start: int, stop: int) -> Arrays:
@@ -152,7 +152,7 @@ def _write_run(file: IO[bytes], held: list[Arrays]) -> _Run:
         for part in held:
             start, stop = stop, stop + len(part[name])
             column[places[start:stop]] = part.pop(name)
-        file.write(column)
+        file.write(column.data)
     file.flush()
     held.clear()
     return _Run(offset, len(order), like)
@@ -207,7 +207,7 @@ class _Writer:
 
     def _write(self, block: Arrays) -> None:
         for array in block.values():
-            self._file.write(np.ascontiguousarray(array))
+            self._file.write(np.ascontiguousarray(array).data)
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ def _read(file: IO[bytes], arrays: list[np.ndarray], offset: int) -> None:
     """Fills contiguous arrays, one after the other, with what stands in the file from `offset` on."""
     # Not a memory map, because a limit on the address space (spark.executor.pyspark.memory) counts its whole length;
     # and not seek and read, because two threads may read.
-    views = [memoryview(array).cast("B") for array in arrays if array.size]
+    views = [array.data.cast("B") for array in arrays if array.size]
     while views:
         count = os.preadv(file.fileno(), views, offset)
         if count == 0:

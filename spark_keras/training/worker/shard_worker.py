@@ -96,7 +96,8 @@ class ShardWorker:
         from spark_keras.backend.kernels import for_few_steps
         from spark_keras.keras_model.state import non_finite_variable
 
-        start, metrics, rows, name, warnings = state, 0.0, 0, None, []
+        start, rows, name, warnings = state, 0, None, []
+        metrics: np.ndarray | float = 0.0
         minibatches, replica, epoch, frequency = self._minibatches, self._replica, request.epoch, request.frequency
         for stack in minibatches.of_round(epoch, request.start, request.stop, frequency):
             phases.lap("loading")
@@ -115,7 +116,7 @@ class ShardWorker:
             return Done(0)
         non_finite = non_finite_variable(replica.layout, start, state)
         phases.lap("computing")
-        return Done(rows, state, metrics, name, " ".join(warnings) or None, non_finite)
+        return Done(rows, state, np.asarray(metrics), name, " ".join(warnings) or None, non_finite)
 
     def _measure(self, request: Measure, state: Any) -> Done:
         """Times kernels on the first stack of the first epoch; what cannot be compiled is left out."""
@@ -137,7 +138,8 @@ class ShardWorker:
     def _evaluate(self, request: Evaluate, state: Any, beat: Callable[[], None]) -> Done:
         from spark_keras.backend.kernels import for_few_steps
 
-        rows, metrics, warnings = self._shard.validation, 0.0, []
+        rows, warnings = self._shard.validation, []
+        metrics: np.ndarray | float = 0.0
         if not rows.count:
             return Done(0)
         size = self._task.batch_size
@@ -150,7 +152,7 @@ class ShardWorker:
             metrics = metrics + metric_states
             warnings += [warning] if warning else []
             beat()
-        return Done(rows.count, metrics=metrics, warning=" ".join(warnings) or None)
+        return Done(rows.count, metrics=np.asarray(metrics), warning=" ".join(warnings) or None)
 
 
 def _prepare(task: WorkerTask, training: bool) -> Callable[[dict[str, np.ndarray]], Any]:

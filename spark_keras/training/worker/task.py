@@ -42,10 +42,13 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     """The body of the task: load the shard, join, answer the driver until it says stop."""
     from pyspark import TaskContext
 
-    spark_task = TaskContext.get()
+    spark_task: Any = TaskContext.get()
     shard_index = spark_task.partitionId()
-    identity = {"shard": shard_index, "attempt": spark_task.taskAttemptId(), "submission": task.submission}
-    process = {"host": protocol.sendable(platform.node()), "pid": os.getpid()}
+    identity: dict[str, Any] = {
+        "shard": shard_index,
+        "attempt": spark_task.taskAttemptId(),
+        "submission": task.submission,
+    }
     warning = executor.prepare(task.settings)
     phases = Phases(())
     # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
@@ -53,7 +56,8 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     connection = shard = None
     greeting = connections.connect(task.endpoint, 0)
     try:
-        greeting.send(protocol.Start(**identity, **process))
+        host = protocol.sendable(platform.node())
+        greeting.send(protocol.Start(**identity, host=host, pid=os.getpid()))
         signs = Heartbeat(greeting, protocol.Loading())
         shard = shards.load(signs.among(batches), task.columns, task.max_shard_memory or default_max_memory(task))
         phases.lap("load")

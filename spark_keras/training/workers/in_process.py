@@ -84,7 +84,7 @@ class InProcessWorkers:
         ends = count if isinstance(workers, int) else np.cumsum(workers)[:-1]
         parts = {name: np.array_split(array, ends) for name, array in arrays.items()}
         others = {name: np.array_split(array, count) for name, array in held_out.items()}
-        return cls([Shard(*(_rows(each, index) for each in (parts, others)), {}, "") for index in range(count)], task)
+        return cls([Shard(_rows(parts, index), _rows(others, index), {}, "") for index in range(count)], task)
 
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
         for shard, request, state in list(questions):

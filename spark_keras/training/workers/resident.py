@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from pyspark.sql import DataFrame
 
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.phases import checked
@@ -45,7 +46,9 @@ class ResidentWorkers(SupervisedJob):
         limits: after which the fit fails.
     """
 
-    def __init__(self, dataset: Any, task: WorkerTask, count: int, description: str, limits: Limits | None = None):
+    def __init__(
+        self, dataset: DataFrame, task: WorkerTask, count: int, description: str, limits: Limits | None = None
+    ):
         super().__init__(dataset, task, count, description, limits or Limits())
         self._pending: dict[int, Question] = {}
         # The request for workers on this machine, where all begin with the same state.
@@ -88,7 +91,8 @@ class ResidentWorkers(SupervisedJob):
     def _state(self, shard: int, held: int, arrays: list[np.ndarray]) -> State | None:
         if held:
             # The pieces come where the integers lie.
-            return State(HeldValues(held, functools.partial(self._fetch, shard, held)), np.array(arrays[0]))
+            values = HeldValues(held, functools.partial(self._fetch, shard, held))
+            return State(values, np.array(arrays[0]))  # type: ignore[arg-type]  # of values only slices are taken
         return State(*arrays) if arrays else None
 
     def _same_request(self) -> list[Any] | None:
@@ -122,7 +126,7 @@ class ResidentWorkers(SupervisedJob):
 
         Over a network the next one is asked for before this one is used. Shared memory has room for one.
         """
-        while self._pieces.get((shard, start)) is None:
+        while (piece := self._pieces.get((shard, start))) is None:
             # A replacement must have repeated the round first.
             self._wait_for(lambda: shard in self._answers)
             self._request_piece(shard, start, stop)
@@ -132,7 +136,8 @@ class ResidentWorkers(SupervisedJob):
         if stop == size:
             # The worker is not needed any more, and neither is the state from which a replacement would begin.
             del self._pending[shard]
-        return self._pieces.pop((shard, start))
+        del self._pieces[shard, start]
+        return piece
 
     def _request_piece(self, shard: int, start: int, stop: int) -> None:
         if (shard, start) not in self._pieces:
@@ -155,8 +160,8 @@ class ResidentWorkers(SupervisedJob):
             self._pieces[shard, message.start] = piece
         elif isinstance(message, protocol.Pull):
             start, values = message.start, self._pending[shard].state.values
-            piece = protocol.Piece(ticket=self._ticket, start=start)
-            self._send(shard, piece, [values[start : message.stop]])
+            announced = protocol.Piece(ticket=self._ticket, start=start)
+            self._send(shard, announced, [values[start : message.stop]])
 
     def _check_answer(self, shard: int, answer: protocol.Done, arrays: list[np.ndarray]) -> None:
         """An answer that is no state of this model, or of more rows than there are, would spoil the mean."""

@@ -18,6 +18,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pyspark.sql import DataFrame
+
 from spark_keras.cluster import addresses, jobs, session
 from spark_keras.training.wire import protocol, server
 from spark_keras.training.wire.shared_memory import SharedMemory
@@ -48,7 +50,7 @@ class SupervisedJob:
     # A job waits for slots while the fit does without its workers: then it gets them.
     YIELD_SECONDS = 0.5
 
-    def __init__(self, dataset: Any, task: WorkerTask, count: int, description: str, limits: Limits):
+    def __init__(self, dataset: DataFrame, task: WorkerTask, count: int, description: str, limits: Limits):
         self._dataset, self._task, self._count, self._limits = dataset, task, count, limits
         self._description = description
         self._spark = dataset.sparkSession
@@ -67,7 +69,6 @@ class SupervisedJob:
         self._unneeded_since: float | None = None
         self._yielding = threading.Lock()
         self._suspended = False
-        self._job: jobs.Job | None = None
 
     def __enter__(self) -> Any:
         with contextlib.ExitStack() as stack:
@@ -75,8 +76,8 @@ class SupervisedJob:
             stack.enter_context(jobs.fit_group(self._name))
             self._server = server.Server(bind, host, ports, addresses.encrypted(self._spark))
             stack.callback(self._server.close)
-            stack.push(self._leave)
             self._submit()
+            stack.push(self._leave)
             self._wait_for(lambda: len(self._attempts.active) == self._count)
             stack.enter_context(self._watch_for_waiting_jobs())
             self._on_exit = stack.pop_all()
@@ -142,7 +143,11 @@ class SupervisedJob:
         if isinstance(message, protocol.FromTask):
             if message.submission != self._submissions or message.shard >= self._count:
                 return  # a task of a job that was given up
-            handle = {protocol.Start: self._start, protocol.Join: self._join, protocol.Error: self._fail}
+            handle: dict[type, Callable[..., None]] = {
+                protocol.Start: self._start,
+                protocol.Join: self._join,
+                protocol.Error: self._fail,
+            }
             handle[type(message)](peer, message)
             return
         sender = self._attempts.by_peer(peer)
@@ -204,7 +209,7 @@ class SupervisedJob:
 
     def _look_after_workers(self) -> None:
         """Called again and again while the driver waits."""
-        if self._job is not None and not self._job.running:
+        if not self._job.running:
             self._job_has_ended()
         # Last words are read before it is asked whether anybody is there.
         probing = self._waited - self._probed > self.PROBE_SECONDS and not self._server.wait(0)
@@ -357,9 +362,8 @@ class SupervisedJob:
         self._submit()
 
     def _leave(self, *exception: Any) -> None:
-        if self._job is not None:
-            self._end_job(1.0 if any(exception) else self.STOP_SECONDS)
-            self._job.join(self.STOP_SECONDS)
+        self._end_job(1.0 if any(exception) else self.STOP_SECONDS)
+        self._job.join(self.STOP_SECONDS)
 
     def _end_job(self, seconds: float) -> None:
         """Ends the tasks: at once by message when they wait for one, else by cancelling the job."""

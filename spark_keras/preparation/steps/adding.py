@@ -1,0 +1,29 @@
+"""What the methods that add steps need of a transform process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.step import Step
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class AddsSteps:
+    """A transform process, to the methods named after steps; each of them returns a new process."""
+
+    def add(self, step: Step) -> Self:
+        """The process with one more step."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> dict[str, Step]:
+        """The steps by their names, in their order."""
+        raise NotImplementedError
+
+    @property
+    def schema(self) -> Schema:
+        """What comes out behind the last step."""
+        raise NotImplementedError
