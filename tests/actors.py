@@ -105,13 +105,18 @@ class Stage:
         settings = ProcessSettings(1, "none", "float32", ())
         task = WorkerTask(connections.Endpoint(""), settings, "", True, columns, 1, True, 0, 2)
         self.workers = ResidentWorkers(dataset, task, shards, "a fit", Limits(**limits))
+        self.supervisor = self.workers.supervisor
         # Seconds of a test are short.
-        self.workers.LOOK_SECONDS, self.workers.PROBE_SECONDS, self.workers.SLOT_SECONDS = 0.01, 0.05, 0.2
+        (
+            self.supervisor.LOOK_SECONDS,
+            self.supervisor.PROBE_SECONDS,
+            self.supervisor.SLOT_SECONDS,
+        ) = 0.01, 0.05, 0.2
 
     def train(self, epoch, start, stop, states):
         """Answers of all workers to a round."""
         request = Train(epoch, start, stop, 10, "graph")
-        return self.workers.ask(Question(shard, request, states(shard)) for shard in range(self.workers._count))
+        return self.workers.ask(Question(shard, request, states(shard)) for shard in range(self.supervisor._count))
 
     def _map(self, run, schema):
         self.tasks.append(run.args[0])
@@ -136,25 +141,25 @@ class Stage:
 
     def until(self, condition):
         """The driver waits, until a condition holds."""
-        deadline = self.workers._waited + 5
-        self.workers._wait_for(lambda: condition() or self.workers._waited > deadline)
+        deadline = self.supervisor.waited + 5
+        self.supervisor.wait_for(lambda: condition() or self.supervisor.waited > deadline)
         assert condition()
 
     @contextlib.contextmanager
     def playing(self):
         """The fit has begun, and each shard has a worker."""
         with contextlib.ExitStack() as stack:
-            enter = self.workers._wait_for
+            enter = self.supervisor.wait_for
 
             def joined(condition):
-                for shard in range(self.workers._count):
+                for shard in range(self.supervisor._count):
                     self.actor(shard).join()
-                self.workers._wait_for = enter
+                self.supervisor.wait_for = enter
                 enter(condition)
 
-            self.workers._wait_for = joined
+            self.supervisor.wait_for = joined
             stack.enter_context(self.workers)
             yield self
             for actor in itertools.chain(*self.actors.values()):
                 actor.die()
-            self.workers._job.running = False
+            self.supervisor._job.running = False

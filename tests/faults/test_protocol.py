@@ -96,8 +96,8 @@ def played(monkeypatch):
 
 def attend(stage, milliseconds=2):
     """The driver reads what there is, and what comes soon."""
-    while stage.workers._server.wait(milliseconds):
-        stage.workers._receive()
+    while stage.supervisor.server.wait(milliseconds):
+        stage.supervisor._receive()
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_mutated_frames_of_a_local_process_harm_nothing(played):
     @quickly
     @given(frames())
     def fuzz(sent):
-        endpoint = played.workers._server.endpoint
+        endpoint = played.supervisor.server.endpoint
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
             client.connect(endpoint.unix_socket)
             client.sendall(b"".join(struct.pack("<Q", len(frame)) + frame for frame in let_in(sent, endpoint)))
@@ -119,7 +119,7 @@ def test_random_bytes_of_a_local_process_harm_nothing(played):
     @given(st.binary(min_size=1, max_size=200))
     def fuzz(sent):
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
-            client.connect(played.workers._server.endpoint.unix_socket)
+            client.connect(played.supervisor.server.endpoint.unix_socket)
             client.sendall(sent)
         attend(played)
 
@@ -128,7 +128,7 @@ def test_random_bytes_of_a_local_process_harm_nothing(played):
 
 @pytest.mark.slow
 def test_mutated_frames_of_a_client_that_has_the_keys_harm_nothing(played):
-    endpoint = played.workers._server.endpoint
+    endpoint = played.supervisor.server.endpoint
     context = zmq.Context()
 
     @quickly
@@ -147,7 +147,7 @@ def test_mutated_frames_of_a_client_that_has_the_keys_harm_nothing(played):
 
 
 def test_random_bytes_at_the_port_harm_nothing(played):
-    host, port = played.workers._server.endpoint.address.removeprefix("tcp://").split(":")
+    host, port = played.supervisor.server.endpoint.address.removeprefix("tcp://").split(":")
 
     @quickly
     @given(st.binary(min_size=1, max_size=200), st.booleans())
@@ -162,7 +162,7 @@ def test_random_bytes_at_the_port_harm_nothing(played):
 
 
 def test_a_length_of_ten_gigabytes_is_refused_before_there_is_memory_for_it(played):
-    endpoint = played.workers._server.endpoint
+    endpoint = played.supervisor.server.endpoint
     header = json.dumps({"type": "done", "arrays": [["<f8", 10**10 // 8]], "shared": False, "number": 0}).encode()
     for sent in (
         struct.pack("<Q", 10**10),
@@ -190,9 +190,9 @@ def test_a_length_of_ten_gigabytes_is_refused_before_there_is_memory_for_it(play
 
 def test_recorded_frames_sent_again_are_refused(played):
     """What one connection said is not accepted from another one, nor twice from the same one."""
-    endpoint = played.workers._server.endpoint
+    endpoint = played.supervisor.server.endpoint
     first = played.actors[0][0].line
-    before = dict(played.workers._attempts.active)
+    before = dict(played.supervisor.attempts.active)
     recorded = protocol.encode(
         protocol.Start(number=0, fit=endpoint.fit, host="here", pid=1, **played.actors[0][0].identity)
     )
@@ -206,7 +206,7 @@ def test_recorded_frames_sent_again_are_refused(played):
         client.connect(endpoint.unix_socket)
         client.sendall(b"".join(struct.pack("<Q", len(frame)) + bytes(frame) for frame in recorded))
         attend(played)
-    assert played.workers._attempts.active == before
+    assert played.supervisor.attempts.active == before
     assert first is played.actors[0][0].line
 
 

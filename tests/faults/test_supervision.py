@@ -81,7 +81,7 @@ def test_a_worker_whose_first_connection_broke_is_ended_so_that_spark_replaces_i
         late._lines.remove(late.greeting)
         late.greeting.close()
         number = late.identity["attempt"]
-        stage.wait_until(lambda: number in stage.workers._attempts.ended)
+        stage.wait_until(lambda: number in stage.supervisor.attempts.ended)
         late.join()
         stage.wait_for_an_end()
         assert stage.ended == [number]
@@ -92,7 +92,7 @@ def test_a_worker_whose_first_connection_broke_is_ended_so_that_spark_replaces_i
 @both_ways
 def test_a_silent_worker_is_reported_ended_and_replaced(monkeypatch, local, caplog):
     stage = Stage(monkeypatch, local=local, worker_seconds=2.0)
-    stage.workers.STALL_SECONDS = 1.0
+    stage.supervisor.STALL_SECONDS = 1.0
     with stage.playing(), caplog.at_level(logging.WARNING, "spark_keras"):
         result = train(stage)
         stage.actors[0][0].answer()
@@ -125,8 +125,8 @@ def test_a_worker_with_signs_of_life_is_left_alone(monkeypatch):
 def test_a_duplicate_stands_by_and_takes_over(monkeypatch, local):
     with Stage(monkeypatch, local=local).playing() as stage:
         duplicate = stage.actor(1).join()
-        stage.until(lambda: len(stage.workers._attempts.of(1)) == 2 and stage.workers._attempts.of(1)[1].joined)
-        stands_by = stage.workers._attempts.of(1)[1]
+        stage.until(lambda: len(stage.supervisor.attempts.of(1)) == 2 and stage.supervisor.attempts.of(1)[1].joined)
+        stands_by = stage.supervisor.attempts.of(1)[1]
         result = train(stage)
         stage.actors[0][0].answer()
         stage.actors[1][0].request()
@@ -235,7 +235,7 @@ def test_an_error_of_the_model_is_not_tried_again(monkeypatch):
 def test_an_error_of_a_worker_that_was_replaced_does_no_harm(monkeypatch):
     with Stage(monkeypatch).playing() as stage:
         stage.actor(1).join()
-        stage.until(lambda: len(stage.workers._attempts.of(1)) == 2)
+        stage.until(lambda: len(stage.supervisor.attempts.of(1)) == 2)
         stage.actors[1][1].fail(transient=False)
         result = train(stage)
         stage.actors[0][0].answer()
@@ -254,13 +254,13 @@ def test_other_rows_in_a_replacement_are_an_error(monkeypatch):
 
 def test_too_few_slots_are_told_within_the_time_limit(monkeypatch):
     stage = Stage(monkeypatch, shards=3, join_seconds=0.5)
-    started = stage.workers._wait_for
+    started = stage.supervisor.wait_for
 
     def one_worker_only(condition):
         stage.actor(1).join()
         started(condition)
 
-    stage.workers._wait_for = one_worker_only
+    stage.supervisor.wait_for = one_worker_only
     message = r"no slot came free within 0\.5 s for 2 of 3 workers \(0, 2\), before the first round"
     with pytest.raises(WorkerError, match=message), stage.workers:
         pass
@@ -269,12 +269,12 @@ def test_too_few_slots_are_told_within_the_time_limit(monkeypatch):
 def test_workers_of_a_job_that_was_given_up_are_ignored(monkeypatch):
     with Stage(monkeypatch).playing() as stage:
         late = stage.actors[0][0]
-        stage.workers._submit()
+        stage.supervisor._submit()
         late.line.send(protocol.Start(**late.identity, host="here", pid=1))
         late.join()
         for shard in (0, 1):
             stage.actor(shard).join()
-        stage.until(lambda: len(stage.workers._attempts.active) == 2)
+        stage.until(lambda: len(stage.supervisor.attempts.active) == 2)
         result = train(stage)
         for shard in (0, 1):
             stage.actors[shard][-1].answer()

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-import numpy as np
 from pyspark.sql import DataFrame
 
-from spark_keras.keras_model.state import State
-from spark_keras.telemetry.phases import checked
-from spark_keras.training.requests import Evaluate, Train, name_of
-from spark_keras.training.wire import protocol
 from spark_keras.training.worker.closure import WorkerTask
-from spark_keras.training.workers.attempts import Attempt, Limits
-from spark_keras.training.workers.base import Answer, Question
-from spark_keras.training.workers.supervision import SupervisedJob
+from spark_keras.training.workers.attempts import Limits
+from spark_keras.training.workers.base import Answer, Question, ShardInfo
+from spark_keras.training.workers.request_book import RequestBook
+from spark_keras.training.workers.supervision import Supervisor
 
-_METRICS = np.dtype("float64").str
-
-
-class HeldValues:
-    """The values of a state that is too large for one message: slices are fetched from the worker that holds them."""
-
-    def __init__(self, size: int, fetch: Callable[[int, int], np.ndarray]):
-        self._size, self._fetch = size, fetch
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, part: slice) -> np.ndarray:
-        start, stop, _ = part.indices(self._size)
-        return self._fetch(start, stop)
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class ResidentWorkers(SupervisedJob):
+class ResidentWorkers:
     """One Spark job for the whole fit: a task for each shard, all of them talking to the driver.
 
     Args:
         dataset: the columns that `task.columns` names, with one partition per worker.
-        task: for the closure; its endpoint is filled in here.
+        task: for the closure; its endpoint is filled in later.
         count: of workers.
         description: of the job, for Spark's UI and the log.
         limits: after which the fit fails.
@@ -49,158 +32,24 @@ class ResidentWorkers(SupervisedJob):
     def __init__(
         self, dataset: DataFrame, task: WorkerTask, count: int, description: str, limits: Limits | None = None
     ):
-        super().__init__(dataset, task, count, description, limits or Limits())
-        self._pending: dict[int, Question] = {}
-        # The request for workers on this machine, where all begin with the same state.
-        self._same: list[Any] | None = None
-        self._answers: dict[int, tuple[protocol.Done, list[np.ndarray]]] = {}
-        # Pieces of held states, by shard and start; None: asked for.
-        self._pieces: dict[tuple[int, int], np.ndarray | None] = {}
-        self._ticket = 0
+        self._book = RequestBook(task.inline_bytes)
+        self.supervisor = Supervisor(dataset, task, count, description, limits or Limits(), self._book)
+        self._book.supervisor = self.supervisor
 
-    # --- requests ---
+    def __enter__(self) -> Self:
+        self.supervisor.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.supervisor.__exit__(*exception)
+
+    @property
+    def shards(self) -> list[ShardInfo]:
+        """What each worker has."""
+        return self.supervisor.shards
 
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
-        self._ticket += 1
-        self._answers, self._pieces = {}, {}
-        self._asked = self._waited
-        self._pending = {each.shard: each for each in questions}
-        shards = list(self._pending)
-        self._same = self._same_request()
-        for shard in shards:
-            self._send_request(shard)
-        for shard in shards:
-            self._wait_for(lambda: shard in self._answers)  # noqa: B023
-            answer, arrays = self._answers[shard]
-            self._warn(answer.warning)
-            if not answer.held:
-                # From now on the worker is not needed for this answer.
-                del self._pending[shard]
-            yield Answer(
-                shard,
-                self._state(shard, answer.held, arrays[:-1]),
-                np.array(arrays[-1]) if arrays else None,
-                answer.rows,
-                answer.kernel,
-                answer.seconds,
-                answer.non_finite,
-                checked(answer.phases),
-                answer.kernels,
-            )
+        return self._book.ask(questions)
 
-    def _state(self, shard: int, held: int, arrays: list[np.ndarray]) -> State | None:
-        if held:
-            # The pieces come where the integers lie.
-            values = HeldValues(held, functools.partial(self._fetch, shard, held))
-            return State(values, np.array(arrays[0]))  # type: ignore[arg-type]  # of values only slices are taken
-        return State(*arrays) if arrays else None
-
-    def _same_request(self) -> list[Any] | None:
-        """Frames for several workers on this machine, of a state that fits into shared memory as a whole."""
-        first, *others = self._pending.values()
-        if any(each.state is not first.state or each.request != first.request for each in others):
-            return None
-        if sum(self._shares(shard, first.state) for shard in self._pending) < 2:
-            return None
-        return self._server.encode_for_all(protocol.Ask(ticket=self._ticket, request=first.request), first.state)
-
-    def _shares(self, shard: int, state: State) -> bool:
-        memory = self._attempts.memory(shard)
-        return memory is not None and memory.fits(state)
-
-    def _send_request(self, shard: int) -> None:
-        _, request, state = self._pending[shard]
-        message = protocol.Ask(ticket=self._ticket, request=request)
-        shared = self._shares(shard, state)
-        if shared and self._same is not None:
-            self._server.send(self._attempts.active[shard].peer, self._same)
-        elif shared or state.values.nbytes <= self._task.inline_bytes:
-            self._send(shard, message, state)
-        else:
-            # The worker pulls it, piece by piece.
-            message.pull = (str(state.values.dtype), len(state.values))
-            self._send(shard, message, [state.integers])
-
-    def _fetch(self, shard: int, size: int, start: int, stop: int) -> np.ndarray:
-        """A piece of the state that a worker holds.
-
-        Over a network the next one is asked for before this one is used. Shared memory has room for one.
-        """
-        while (piece := self._pieces.get((shard, start))) is None:
-            # A replacement must have repeated the round first.
-            self._wait_for(lambda: shard in self._answers)
-            self._request_piece(shard, start, stop)
-            self._wait_for(lambda: self._pieces.get((shard, start)) is not None or shard not in self._answers)
-        if stop < size and self._attempts.memory(shard) is None:
-            self._request_piece(shard, stop, min(2 * stop - start, size))
-        if stop == size:
-            # The worker is not needed any more, and neither is the state from which a replacement would begin.
-            del self._pending[shard]
-        del self._pieces[shard, start]
-        return piece
-
-    def _request_piece(self, shard: int, start: int, stop: int) -> None:
-        if (shard, start) not in self._pieces:
-            self._pieces[shard, start] = None
-            self._send(shard, protocol.Fetch(ticket=self._ticket, start=start, stop=stop))
-
-    # --- answers ---
-
-    def _answered(self, worker: Attempt, message: Any, buffers: list[Any]) -> None:
-        shard = worker.shard
-        if message.ticket != self._ticket or shard not in self._pending:
-            return
-        if isinstance(message, protocol.Done):
-            arrays = protocol.arrays_of(message, buffers, worker.memory)
-            self._check_answer(shard, message, arrays)
-            self._answers[shard] = (message, arrays)
-            del self._attempts.failures[shard]
-        elif isinstance(message, protocol.Payload) and (shard, message.start) in self._pieces:
-            (piece,) = protocol.arrays_of(message, buffers, worker.memory)
-            self._pieces[shard, message.start] = piece
-        elif isinstance(message, protocol.Pull):
-            start, values = message.start, self._pending[shard].state.values
-            announced = protocol.Piece(ticket=self._ticket, start=start)
-            self._send(shard, announced, [values[start : message.stop]])
-
-    def _check_answer(self, shard: int, answer: protocol.Done, arrays: list[np.ndarray]) -> None:
-        """An answer that is no state of this model, or of more rows than there are, would spoil the mean."""
-        _, request, state = self._pending[shard]
-        info = self._infos[shard]
-        expected: list[list[Any]] = [[]]
-        if isinstance(request, Train) and answer.rows:
-            whole = [_kind(state.values), _kind(state.integers), _METRICS]
-            expected = [whole[1:]] if answer.held == len(state.values) else [whole]
-        elif isinstance(request, Evaluate) and answer.rows:
-            expected = [[_METRICS]]
-        got = [_kind(array) for array in arrays[:-1]] + [array.dtype.str for array in arrays[-1:]]
-        if got not in expected or answer.rows > max(info.rows, info.validation_rows):
-            raise protocol.ProtocolError(f"It answers {name_of(request)!r} with {answer.rows} rows and {got}.")
-
-    def _ready(self, shard: int) -> None:
-        if shard in self._pending and shard in self._attempts.active:
-            # The replacement repeats the round from the same state, to the same bits.
-            self._answers.pop(shard, None)
-            self._pieces = {key: piece for key, piece in self._pieces.items() if key[0] != shard}
-            self._attempts.active[shard].heard = self._waited
-            self._send_request(shard)
-
-    def _owes(self, shard: int) -> bool:
-        """Whether the driver waits for something from this shard's worker."""
-        if shard not in self._pending:
-            return False
-        return shard not in self._answers or any(
-            piece is None for (of, _), piece in self._pieces.items() if of == shard
-        )
-
-    def _doing(self, shard: int) -> str:
-        if shard not in self._pending:
-            return "before the first round" if self._ticket == 0 else "between two rounds"
-        request = self._pending[shard].request
-        if not isinstance(request, Train):
-            return f"in {name_of(request)}"
-        return f"training minibatches {request.start} to {request.stop - 1} of epoch {request.epoch + 1}"
-
-
-def _kind(array: np.ndarray) -> list[Any]:
-    return [array.dtype.str, len(array)]
+    def yielding_slots(self) -> contextlib.AbstractContextManager[None]:
+        return self.supervisor.yielding_slots()

@@ -16,7 +16,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from pyspark.sql import DataFrame
 
@@ -32,10 +32,31 @@ from spark_keras.training.workers.errors import WorkerError
 logger = logging.getLogger(__name__)
 
 
-class SupervisedJob:
+class Book(Protocol):
+    """What is asked of the workers, for which the supervisor sees to it that there are any."""
+
+    def answered(self, worker: Attempt, message: Any, buffers: list[Any]) -> None:
+        """The worker of a shard said something."""
+
+    def ready(self, shard: int) -> None:
+        """A shard has a worker that knows nothing of what was asked before."""
+
+    def owes(self, shard: int) -> bool:
+        """Whether something is awaited from a shard's worker."""
+
+    def doing(self, shard: int) -> str:
+        """What a shard's worker is doing, for people."""
+
+
+class Supervisor:
     """One Spark job with a task for each shard; it has a worker for each of them while it is entered.
 
-    What is asked of the workers is a matter of the subclass.
+    Attributes:
+        server: the connections of the workers.
+        attempts: the job's tasks.
+        infos: what each worker has, by shard.
+        waited: seconds spent waiting for workers. What keeps the driver itself from looking is not their fault.
+        asked: of these, those that had gone by when the workers were asked last.
     """
 
     STOP_SECONDS = 10.0
@@ -50,18 +71,17 @@ class SupervisedJob:
     # A job waits for slots while the fit does without its workers: then it gets them.
     YIELD_SECONDS = 0.5
 
-    def __init__(self, dataset: DataFrame, task: WorkerTask, count: int, description: str, limits: Limits):
+    def __init__(self, dataset: DataFrame, task: WorkerTask, count: int, description: str, limits: Limits, book: Book):
         self._dataset, self._task, self._count, self._limits = dataset, task, count, limits
-        self._description = description
+        self._description, self._book = description, book
         self._spark = dataset.sparkSession
         self._name = uuid.uuid4().hex[:12]
-        self._attempts = Attempts(count)
-        self._infos: dict[int, ShardInfo] = {}
+        self.attempts = Attempts(count)
+        self.infos: dict[int, ShardInfo] = {}
         self._submissions = 0
-        # Seconds spent waiting for workers. What keeps the driver itself from looking is not their fault.
-        self._waited = 0.0
+        self.waited = 0.0
         self._looked = time.monotonic()
-        self._probed = self._asked = self._complete = self._inquired = 0.0
+        self._probed = self.asked = self._complete = self._inquired = 0.0
         self._activity = (0, 0, 0)
         self._stalled: dict[int, float] = {}
         self._warned: set[str] = set()
@@ -74,11 +94,11 @@ class SupervisedJob:
         with contextlib.ExitStack() as stack:
             bind, host, ports = addresses.listening_address(self._spark)
             stack.enter_context(jobs.fit_group(self._name))
-            self._server = server.Server(bind, host, ports, addresses.encrypted(self._spark))
-            stack.callback(self._server.close)
+            self.server = server.Server(bind, host, ports, addresses.encrypted(self._spark))
+            stack.callback(self.server.close)
             self._submit()
             stack.push(self._leave)
-            self._wait_for(lambda: len(self._attempts.active) == self._count)
+            self.wait_for(lambda: len(self.attempts.active) == self._count)
             stack.enter_context(self._watch_for_waiting_jobs())
             self._on_exit = stack.pop_all()
         return self
@@ -89,51 +109,35 @@ class SupervisedJob:
     @property
     def shards(self) -> list[ShardInfo]:
         """What each worker has."""
-        return [self._infos[shard] for shard in range(self._count)]
-
-    # --- what the subclass knows ---
-
-    def _answered(self, attempt: Attempt, message: Any, buffers: list[Any]) -> None:
-        """The worker of a shard said something."""
-
-    def _ready(self, shard: int) -> None:
-        """A shard has a worker that knows nothing of what was asked before."""
-
-    def _owes(self, shard: int) -> bool:
-        """Whether something is awaited from a shard's worker."""
-        return False
-
-    def _doing(self, shard: int) -> str:
-        """What a shard's worker is doing, for people."""
-        return "at work"
+        return [self.infos[shard] for shard in range(self._count)]
 
     # --- messages ---
 
-    def _send(self, shard: int, message: protocol.Message, arrays: Any = ()) -> None:
-        if shard in self._attempts.active:
-            attempt = self._attempts.active[shard]
-            self._server.send(attempt.peer, protocol.encode(message, arrays, attempt.memory))
+    def send(self, shard: int, message: protocol.Message, arrays: Any = ()) -> None:
+        if shard in self.attempts.active:
+            attempt = self.attempts.active[shard]
+            self.server.send(attempt.peer, protocol.encode(message, arrays, attempt.memory))
 
-    def _wait_for(self, condition: Callable[[], bool]) -> None:
+    def wait_for(self, condition: Callable[[], bool]) -> None:
         while not condition():
-            if self._server.wait(50):
+            if self.server.wait(50):
                 self._receive()
             now = time.monotonic()
             if now - self._looked > self.LOOK_SECONDS:
-                self._waited += min(now - self._looked, 1.0)
+                self.waited += min(now - self._looked, 1.0)
                 self._looked = now
                 self._look_after_workers()
 
     def _receive(self) -> None:
-        received = self._server.receive()
+        received = self.server.receive()
         if received is None:
             return
         peer, message, buffers = received
         try:
             self._handle(peer, message, buffers)
         except protocol.ProtocolError as error:
-            self._server.refuse(peer, error)
-            sender = self._attempts.by_peer(peer)
+            self.server.refuse(peer, error)
+            sender = self.attempts.by_peer(peer)
             if sender is not None:
                 self._give_up(sender, f"sent what no worker sends: {error}")
 
@@ -150,60 +154,60 @@ class SupervisedJob:
             }
             handle[type(message)](peer, message)
             return
-        sender = self._attempts.by_peer(peer)
+        sender = self.attempts.by_peer(peer)
         if sender is None:
             return  # late message of a worker that was replaced
-        sender.heard = self._waited
-        if not isinstance(message, protocol.Loading) and self._attempts.active.get(sender.shard) is sender:
-            self._answered(sender, message, buffers)
+        sender.heard = self.waited
+        if not isinstance(message, protocol.Loading) and self.attempts.active.get(sender.shard) is sender:
+            self._book.answered(sender, message, buffers)
 
     def _start(self, peer: server.Peer, message: protocol.Start) -> None:
         where = f"process {message.pid} on {message.host}"
         logger.info("%s: worker %d starts as %s", self._description, message.shard, where)
-        attempt = self._attempts.find(message.shard, message.attempt) or self._begin(peer, message)
+        attempt = self.attempts.find(message.shard, message.attempt) or self._begin(peer, message)
         if attempt is not None:
             attempt.where = where
 
     def _begin(self, peer: server.Peer, message: protocol.FromTask) -> Attempt | None:
-        if message.attempt in self._attempts.ended:
+        if message.attempt in self.attempts.ended:
             # Given up, or thought dead because its first connection broke: Spark starts another one in its place.
             jobs.end_task(self._spark, message.attempt, "it was given up")
             return None
-        attempt = Attempt(message.shard, message.attempt, peer, heard=self._waited)
-        self._complete = self._waited
-        if self._attempts.started(attempt):
+        attempt = Attempt(message.shard, message.attempt, peer, heard=self.waited)
+        self._complete = self.waited
+        if self.attempts.started(attempt):
             logger.warning("%s: worker %d died and starts again", self._description, attempt.shard)
             self._count_failure(attempt.shard, "its process died")
         return attempt
 
     def _join(self, peer: server.Peer, message: protocol.Join) -> None:
         # Over a network, what a task said first may come second.
-        attempt = self._attempts.find(message.shard, message.attempt) or self._begin(peer, message)
+        attempt = self.attempts.find(message.shard, message.attempt) or self._begin(peer, message)
         if attempt is None:
             return
         shard, name = attempt.shard, message.memory
         try:
-            attempt.memory = SharedMemory.open(self._server.endpoint.folder, name) if name else None
+            attempt.memory = SharedMemory.open(self.server.endpoint.folder, name) if name else None
         except (OSError, ValueError) as error:
             raise protocol.ProtocolError(f"It names a shared memory that cannot be opened: {error}") from error
-        attempt.peer, attempt.joined, attempt.heard = peer, True, self._waited
+        attempt.peer, attempt.joined, attempt.heard = peer, True, self.waited
         info = ShardInfo(**{name: getattr(message, name) for name in ShardInfo._fields})
-        if shard in self._infos and self._infos[shard].digest != info.digest:
+        if shard in self.infos and self.infos[shard].digest != info.digest:
             raise WorkerError(
                 f"{self._description}: worker {shard} found other rows when they were loaded again. Received: "
                 f"{info.rows} and {info.validation_rows} rows to train and validate on, before "
-                f"{self._infos[shard].rows} and {self._infos[shard].validation_rows}, or others of them. Expected: a "
+                f"{self.infos[shard].rows} and {self.infos[shard].validation_rows}, or others of them. Expected: a "
                 "DataFrame that gives the same rows each time. Write it to a file or a table before the fit, and read "
                 "that, where its query draws random numbers or depends on an order that Spark does not keep."
             )
-        self._infos[shard] = info
+        self.infos[shard] = info
         logger.info("%s: shard %d of %d bytes in %s", self._description, shard, message.bytes, message.storage)
-        self._warn(message.warning)
-        if shard in self._attempts.active:
+        self.warn(message.warning)
+        if shard in self.attempts.active:
             logger.info("%s: a duplicate of worker %d stands by", self._description, shard)
             return
-        self._attempts.active[shard] = attempt
-        self._ready(shard)
+        self.attempts.active[shard] = attempt
+        self._book.ready(shard)
 
     # --- failures ---
 
@@ -212,13 +216,13 @@ class SupervisedJob:
         if not self._job.running:
             self._job_has_ended()
         # Last words are read before it is asked whether anybody is there.
-        probing = self._waited - self._probed > self.PROBE_SECONDS and not self._server.wait(0)
+        probing = self.waited - self._probed > self.PROBE_SECONDS and not self.server.wait(0)
         if probing:
-            self._probed = self._waited
-        for attempt in self._attempts:
-            if (probing or not isinstance(attempt.peer, bytes)) and not self._server.alive(attempt.peer):
+            self._probed = self.waited
+        for attempt in self.attempts:
+            if (probing or not isinstance(attempt.peer, bytes)) and not self.server.alive(attempt.peer):
                 self._forget(attempt, died=True)
-        for attempt in self._attempts:
+        for attempt in self.attempts:
             self._check_silence(attempt)
         self._check_slots()
 
@@ -226,15 +230,15 @@ class SupervisedJob:
         limit, doing = self._limits.join_seconds, "importing Keras and loading its rows"
         since = attempt.heard
         if attempt.joined:
-            if attempt is not self._attempts.active.get(attempt.shard) or not self._owes(attempt.shard):
+            if attempt is not self.attempts.active.get(attempt.shard) or not self._book.owes(attempt.shard):
                 return
-            limit, doing = self._limits.worker_seconds, self._doing(attempt.shard)
-            since = max(since, self._asked)
-        silent = self._waited - since
+            limit, doing = self._limits.worker_seconds, self._book.doing(attempt.shard)
+            since = max(since, self.asked)
+        silent = self.waited - since
         if silent > limit:
             self._give_up(attempt, f"gave no sign of life for {silent:.0f} s while {doing}")
-        elif silent > self.STALL_SECONDS and self._waited > self._stalled.get(attempt.number, 0.0):
-            self._stalled[attempt.number] = self._waited + self.STALL_AGAIN_SECONDS
+        elif silent > self.STALL_SECONDS and self.waited > self._stalled.get(attempt.number, 0.0):
+            self._stalled[attempt.number] = self.waited + self.STALL_AGAIN_SECONDS
             began = time.strftime("%H:%M:%S", time.localtime(time.time() - silent))
             logger.warning(
                 "%s: worker %d (%s) has been silent since %s (%.0f s) while %s",
@@ -242,31 +246,31 @@ class SupervisedJob:
             )
 
     def _check_slots(self) -> None:
-        missing = self._attempts.missing()
+        missing = self.attempts.missing()
         if not missing:
-            self._complete = self._waited
+            self._complete = self.waited
             return
-        without = self._waited - self._complete
-        superfluous = self._attempts.superfluous()
+        without = self.waited - self._complete
+        superfluous = self.attempts.superfluous()
         if superfluous is not None and without > self.SLOT_SECONDS:
             logger.warning("%s: a duplicate of worker %d gives up its slot", self._description, superfluous.shard)
-            self._complete = self._waited
+            self._complete = self.waited
             self._forget(superfluous, died=False)
             jobs.end_task(self._spark, superfluous.number, "its slot is needed")
-        if self._waited - self._inquired > 1.0:
-            self._inquired, before = self._waited, self._activity
+        if self.waited - self._inquired > 1.0:
+            self._inquired, before = self.waited, self._activity
             self._activity = self._job.activity()
             waiting, running, ended = self._activity
             # Before the workers, Spark plans and computes their rows, which may take its time.
             if not waiting or ended != before[2] or running > self._count - len(missing):
-                self._complete = self._waited
-        if self._waited - self._complete > self._limits.join_seconds:
+                self._complete = self.waited
+        if self.waited - self._complete > self._limits.join_seconds:
             raise WorkerError(self._no_slot(missing))
 
     def _no_slot(self, missing: list[int]) -> str:
         return (
             f"{self._description}: no slot came free within {self._limits.join_seconds:g} s for {len(missing)} of "
-            f"{self._count} workers ({', '.join(map(str, missing))}), {self._doing(missing[0])}. Received: "
+            f"{self._count} workers ({', '.join(map(str, missing))}), {self._book.doing(missing[0])}. Received: "
             f"numWorkers={self._count}. Expected: as many free slots (cores / spark.task.cpus). End what holds the "
             "slots, set fewer numWorkers, or raise Param `joinTimeout` where executors take longer to come."
         )
@@ -275,51 +279,51 @@ class SupervisedJob:
         """Ends a worker that is there, and of no use."""
         told = f"{self._description}: worker {attempt.shard} ({attempt.where})"
         logger.warning("%s %s; it is replaced", told, reason)
-        self._server.drop(attempt.peer)
+        self.server.drop(attempt.peer)
         self._forget(attempt, died=False)
         self._count_failure(attempt.shard, f"it {reason}")
         jobs.end_task(self._spark, attempt.number, reason)
 
     def _forget(self, attempt: Attempt, died: bool) -> None:
         shard = attempt.shard
-        stood_by = self._attempts.active.get(shard, attempt) is not attempt
-        replacement = self._attempts.removed(attempt, died)
+        stood_by = self.attempts.active.get(shard, attempt) is not attempt
+        replacement = self.attempts.removed(attempt, died)
         if died:
             logger.info("%s: worker %d is gone", self._description, shard)
-        if died and not stood_by and self._attempts.of(shard):
+        if died and not stood_by and self.attempts.of(shard):
             # Else it counts when Spark starts another one, for Spark also ends tasks that others have brought down.
             self._count_failure(shard, "its process died")
         if replacement is not None:
-            self._ready(shard)
+            self._book.ready(shard)
 
     def _count_failure(self, shard: int, reason: str) -> None:
-        self._attempts.failures[shard] += 1
-        failures = self._attempts.failures[shard]
+        self.attempts.failures[shard] += 1
+        failures = self.attempts.failures[shard]
         if failures >= self._limits.failures:
-            said = self._attempts.said.get(shard)
+            said = self.attempts.said.get(shard)
             raise WorkerError(
                 f"{self._description}: worker {shard} failed {failures} times in a row, the last time because "
-                f"{reason}, {self._doing(shard)}. Param `maxFailures` allows {self._limits.failures - 1}. "
+                f"{reason}, {self._book.doing(shard)}. Param `maxFailures` allows {self._limits.failures - 1}. "
                 + (f"Its last traceback:\n\n{said}" if said else "It left no traceback, as when it is killed.")
             )
 
     def _fail(self, peer: server.Peer, message: protocol.Error) -> None:
         """A worker's own account of its failure."""
         shard = message.shard
-        attempt = self._attempts.find(shard, message.attempt) or self._begin(peer, message)
-        if attempt is None or (shard in self._attempts.active and self._attempts.active[shard] is not attempt):
+        attempt = self.attempts.find(shard, message.attempt) or self._begin(peer, message)
+        if attempt is None or (shard in self.attempts.active and self.attempts.active[shard] is not attempt):
             return  # one that was given up, or a duplicate
-        self._attempts.said[shard] = message.traceback
+        self.attempts.said[shard] = message.traceback
         if message.invalid_data:
             raise ValueError(message.message)
         if not message.transient:
             raise WorkerError(
-                f"{self._description}: worker {shard} failed {self._doing(shard)}. Its traceback:\n\n"
+                f"{self._description}: worker {shard} failed {self._book.doing(shard)}. Its traceback:\n\n"
                 f"{message.traceback}"
             )
         logger.warning("%s: worker %d failed: %s", self._description, shard, message.message)
 
-    def _warn(self, message: str | None) -> None:
+    def warn(self, message: str | None) -> None:
         if message and message not in self._warned:
             self._warned.add(message)
             warnings.warn(message, RuntimeWarning, stacklevel=2)
@@ -327,21 +331,21 @@ class SupervisedJob:
     # --- the job ---
 
     def _submit(self) -> None:
-        self._attempts.clear()
+        self.attempts.clear()
         self._submissions += 1
-        self._complete = self._waited
-        task = self._task._replace(endpoint=self._server.endpoint, submission=self._submissions)
+        self._complete = self.waited
+        task = self._task._replace(endpoint=self.server.endpoint, submission=self._submissions)
         result = self._dataset.mapInArrow(functools.partial(worker.run, task), worker.RESULT_SCHEMA)
         self._job = jobs.Job(self._spark, self._name, self._description, result.collect)
 
     def _job_has_ended(self) -> None:
         """Spark announces a death as the job's exception, where it does not retry the task itself (`local[N]`)."""
-        while self._server.wait(500):
+        while self.server.wait(500):
             self._receive()  # a worker's own error says more than the job's
         error = self._job.error
         if session.stopped(self._spark):
             raise WorkerError(f"{self._description}: the Spark session was stopped meanwhile.") from error
-        if error is None and not self._infos:
+        if error is None and not self.infos:
             # Spark leaves out a shuffle without rows, and then there is no partition to start a worker for.
             raise ValueError("The DataFrame has no rows. Expected: at least one.")
         if error is None:
@@ -355,7 +359,7 @@ class SupervisedJob:
         failed = re.search(r"Task (\d+) in stage", str(error))
         shard = int(failed[1]) % self._count if failed else 0
         crashed = jobs.is_death(error)
-        if not crashed and shard not in self._attempts.said:
+        if not crashed and shard not in self.attempts.said:
             raise WorkerError(f"{self._description}: the Spark job failed: {error}") from error
         logger.warning("%s: worker %d died; the job is submitted again", self._description, shard)
         self._count_failure(shard, "its process died" if crashed else "it failed")
@@ -367,9 +371,9 @@ class SupervisedJob:
 
     def _end_job(self, seconds: float) -> None:
         """Ends the tasks: at once by message when they wait for one, else by cancelling the job."""
-        for attempt in self._attempts:
+        for attempt in self.attempts:
             if attempt.joined:
-                self._server.send(attempt.peer, protocol.encode(protocol.Stop()))
+                self.server.send(attempt.peer, protocol.encode(protocol.Stop()))
         self._job.join(seconds)
         if self._job.running:
             self._job.cancel()
@@ -385,7 +389,7 @@ class SupervisedJob:
             if self._suspended:
                 self._suspended = False
                 self._submit()
-                self._wait_for(lambda: len(self._attempts.active) == self._count)
+                self.wait_for(lambda: len(self.attempts.active) == self._count)
 
     @contextlib.contextmanager
     def _watch_for_waiting_jobs(self) -> Iterator[None]:
