@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from spark_keras.backend import choose
-from spark_keras.keras_model import state as states
 from spark_keras.telemetry.progress import Progress
 from spark_keras.training import loop
 from spark_keras.training.settings import Schedule
-from spark_keras.training.strategies.averaging import Averaging
-from spark_keras.training.strategies.outer import OuterOptimizer
+from spark_keras.training.strategies.choose import strategy_of
 from spark_keras.training.workers.in_process import InProcessWorkers
 
 
@@ -44,8 +42,6 @@ def train(
     settings = {"optimizer_state": "average", "kernel": kernel} | settings
     validates = any(shard.validation_rows for shard in workers.shards)
     schedule = Schedule(epochs, rows, validates, batch_size, frequency, **settings)
-    strategy = Averaging(states.layout_of(model), schedule)
-    if outer is not None:
-        strategy = OuterOptimizer(strategy, outer, strategy.layout.entries[: len(model.trainable_weights)])
+    strategy = strategy_of(model, schedule, outer)
     progress = Progress(0, epochs, sum(rows))
     return loop.train(model, workers, strategy, schedule, list(callbacks), progress, checkpoints)

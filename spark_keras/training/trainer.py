@@ -30,9 +30,8 @@ from spark_keras.training.plan import Plan
 from spark_keras.training.planned import counted_rows
 from spark_keras.training.prepared import Prepared, prepare
 from spark_keras.training.settings import Schedule
-from spark_keras.training.strategies.averaging import Averaging
 from spark_keras.training.strategies.base import Strategy
-from spark_keras.training.strategies.outer import OuterOptimizer
+from spark_keras.training.strategies.choose import strategy_of
 from spark_keras.training.workers.attempts import Limits
 from spark_keras.training.workers.base import ShardInfo, Workers
 from spark_keras.training.workers.resident import ResidentWorkers
@@ -89,7 +88,7 @@ class Trainer:
         ):
             seconds = {"start": time.perf_counter() - started}
             schedule, plan = self._settle(bound, workers, callbacks, checkpoints)
-            strategy = _strategy(bound, schedule)
+            strategy = strategy_of(bound.model, schedule, bound.outer)
             outcome = self._train(bound.model, workers, strategy, schedule, callbacks, checkpoints)
             shards = workers.shards
         seconds |= outcome.seconds | {"total": time.perf_counter() - started}
@@ -217,15 +216,6 @@ class Trainer:
             stateBytes=plan.stateBytes,
             timeline=outcome.timeline.described([shard.seconds for shard in shards]),
         )
-
-
-def _strategy(bound: Prepared, schedule: Schedule) -> Strategy:
-    """The way of training: a new one is a file of strategies/, and a line here."""
-    layout = states.layout_of(bound.model)
-    strategy = Averaging(layout, schedule)
-    if bound.outer is None:
-        return strategy
-    return OuterOptimizer(strategy, bound.outer, layout.entries[: len(bound.model.trainable_weights)])
 
 
 def _check_minibatches(model: keras.Model, shards: Sequence[ShardInfo]) -> None:

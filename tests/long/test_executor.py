@@ -17,7 +17,7 @@ from spark_keras.executor import process
 ARRAYS_WHILE_KERAS_IS_IMPORTED = """
 import sys
 import numpy, pyarrow
-from spark_keras.executor import KerasImport
+from spark_keras.executor.process import KerasImport
 
 assert not {"keras", "pandas"} & set(sys.modules)
 importing = KerasImport()
@@ -43,7 +43,7 @@ PREPARED = """
 import os
 import sys
 
-from spark_keras import executor
+from spark_keras.executor import process as executor
 
 executor.prepare(executor.ProcessSettings(1, "tensorflow", "float32", (), eval(sys.argv[1])))
 print(os.environ.get(executor.ONEDNN))
@@ -68,7 +68,7 @@ def test_onednn_is_what_the_executor_or_else_the_driver_says(of_driver, of_execu
 ENTERED = """
 import sys
 
-from spark_keras import executor
+from spark_keras.executor import process as executor
 from spark_keras.evaluation import rows
 from spark_keras.inference import forward
 from spark_keras.preparation import block_program

@@ -79,12 +79,13 @@ class ShardWorker:
         phases = phases or Phases()
         if isinstance(request, Train):
             return self._train(request, state, phases, beat)
-        if isinstance(request, Measure):
-            done = self._measure(request, state)
-            phases.lap("compiling")
-            return done
-        done = self._evaluate(request, state, beat)
-        phases.lap("evaluating")
+        if isinstance(request, Evaluate):
+            done, phase = self._evaluate(request, state, beat), "evaluating"
+        elif isinstance(request, Measure):
+            done, phase = self._measure(request, state), "compiling"
+        else:
+            raise TypeError(f"No worker answers {request!r}.")
+        phases.lap(phase)
         return done
 
     def look_ahead(self, request: Request) -> None:

@@ -9,7 +9,6 @@ from in_process import train
 
 from spark_keras.keras_model import state as states
 
-WORKERS = [1, 2, 3, 5, 8, 16]
 FEATURES = np.random.default_rng(1).normal(size=(160, 5)).astype("float32")
 LABELS = (FEATURES @ np.array([1.0, -2.0, 0.5, 0.0, 3.0]) > 0).astype("float32")[:, None]
 
@@ -34,9 +33,10 @@ def assert_close(weights, expected, atol):
         np.testing.assert_allclose(one, other, atol=atol)
 
 
-@pytest.mark.parametrize("frequency", [1, 3, 10, None])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
-def test_one_worker_equals_plain_keras(optimizer, frequency):
+@pytest.mark.parametrize(
+    "optimizer, frequency", [("adam", 1), ("sgd", 3), ("adam", 10), ("rmsprop", 10), ("sgd", None), ("adam", None)]
+)
+def test_one_worker_equals_plain_keras_with_a_short_last_minibatch(optimizer, frequency):
     # 103 rows: the last minibatch has 7.
     model, rows = network(optimizer), slice(103)
     outcome = train(model, (FEATURES[rows], LABELS[rows]), epochs=3, batch_size=16, frequency=frequency)
@@ -46,7 +46,7 @@ def test_one_worker_equals_plain_keras(optimizer, frequency):
         np.testing.assert_allclose(outcome.history[name], values, rtol=1e-4, err_msg=name)
 
 
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers", [2, 3, 8, 16])
 def test_workers_that_average_each_minibatch_equal_one_with_a_batch_so_many_times_as_large(workers):
     size, steps = 2, 5
     rows = workers * size * steps
@@ -85,21 +85,18 @@ def expected_counts(counts, size, frequency):
     return [trained[each] / whole[each[1]] for each in of_row]
 
 
-@pytest.mark.parametrize("frequency", [1, 3, None])
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers, frequency", [(1, 3), (2, 1), (3, None), (5, 3), (8, None), (16, 1), (16, 3)])
 def test_every_row_is_trained_once_in_each_epoch_and_weighted_by_its_workers_rows(workers, frequency):
     # All different; one has none, and most have a last minibatch that is short.
     counts, size = [(7 * index + 9) % 23 for index in range(workers)], 4
     model, data = counting(sum(counts))
-    train(model, data, workers=counts, batch_size=size, frequency=frequency)
+    # In the order of the rows, or, where a round is an epoch, in any.
+    train(model, data, workers=counts, batch_size=size, frequency=frequency, epochs=2, shuffle=frequency is None)
     once = expected_counts(counts, size, frequency or 10**9)
-    np.testing.assert_allclose(model.get_weights()[0][:, 0], once, rtol=1e-5)
-    train(model, data, workers=counts, batch_size=size, frequency=None, epochs=2, shuffle=True)
-    more = 2 * np.array(expected_counts(counts, size, 10**9))
-    np.testing.assert_allclose(model.get_weights()[0][:, 0], once + more, rtol=1e-5)
+    np.testing.assert_allclose(model.get_weights()[0][:, 0], 2 * np.array(once), rtol=1e-5)
 
 
-@pytest.mark.parametrize("workers", [2, 7, 16])
+@pytest.mark.parametrize("workers", [2, 16])
 def test_metrics_over_all_workers_are_those_of_one_process(workers):
     model, untrained = network(keras.optimizers.SGD(0.0)), network(keras.optimizers.SGD(0.0))
     data = FEATURES, LABELS
@@ -113,7 +110,7 @@ def test_metrics_over_all_workers_are_those_of_one_process(workers):
             assert outcome.history[prefix + name][0] == pytest.approx(expected[name], rel=1e-5), name
 
 
-@pytest.mark.parametrize("workers", [1, 4, 16])
+@pytest.mark.parametrize("workers", [1, 16])
 def test_the_same_seed_gives_the_same_bits(workers):
     def bits(seed):
         model = network("adam", dropout=0.3)

@@ -8,6 +8,7 @@ import pytest
 from in_process import train
 
 from spark_keras.keras_model import state as states
+from spark_keras.training.workers.in_process import InProcessWorkers
 
 FEATURES = np.random.default_rng(5).normal(size=(96, 4)).astype("float32")
 LABELS = np.sin(FEATURES.sum(1, keepdims=True)).astype("float32")
@@ -41,12 +42,12 @@ def by_hand(step, rounds):
     """Rounds of plain averaging, each from the state that `step` has made of the one before; returns the weights."""
     model = network(keras.optimizers.SGD(0.1))
     memory = [np.zeros_like(each) for each in model.trainable_weights]
+    # A shard has four minibatches, of which a round trains two.
+    rows_of = [[shard * 32 + part * 16 + row for shard in range(3) for row in range(16)] for part in range(2)]
+    parts = [InProcessWorkers.of_arrays(model, (FEATURES[rows], LABELS[rows]), 3, 8) for rows in rows_of]
     for index in range(rounds):
         old = [states.to_numpy(each.value) for each in model.trainable_weights]
-        # One round: 4 minibatches in each shard, two in a round.
-        begin, end = 16 * (index % 2), 16 * (index % 2) + 16
-        rows = np.concatenate([np.arange(shard * 32 + begin, shard * 32 + end) for shard in range(3)])
-        train(model, (FEATURES[rows], LABELS[rows]), workers=3, batch_size=8, frequency=2)
+        train(model, None, workers=parts[index % 2], batch_size=8, frequency=2)
         for variable, before, kept in zip(model.trainable_weights, old, memory):
             variable.assign(step(before, before - states.to_numpy(variable.value), kept))
     return model.get_weights()

@@ -1,0 +1,25 @@
+"""The rule for the way of training. A new way is a file beside this one, and a line here."""
+
+from __future__ import annotations
+
+import keras
+
+from spark_keras.keras_model import state as states
+from spark_keras.training.settings import Schedule
+from spark_keras.training.strategies.averaging import Averaging
+from spark_keras.training.strategies.base import Strategy
+from spark_keras.training.strategies.outer import OuterOptimizer
+
+
+def strategy_of(model: keras.Model, schedule: Schedule, outer: keras.optimizers.Optimizer | None) -> Strategy:
+    """The strategy of a fit.
+
+    Args:
+        model: the driver's, built.
+        outer: the outer optimizer; None for plain averaging.
+    """
+    layout = states.layout_of(model)
+    strategy = Averaging(layout, schedule)
+    if outer is None:
+        return strategy
+    return OuterOptimizer(strategy, outer, layout.entries[: len(model.trainable_weights)])
