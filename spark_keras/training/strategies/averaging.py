@@ -98,8 +98,8 @@ class _Round:
             self._rows += answer.rows
             self._seconds = max(self._seconds, answer.seconds)
             self._reports.append((answer.shard, answer.rows if answer.state is not None else 0, answer.phases))
-            # A worker without rows in this round compiled nothing.
-            self._kernel = answer.kernel if answer.rows else self._kernel
+            # A worker without full minibatches in this round tells none.
+            self._kernel = answer.kernel or self._kernel
             yield answer
 
     def result(self, waited: float) -> PeriodResult:

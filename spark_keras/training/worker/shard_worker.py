@@ -31,7 +31,7 @@ class Done(NamedTuple):
         rows: how many were trained or evaluated.
         state: after them; None for what trains none.
         metrics: metric states of these rows; None where there were none.
-        kernel: how the round was compiled in fact.
+        kernel: how full minibatches were compiled in fact; None where there were none among others.
         warning: what the user should know.
         non_finite: a variable that has become NaN or infinite.
         kernels: seconds by kernel, where they were measured.
@@ -109,7 +109,9 @@ class ShardWorker:
             result, ran, warning = replica.call(wanted, "train", state, seeds, stack.batches, stack.first, stack.steps)
             phases.lap("compiling" if new else "computing")
             state, metric_states = result
-            name = ran if name is None or not stack.short else name
+            # The short last minibatch has a program of its own, which tells nothing of the others.
+            if not stack.short or self._shard.training.count < self._task.batch_size:
+                name = ran
             metrics, rows = metrics + metric_states, rows + stack.rows
             warnings += [warning] if warning else []
             beat()

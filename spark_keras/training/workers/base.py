@@ -42,7 +42,7 @@ class Answer(NamedTuple):
         state: after what was trained; None where nothing was.
         metrics: metric states of the rows; None where there were none.
         rows: how many were trained or evaluated.
-        kernel: how the round was compiled in fact.
+        kernel: how full minibatches were compiled in fact; None where there were none among others.
         seconds: that the worker took.
         non_finite: a variable that has become NaN or infinite.
         phases: the worker's seconds by phase.
