@@ -92,7 +92,9 @@ def lint(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Runs the tests that need no Spark. [-- arguments of pytest]"""
     prepare(session)
-    run_pytest(session, "tests/unit", *session.posargs, covered=not session.posargs)
+    # Two processes stay below a minute, and coverage would not.
+    spread = [] if session.posargs else ["--numprocesses", "2", "--dist", "worksteal"]
+    session.run("python", "-m", "pytest", "tests/unit", *spread, *session.posargs)
 
 
 @nox.session
@@ -110,7 +112,14 @@ def tests(session: nox.Session) -> None:
     prepare(session, "java", "browser")
     arguments = [argument for argument in session.posargs if argument != "--quick"]
     quick = ["-m", "not slow"] if "--quick" in session.posargs else []
-    run_pytest(session, *quick, *(arguments or IN_PARALLEL), covered=not session.posargs)
+    covered = not session.posargs
+    coverage = ["--cov", "--cov-report", ""] if covered else []
+    try:
+        session.run("python", "-m", "pytest", *coverage, *quick, *(arguments or IN_PARALLEL))
+    finally:
+        if covered:
+            share = output_of("python", "-m", "coverage", "report", "--format", "total").strip()
+            session.log(f"Coverage of the driver's lines: {share} %; `python -m coverage report` tells those left out")
 
 
 @nox.session
@@ -183,17 +192,6 @@ def lock(session: nox.Session) -> None:
         *("--no-annotate", "--no-emit-index-url", "--custom-compile-command", "scripts/nox --session lock"),
         *("--output-file", LOCK, *session.posargs),
     )
-
-
-def run_pytest(session: nox.Session, *arguments: str, covered: bool) -> None:
-    """Runs the tests; where it is `covered`, tells how much of the package they run."""
-    coverage = ["--cov", "--cov-report", ""] if covered else []
-    try:
-        session.run("python", "-m", "pytest", *coverage, *arguments)
-    finally:
-        if covered:
-            share = output_of("python", "-m", "coverage", "report", "--format", "total").strip()
-            session.log(f"Coverage of the driver's lines: {share} %; `python -m coverage report` tells those left out")
 
 
 def prepare(session: nox.Session, *programs: str) -> None:
