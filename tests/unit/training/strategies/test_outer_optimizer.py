@@ -82,17 +82,23 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_any_keras_optimizer_steps_as_it_does_on_the_same_gradients(name):
-    plain, model, outer = network(), network(), OPTIMIZERS[name]()
-    variables = [keras.Variable(states.to_numpy(each.value)) for each in plain.trainable_weights]
+@pytest.fixture(scope="module")
+def one_round():
+    """(weights before a round of plain averaging, model after it)."""
+    plain = network()
+    before = [states.to_numpy(each.value) for each in plain.trainable_weights]
     train(plain, DATA, workers=3, batch_size=8, frequency=None)
-    gradients = [
-        keras.ops.convert_to_tensor(states.to_numpy(old.value) - states.to_numpy(new.value))
-        for old, new in zip(variables, plain.trainable_weights)
-    ]
-    OPTIMIZERS[name]().apply(gradients, variables)
-    train(model, DATA, workers=3, batch_size=8, frequency=None, outer=outer)
+    return before, plain
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_any_keras_optimizer_steps_as_it_does_on_the_same_gradients(one_round, name):
+    before, plain = one_round
+    variables = [keras.Variable(each) for each in before]
+    changes = [old - states.to_numpy(new.value) for old, new in zip(before, plain.trainable_weights)]
+    OPTIMIZERS[name]().apply(list(map(keras.ops.convert_to_tensor, changes)), variables)
+    model = network()
+    train(model, DATA, workers=3, batch_size=8, frequency=None, outer=OPTIMIZERS[name]())
     for one, other in zip(model.trainable_weights, variables, strict=True):
         np.testing.assert_allclose(states.to_numpy(one.value), states.to_numpy(other.value), atol=1e-6)
     # All else is averaged.
