@@ -10,6 +10,7 @@ import cloudpickle
 import keras
 import pytest
 from conftest import LOCAL, session_for
+from small_models import classifier_model, regression_model
 
 from spark_keras import (
     KerasClassifier,
@@ -24,18 +25,6 @@ from spark_keras import (
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 ROWS = 12
-
-
-def classifier_model(classes=3, features=2, loss="sparse_categorical_crossentropy"):
-    model = keras.Sequential([keras.Input((features,)), keras.layers.Dense(classes, activation="softmax")])
-    model.compile("sgd", loss)
-    return model
-
-
-def regression_model(features=2, outputs=1):
-    model = keras.Sequential([keras.Input((features,)), keras.layers.Dense(outputs)])
-    model.compile("sgd", "mse")
-    return model
 
 
 def classifier(**params):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
+from transformed import rows_of
 
 from spark_keras import DataFrameAnalyzer
 from spark_keras.preparation import Schema, TransformProcess
@@ -43,15 +44,6 @@ def frame():
     from conftest import LOCAL, session_for
 
     return session_for(LOCAL).createDataFrame(ROWS, SCHEMA.toStructType()).repartition(3, "id").cache()
-
-
-def rows_of(process, frame):
-    copy = TransformProcess.fromJSON(process.toJSON())
-    assert repr(copy) == repr(process) and copy.schema == process.schema
-    made = copy.transform(frame)
-    assert made.columns == process.schema.names
-    assert [f.dataType.simpleString() for f in made.schema] == [f.sparkType.simpleString() for f in process.schema]
-    return sorted(made.collect(), key=lambda row: row.id)
 
 
 @pytest.mark.compat

@@ -7,6 +7,7 @@ import zoneinfo
 from collections import Counter
 
 import pytest
+from transformed import rows_of
 
 from spark_keras.preparation import DataQuality, Schema, TransformProcess
 
@@ -23,15 +24,6 @@ def frame():
 
     rows = [(i, *row) for i, row in enumerate(zip(TEXTS, SETS, NUMBERS))]
     return session_for(LOCAL).createDataFrame(rows, SCHEMA.toStructType()).repartition(3, "id").cache()
-
-
-def rows_of(process, frame):
-    copy = TransformProcess.fromJSON(process.toJSON())
-    assert repr(copy) == repr(process) and copy.schema == process.schema
-    made = copy.transform(frame)
-    assert made.columns == process.schema.names
-    assert [f.dataType.simpleString() for f in made.schema] == [f.sparkType.simpleString() for f in process.schema]
-    return sorted(made.collect(), key=lambda row: row.id)
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------

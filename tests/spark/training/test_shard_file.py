@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from open_files import only_linux, open_files
 from pyspark.sql import functions as F
 from python_workers import KillAWorker, python_workers
 
 from spark_keras import KerasRegressor
 
 # --- nothing stays behind ------------------------------------------------------------------------------------------
-
-
-def open_files(pid, directory):
-    """The files in a directory that a process holds, also those without a name."""
-    held = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = os.readlink(link)
-        except OSError:
-            continue
-        if target.startswith(f"{directory}/") and not target.startswith("/dev"):
-            held.append(target)
-    return held
-
-
-only_linux = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads /proc")
 
 
 # --- in a fit ------------------------------------------------------------------------------------------------------

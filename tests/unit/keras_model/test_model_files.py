@@ -9,23 +9,18 @@ import cloudpickle
 import keras
 import numpy as np
 import pytest
+from small_models import FEATURES, fitted_linear
 
 from spark_keras import KerasClassifier, KerasRegressor, KerasTransformer
 from spark_keras.keras_model.archive import KerasArchive
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-FEATURES = np.random.default_rng(5).normal(size=(16, 3)).astype("float32")
-
 
 @pytest.fixture
 def model():
     """A new one for each test, because Keras spoils a model when it saves it as HDF5."""
-    keras.utils.set_random_seed(2)
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    model.compile("adam", keras.losses.MeanSquaredError())
-    model.fit(FEATURES, FEATURES[:, :2], verbose=0)
-    return model
+    return fitted_linear()
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 import cloudpickle
-import keras
 import pytest
+from small_models import classifier_model, regression_model
 
 from spark_keras import (
     DataFrameAnalyzer,
@@ -17,18 +17,6 @@ from spark_keras import (
 
 # The layers below are defined in a module that the executors cannot import.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
-def classifier_model(classes=3, features=2, loss="sparse_categorical_crossentropy"):
-    model = keras.Sequential([keras.Input((features,)), keras.layers.Dense(classes, activation="softmax")])
-    model.compile("sgd", loss)
-    return model
-
-
-def regression_model(features=2, outputs=1):
-    model = keras.Sequential([keras.Input((features,)), keras.layers.Dense(outputs)])
-    model.compile("sgd", "mse")
-    return model
 
 
 def refused(action, *parts, error=ValueError):

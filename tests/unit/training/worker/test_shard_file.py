@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
+from open_files import only_linux, open_files
 
 from spark_keras import KerasEstimator
 from spark_keras.columns.tensor_column import TensorColumn
@@ -132,22 +133,6 @@ def test_a_short_read_is_continued(small_pieces, monkeypatch):
     file.close()
 
 
-def open_files(pid, directory):
-    """The files in a directory that a process holds, also those without a name."""
-    held = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = os.readlink(link)
-        except OSError:
-            continue
-        if target.startswith(f"{directory}/") and not target.startswith("/dev"):
-            held.append(target)
-    return held
-
-
-only_linux = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads /proc")
-
-
 @only_linux
 def test_files_have_no_name_and_close(tmp_path, monkeypatch, small_pieces):
     monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path / 'missing'},{tmp_path}")
@@ -196,7 +181,7 @@ def test_a_killed_process_leaves_nothing(tmp_path):
     """
     here = Path(__file__).resolve()
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script), str(here.parent), str(here.parents[4])],
+        [sys.executable, "-c", textwrap.dedent(script), *map(str, (here.parent, here.parents[3], here.parents[4]))],
         env={**os.environ, "SPARK_LOCAL_DIRS": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
