@@ -18,7 +18,6 @@ from spark_keras.persistence import KerasReadable, KerasWritable
 from spark_keras.telemetry.summary import KerasTrainingSummary
 from spark_keras.training.cached_shards import CachedShards
 from spark_keras.training.planned import Planned
-from spark_keras.training.prepared import Prepared, prepare
 from spark_keras.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -65,9 +64,6 @@ class BaseEstimator(Planned, KerasWritable, KerasReadable, Estimator[M]):
                 "archive keeps. Expected: Param `modelFn`, a function that builds the model and says so."
             )
         return super()._set(**kwargs)
-
-    def _prepared(self, dataset: DataFrame) -> Prepared:
-        return prepare(dataset, self)
 
     def _fit(self, dataset: DataFrame) -> M:
         with self._kept_rows.during_fit(self):

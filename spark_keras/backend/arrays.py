@@ -12,7 +12,7 @@ from spark_keras.backend.tensorflow_program import tensor_of
 
 
 def to_tensor() -> Callable[[np.ndarray], Any]:
-    """What makes an array into what a kernel of this backend takes."""
+    """Gives the function from an array to what a kernel of this backend takes."""
     if keras.backend.backend() == "jax":
         from spark_keras.backend import jax_arrays
 

@@ -17,7 +17,7 @@ class Choice(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a round gives back: the new state and the metric states of this round alone."""
+    """The result of a round: the new state and the metric states of this round alone."""
 
     state: State
     metrics: np.ndarray

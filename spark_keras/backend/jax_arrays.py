@@ -35,5 +35,5 @@ def limits_of(dtype: Any) -> tuple[int, int]:
 
 
 def dtype_of(dtype: Any) -> Any:
-    """What JAX makes of a type: without its 64-bit mode, which Keras leaves off, float32 of float64 and so on."""
+    """The type that JAX makes of another: without its 64-bit mode, which Keras leaves off, float32 of float64."""
     return jax.dtypes.canonicalize_dtype(keras.backend.standardize_dtype(dtype))

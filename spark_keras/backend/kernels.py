@@ -13,7 +13,7 @@ from spark_keras.keras_model.state import Layout
 
 
 class Cost(NamedTuple):
-    """What a kernel costs beside its arithmetic, and how fast that is.
+    """The cost of a kernel beside its arithmetic, and the speed of that.
 
     Args:
         call: milliseconds of a call, which has up to 64 minibatches.

@@ -9,7 +9,7 @@ import keras
 
 
 def held(value: Any) -> str | dict[str, Any]:
-    """What the Param holds: a name, or a configuration as JSON.
+    """Gives what the Param holds: a name, or a configuration as JSON.
 
     Raises:
         TypeError, ValueError: for what is no optimizer of Keras.

@@ -14,7 +14,7 @@ UNSET: Any = object()
 
 
 class Decides(enum.Flag):
-    """What depends on a Param's value.
+    """Consequences of a Param's value.
 
     Attributes:
         NOTHING: nothing, or only what the identity of a checkpoint holds in another form: the model, its callbacks, the

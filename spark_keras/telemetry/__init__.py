@@ -1,1 +1,1 @@
-"""Where the time of a fit goes, and what is told of it: while it runs and afterwards."""
+"""The time of a fit, and all that is told of it: while it runs and afterwards."""

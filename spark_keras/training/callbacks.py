@@ -36,7 +36,7 @@ def warn_of_hooks_that_never_run(callbacks: Sequence[keras.callbacks.Callback]) 
 
 
 def look_after_non_finite(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
-    """Whether one of them ends a fit whose numbers are NaN."""
+    """Tells whether one of them ends a fit whose numbers are NaN."""
     return any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in callbacks)
 
 

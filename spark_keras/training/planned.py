@@ -16,9 +16,9 @@ from spark_keras.keras_model import state as states
 from spark_keras.params.mixins import HasTraining
 from spark_keras.params.values import param_or_none
 from spark_keras.training import plan as plans
-from spark_keras.training.prepared import Prepared
+from spark_keras.training.prepared import Prepared, prepare
 from spark_keras.training.requests import Measure
-from spark_keras.training.settings import WHOLE_EPOCH
+from spark_keras.training.settings import WHOLE_EPOCH, minibatches_of_round
 from spark_keras.training.worker.closure import WorkerTask, default_max_memory
 from spark_keras.training.workers.base import Question, ShardInfo, Workers
 
@@ -27,9 +27,6 @@ logger = logging.getLogger(__name__)
 
 class Planned(HasTraining):
     """An estimator that tells its plan."""
-
-    def _prepared(self, dataset: DataFrame) -> Prepared:
-        raise NotImplementedError
 
     def explainPlan(self, dataset: DataFrame, extended: bool = False) -> None:
         """Prints what a fit on this DataFrame would do, who decided it (a Param or a rule), and its expected cost.
@@ -42,14 +39,14 @@ class Planned(HasTraining):
         Raises:
             ValueError: as `fit` does before it starts a job.
         """
-        prepared = self._prepared(dataset)
+        prepared = prepare(dataset, self)
         print(self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit())))
         if extended:
             print("", plans.layer_table(cost.model_cost(prepared.model)), sep="\n")
 
     def trainingPlan(self, dataset: DataFrame) -> plans.Plan:
         """What `explainPlan` prints, as an object."""
-        prepared = self._prepared(dataset)
+        prepared = prepare(dataset, self)
         return self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit()))
 
     def _plan(
@@ -94,8 +91,8 @@ class Planned(HasTraining):
         state = states.read(model, states.layout_of(model))
         # One worker measures while the others wait; which one is a matter of the rows.
         largest = max(range(len(workers.shards)), key=lambda shard: workers.shards[shard].rows)
-        frequency = self.getAveragingFrequency()
-        measure = Measure(tuple(kernels.candidates(model)), WHOLE_EPOCH if frequency == "epoch" else int(frequency))
+        frequency = minibatches_of_round(self.getAveragingFrequency())
+        measure = Measure(tuple(kernels.candidates(model)), frequency or WHOLE_EPOCH)
         (answer,) = workers.ask([Question(largest, measure, state)])
         seconds = answer.kernels or {}
         told = ", ".join(f"{name} {1e3 * each:.3g} ms" for name, each in seconds.items())

@@ -1,4 +1,4 @@
-"""What is settled before a fit starts a job: its model, which columns feed it, how many workers there will be."""
+"""All that is settled before a fit starts a job: its model, the columns that feed it, the number of workers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from spark_keras.training.worker.closure import WorkerTask
 
 
 class Prepared(NamedTuple):
-    """What is settled and checked before a job starts.
+    """All that is settled and checked before a job starts.
 
     Args:
         model: the driver's.

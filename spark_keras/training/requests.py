@@ -1,4 +1,4 @@
-"""What the driver asks of a worker. A request travels with the state that it begins with."""
+"""Requests of the driver to a worker. A request travels with the state that it begins with."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ Request = Train | Evaluate | Measure
 
 
 def name_of(request: Request) -> str:
-    """What a request asks for, in one word."""
+    """The kind of a request, in one word."""
     return type(request).__name__.lower()

@@ -9,6 +9,11 @@ from typing import NamedTuple
 WHOLE_EPOCH = 2**31
 
 
+def minibatches_of_round(averaging_frequency: int | str) -> int | None:
+    """Reads Param `averagingFrequency`: minibatches between two averagings; None for "epoch", however long that is."""
+    return None if averaging_frequency == "epoch" else int(averaging_frequency)
+
+
 class Schedule(NamedTuple):
     """When what is trained.
 

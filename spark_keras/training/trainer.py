@@ -29,7 +29,7 @@ from spark_keras.training.checkpoints.checkpoints import Checkpoints
 from spark_keras.training.plan import Plan
 from spark_keras.training.planned import counted_rows
 from spark_keras.training.prepared import Prepared, prepare
-from spark_keras.training.settings import Schedule
+from spark_keras.training.settings import Schedule, minibatches_of_round
 from spark_keras.training.strategies.base import Strategy
 from spark_keras.training.strategies.choose import strategy_of
 from spark_keras.training.workers.attempts import Limits
@@ -52,7 +52,7 @@ class StopCriterion(Protocol):
         """
 
     def stop(self) -> bool:
-        """Whether the epoch ends after this round, and training with it; called often."""
+        """Tells whether the epoch ends after this round, and training with it; called often."""
 
 
 class Trainer:
@@ -61,17 +61,10 @@ class Trainer:
     Args:
         estimator: its Params say what is trained, and how; it makes the fitted model.
         watcher: a callback that ends the fit; none by itself.
-        start: starts workers for rows that are dealt out, given (rows, task, number, description, limits); they live
-            as long as the context.
     """
 
-    def __init__(
-        self,
-        estimator: Any,
-        watcher: StopCriterion | None = None,
-        start: Callable[..., contextlib.AbstractContextManager[Workers]] = ResidentWorkers,
-    ):
-        self._estimator, self._watcher, self._start = estimator, watcher, start
+    def __init__(self, estimator: Any, watcher: StopCriterion | None = None):
+        self._estimator, self._watcher = estimator, watcher
 
     def train(self, dataset: DataFrame) -> Any:
         """A fitted model."""
@@ -98,7 +91,7 @@ class Trainer:
     # --- before the workers ---
 
     def _bind_columns(self, dataset: DataFrame) -> Prepared:
-        """What workers load, checked against the model."""
+        """Settles what workers load, and checks it against the model."""
         bound = class_counts.counted(dataset, self._estimator, prepare(dataset, self._estimator))
         if self._watcher is not None:
             columns, held_out = bound.task.columns, None
@@ -142,7 +135,7 @@ class Trainer:
         estimator, count = self._estimator, bound.task.workers
         limits = Limits(estimator.getMaxFailures(), estimator.getWorkerTimeout(), estimator.getJoinTimeout())
         description = f"{type(estimator).__name__} fit: {count} workers"
-        with self._start(rows, bound.task, count, description, limits) as workers:
+        with ResidentWorkers(rows, bound.task, count, description, limits) as workers:
             _check_rows(estimator, workers.shards, bound.task.columns.validation)
             _check_minibatches(bound.model, workers.shards)
             yield workers
@@ -150,18 +143,17 @@ class Trainer:
     def _settle(
         self, bound: Prepared, workers: Workers, callbacks: Sequence[Any], checkpoints: Checkpoints | None
     ) -> tuple[Schedule, Plan]:
-        """What the number of rows was needed for; a checkpoint that has it already is read."""
+        """Settles what depends on the number of rows, or reads it from a checkpoint."""
         estimator, shards = self._estimator, workers.shards
         resumed = None if checkpoints is None else checkpoints.resume([shard.digest for shard in shards])
         kept_kernel = None if resumed is None else resumed.kernel
         plan = estimator._plan(bound, counted_rows(shards), workers, kept_kernel)
-        frequency = estimator.getAveragingFrequency()
         schedule = Schedule(
             epochs=estimator.getEpochs(),
             rows=tuple(shard.rows for shard in shards),
             validation=bound.task.columns.validation,
             batch_size=estimator.getBatchSize(),
-            frequency=None if frequency == "epoch" else int(frequency),
+            frequency=minibatches_of_round(estimator.getAveragingFrequency()),
             optimizer_state=estimator.getOptimizerState(),
             validate_every=1 if self._watcher is None else self._watcher.validate_every,
             # Keras' own answer to the question goes before ours.

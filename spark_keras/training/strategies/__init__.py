@@ -1,1 +1,1 @@
-"""How the states of many workers become one."""
+"""Ways of training: the rules by which the states of many workers become one."""

@@ -29,7 +29,7 @@ class Span(NamedTuple):
 
 
 class PeriodResult(NamedTuple):
-    """What came of a period.
+    """The result of a period.
 
     Args:
         rows: how many were trained.
@@ -70,7 +70,7 @@ class Strategy(Protocol):
         """A callback has changed the model, or a checkpoint is taken up: training goes on from this state."""
 
     def save(self) -> dict[str, np.ndarray]:
-        """What must be known beside the state to go on to the same bits, for checkpoints."""
+        """Gives all that is needed beside the state to go on to the same bits, for checkpoints."""
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes up what `save` gave."""

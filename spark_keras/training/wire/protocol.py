@@ -24,7 +24,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Envelope(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What comes with any message.
+    """The part that any message has.
 
     Args:
         arrays: type and length of each array.
@@ -47,7 +47,7 @@ class Message(Envelope, tag_field="type", tag=str.lower):
 
 
 class FromTask(Message):
-    """What a worker says before it has a connection that the driver knows.
+    """A message of a worker that has no connection yet that the driver knows.
 
     Args:
         shard: its index.
@@ -159,7 +159,7 @@ class Ask(Message):
 
 
 class Piece(Message):
-    """What `Pull` wanted."""
+    """The numbers that `Pull` wanted."""
 
     ticket: Count
     start: Count
@@ -182,7 +182,7 @@ class Ping(Message):
 
 
 class Unexpected(Envelope):
-    """What nobody says, but for its envelope.
+    """A message that nobody says, but for its envelope.
 
     Args:
         error: what is wrong.

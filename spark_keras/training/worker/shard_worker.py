@@ -25,7 +25,7 @@ MEASURED_CALLS = 6
 
 
 class Done(NamedTuple):
-    """What came of a request.
+    """The result of a request.
 
     Args:
         rows: how many were trained or evaluated.
@@ -159,8 +159,9 @@ class ShardWorker:
 
 
 def _prepare(task: WorkerTask, training: bool) -> Callable[[dict[str, np.ndarray]], Any]:
-    """What makes a stack's arrays into what the kernel takes. Of the task: a next one may find its replica, but names
-    its columns itself.
+    """Gives the function from a stack's arrays to what the kernel takes.
+
+    Of the task: a next one may find its replica, but names its columns itself.
     """
     from spark_keras.backend import arrays as backend_arrays
 

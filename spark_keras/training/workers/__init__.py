@@ -1,1 +1,1 @@
-"""Who trains, and how requests travel to them."""
+"""Those who train, and the ways by which requests reach them."""

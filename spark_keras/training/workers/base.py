@@ -14,7 +14,7 @@ from spark_keras.training.requests import Request
 
 
 class ShardInfo(NamedTuple):
-    """What a worker tells of its shard when it joins."""
+    """A shard, as its worker tells of it when it joins."""
 
     rows: int
     validation_rows: int
@@ -34,7 +34,7 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came of a request.
+    """The answer to a request.
 
     The state is the worker's own memory, or still with the worker: it is valid until the next request.
 

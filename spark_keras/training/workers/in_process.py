@@ -105,7 +105,7 @@ def _rows(parts: dict[str, list[np.ndarray]], index: int) -> MemoryRows:
 
 
 def _taken_apart(data: tuple[Any, ...]) -> tuple[ShardColumns, dict[str, np.ndarray]]:
-    """What workers load, and their arrays by its names."""
+    """Takes nested arrays apart: the columns that workers load, and their arrays by name."""
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     arrays: dict[str, np.ndarray] = {}
 

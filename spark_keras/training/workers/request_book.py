@@ -1,4 +1,4 @@
-"""What is asked of resident workers, and what they have answered so far."""
+"""Questions to resident workers, and their answers so far."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ class RequestBook:
             self._send_request(shard)
 
     def owes(self, shard: int) -> bool:
-        """Whether the driver waits for something from this shard's worker."""
+        """Tells whether the driver waits for something from this shard's worker."""
         if shard not in self._pending:
             return False
         return shard not in self._answers or any(
@@ -193,7 +193,7 @@ class RequestBook:
         )
 
     def doing(self, shard: int) -> str:
-        """What a shard's worker is doing, for people."""
+        """Tells people what a shard's worker is doing."""
         if shard not in self._pending:
             return "before the first round" if self._ticket == 0 else "between two rounds"
         request = self._pending[shard].request

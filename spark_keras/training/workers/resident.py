@@ -45,7 +45,7 @@ class ResidentWorkers:
 
     @property
     def shards(self) -> list[ShardInfo]:
-        """What each worker has."""
+        """The shard of each worker."""
         return self.supervisor.shards
 
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class Book(Protocol):
-    """What is asked of the workers, for which the supervisor sees to it that there are any."""
+    """Questions to the workers, for which the supervisor sees to it that there are any."""
 
     def answered(self, worker: Attempt, message: Any, buffers: list[Any]) -> None:
         """The worker of a shard said something."""
@@ -42,10 +42,10 @@ class Book(Protocol):
         """A shard has a worker that knows nothing of what was asked before."""
 
     def owes(self, shard: int) -> bool:
-        """Whether something is awaited from a shard's worker."""
+        """Tells whether something is awaited from a shard's worker."""
 
     def doing(self, shard: int) -> str:
-        """What a shard's worker is doing, for people."""
+        """Tells people what a shard's worker is doing."""
 
 
 class Supervisor:
@@ -108,7 +108,7 @@ class Supervisor:
 
     @property
     def shards(self) -> list[ShardInfo]:
-        """What each worker has."""
+        """The shard of each worker."""
         return [self.infos[shard] for shard in range(self._count)]
 
     # --- messages ---
