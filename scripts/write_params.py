@@ -9,7 +9,6 @@ import argparse
 import difflib
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import params_page
@@ -80,6 +79,7 @@ from typing import Any
 from pyspark import keyword_only
 
 from spark_keras.params import mixins
+from spark_keras.params.table import TABLE
 """,
     ]
     for stage, names in table.constructors.items():
@@ -89,13 +89,10 @@ from spark_keras.params import mixins
 class {stage}Params({bases}):
     """Params of a `{stage}`."""
 
+    @TABLE.documented({stage!r})
     @keyword_only
     def __init__(self, *, {", ".join(map(argument, rows))}):
-        """Takes each Param by its name.
-
-        Args:
-{chr(10).join(map(sentence, rows))}
-        """
+        """Takes each Param by its name."""
         super().__init__()
         self._set(**self._input_kwargs)
 ''')
@@ -104,19 +101,9 @@ class {stage}Params({bases}):
 
 def argument(row: Row) -> str:
     accepted = row.accepts or row.type
-    if row.default is UNSET or row.default in ([], {}):
+    if not row.default_told:
         return f"{row.name}: {accepted if accepted == 'Any' else f'{accepted} | None'} = None"
     return f"{row.name}: {accepted} = {row.default!r}"
-
-
-def sentence(row: Row) -> str:
-    default = "" if row.default is UNSET or row.default in ([], {}) else f" Default {text(row.default)}."
-    told = f"{row.name}: {row.doc}.{default}"
-    return textwrap.fill(told, 120, initial_indent=" " * 12, subsequent_indent=" " * 16, break_long_words=False)
-
-
-def text(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
 def formatted(code: str) -> str:

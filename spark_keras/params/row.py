@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from pyspark.ml.param import Param, Params
 
 # The default of a Param that has none.
 UNSET: Any = object()
+
+F = TypeVar("F", bound=Callable[..., None])
 
 
 class Decides(enum.Flag):
@@ -57,6 +60,18 @@ class Row:
     accepts: str = ""
     json: bool = True
 
+    @property
+    def default_told(self) -> bool:
+        """Whether constructors show the default: unset and empty are None there."""
+        return self.default is not UNSET and self.default not in ([], {})
+
+    @property
+    def argument(self) -> str:
+        """The Param among the arguments of a constructor's docstring."""
+        default = f'"{self.default}"' if isinstance(self.default, str) else self.default
+        told = f"{self.name}: {self.doc}.{f' Default {default}.' if self.default_told else ''}"
+        return textwrap.fill(told, 120, initial_indent=" " * 12, subsequent_indent=" " * 16, break_long_words=False)
+
 
 @dataclasses.dataclass(frozen=True)
 class Mixin:
@@ -95,6 +110,16 @@ class Table:
             if name in names:
                 names.update(self.mixins[name].bases)
         return [row for row in self.rows if row.mixin in names]
+
+    def documented(self, stage: str) -> Callable[[F], F]:
+        """A decorator for the constructor of a stage, whose docstring gets a sentence for each Param."""
+
+        def decorate(init: F) -> F:
+            arguments = "\n".join(row.argument for row in self.of(*self.constructors[stage]))
+            init.__doc__ = f"{init.__doc__}\n\n        Args:\n{arguments}\n        "
+            return init
+
+        return decorate
 
     def deciding(self, what: Decides) -> list[Row]:
         """The Params that decide any of this."""
