@@ -30,16 +30,14 @@ def mixins(table: Table) -> str:
         HEADER.format("Params with typed getters and setters."),
         """
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.ml.param import Param, Params, shared
+from typing_extensions import Self
 
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.params.table import TABLE
 from spark_keras.params.takes_model import TakesModel
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 """,
     ]
     for name, mixin in table.mixins.items():

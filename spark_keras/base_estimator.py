@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import keras
 from pyspark.ml import Estimator, Transformer
 from pyspark.ml.param import Param
 from pyspark.sql import DataFrame
+from typing_extensions import Self
 
 from spark_keras.keras_model import optimizers as optimizer_parts
 from spark_keras.keras_model.archive import KerasArchive
@@ -19,9 +20,6 @@ from spark_keras.telemetry.summary import KerasTrainingSummary
 from spark_keras.training.cached_shards import CachedShards
 from spark_keras.training.planned import Planned
 from spark_keras.training.trainer import Trainer
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 M = TypeVar("M", bound=Transformer)
 

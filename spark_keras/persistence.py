@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable
+from typing_extensions import Self
 
 from spark_keras.cluster.files import read_file, write_file
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.params.table import OBJECT_PARAMS
 from spark_keras.stage_metadata import R, StageReader, StageWriter, save_metadata
 from spark_keras.telemetry.summary import KerasTrainingSummary
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 MODEL_FILE = "model"
 CODE_FILE = "code.json"

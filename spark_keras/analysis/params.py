@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.ml.param import Param, Params, TypeConverters
+from typing_extensions import Self
 
 from spark_keras.params import converters
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 def _share(name: str) -> Any:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
 from pyspark.ml.param import Param, Params
 from pyspark.ml.util import DefaultParamsReadable
 from pyspark.sql import DataFrame
+from typing_extensions import Self
 
 from spark_keras.analysis import measured_columns
 from spark_keras.analysis.params import HasInputCols
 from spark_keras.columns import expressions
 from spark_keras.params import converters
 from spark_keras.stage_metadata import StageWritable
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class TensorAnalysis(Model, HasInputCols, DefaultParamsReadable["TensorAnalysis"], StageWritable):

@@ -7,13 +7,14 @@ import functools
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
 from pyspark.ml.evaluation import Evaluator
 from pyspark.ml.param import Param
 from pyspark.sql import DataFrame, SparkSession
+from typing_extensions import Self
 
 from spark_keras.cluster import files, session
 from spark_keras.early_stopping.conditions import (
@@ -34,9 +35,6 @@ from spark_keras.params.pickling import Picklable
 from spark_keras.params.values import param_or_none
 from spark_keras.training.checkpoints.in_use import exclusive
 from spark_keras.training.trainer import Trainer
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class EarlyStopping(Picklable, Estimator["EarlyStoppingModel"], EarlyStoppingParams, NestedWritable, NestedReadable):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.ml import Estimator
 from pyspark.ml.evaluation import Evaluator
 from pyspark.ml.param import Param, Params, TypeConverters
+from typing_extensions import Self
 
 from spark_keras.early_stopping.conditions import Condition
 from spark_keras.params import converters
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 def _estimator(value: Any) -> Any:

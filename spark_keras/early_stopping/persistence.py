@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable
+from typing_extensions import Self
 
 from spark_keras.cluster import files
 from spark_keras.early_stopping import conditions
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.persistence import KerasReader, import_name, imported
 from spark_keras.stage_metadata import R, StageWriter, connection, save_metadata
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 # Params whose values are Python objects; stages among them have folders of their own.
 _OBJECTS = {"estimator", "evaluator", "scoreFunction", "conditions"}

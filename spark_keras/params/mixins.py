@@ -6,16 +6,14 @@ Written by scripts/write_params.py: change `spark_keras.params.table`, not this 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.ml.param import Param, Params, shared
+from typing_extensions import Self
 
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.params.table import TABLE
 from spark_keras.params.takes_model import TakesModel
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class HasModel(TakesModel, shared.HasFeaturesCol, shared.HasPredictionCol, shared.HasHandleInvalid):

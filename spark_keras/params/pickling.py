@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cloudpickle
 from pyspark.ml.param import Param
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from typing_extensions import Self
 
 # What the stage keeps beside its Params, and does not give away.
 _OF_THIS_PROCESS = {"_params", "_paramMap", "_defaultParamMap", "_input_kwargs", "_kept_rows", "_held_broadcast"}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pyspark.sql import types as T
+from typing_extensions import Self
 
 from spark_keras.preparation.fields import (
     BooleanField,
@@ -21,9 +22,6 @@ from spark_keras.preparation.fields import (
 )
 from spark_keras.preparation.registry import registered
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 ELEMENTS: dict[str, type[Field]] = {
     "string": StringField,
     "integer": IntegerField,
@@ -35,7 +33,6 @@ ELEMENTS: dict[str, type[Field]] = {
 
 
 @registered("array")
-@dataclasses.dataclass(frozen=True)
 class ArrayField(Field):
     """An array, nested once for each dimension of `shape`: a tensor. A dimension of None may have any length.
 
@@ -93,11 +90,10 @@ def _nested_check(shape: tuple[int | None, ...], value: str, element: Callable[[
 
 
 @registered("sequence")
-@dataclasses.dataclass(frozen=True)
 class SequenceField(Field):
     """The values of one column in the order of a sequence; `length` is None where it differs from row to row."""
 
-    element: Field = StringField("")  # noqa: RUF009 (it is immutable)
+    element: Field = StringField("")
     length: int | None = None
 
     kind: ClassVar[str] = "sequence"
@@ -123,7 +119,6 @@ class SequenceField(Field):
 
 
 @registered("other")
-@dataclasses.dataclass(frozen=True)
 class OtherField(Field):
     """A column of any other Spark type, such as an ML vector: steps move it about, but do not look into it."""
 

@@ -86,7 +86,6 @@ def checked_condition(step: str, condition: Any) -> Condition:
 
 
 @registered("column")
-@dataclasses.dataclass(frozen=True)
 class ColumnName:
     """Another column as the value that one is compared with, or replaced by."""
 
@@ -148,7 +147,6 @@ OPERATORS = {
 
 
 @registered("compare")
-@dataclasses.dataclass(frozen=True)
 class Compare(Condition):
     """A column compared with a value or another column."""
 
@@ -179,7 +177,6 @@ class Compare(Condition):
 
 
 @registered("isIn")
-@dataclasses.dataclass(frozen=True)
 class IsIn(Condition):
     """A column's value is one of several."""
 
@@ -202,7 +199,6 @@ class IsIn(Condition):
 
 
 @registered("matches")
-@dataclasses.dataclass(frozen=True)
 class Matches(Condition):
     """The whole of a string, or of a number as Spark prints it, matches a regular expression."""
 
@@ -234,7 +230,6 @@ class _OfOne(Condition):
 
 
 @registered("isNull")
-@dataclasses.dataclass(frozen=True)
 class IsNull(_OfOne):
     """A column's value is missing."""
 
@@ -243,7 +238,6 @@ class IsNull(_OfOne):
 
 
 @registered("isNaN")
-@dataclasses.dataclass(frozen=True)
 class IsNaN(_OfOne):
     """A column's value is not a number; a missing value is not NaN."""
 
@@ -255,7 +249,6 @@ class IsNaN(_OfOne):
 
 
 @registered("isInfinite")
-@dataclasses.dataclass(frozen=True)
 class IsInfinite(IsNaN):
     """A column's value is plus or minus infinity; NaN is not."""
 
@@ -264,7 +257,6 @@ class IsInfinite(IsNaN):
 
 
 @registered("isInvalid")
-@dataclasses.dataclass(frozen=True)
 class IsInvalid(_OfOne):
     """A column's value is there, and is not valid by the schema: out of range, no state, NaN …"""
 
@@ -273,7 +265,6 @@ class IsInvalid(_OfOne):
 
 
 @registered("and")
-@dataclasses.dataclass(frozen=True)
 class Both(Condition):
     """Both conditions hold."""
 
@@ -292,7 +283,6 @@ class Both(Condition):
 
 
 @registered("or")
-@dataclasses.dataclass(frozen=True)
 class Either(Both):
     """At least one of two conditions holds."""
 
@@ -304,7 +294,6 @@ class Either(Both):
 
 
 @registered("xor")
-@dataclasses.dataclass(frozen=True)
 class OneOfTwo(Both):
     """Exactly one of two conditions holds; unknown where one of them is."""
 
@@ -316,7 +305,6 @@ class OneOfTwo(Both):
 
 
 @registered("not")
-@dataclasses.dataclass(frozen=True)
 class Not(Condition):
     """The condition does not hold; unknown stays unknown."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from typing_extensions import Self
 
 from spark_keras.preparation.checks import checked_pattern, checked_states, checked_zone, whole
 from spark_keras.preparation.registry import registered
@@ -26,9 +27,6 @@ from spark_keras.preparation.sql_text import (
     time_literal,
     whole_number_problem,
 )
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +95,6 @@ def _check_order(field: Any, low: str, high: str) -> None:
 
 
 @registered("string")
-@dataclasses.dataclass(frozen=True)
 class StringField(Field):
     """Text. `pattern` must match the whole value; lengths are in characters."""
 
@@ -158,7 +155,6 @@ class NumberField(Field):
 
 
 @registered("integer")
-@dataclasses.dataclass(frozen=True)
 class IntegerField(NumberField):
     """A whole number of 32 bits."""
 
@@ -171,7 +167,6 @@ class IntegerField(NumberField):
 
 
 @registered("long")
-@dataclasses.dataclass(frozen=True)
 class LongField(NumberField):
     """A whole number of 64 bits."""
 
@@ -205,7 +200,6 @@ class FloatingField(NumberField):
 
 
 @registered("float")
-@dataclasses.dataclass(frozen=True)
 class FloatField(FloatingField):
     """A floating point number of 32 bits."""
 
@@ -222,7 +216,6 @@ class FloatField(FloatingField):
 
 
 @registered("double")
-@dataclasses.dataclass(frozen=True)
 class DoubleField(FloatingField):
     """A floating point number of 64 bits."""
 
@@ -235,7 +228,6 @@ class DoubleField(FloatingField):
 
 
 @registered("boolean")
-@dataclasses.dataclass(frozen=True)
 class BooleanField(Field):
     """True or false."""
 
@@ -247,7 +239,6 @@ class BooleanField(Field):
 
 
 @registered("categorical")
-@dataclasses.dataclass(frozen=True)
 class CategoricalField(Field):
     """One of several strings; the order of `states` gives them their numbers, from 0."""
 
@@ -288,7 +279,6 @@ def _times_in_range(field: Any, value: str) -> str:
 
 
 @registered("time")
-@dataclasses.dataclass(frozen=True)
 class TimeField(Field):
     """A point in time (TIMESTAMP), whose calendar is that of `zone`; with `zone=None` a time of no zone
     (TIMESTAMP_NTZ).
@@ -324,7 +314,6 @@ class TimeField(Field):
 
 
 @registered("day")
-@dataclasses.dataclass(frozen=True)
 class DateField(Field):
     """A day of the calendar."""
 
@@ -349,7 +338,6 @@ class DateField(Field):
 
 
 @registered("binary")
-@dataclasses.dataclass(frozen=True)
 class BinaryField(Field):
     """Bytes."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from pyspark.sql import Column
@@ -20,7 +19,6 @@ _TEXTS = (kinds.StringField, kinds.CategoricalField, kinds.BinaryField)
 
 
 @registered("compareLength")
-@dataclasses.dataclass(frozen=True)
 class CompareLength(Condition):
     """The length of a column's value compared with a whole number, or with one of several by "in"."""
 

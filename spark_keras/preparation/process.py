@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.ml import Transformer
 from pyspark.ml.util import DefaultParamsReader, MLReadable, MLReader, MLWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
+from typing_extensions import Self
 
 from spark_keras import plain_json
 from spark_keras.preparation.registry import decode, encode
@@ -44,9 +45,6 @@ from spark_keras.preparation.steps.time import TimeSteps
 from spark_keras.preparation.steps.time_texts import TimeTextSteps
 from spark_keras.preparation.yaml_form import from_yaml, to_yaml
 from spark_keras.stage_metadata import VERSION, StageWriter, connection, save_metadata
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class TransformProcess(

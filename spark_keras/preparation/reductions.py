@@ -76,7 +76,6 @@ _ORDERED = ("first", "last", "append", "prepend")
 
 
 @registered("reduction")
-@dataclasses.dataclass(frozen=True)
 class Reduction:
     """One figure of a group, made by `col("amount").sum(where=…)` and its kin, or by `countRows(where=…)`.
 

@@ -7,13 +7,16 @@ import datetime
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from typing_extensions import dataclass_transform
+
 _classes: dict[str, type] = {}
 
 T = TypeVar("T", bound="type[Any]")
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 def registered(name: str) -> Callable[[T], T]:
-    """Decorator that lets a frozen dataclass be written to JSON, under this name."""
+    """Decorator that makes a class a frozen dataclass, unless it is one, to be written to JSON under this name."""
 
     def register(cls: T) -> T:
         known = _classes.get(name)
@@ -23,6 +26,8 @@ def registered(name: str) -> Callable[[T], T]:
                 f"Name of a part is taken. Received: {name!r} for {cls.__qualname__}. "
                 f"Expected: another one; it is that of {known.__module__}.{known.__qualname__}."
             )
+        if "__dataclass_params__" not in vars(cls):
+            dataclasses.dataclass(frozen=True)(cls)
         cls.registered_name = name
         _classes[name] = cls
         return cls

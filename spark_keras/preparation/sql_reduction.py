@@ -16,7 +16,6 @@ from spark_keras.preparation.schema import Schema
 
 
 @registered("sqlReduction")
-@dataclasses.dataclass(frozen=True)
 class SqlReduction:
     """One figure of a group, made by `sqlReduction("…")`.
 

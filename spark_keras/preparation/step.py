@@ -26,7 +26,6 @@ class Step:
 
     Example:
         >>> @registered("clip")
-        ... @dataclasses.dataclass(frozen=True)
         ... class Clip(Step):
         ...     column: str
         ...     low: float

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing_extensions import Self
 
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class AddsSteps:

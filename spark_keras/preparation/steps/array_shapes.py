@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
@@ -19,9 +19,6 @@ from spark_keras.preparation.step import Step, choose
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.columns import is_number
 from spark_keras.preparation.steps.sequences import count_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class ArrayShapeSteps(AddsSteps):
@@ -89,7 +86,6 @@ def number_arrays(schema: Schema, step: str, names: Sequence[str], flat: bool = 
 
 
 @registered("padArray")
-@dataclasses.dataclass(frozen=True)
 class PadArray(Step):
     column: str
     length: int
@@ -123,7 +119,6 @@ def padded(array: Column, length: int, filling: Column, padding: str, truncating
 
 
 @registered("flipArray")
-@dataclasses.dataclass(frozen=True)
 class FlipArray(Step):
     column: str
     axis: int
@@ -142,7 +137,6 @@ class FlipArray(Step):
 
 
 @registered("reshape")
-@dataclasses.dataclass(frozen=True)
 class Reshape(Step):
     column: str
     shape: tuple[int, ...]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
@@ -21,9 +21,6 @@ from spark_keras.preparation.step import Step, choose, each
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.array_shapes import flattened, mapped, number_arrays
 from spark_keras.preparation.steps.columns import FUNCTIONS, is_number
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _OPERATORS: dict[str, Callable[[Column, Column], Column]] = {
     "+": lambda left, right: left + right,
@@ -132,7 +129,6 @@ class _Made(Step):
 
 
 @registered("toArray")
-@dataclasses.dataclass(frozen=True)
 class ToArray(_Made):
     output: str
     columns: tuple[str, ...]
@@ -154,7 +150,6 @@ class ToArray(_Made):
 
 
 @registered("arrayArithmetic")
-@dataclasses.dataclass(frozen=True)
 class ArrayArithmetic(_Made):
     output: str
     operator: str
@@ -212,7 +207,6 @@ def _second(function: Callable[[Column, Column], Column], right: Column, left: C
 
 
 @registered("arrayFunction")
-@dataclasses.dataclass(frozen=True)
 class ArrayFunction(_Made):
     output: str
     function: str
@@ -241,7 +235,6 @@ _FIGURES = {**FIGURES, "norm": _norm}
 
 
 @registered("reduceArray")
-@dataclasses.dataclass(frozen=True)
 class ReduceArray(_Made):
     output: str
     function: str
@@ -272,7 +265,6 @@ _METRICS: dict[str, Callable[[Column, Column], Column]] = {
 
 
 @registered("arrayDistance")
-@dataclasses.dataclass(frozen=True)
 class ArrayDistance(_Made):
     output: str
     first: str

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
@@ -18,9 +19,6 @@ from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference, try_cast
 from spark_keras.preparation.step import Step, by_rule, choose, each
 from spark_keras.preparation.steps.adding import AddsSteps
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _RULES = ("error", "null")
 _RULES_WITH_KEEP = ("error", "null", "keep")
@@ -120,7 +118,6 @@ def is_unseen(field: kinds.CategoricalField) -> Column:
 
 
 @registered("toCategorical")
-@dataclasses.dataclass(frozen=True)
 class ToCategorical(Step):
     column: str
     states: tuple[str, ...]
@@ -163,7 +160,6 @@ class _OfStates(Step):
 
 
 @registered("categoricalToInteger")
-@dataclasses.dataclass(frozen=True)
 class CategoricalToInteger(_OfStates):
     each_alone = "columns"
 
@@ -196,7 +192,6 @@ class CategoricalToInteger(_OfStates):
 
 
 @registered("categoricalToOneHot")
-@dataclasses.dataclass(frozen=True)
 class CategoricalToOneHot(_OfStates):
     each_alone = "columns"
 
@@ -232,7 +227,6 @@ class CategoricalToOneHot(_OfStates):
 
 
 @registered("integerToCategorical")
-@dataclasses.dataclass(frozen=True)
 class IntegerToCategorical(Step):
     column: str
     states: tuple[str, ...]
@@ -259,7 +253,6 @@ class IntegerToCategorical(Step):
 
 
 @registered("oneHotToCategorical")
-@dataclasses.dataclass(frozen=True)
 class OneHotToCategorical(Step):
     column: str
     states: tuple[str, ...]
@@ -310,7 +303,6 @@ class OneHotToCategorical(Step):
 
 
 @registered("pivot")
-@dataclasses.dataclass(frozen=True)
 class Pivot(Step):
     key: str
     value: str
@@ -345,7 +337,6 @@ class Pivot(Step):
 
 
 @registered("firstDigit")
-@dataclasses.dataclass(frozen=True)
 class FirstDigit(Step):
     column: str
     output: str

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS
@@ -18,9 +18,6 @@ from spark_keras.preparation.scope import reference, try_cast, written
 from spark_keras.preparation.sql_text import number_literal, text_literal
 from spark_keras.preparation.step import Step, by_rule, choose, each, mapping_field, pairs
 from spark_keras.preparation.steps.adding import AddsSteps
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class ColumnSteps(AddsSteps):
@@ -86,7 +83,6 @@ class ColumnSteps(AddsSteps):
 
 
 @registered("remove")
-@dataclasses.dataclass(frozen=True)
 class Remove(Step):
     each_alone = "columns"
     only_chooses = True
@@ -99,7 +95,6 @@ class Remove(Step):
 
 
 @registered("keep")
-@dataclasses.dataclass(frozen=True)
 class Keep(Step):
     each_alone = "columns"
     only_chooses = True
@@ -112,7 +107,6 @@ class Keep(Step):
 
 
 @registered("rename")
-@dataclasses.dataclass(frozen=True)
 class Rename(Step):
     each_alone = "names"
 
@@ -129,7 +123,6 @@ class Rename(Step):
 
 
 @registered("reorder")
-@dataclasses.dataclass(frozen=True)
 class Reorder(Step):
     each_alone = "columns"
     only_chooses = True
@@ -141,7 +134,6 @@ class Reorder(Step):
 
 
 @registered("duplicate")
-@dataclasses.dataclass(frozen=True)
 class Duplicate(Step):
     column: str
     output: str
@@ -156,7 +148,6 @@ class Duplicate(Step):
 
 
 @registered("cast")
-@dataclasses.dataclass(frozen=True)
 class Cast(Step):
     each_alone = "types"
 
@@ -255,7 +246,6 @@ _ARITHMETIC = {
 
 
 @registered("arithmetic")
-@dataclasses.dataclass(frozen=True)
 class Arithmetic(Step):
     output: str
     operator: str
@@ -326,7 +316,6 @@ FUNCTIONS = {
 
 
 @registered("function")
-@dataclasses.dataclass(frozen=True)
 class Function(Step):
     output: str
     function: str

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS
@@ -19,9 +20,6 @@ from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step, choose
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.rows import check_fits
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _TYPES: dict[str, type[Field]] = {**ELEMENTS, "time": kinds.TimeField, "date": kinds.DateField}
 _NAMES = {
@@ -56,7 +54,6 @@ class ConstantSteps(AddsSteps):
 
 
 @registered("constant")
-@dataclasses.dataclass(frozen=True)
 class Constant(Step):
     output: str
     value: Any

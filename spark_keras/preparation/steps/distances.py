@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.registry import registered
@@ -16,9 +15,6 @@ from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, choose
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.reduce import several
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 # The mean radius of the Earth (IUGG), in kilometres.
 EARTH_RADIUS = 6371.0088
@@ -43,7 +39,6 @@ class DistanceSteps(AddsSteps):
 
 
 @registered("distance")
-@dataclasses.dataclass(frozen=True)
 class Distance(Step):
     output: str
     first: tuple[str, ...]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.columns.expressions import reference
@@ -21,9 +21,6 @@ from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step, choose
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.sequences import count_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _MADE = "_spark_keras_made"
 
@@ -127,7 +124,6 @@ class _OnWorkers(Step):
 
 
 @registered("decodeImages")
-@dataclasses.dataclass(frozen=True)
 class DecodeImages(_OnWorkers):
     column: str
     output: str
@@ -149,7 +145,6 @@ class DecodeImages(_OnWorkers):
 
 
 @registered("applyLayers")
-@dataclasses.dataclass(frozen=True)
 class ApplyLayers(_OnWorkers):
     column: str
     output: str

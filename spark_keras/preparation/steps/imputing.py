@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.fields import Field
@@ -18,9 +19,6 @@ from spark_keras.preparation.steps.in_sequences import one_step
 from spark_keras.preparation.steps.missing import ReplaceMissing
 from spark_keras.preparation.steps.normalise import figures
 from spark_keras.preparation.steps.rows import missing
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _STRATEGIES = ("mean", "median", "mode", "min", "max")
 # Those that can be counted and put in order.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Set
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation.array_fields import OtherField, SequenceField
@@ -18,9 +19,6 @@ from spark_keras.preparation.scope import inside, let, let_all
 from spark_keras.preparation.step import Step
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.sequences import SequenceStep, sequences_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _VALUES = "_spark_keras_values"
 _POSITIONS = "_spark_keras_positions"
@@ -119,7 +117,6 @@ def taken(name: str, positions: Column) -> Column:
 
 
 @registered("inSequences")
-@dataclasses.dataclass(frozen=True)
 class InSequences(Step):
     """A step for single rows, within each time step. Columns that are no sequences are the same in all of them."""
 
@@ -202,7 +199,6 @@ class InSequences(Step):
 
 
 @registered("keepSteps")
-@dataclasses.dataclass(frozen=True)
 class KeepSteps(SequenceStep):
     condition: Condition
     keep: bool
@@ -228,7 +224,6 @@ class KeepSteps(SequenceStep):
 
 
 @registered("ofSteps")
-@dataclasses.dataclass(frozen=True)
 class OfSteps(Condition):
     """A condition holds in all, or in at least one, of the time steps of the row's sequences."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation.fields import all_of
@@ -17,9 +18,6 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step, choose, mapping_field
 from spark_keras.preparation.steps.adding import AddsSteps
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _HOW = ("inner", "left", "right", "full")
 _VALIDATE = ("1:1", "1:m", "m:1", "m:m")
@@ -71,7 +69,6 @@ class JoinSteps(AddsSteps):
 
 
 @registered("table")
-@dataclasses.dataclass(frozen=True)
 class Table:
     """A table or view of the session's catalog."""
 
@@ -98,7 +95,6 @@ class Rows:
 
 
 @registered("saved rows")
-@dataclasses.dataclass(frozen=True)
 class SavedRows:
     """Stands for rows in the JSON of a saved process: the number of their folder."""
 
@@ -106,7 +102,6 @@ class SavedRows:
 
 
 @registered("join")
-@dataclasses.dataclass(frozen=True)
 class Join(Step):
     table: Any
     on: tuple[tuple[str, str], ...] = mapping_field()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation.conditions import check_value, expression
 from spark_keras.preparation.expressions import operand
@@ -18,9 +19,6 @@ from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, mapping_field, pairs
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.rows import check_fits, missing
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class MissingSteps(AddsSteps):
@@ -36,7 +34,6 @@ class MissingSteps(AddsSteps):
 
 
 @registered("replaceMissing")
-@dataclasses.dataclass(frozen=True)
 class ReplaceMissing(Step):
     each_alone = "values"
 

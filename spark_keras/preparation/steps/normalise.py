@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.registry import registered
@@ -16,9 +17,6 @@ from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, each
 from spark_keras.preparation.steps.adding import AddsSteps
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class NormaliseSteps(AddsSteps):
@@ -141,7 +139,6 @@ def _finite(*values: Any) -> bool:
 
 
 @registered("normaliser")
-@dataclasses.dataclass(frozen=True)
 class Normaliser:
     """One column's normaliser and its figures: smallest and largest, mean and stdev, or smallest and mean.
 
@@ -228,7 +225,6 @@ _METHODS: dict[str, tuple[Callable[[Normaliser, Column], Column], Callable[[Norm
 
 
 @registered("normalise")
-@dataclasses.dataclass(frozen=True)
 class Normalise(Step):
     each_alone = "normalisers"
 

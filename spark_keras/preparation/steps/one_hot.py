@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING
-
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
@@ -17,9 +15,6 @@ from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, by_rule, choose
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.categories import one_hot_names
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class OneHotSteps(AddsSteps):
@@ -47,7 +42,6 @@ class OneHotSteps(AddsSteps):
 
 
 @registered("integerToOneHot")
-@dataclasses.dataclass(frozen=True)
 class IntegerToOneHot(Step):
     column: str
     minimum: int | None = None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
@@ -18,10 +18,6 @@ from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.sql_reduction import SqlReduction
 from spark_keras.preparation.step import Step, choose, each, mapping_field
 from spark_keras.preparation.steps.adding import AddsSteps
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 
 P = TypeVar("P", bound=AddsSteps)
 
@@ -93,7 +89,6 @@ def checked_reductions(step: str, outputs: Mapping[str, Any]) -> None:
 
 
 @registered("groupBy")
-@dataclasses.dataclass(frozen=True)
 class GroupAndReduce(Step):
     each_alone = "outputs"
 
@@ -122,7 +117,6 @@ _RANKS = {"rank": F.rank, "dense": F.dense_rank}
 
 
 @registered("rank")
-@dataclasses.dataclass(frozen=True)
 class Rank(Step):
     output: str
     orderBy: tuple[str, ...]

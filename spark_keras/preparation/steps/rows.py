@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.conditions import ColumnName, Condition, check_value, checked_condition, expression
@@ -17,9 +18,6 @@ from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, each
 from spark_keras.preparation.steps.adding import AddsSteps
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _AS_IT_IS: Any = object()
 
@@ -61,7 +59,6 @@ class RowSteps(AddsSteps):
 
 
 @registered("keepWhere")
-@dataclasses.dataclass(frozen=True)
 class KeepWhere(Step):
     filters = True
 
@@ -76,7 +73,6 @@ class KeepWhere(Step):
 
 
 @registered("removeWhere")
-@dataclasses.dataclass(frozen=True)
 class RemoveWhere(KeepWhere):
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         return dataset.where(~self.condition.holds(schema))
@@ -106,7 +102,6 @@ class _Replace(Step):
 
 
 @registered("replaceWhere")
-@dataclasses.dataclass(frozen=True)
 class ReplaceWhere(_Replace):
     column: str
     value: Any
@@ -124,7 +119,6 @@ class ReplaceWhere(_Replace):
 
 
 @registered("replaceWhereElse")
-@dataclasses.dataclass(frozen=True)
 class ReplaceByCondition(_Replace):
     column: str
     value: Any
@@ -165,7 +159,6 @@ def check_fits(step: str, field: Any, value: Any, schema: Schema) -> None:
 
 
 @registered("removeMissing")
-@dataclasses.dataclass(frozen=True)
 class RemoveMissing(Step):
     filters = True
     each_alone = "columns"
@@ -185,7 +178,6 @@ class RemoveMissing(Step):
 
 
 @registered("removeInvalid")
-@dataclasses.dataclass(frozen=True)
 class RemoveInvalid(RemoveMissing):
     def schema_after(self, schema: Schema) -> Schema:
         self._fields(schema)

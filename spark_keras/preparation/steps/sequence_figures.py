@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
@@ -22,9 +23,6 @@ from spark_keras.preparation.steps.in_sequences import all_positions, one_step, 
 from spark_keras.preparation.steps.reduce import checked_reductions
 from spark_keras.preparation.steps.sequence_values import TrimSequences, check_filling, checked_edge, inner_slice
 from spark_keras.preparation.steps.sequences import SequenceStep, count_of, sequence_of, sequences_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _POSITION = "_spark_keras_position"
 
@@ -70,7 +68,6 @@ class SequenceFigureSteps(AddsSteps):
 
 
 @registered("reduceSequences")
-@dataclasses.dataclass(frozen=True)
 class ReduceSequences(SequenceStep):
     each_alone = "outputs"
 
@@ -140,7 +137,6 @@ def _by_order(reduction: Reduction, positions: Column) -> Column:
 
 
 @registered("difference")
-@dataclasses.dataclass(frozen=True)
 class Difference(SequenceStep):
     column: str
     output: str
@@ -179,7 +175,6 @@ class Difference(SequenceStep):
 
 
 @registered("toRows")
-@dataclasses.dataclass(frozen=True)
 class ToRows(SequenceStep):
     position: str | None = None
 

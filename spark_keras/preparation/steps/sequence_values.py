@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
@@ -22,9 +23,6 @@ from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.array_shapes import padded
 from spark_keras.preparation.steps.rows import check_fits
 from spark_keras.preparation.steps.sequences import SequenceStep, count_of, sequence_of, sequences_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _EDGES = ("trim", "null")
 
@@ -114,7 +112,6 @@ def checked_edge(step: str, edge: str | None, fill: Any) -> tuple[str, Any]:
 
 
 @registered("trimSequences")
-@dataclasses.dataclass(frozen=True)
 class TrimSequences(SequenceStep):
     first: int = 0
     last: int = 0
@@ -136,7 +133,6 @@ def inner_slice(name: str, first: int, last: int) -> Column:
 
 
 @registered("padSequences")
-@dataclasses.dataclass(frozen=True)
 class PadSequences(SequenceStep):
     length: int
     value: float = 0.0
@@ -179,7 +175,6 @@ class PadSequences(SequenceStep):
 
 
 @registered("offset")
-@dataclasses.dataclass(frozen=True)
 class Offset(SequenceStep):
     column: str
     output: str
@@ -233,7 +228,6 @@ def check_filling(step: str, field: SequenceField, value: Any, schema: Schema) -
 
 
 @registered("movingWindow")
-@dataclasses.dataclass(frozen=True)
 class MovingWindow(SequenceStep):
     output: str
     column: str
@@ -260,7 +254,6 @@ class MovingWindow(SequenceStep):
 
 
 @registered("stackSequences")
-@dataclasses.dataclass(frozen=True)
 class StackSequences(SequenceStep):
     output: str
     columns: tuple[str, ...]
@@ -287,7 +280,6 @@ class StackSequences(SequenceStep):
 
 
 @registered("element")
-@dataclasses.dataclass(frozen=True)
 class Element(SequenceStep):
     column: str
     output: str

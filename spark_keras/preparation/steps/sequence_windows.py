@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import SequenceField
@@ -19,9 +19,6 @@ from spark_keras.preparation.scope import let
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.in_sequences import all_positions, in_each_step, taken
 from spark_keras.preparation.steps.sequences import SequenceStep, duration, sequence_of, sequences_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _DAY = 86_400_000_000
 _TIMES, _START, _POSITIONS = "_spark_keras_times", "_spark_keras_start", "_spark_keras_positions"
@@ -71,7 +68,6 @@ class SequenceWindowSteps(AddsSteps):
 
 
 @registered("timeWindows")
-@dataclasses.dataclass(frozen=True)
 class TimeWindows(SequenceStep):
     """Lengths of time are in microseconds."""
 

@@ -10,10 +10,11 @@ import dataclasses
 import datetime
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
@@ -27,9 +28,6 @@ from spark_keras.preparation.scope import let
 from spark_keras.preparation.step import Step
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.reduce import several
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _SLICES = "_spark_keras_slices"
 
@@ -144,7 +142,6 @@ def _numeric_array(field: SequenceField) -> Column:
 
 
 @registered("toSequences")
-@dataclasses.dataclass(frozen=True)
 class ToSequences(Step):
     by: tuple[str, ...]
     orderBy: tuple[str, ...]
@@ -226,7 +223,6 @@ def _steps_of(size: Column, step: int) -> Column:
 
 
 @registered("splitByLength")
-@dataclasses.dataclass(frozen=True)
 class SplitByLength(_Cut):
     length: int
     equal: bool = False
@@ -245,7 +241,6 @@ class SplitByLength(_Cut):
 
 
 @registered("splitByGap")
-@dataclasses.dataclass(frozen=True)
 class SplitByGap(_Cut):
     on: str
     gap: float
@@ -284,7 +279,6 @@ class SplitByGap(_Cut):
 
 
 @registered("windows")
-@dataclasses.dataclass(frozen=True)
 class Windows(_Cut):
     length: int
     step: int = 1

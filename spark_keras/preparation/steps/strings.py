@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.fields import checked_pattern
@@ -16,9 +16,6 @@ from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, choose, each, mapping_field, pairs
 from spark_keras.preparation.steps.adding import AddsSteps
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _TEXT = (kinds.StringField, kinds.CategoricalField)
 
@@ -68,7 +65,6 @@ class _TextStep(Step):
 
 
 @registered("mapStrings")
-@dataclasses.dataclass(frozen=True)
 class MapStrings(_TextStep):
     column: str
     values: tuple[tuple[str, str], ...] = mapping_field()
@@ -86,7 +82,6 @@ class MapStrings(_TextStep):
 
 
 @registered("replaceStrings")
-@dataclasses.dataclass(frozen=True)
 class ReplaceStrings(_TextStep):
     column: str
     patterns: tuple[tuple[str, str], ...] = mapping_field()
@@ -106,7 +101,6 @@ class ReplaceStrings(_TextStep):
 
 
 @registered("appendString")
-@dataclasses.dataclass(frozen=True)
 class AppendString(_TextStep):
     column: str
     suffix: str
@@ -124,7 +118,6 @@ _CASES: dict[str, Callable[[Column], Column]] = {"upper": F.upper, "lower": F.lo
 
 
 @registered("changeCase")
-@dataclasses.dataclass(frozen=True)
 class ChangeCase(_TextStep):
     each_alone = "columns"
 
@@ -140,7 +133,6 @@ class ChangeCase(_TextStep):
 
 
 @registered("trimStrings")
-@dataclasses.dataclass(frozen=True)
 class TrimStrings(_TextStep):
     each_alone = "columns"
 
@@ -154,7 +146,6 @@ class TrimStrings(_TextStep):
 
 
 @registered("concat")
-@dataclasses.dataclass(frozen=True)
 class Concat(Step):
     output: str
     columns: tuple[str, ...]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
@@ -19,9 +20,6 @@ from spark_keras.preparation.step import Step, by_rule, choose
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.categories import one_hot_names
 from spark_keras.preparation.vocabulary import checked_vocabulary, number_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _TEXT = (kinds.StringField, kinds.CategoricalField)
 _UNSEEN = ("error", "null", "drop", "keep")
@@ -143,7 +141,6 @@ class _OfText(Step):
 
 
 @registered("toIndices")
-@dataclasses.dataclass(frozen=True)
 class ToIndices(_OfText):
     column: str
     output: str
@@ -189,7 +186,6 @@ class ToIndices(_OfText):
 
 
 @registered("bagOfWords")
-@dataclasses.dataclass(frozen=True)
 class BagOfWords(_OfText):
     column: str
     output: str
@@ -249,7 +245,6 @@ def _vocabulary_step(step: Any, terms: Sequence[str]) -> str:
 
 
 @registered("delimitedToMultiHot")
-@dataclasses.dataclass(frozen=True)
 class DelimitedToMultiHot(Step):
     column: str
     states: tuple[str, ...]

@@ -7,10 +7,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.clock import (
@@ -29,9 +30,6 @@ from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, by_rule, choose, mapping_field, pairs
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.time_formats import GUESSED
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _DAY = MICROSECONDS["days"]
 # Units of the calendar: a day can have 23 or 25 hours.
@@ -142,7 +140,6 @@ def _has_zone(pattern: str) -> bool:
 
 
 @registered("parseTime")
-@dataclasses.dataclass(frozen=True)
 class ParseTime(Step):
     column: str
     formats: tuple[str, ...]
@@ -195,7 +192,6 @@ def _zone_letters(zone: str) -> str:
 
 
 @registered("epochToTime")
-@dataclasses.dataclass(frozen=True)
 class EpochToTime(Step):
     column: str
     unit: str = "seconds"
@@ -212,7 +208,6 @@ class EpochToTime(Step):
 
 
 @registered("inZone")
-@dataclasses.dataclass(frozen=True)
 class InZone(Step):
     column: str
     zone: str
@@ -228,7 +223,6 @@ class InZone(Step):
 
 
 @registered("addTime")
-@dataclasses.dataclass(frozen=True)
 class AddTime(Step):
     column: str
     amount: int
@@ -259,7 +253,6 @@ class AddTime(Step):
 
 
 @registered("timeDifference")
-@dataclasses.dataclass(frozen=True)
 class TimeDifference(Step):
     output: str
     end: str
@@ -321,7 +314,6 @@ PARTS: dict[str, Any] = {
 
 
 @registered("deriveTime")
-@dataclasses.dataclass(frozen=True)
 class DeriveTime(Step):
     column: str
     parts: tuple[tuple[str, str], ...] = mapping_field()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 
 import pytest
 
 import spark_keras
-from spark_keras.preparation import Schema, TransformProcess, col
+from spark_keras.preparation import Schema, TransformProcess, col, registered
+from spark_keras.preparation.registry import decode, encode
 
 SCHEMA = Schema().double("amount").integer("n").string("label").labels("label")
 
@@ -43,3 +45,20 @@ def test_yaml_says_what_it_needs(monkeypatch):
     for form in (SCHEMA.toYAML, TransformProcess(SCHEMA).toYAML, lambda: Schema.fromYAML("")):
         with pytest.raises(ImportError, match='pip install "spark-keras\\[yaml\\]"'):
             form()
+
+
+def test_registered_makes_a_frozen_dataclass_of_a_class_that_is_none():
+    @registered("unit plain")
+    class Plain:
+        size: int = 3
+
+    @registered("unit without repr")
+    @dataclasses.dataclass(frozen=True, repr=False)
+    class Own:
+        size: int = 3
+
+    assert Plain(4) == dataclasses.replace(Plain(), size=4) and repr(Plain()).endswith("Plain(size=3)")
+    assert "size=" not in repr(Own())
+    assert decode(encode(Plain(5))) == Plain(5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Plain().size = 4
