@@ -146,15 +146,14 @@ def _magnitudes(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plan(plan: dict[str, Any]) -> list[dict[str, str]]:
-    planned, measured = plan.get("planned", {}), plan.get("measured", {})
-    reasons = planned.get("reasons", {})
+    planned, measured = dict(plan.get("planned", {})), plan.get("measured", {})
+    reasons = planned.pop("reasons", {})
     return [
         {
             "name": name,
-            "planned": short(value),
-            "measured": short(measured[name]) if name in measured else "",
+            "planned": short(planned.get(name, "")),
+            "measured": short(measured.get(name, "")),
             "reason": reasons.get(name, ""),
         }
-        for name, value in planned.items()
-        if name != "reasons"
+        for name in {**planned, **measured}
     ]

@@ -35,10 +35,10 @@ class KerasTrainingSummary:
         seconds: wall-clock time by phase: "start" (job, rows, imports, model), "train", "evaluate", "callbacks",
             "checkpoint" where some were written, "total".
         shardStorage: where each worker kept its rows, "memory" or "file"; empty for a fit that did not tell.
-        plan: what was expected beside what it took; empty for a fit that did not tell. "planned" has the fields of
-            the plan that `explainPlan` prints, "measured" the same three figures: "stepMilliseconds" (a minibatch on
-            the slowest worker), "roundMilliseconds" (both medians of the last epoch's rounds) and "epochSeconds" (all
-            rounds of the last epoch).
+        plan: what was decided beside what it took; empty for a fit that did not tell. "planned" has the fields of the
+            plan that `explainPlan` prints, "measured" three figures: "stepMilliseconds" (a minibatch on the slowest
+            worker), "roundMilliseconds" (both medians of the last epoch's rounds) and "epochSeconds" (all rounds of the
+            last epoch).
         nonFiniteUpdates: updates left out because of NaN or infinite numbers (`nonFinite`), for each worker; empty for
             a fit that did not tell.
         stateBytes: bytes of the state that travels to each worker and back in each round.

@@ -1,4 +1,4 @@
-"""What a fit will do and cost, as its estimator tells it before, and keeps it beside what was measured."""
+"""The plan of a fit, as its estimator tells it before, and keeps it beside what was measured."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Planned(HasTraining):
     """An estimator that tells its plan."""
 
     def explainPlan(self, dataset: DataFrame, extended: bool = False) -> None:
-        """Prints what a fit on this DataFrame would do, who decided it (a Param or a rule), and its expected cost.
+        """Prints what a fit on this DataFrame would do, and who decided it (a Param or a rule).
 
         Trains nothing and starts no Spark job, unless one row must be looked at for the shapes of arrays.
 

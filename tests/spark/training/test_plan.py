@@ -34,12 +34,6 @@ def frame(spark, rows=ROWS):
     return spark.range(rows).selectExpr(f"{part} AS a", f"2 * {part} AS b", "id % 2 AS c", f"4 * {part} AS label")
 
 
-# --- the model -----------------------------------------------------------------------------------------------------
-
-
-# --- the arithmetic ------------------------------------------------------------------------------------------------
-
-
 # --- the rows that Spark knows -------------------------------------------------------------------------------------
 
 
@@ -91,7 +85,6 @@ def test_fit_does_what_the_plan_says(spark, params, rows):
 def test_measured_times_agree_with_each_other_and_with_the_phases(spark):
     summary = regressor(epochs=3, batchSize=5, averagingFrequency=4).fit(frame(spark)).summary
     measured = summary.plan["measured"]
-    assert set(measured) <= set(summary.plan["planned"])
     # 100 rows on each worker: five rounds of four minibatches.
     assert 0 < 4 * measured["stepMilliseconds"] <= measured["roundMilliseconds"]
     assert measured["roundMilliseconds"] < 1e3 * measured["epochSeconds"] < 1e3 * summary.seconds["train"]
