@@ -276,6 +276,9 @@ class HasTraining(HasModel, HasLabels, shared.HasValidationIndicatorCol, shared.
     prefetch: Param[int] = TABLE.param("HasTraining", "prefetch")
     jitCompile: Param[bool | str] = TABLE.param("HasTraining", "jitCompile")
     averagingFrequency: Param[int | str] = TABLE.param("HasTraining", "averagingFrequency")
+    globalBatch: Param[bool] = TABLE.param("HasTraining", "globalBatch")
+    learningRateScaling: Param[str] = TABLE.param("HasTraining", "learningRateScaling")
+    learningRateWarmup: Param[int] = TABLE.param("HasTraining", "learningRateWarmup")
     optimizerState: Param[str] = TABLE.param("HasTraining", "optimizerState")
     outerOptimizer: Param[str | dict[str, Any]] = TABLE.param("HasTraining", "outerOptimizer")
     callbacks: Param[list[Any]] = TABLE.param("HasTraining", "callbacks")
@@ -299,6 +302,9 @@ class HasTraining(HasModel, HasLabels, shared.HasValidationIndicatorCol, shared.
             prefetch=2,
             jitCompile="auto",
             averagingFrequency=10,
+            globalBatch=False,
+            learningRateScaling="none",
+            learningRateWarmup=0,
             optimizerState="average",
             callbacks=[],
             maxFailures=4,
@@ -421,6 +427,30 @@ class HasTraining(HasModel, HasLabels, shared.HasValidationIndicatorCol, shared.
     def setAveragingFrequency(self, value: int | str) -> Self:
         """Sets `averagingFrequency`."""
         return self._set(averagingFrequency=value)
+
+    def getGlobalBatch(self) -> bool:
+        """Value of `globalBatch` or its default."""
+        return self.getOrDefault(self.globalBatch)
+
+    def setGlobalBatch(self, value: bool) -> Self:
+        """Sets `globalBatch`."""
+        return self._set(globalBatch=value)
+
+    def getLearningRateScaling(self) -> str:
+        """Value of `learningRateScaling` or its default."""
+        return self.getOrDefault(self.learningRateScaling)
+
+    def setLearningRateScaling(self, value: str) -> Self:
+        """Sets `learningRateScaling`."""
+        return self._set(learningRateScaling=value)
+
+    def getLearningRateWarmup(self) -> int:
+        """Value of `learningRateWarmup` or its default."""
+        return self.getOrDefault(self.learningRateWarmup)
+
+    def setLearningRateWarmup(self, value: int) -> Self:
+        """Sets `learningRateWarmup`."""
+        return self._set(learningRateWarmup=value)
 
     def getOptimizerState(self) -> str:
         """Value of `optimizerState` or its default."""

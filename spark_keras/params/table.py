@@ -314,6 +314,34 @@ _ROWS = (
     ),
     Row(
         "HasTraining",
+        "globalBatch",
+        "bool",
+        "whether `batchSize` counts the rows of all workers together, as in tf.distribute, and not those of each",
+        TypeConverters.toBoolean,
+        decides=BITS_IF_CHANGED,
+        default=False,
+    ),
+    Row(
+        "HasTraining",
+        "learningRateScaling",
+        "str",
+        'how the learning rate grows with the rows that all workers train in a step: "none"; "linear": as they do, '
+        'times numWorkers unless globalBatch; "sqrt": with the square root of that',
+        converters.one_of("learningRateScaling", "none", "sqrt", "linear"),
+        decides=BITS_IF_CHANGED,
+        default="none",
+    ),
+    Row(
+        "HasTraining",
+        "learningRateWarmup",
+        "int",
+        "steps in which `learningRateScaling` sets in, along a line from the learning rate as it is",
+        converters.integer("learningRateWarmup", 0),
+        decides=BITS_IF_CHANGED,
+        default=0,
+    ),
+    Row(
+        "HasTraining",
         "optimizerState",
         "str",
         "what becomes of the optimizer's variables (Adam's moments, momentum) when parameters are averaged: "

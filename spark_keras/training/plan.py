@@ -73,6 +73,7 @@ class Plan:
         threads: CPU threads of each worker.
         averagingFrequency: minibatches between two averagings, or "epoch".
         batchSize: rows per minibatch and worker.
+        learningRateFactor: by which workers multiply the learning rate, once it is warmed up.
         kernel: how rounds are compiled.
         shardStorage: where the largest shard is, "memory" or "file".
         rows: rows to train on; None where unknown.
@@ -90,6 +91,7 @@ class Plan:
     threads: int
     averagingFrequency: int | str
     batchSize: int
+    learningRateFactor: float
     kernel: str
     shardStorage: str
     rows: int | None

@@ -61,7 +61,7 @@ class Planned(HasTraining):
         epochs = max(self.getEpochs() - self.getInitialEpoch(), 0)
         minibatches = None if rows is None else epochs * -(-rows.largest // task.batch_size)
         kept = kept_kernel and base.Choice(kept_kernel, "the checkpoint")
-        chosen = kept or self._kernel(model, minibatches, workers)
+        chosen = kept or self._kernel(model, task.batch_size, minibatches, workers)
         row_bytes = task.columns.row_bytes
         limit = task.max_shard_memory or default_max_memory(task)
         memory = "a quarter of a worker's memory, where executors are as this machine"
@@ -69,7 +69,8 @@ class Planned(HasTraining):
             "numWorkers": self._decided("numWorkers", task.workers, "as many as the session can run at the same time"),
             "threads": self._decided("cpusPerWorker", task.settings.threads, "spark.task.cpus"),
             "averagingFrequency": self._decided("averagingFrequency", self.getAveragingFrequency(), "the default"),
-            "batchSize": self._decided("batchSize", task.batch_size, "the default"),
+            "batchSize": self._batch_size(task),
+            "learningRateFactor": self._decided("learningRateScaling", task.rate_scaling.factor, "the default"),
             "kernel": plans.Decision(*chosen),
             "shardStorage": plans.storage(
                 rows, row_bytes, limit, "Param maxShardMemory" if task.max_shard_memory else memory
@@ -81,9 +82,17 @@ class Planned(HasTraining):
         by_param = self.isSet(param) and param_or_none(self, param) is not None
         return plans.Decision(value, f"Param {param}" if by_param else rule)
 
-    def _kernel(self, model: keras.Model, minibatches: int | None, workers: Workers | None) -> base.Choice:
+    def _batch_size(self, task: WorkerTask) -> plans.Decision:
+        decision = self._decided("batchSize", task.batch_size, "the default")
+        if not self.getGlobalBatch():
+            return decision
+        return decision._replace(reason=f"{decision.reason}, {self.getBatchSize()} rows of all workers")
+
+    def _kernel(
+        self, model: keras.Model, batch_size: int, minibatches: int | None, workers: Workers | None
+    ) -> base.Choice:
         measured = self.getJitCompile() == "measure"
-        choice = choose.choose(model, minibatches, self.getBatchSize(), "auto" if measured else self.getJitCompile())
+        choice = choose.choose(model, minibatches, batch_size, "auto" if measured else self.getJitCompile())
         if not measured:
             return choice
         if workers is None:

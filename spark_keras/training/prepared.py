@@ -14,8 +14,9 @@ from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.columns.training_columns import training_columns
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model import architecture as architectures
-from spark_keras.keras_model import first_step, held, own_code, signature
+from spark_keras.keras_model import first_step, held, own_code, rate_scaling, signature
 from spark_keras.keras_model import optimizers as optimizer_parts
+from spark_keras.keras_model.rate_scaling import RateScaling
 from spark_keras.keras_model.seeding import Seeding
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params import outer_optimizer
@@ -64,7 +65,8 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
     if known is None:
         estimator._check_outputs(dataset, model, outputs)
     mismatch.warn_of_losses(model, outputs)
-    spec = _batch_checked(estimator, model, spec)
+    batch_size = _batch_size(estimator, count)
+    spec = _batch_checked(batch_size, model, spec)
     with seeding:
         with mismatch.metrics_explained(model, spec, outputs):
             first_step.build(model, spec.sample())
@@ -81,10 +83,11 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
         architecture=architecture,
         safe_mode=not trusted,
         columns=spec,
-        batch_size=estimator.getBatchSize(),
+        batch_size=batch_size,
         shuffle=estimator.getShuffle(),
         seed=estimator.getSeed(),
         workers=count,
+        rate_scaling=_rate_scaling(estimator, batch_size * count),
         max_shard_memory=param_or_none(estimator, "maxShardMemory"),
         prefetch=estimator.getPrefetch(),
     )
@@ -135,15 +138,40 @@ def _workers(estimator: Any, spark: SparkSession) -> int:
     return wanted
 
 
-def _batch_checked(estimator: Any, model: keras.Model, spec: ShardColumns) -> ShardColumns:
+def _batch_size(estimator: Any, workers: int) -> int:
+    """Rows per minibatch of each worker."""
+    rows = int(estimator.getBatchSize())
+    if not estimator.getGlobalBatch():
+        return rows
+    if rows % workers:
+        raise ValueError(
+            f"Param `batchSize` cannot be dealt to the workers. Received: batchSize={rows} and globalBatch=True with "
+            f"{workers} workers. Expected: a multiple of {workers}, so that each has as many rows of a step."
+        )
+    return rows // workers
+
+
+def _rate_scaling(estimator: Any, rows: int) -> RateScaling:
+    """Of the learning rates, for steps in which all workers together train so many rows."""
+    warm_up = estimator.getLearningRateWarmup()
+    if warm_up and estimator.getOptimizerState() == "reset":
+        raise ValueError(
+            f'Param `learningRateWarmup` does not go with `optimizerState`. Received: {warm_up} and "reset", which '
+            'counts the optimizer\'s steps anew in each round. Expected: 0, or "average" or "local".'
+        )
+    times = rows / estimator.getBatchSize()
+    return RateScaling(rate_scaling.factor(estimator.getLearningRateScaling(), times), warm_up)
+
+
+def _batch_checked(batch_size: int, model: keras.Model, spec: ShardColumns) -> ShardColumns:
     """Refuses a batch that a stateful layer does not take; lets samples have the one that it takes."""
     asked = held.asked_batch(model)
     if asked is None:
         return spec
     name, rows = asked
-    if rows != estimator.getBatchSize():
+    if rows != batch_size:
         raise ValueError(
-            f"Param `batchSize` does not fit the model. Received: {estimator.getBatchSize()}. Expected: {rows}, "
+            f"Param `batchSize` does not fit the model. Received: {batch_size}. Expected: {rows}, "
             f"because its layer {name!r} is stateful and takes minibatches of so many rows."
         )
     return spec._replace(sample_rows=rows)

@@ -152,7 +152,7 @@ class Trainer:
             epochs=estimator.getEpochs(),
             rows=tuple(shard.rows for shard in shards),
             validation=bound.task.columns.validation,
-            batch_size=estimator.getBatchSize(),
+            batch_size=bound.task.batch_size,
             frequency=minibatches_of_round(estimator.getAveragingFrequency()),
             optimizer_state=estimator.getOptimizerState(),
             validate_every=1 if self._watcher is None else self._watcher.validate_every,

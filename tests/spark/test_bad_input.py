@@ -351,6 +351,17 @@ def test_estimator_without_a_model_is_refused(df):
         KerasTransformer().transform(df)
 
 
+@pytest.mark.parametrize(
+    "params, parts",
+    [
+        ({"batchSize": 25, "globalBatch": True, "numWorkers": 2}, ("batchSize", "25", "a multiple of 2")),
+        ({"learningRateWarmup": 3, "optimizerState": "reset"}, ("learningRateWarmup", "3", "average")),
+    ],
+)
+def test_params_that_do_not_go_together_are_refused_before_any_job(spark, df, params, parts):
+    refused_without_any_job(spark, lambda: classifier(**params).fit(df), *parts)
+
+
 def test_model_function_that_returns_nothing_is_refused(df):
     estimator = KerasClassifier(modelFn=lambda units: None, modelParams={"units": 3})
     refused(lambda: estimator.fit(df), "`modelFn`", "None", "'units': 3", "compiled keras.Model", error=TypeError)

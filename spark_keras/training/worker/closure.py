@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from spark_keras.executor import process as executor
 from spark_keras.executor.memory import memory_share
+from spark_keras.keras_model.rate_scaling import UNSCALED, RateScaling
 from spark_keras.training.wire import connections
 from spark_keras.training.worker import shard as shards
 
@@ -23,6 +24,7 @@ class WorkerTask(NamedTuple):
         shuffle: whether each epoch has an order of its own.
         seed: of the fit.
         workers: of the fit.
+        rate_scaling: of the learning rates.
         submission: how often the fit's job was submitted before.
         max_shard_memory: shards of more bytes live in a file; None leaves it to the machine's memory.
         prefetch: stacks of minibatches prepared ahead; 0: none.
@@ -40,6 +42,7 @@ class WorkerTask(NamedTuple):
     shuffle: bool
     seed: int
     workers: int
+    rate_scaling: RateScaling = UNSCALED
     submission: int = 0
     max_shard_memory: int | None = None
     prefetch: int = 2

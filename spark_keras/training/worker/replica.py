@@ -14,6 +14,7 @@ from spark_keras.executor import process
 from spark_keras.executor.cache import RecentlyUsed
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.executor.process import ProcessSettings
+from spark_keras.keras_model.rate_scaling import UNSCALED, RateScaling
 from spark_keras.training.wire import shared_memory
 from spark_keras.training.wire.protocol import sendable
 
@@ -27,13 +28,22 @@ class Replica:
         message_bytes: of the largest message about it.
     """
 
-    def __init__(self, architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns):
+    def __init__(
+        self,
+        architecture: str,
+        settings: ProcessSettings,
+        safe_mode: bool,
+        columns: ShardColumns,
+        rate_scaling: RateScaling = UNSCALED,
+    ):
         custom_objects = process.enter_keras(settings)
         from spark_keras.backend import kernels
         from spark_keras.keras_model import architecture as architectures
+        from spark_keras.keras_model import rate_scaling as rates
         from spark_keras.keras_model import state
 
         self.model = architectures.replica(architecture, custom_objects, safe_mode, columns.sample())
+        rates.scale(self.model, rate_scaling)
         self.layout = state.layout_of(self.model)
         self.seeds = len(state.seed_variables(self.model))
         self.message_bytes = _message_bytes(self.model, self.layout)
@@ -78,11 +88,13 @@ class Replica:
 _kept = RecentlyUsed(2)
 
 
-def of_process(architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns) -> Replica:
+def of_process(
+    architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns, rate_scaling: RateScaling
+) -> Replica:
     """This process's replica for rows of these shapes, built where it is not there."""
     shapes = tuple((name, tensor.tensor_shape, tensor.dtype) for name, tensor in columns.tensors.items())
-    key = architecture, settings, shapes, columns.weight_axes, columns.class_weights is not None
-    return _kept.get(key, lambda: Replica(architecture, settings, safe_mode, columns))
+    key = architecture, settings, rate_scaling, shapes, columns.weight_axes, columns.class_weights is not None
+    return _kept.get(key, lambda: Replica(architecture, settings, safe_mode, columns, rate_scaling))
 
 
 def _message_bytes(model: Any, layout: Any) -> int:

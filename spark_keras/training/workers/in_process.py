@@ -19,6 +19,7 @@ from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model import architecture as architectures
 from spark_keras.keras_model import first_step, own_code
+from spark_keras.keras_model.rate_scaling import UNSCALED, RateScaling
 from spark_keras.telemetry.phases import Phases
 from spark_keras.training.wire.connections import Endpoint
 from spark_keras.training.worker.closure import WorkerTask
@@ -38,7 +39,7 @@ class InProcessWorkers:
 
     def __init__(self, shards: Sequence[Shard], task: WorkerTask):
         self.task = task
-        self.replica = Replica(task.architecture, task.settings, task.safe_mode, task.columns)
+        self.replica = Replica(task.architecture, task.settings, task.safe_mode, task.columns, task.rate_scaling)
         self._workers = [ShardWorker(task, index, shard, self.replica) for index, shard in enumerate(shards)]
         self.shards = [
             ShardInfo(each.training.count, each.validation.count, {}, each.storage, each.bytes, each.digest, {})
@@ -55,6 +56,7 @@ class InProcessWorkers:
         validation: tuple[Any, ...] | None = None,
         seed: int = 0,
         shuffle: bool = False,
+        rate_scaling: RateScaling = UNSCALED,
     ) -> InProcessWorkers:
         """Workers that have the rows of arrays, in their order.
 
@@ -68,6 +70,7 @@ class InProcessWorkers:
             batch_size: rows per minibatch and worker.
             validation: rows to validate on, of the same form; all workers together have them.
             shuffle: whether each epoch has an order of its own.
+            rate_scaling: of the learning rates.
         """
         columns, arrays = _taken_apart(data)
         held_out = _taken_apart(validation)[1] if validation else {name: each[:0] for name, each in arrays.items()}
@@ -79,8 +82,9 @@ class InProcessWorkers:
         )
         count = workers if isinstance(workers, int) else len(workers)
         task = WorkerTask(
-            Endpoint(""), settings, architecture, False, columns, batch_size, shuffle, seed, count, prefetch=0
-        )
+            Endpoint(""), settings, architecture, False, columns, batch_size, shuffle, seed, count, rate_scaling,
+            prefetch=0,
+        )  # fmt: skip
         ends = count if isinstance(workers, int) else np.cumsum(workers)[:-1]
         parts = {name: np.array_split(array, ends) for name, array in arrays.items()}
         others = {name: np.array_split(array, count) for name, array in held_out.items()}

@@ -104,6 +104,16 @@ def test_a_param_wins_and_the_plan_says_so(spark):
         assert by_param.reasons[param] == f"Param {param}"
 
 
+def test_the_plan_tells_rows_of_a_step_and_the_factor_of_the_learning_rate(spark):
+    plain = regressor(numWorkers=2, learningRateScaling="sqrt").trainingPlan(frame(spark))
+    assert plain.learningRateFactor == math.sqrt(2)
+    assert plain.reasons["learningRateFactor"] == "Param learningRateScaling"
+    of_all = regressor(numWorkers=2, batchSize=64, globalBatch=True, learningRateScaling="linear")
+    planned = of_all.trainingPlan(frame(spark))
+    assert (planned.batchSize, planned.learningRateFactor) == (32, 1.0)
+    assert planned.reasons["batchSize"] == "Param batchSize, 64 rows of all workers"
+
+
 def test_kernel_and_its_reason_follow_the_rule(spark):
     short = regressor().trainingPlan(frame(spark))
     # 100 rows on each worker are 4 minibatches.

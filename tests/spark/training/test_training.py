@@ -87,6 +87,24 @@ def test_two_workers_averaging_each_minibatch_equal_one_with_twice_the_batch(spa
     np.testing.assert_allclose(weights_of(fitted), keras_weights(expected), atol=1e-6)
 
 
+def test_a_batch_of_all_workers_and_a_scaled_rate_equal_local_training(spark):
+    x, y = regression_rows(80)
+    df = frame(spark, x, y)
+    expected = linear(keras.optimizers.SGD(0.1))
+    shared = {"epochs": 2, "numWorkers": 2, "shuffle": False, "averagingFrequency": 1, "verbose": 0}
+    of_all = KerasRegressor(
+        model=expected, batchSize=80, globalBatch=True, learningRateScaling="linear", learningRateWarmup=2, **shared
+    ).fit(df)
+    of_each = KerasRegressor(
+        model=linear(keras.optimizers.SGD(0.05)), batchSize=40, learningRateScaling="linear", **shared
+    )
+    expected.fit(x, y, batch_size=80, epochs=2, verbose=0)
+    # As many rows a step as `batchSize` says need no other rate; twice as many need twice the rate.
+    for fitted in (of_all, of_each.fit(df)):
+        assert fitted.summary.batchSize == 40
+        np.testing.assert_allclose(weights_of(fitted), keras_weights(expected), atol=1e-6)
+
+
 @four_slots
 def test_four_workers_with_batch_10_equal_local_training_with_batch_40(spark):
     x, y = regression_rows(40)

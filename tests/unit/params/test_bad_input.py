@@ -55,6 +55,8 @@ def test_none_means_that_a_param_is_not_set():
         ("outerOptimizer", "sdg", "a Keras optimizer, its name"),
         ("outerOptimizer", 0.7, "a Keras optimizer, its name"),
         ("optimizerState", "keep", "['average', 'local', 'reset']"),
+        ("learningRateScaling", "cubic", "['none', 'sqrt', 'linear']"),
+        ("learningRateWarmup", -1, "0 or more"),
         ("handleInvalid", "drop", "['error', 'skip', 'keep']"),
         ("validationSplit", 1.0, "0 ≤ value < 1"),
         ("validationSplit", -0.1, "0 ≤ value < 1"),
