@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from spark_keras.analysis.measured_columns import Category, Measure
 from spark_keras.analysis.streams import by_measure, category_hash, stream
@@ -130,8 +131,6 @@ def sketches(
     relative_error: float,
 ) -> list[Sketch]:
     """The first pass: a sketch for each measure, then one for the hashes of each category."""
-    from pyspark.sql import functions as F
-
     asked = sorted({*_GRID, *probabilities})
     rows = stream(dataset, [*measures, *_hashes(measures, categories)])
     finite = F.abs("x") < math.inf
@@ -170,8 +169,6 @@ def _hashes(measures: Sequence[Measure], categories: Sequence[Category]) -> list
 
 def _content() -> list[Column]:
     """Aggregates that differ where the values do: how many they are, and the sum of 28 bits of their hashes."""
-    from pyspark.sql import functions as F
-
     # So few bits that the sum of ten billion fits into a bigint.
     return [F.count("*").alias("rows"), F.sum(F.shiftright(F.xxhash64("key"), 36)).alias("hashes")]
 
@@ -190,8 +187,6 @@ def counts(
         ranges: one for each measure.
         strings: for each category a Spark column of the strings to count one by one; others are null in it.
     """
-    from pyspark.sql import functions as F
-
     first_string = len(measures)
     measure, x, key = F.col("measure"), F.col("x"), F.col("key")
     known = [*ranges, *[Range()] * len(strings)]
@@ -298,13 +293,9 @@ def _counts(rows: Sequence[Any], range_: Range, bins: int) -> Counts:
 
 def only_strings(category: Category, strings: Sequence[str]) -> Column:
     """These strings; others become null."""
-    from pyspark.sql import functions as F
-
     return F.when(category.expression.isin(*strings), category.expression) if strings else F.lit(None).cast("string")
 
 
 def only_hashes(category: Category, hashes: Sequence[int]) -> Column:
     """The strings with one of these hashes; others become null."""
-    from pyspark.sql import functions as F
-
     return F.when(category_hash(category).isin(*hashes), category.expression) if hashes else F.lit(None).cast("string")

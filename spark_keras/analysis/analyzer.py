@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from pyspark import keyword_only
 from pyspark.ml import Estimator
 from pyspark.ml.util import DefaultParamsReadable
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import BooleanType, NumericType
 
 from spark_keras.analysis import aggregations, measured_columns, relations, summaries
 from spark_keras.analysis.column_analysis import ColumnAnalysis
@@ -138,8 +141,6 @@ class DataFrameAnalyzer(
 
 
 def _check_numeric(dataset: DataFrame, names: Sequence[str]) -> None:
-    from pyspark.sql.types import BooleanType, NumericType
-
     for name in names:
         data_type = dataframe_columns.check_column(dataset, "correlationCols", name)
         if not isinstance(data_type, (NumericType, BooleanType)):
@@ -165,8 +166,6 @@ def _check_same_rows(names: Sequence[str], sketches: Sequence[Any], counts: Sequ
 
 def _element_counts(dataset: DataFrame, fields: Sequence[measured_columns.Field]) -> dict[str, int]:
     """Elements of each array of numbers: from its ML attributes, else from the greatest length, in one job."""
-    from pyspark.sql import functions as F
-
     arrays = [field for field in fields if measured_columns.has_numeric_elements(field)]
     known = {field.name: field.metadata.get("ml_attr", {}).get("num_attrs") for field in arrays}
     unknown = [field for field in arrays if not known[field.name]]
@@ -179,9 +178,6 @@ def _element_counts(dataset: DataFrame, fields: Sequence[measured_columns.Field]
 
 def _correlations(dataset: DataFrame, names: Sequence[str]) -> Correlations:
     """Pearson's, of the rows in which both numbers are finite."""
-    import numpy as np
-    from pyspark.sql import functions as F
-
     numbers = []
     for name in names:
         number = dataframe_columns.reference(name)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from spark_keras.analysis import comparisons
 from spark_keras.analysis import measured_columns as m
@@ -198,8 +199,6 @@ def _has_unseen(counted: Placed) -> bool:
 
 def _unseen(dataset: DataFrame, fields: dict[int, m.Field], analyses: Sequence[ColumnAnalysis]) -> dict[int, Unseen]:
     """The categories that the analyses do not know: only how often they occur, because they may be many."""
-    from pyspark.sql import functions as F
-
     if not fields:
         return {}
     unknown = []

@@ -6,11 +6,14 @@ aggregations, whatever the types, do for all columns (see `passes`). What a doub
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from pyspark.ml.functions import vector_to_array
+from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import Column, DataFrame
-from pyspark.sql.types import DataType
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from spark_keras.columns import expressions
 
@@ -61,7 +64,7 @@ class Field(NamedTuple):
 
     name: str
     expression: Column
-    data_type: DataType
+    data_type: T.DataType
     metadata: dict[str, Any]
 
 
@@ -87,10 +90,8 @@ def fields_of(dataset: DataFrame, names: Sequence[str]) -> list[Field]:
 
 
 def _with_fields(field: Field) -> Iterator[Field]:
-    from pyspark.sql.types import StructType
-
     yield field
-    if isinstance(field.data_type, StructType):
+    if isinstance(field.data_type, T.StructType):
         for inner in field.data_type.fields:
             expression = field.expression.getField(inner.name)
             yield from _with_fields(Field(f"{field.name}.{inner.name}", expression, inner.dataType, inner.metadata))
@@ -98,18 +99,15 @@ def _with_fields(field: Field) -> Iterator[Field]:
 
 def kind_of(field: Field) -> str:
     """The kind of `ColumnAnalysis`."""
-    from pyspark.ml.linalg import VectorUDT
-    from pyspark.sql import types
-
     kinds = (
-        ("boolean", types.BooleanType),
-        ("numeric", types.NumericType),
-        ("string", types.StringType),
-        ("time", (types.TimestampType, types.TimestampNTZType, types.DateType)),
-        ("binary", types.BinaryType),
-        ("array", (types.ArrayType, VectorUDT)),
-        ("map", types.MapType),
-        ("struct", types.StructType),
+        ("boolean", T.BooleanType),
+        ("numeric", T.NumericType),
+        ("string", T.StringType),
+        ("time", (T.TimestampType, T.TimestampNTZType, T.DateType)),
+        ("binary", T.BinaryType),
+        ("array", (T.ArrayType, VectorUDT)),
+        ("map", T.MapType),
+        ("struct", T.StructType),
     )
     kind = next((kind for kind, data_types in kinds if isinstance(field.data_type, data_types)), "other")
     nominal = field.metadata.get("ml_attr", {}).get("type") == "nominal"
@@ -125,43 +123,31 @@ def measures_of(fields: Sequence[Field], element_counts: dict[str, int]) -> tupl
     measures, categories = [], []
     for index, field in enumerate(fields):
         kind = kind_of(field)
-        measures += [Measure(index, *measured) for measured in _MEASURES[kind](field, kind)]
+        measures += [Measure(index, *measured) for measured in _MEASURES[kind](field)]
         if kind in ("string", "categorical"):
             categories.append(Category(index, field.expression.cast("string")))
         if kind == "array" and field.name in element_counts:
             flat, whole = flat_array(field), _has_whole_elements(field)
             for place in range(element_counts[field.name]):
                 # From an array that is too short: null, in ANSI mode too.
-                value = _get(flat, place)
+                value = F.get(flat, F.lit(place))
                 key = value.cast("bigint") if whole else None
                 measures.append(Measure(index, ELEMENT, value.cast("double"), place, key, whole))
     return measures, categories
 
 
-def _get(array: Column, place: int) -> Column:
-    from pyspark.sql import functions as F
-
-    return F.get(array, F.lit(place))
-
-
-def _value(field: Field, kind: str) -> list[_Measured]:
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import DecimalType, IntegralType
-
-    value = field.expression.cast("int") if kind == "boolean" else field.expression
-    if isinstance(field.data_type, IntegralType):
+def _value(field: Field) -> list[_Measured]:
+    value = field.expression.cast("int") if isinstance(field.data_type, T.BooleanType) else field.expression
+    if isinstance(field.data_type, T.IntegralType):
         return [(VALUE, value.cast("double"), 0, value.cast("bigint"), True)]
-    key = F.xxhash64(value) if isinstance(field.data_type, DecimalType) else None
+    key = F.xxhash64(value) if isinstance(field.data_type, T.DecimalType) else None
     return [(VALUE, value.cast("double"), 0, key)]
 
 
-def _time(field: Field, _kind: str) -> list[_Measured]:
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import DateType, TimestampNTZType
-
-    if isinstance(field.data_type, DateType):
+def _time(field: Field) -> list[_Measured]:
+    if isinstance(field.data_type, T.DateType):
         units = F.unix_date(field.expression)
-    elif isinstance(field.data_type, TimestampNTZType):
+    elif isinstance(field.data_type, T.TimestampNTZType):
         # By its parts, because a cast to timestamp would bring in the session's time zone.
         time = field.expression
         minutes = (F.unix_date(time.cast("date")).cast("bigint") * 24 + F.hour(time)) * 60 + F.minute(time)
@@ -171,35 +157,26 @@ def _time(field: Field, _kind: str) -> list[_Measured]:
     return [(VALUE, units.cast("double"), 0, units.cast("bigint"), True)]
 
 
-def _length(field: Field, _kind: str) -> list[_Measured]:
-    from pyspark.sql import functions as F
-
+def _length(field: Field) -> list[_Measured]:
     return [(LENGTH, F.length(field.expression).cast("double"), 0)]
 
 
-def _entries(field: Field, _kind: str) -> list[_Measured]:
-    return [(LENGTH, _size(field.expression), 0)]
-
-
-def _presence(field: Field, _kind: str) -> list[_Measured]:
-    from pyspark.sql import functions as F
-
+def _presence(field: Field) -> list[_Measured]:
     return [(PRESENCE, F.when(field.expression.isNotNull(), F.lit(0.0)), 0)]
 
 
-def _array(field: Field, _kind: str) -> list[_Measured]:
+def _array(field: Field) -> list[_Measured]:
     """The length, the least and the greatest of each inner dimension, and all values where they are numbers."""
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import ArrayType
-
     array, data_type = _as_array(field)
     found: list[_Measured] = [(LENGTH, _size(array), 0)]
     level = 1
-    while isinstance(data_type, ArrayType) and isinstance(data_type.elementType, ArrayType):
+    while isinstance(data_type, T.ArrayType) and isinstance(data_type.elementType, T.ArrayType):
         # An array that is null has no length: unlike any other.
         lengths = F.transform(array, lambda inner: F.coalesce(_size(inner), F.lit(-1.0)))
         found += [(INNER_LEAST, F.array_min(lengths), level), (INNER_GREATEST, F.array_max(lengths), level)]
-        array, data_type, level = _flattened(array), data_type.elementType, level + 1
+        # Arrays that are null have no elements.
+        array = F.flatten(F.filter(array, lambda inner: inner.isNotNull()))
+        data_type, level = data_type.elementType, level + 1
     if has_numeric_elements(field):
         whole = _has_whole_elements(field)
         found.append((VALUES, array.cast("array<double>"), 0, array.cast("array<bigint>") if whole else None, whole))
@@ -212,16 +189,11 @@ def row_extremes(field: Field, column: int) -> list[Measure]:
     Args:
         column: index of the measures' column.
     """
-    from pyspark.sql import functions as F
-
-    (values,) = [measured[1] for measured in _array(field, "array") if measured[0] == VALUES]
-    return [
-        Measure(column, ROW_LEAST, F.array_min(values)),
-        Measure(column, ROW_GREATEST, F.array_max(values)),
-    ]
+    (values,) = [measured[1] for measured in _array(field) if measured[0] == VALUES]
+    return [Measure(column, ROW_LEAST, F.array_min(values)), Measure(column, ROW_GREATEST, F.array_max(values))]
 
 
-_MEASURES = {
+_MEASURES: dict[str, Callable[[Field], list[_Measured]]] = {
     "numeric": _value,
     "categorical": _value,
     "boolean": _value,
@@ -229,23 +201,18 @@ _MEASURES = {
     "string": _length,
     "binary": _length,
     "array": _array,
-    "map": _entries,
+    "map": lambda field: [(LENGTH, _size(field.expression), 0)],
     "struct": _presence,
     "other": _presence,
 }
 
 
 def _size(array: Column) -> Column:
-    from pyspark.sql import functions as F
-
     # Spark's size of null is -1 where ANSI mode is off.
     return F.when(array.isNotNull(), F.size(array)).cast("double")
 
 
-def _as_array(field: Field) -> tuple[Column, DataType | None]:
-    from pyspark.ml.functions import vector_to_array
-    from pyspark.ml.linalg import VectorUDT
-
+def _as_array(field: Field) -> tuple[Column, T.DataType | None]:
     if isinstance(field.data_type, VectorUDT):
         return vector_to_array(field.expression), None
     return field.expression, field.data_type
@@ -253,43 +220,27 @@ def _as_array(field: Field) -> tuple[Column, DataType | None]:
 
 def flat_array(field: Field) -> Column:
     """The elements of a (nested) array or vector, in row-major order."""
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import ArrayType
-
     array, data_type = _as_array(field)
-    while isinstance(data_type, ArrayType) and isinstance(data_type.elementType, ArrayType):
+    while isinstance(data_type, T.ArrayType) and isinstance(data_type.elementType, T.ArrayType):
         array, data_type = F.flatten(array), data_type.elementType
     return array
 
 
-def _flattened(array: Column) -> Column:
-    """One dimension less; inner arrays that are null have no elements."""
-    from pyspark.sql import functions as F
-
-    return F.flatten(F.filter(array, lambda inner: inner.isNotNull()))
-
-
 def has_numeric_elements(field: Field) -> bool:
     """Tells a column of arrays of numbers or booleans, or of ML vectors."""
-    from pyspark.sql.types import BooleanType, NumericType
-
     if kind_of(field) != "array":
         return False
     element = _element(field)
-    return element is None or isinstance(element, (NumericType, BooleanType))
+    return element is None or isinstance(element, (T.NumericType, T.BooleanType))
 
 
 def _has_whole_elements(field: Field) -> bool:
-    from pyspark.sql.types import IntegralType
-
-    return isinstance(_element(field), IntegralType)
+    return isinstance(_element(field), T.IntegralType)
 
 
-def _element(field: Field) -> DataType | None:
+def _element(field: Field) -> T.DataType | None:
     """The type of a (nested) array's elements; None for vectors."""
-    from pyspark.sql.types import ArrayType
-
     _, element = _as_array(field)
-    while isinstance(element, ArrayType):
+    while isinstance(element, T.ArrayType):
         element = element.elementType
     return element

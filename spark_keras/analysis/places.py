@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from spark_keras.analysis.measured_columns import Measure
 from spark_keras.analysis.streams import literals, stream
@@ -63,8 +64,6 @@ def count_places(
         edges: for each measure distinct finite numbers in ascending order, maybe none.
         strings: for each measure a Spark column of strings that are counted with it, or None.
     """
-    from pyspark.sql import functions as F
-
     rows = with_places(stream(dataset, measures, strings), edges)
     x = F.col("x")
     place = F.when(x.isNull(), _NULL).when(F.isnan(x), _NAN).when(F.abs(x) == math.inf, _INFINITE)
@@ -90,8 +89,6 @@ def count_places(
 
 def with_places(rows: DataFrame, edges: Sequence[np.ndarray]) -> DataFrame:
     """The stream with a column "place", which is 2 i + 1 on the edge i and 2 i below it; a binary search."""
-    from pyspark.sql import functions as F
-
     steps = max((len(each) for each in edges), default=0).bit_length()
     width = 2**steps - 1
     padded = np.full((len(edges), width), np.nan)

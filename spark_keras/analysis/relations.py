@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from spark_keras.analysis import measured_columns as m
 from spark_keras.analysis.column_analysis import ColumnAnalysis
@@ -108,8 +109,6 @@ def relations(
     dataset: DataFrame, fields: Sequence[m.Field], analyses: Sequence[ColumnAnalysis], label: str, relative_error: float
 ) -> tuple[Relation, ...]:
     """Of every column of numbers, times, booleans, strings and categories to the label; one pass over the rows."""
-    from pyspark.sql import functions as F
-
     related = [
         (field, analysis)
         for field, analysis in zip(fields, analyses)
@@ -161,8 +160,6 @@ def _has_order(analysis: ColumnAnalysis) -> bool:
 
 def _number(index: int, field: m.Field, analysis: ColumnAnalysis) -> m.Measure:
     """Numbers as they are; strings and categories as their places among the frequent ones, from 1 on, or 0."""
-    from pyspark.sql import functions as F
-
     if _has_order(analysis):
         return m.measures_of([field], {})[0][0]._replace(column=index)
     texts = _frequent(field, analysis)

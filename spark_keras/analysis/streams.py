@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from spark_keras.analysis.measured_columns import VALUES, Category, Measure
 
@@ -23,7 +24,6 @@ def stream(
     Returns:
         Columns "measure" (index), "x" (double), "key" (bigint; equal for equal values) and "string".
     """
-    from pyspark.sql import functions as F
 
     def zipped(values: Any, keys: Any, texts: Any) -> Column:
         # arrays_zip fills up with nulls what is missing.
@@ -67,8 +67,6 @@ def stream(
 
 
 def _order(alone: Sequence[int]) -> Column:
-    from pyspark.sql import functions as F
-
     if list(alone) == list(range(len(alone))):
         return F.col("place")
     return F.get(literals(alone, "int"), F.col("place"))
@@ -76,15 +74,11 @@ def _order(alone: Sequence[int]) -> Column:
 
 def by_measure(values: Sequence[float | None], data_type: str) -> Column:
     """The value that belongs to the row's measure; null for None and for numbers that are not finite."""
-    from pyspark.sql import functions as F
-
     return F.get(literals(values, data_type), F.col("measure"))
 
 
 def literals(values: Sequence[float | None], data_type: str) -> Column:
     """An array of numbers, as one literal: an expression for each would take long with many."""
-    from pyspark.sql import functions as F
-
     # JSON has no other numbers.
     texts = ["null" if value is None or not math.isfinite(value) else repr(value) for value in values]
     return F.from_json(F.lit(f"[{','.join(texts)}]"), f"array<{data_type}>")
@@ -92,6 +86,4 @@ def literals(values: Sequence[float | None], data_type: str) -> Column:
 
 def category_hash(category: Category) -> Column:
     """A string's hash, in the 53 bits that a double holds exactly."""
-    from pyspark.sql import functions as F
-
     return F.when(category.expression.isNotNull(), F.shiftright(F.xxhash64(category.expression), 11))

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pyspark.sql.types import StringType
+
 from spark_keras.analysis.aggregations import Counts, Range, Sketch
 from spark_keras.analysis.column_analysis import ColumnAnalysis, Histogram, Statistics
 from spark_keras.analysis.measured_columns import (
@@ -200,8 +202,6 @@ def few(sketch: Sketch, max_distinct: int) -> bool:
 
 def category_names(field: Field) -> dict[str, str]:
     """What a nominal column's numbers stand for, where its ML attributes tell."""
-    from pyspark.sql.types import StringType
-
     if isinstance(field.data_type, StringType):
         return {}
     names = field.metadata.get("ml_attr", {}).get("vals", [])

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -65,8 +66,6 @@ def reads(predictions: Any, **columns: str | None) -> list[Read]:
 
 def frame(predictions: DataFrame, reads: list[Read]) -> DataFrame:
     """The columns under the names of their roles, as doubles; a weight of 1 where none was named."""
-    from pyspark.ml.functions import vector_to_array
-
     chosen = []
     for each in reads:
         source = expressions.column(predictions, each.param, each.column)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from pyspark.ml.functions import vector_to_array
+from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -210,9 +212,6 @@ def aggregate(
 
 def _wire(df: DataFrame, tensors: Sequence[TensorColumn]) -> list[Column]:
     """The columns as they travel, and whether a row has no null in any of them."""
-    from pyspark.ml.functions import vector_to_array
-    from pyspark.ml.linalg import VectorUDT
-
     complete = F.lit(True)
     parts = []
     for tensor in tensors:
