@@ -13,7 +13,7 @@ from pathlib import Path
 
 import params_page
 
-from spark_keras.params.row import UNSET, Row, Table
+from spark_keras.params.row import Row, Table
 from spark_keras.params.table import TABLE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,41 +30,34 @@ def mixins(table: Table) -> str:
         HEADER.format("Params with typed getters and setters."),
         """
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.ml.param import Param, Params, shared
 from typing_extensions import Self
 
 from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.params.accessors import with_accessors
 from spark_keras.params.table import TABLE
 from spark_keras.params.takes_model import TakesModel
 """,
     ]
     for name, mixin in table.mixins.items():
         rows = [row for row in table.rows if row.mixin == name]
-        parts.append(f'\nclass {name}({", ".join(mixin.bases)}):\n    """{mixin.doc}"""\n')
+        parts.append(f'\n@with_accessors\nclass {name}({", ".join(mixin.bases)}):\n    """{mixin.doc}"""\n')
         own = [row for row in rows if row.converter]
         parts += [f"    {row.name}: Param[{row.type}] = TABLE.param({name!r}, {row.name!r})" for row in own]
-        defaults = {row.name: row.default for row in rows if row.default is not UNSET}
-        if defaults:
-            given = ", ".join(f"{name}={value!r}" for name, value in defaults.items())
+        if table.defaults(name):
             parts.append("\n    def __init__(self) -> None:\n        super().__init__()")
-            parts.append(f"        self._setDefault({given})")
-        parts += map(accessors, rows)
+            parts.append(f"        self._setDefault(**TABLE.defaults({name!r}))")
+        parts += ["\n    if TYPE_CHECKING:\n", *map(accessors, rows)]
     return "\n".join(parts)
 
 
 def accessors(row: Row) -> str:
     suffix = row.name[0].upper() + row.name[1:]
-    return f'''
-    def get{suffix}(self) -> {row.type}:
-        """Value of `{row.name}` or its default."""
-        return self.getOrDefault(self.{row.name})
-
-    def set{suffix}(self, value: {row.accepts or row.type}) -> Self:
-        """Sets `{row.name}`."""
-        return self._set({row.name}=value)
-'''
+    return f"""\
+        def get{suffix}(self) -> {row.type}: ...
+        def set{suffix}(self, value: {row.accepts or row.type}) -> Self: ..."""
 
 
 def constructors(table: Table) -> str:

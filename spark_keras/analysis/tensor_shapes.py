@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
-from pyspark.ml.param import Param, Params
+from pyspark.ml.param import Param
 from pyspark.ml.util import DefaultParamsReadable
 from pyspark.sql import DataFrame
 from typing_extensions import Self
@@ -15,14 +15,15 @@ from spark_keras.analysis import measured_columns
 from spark_keras.analysis.params import HasInputCols
 from spark_keras.columns import expressions
 from spark_keras.params import converters
+from spark_keras.params.accessors import param
 from spark_keras.stage_metadata import StageWritable
 
 
 class TensorAnalysis(Model, HasInputCols, DefaultParamsReadable["TensorAnalysis"], StageWritable):
     """Shapes that a `TensorAnalyzer` found; `transform` writes them into the columns' metadata and runs nothing."""
 
-    shapes: Param[dict[str, list[int]]] = Param(
-        Params._dummy(), "shapes", "lengths of each column's (nested) arrays; -1: they differ", converters.shapes
+    shapes: Param[dict[str, list[int]]] = param(
+        "shapes", "lengths of each column's (nested) arrays; -1: they differ", converters.shapes
     )
 
     def __init__(self, shapes: dict[str, list[int]] | None = None):

@@ -49,14 +49,18 @@ def integer(name: str, least: int) -> Callable[[Any], int]:
     return convert
 
 
-def seconds(name: str) -> Callable[[Any], float]:
+def number(name: str, fits: Callable[[float], bool], expected: str) -> Callable[[Any], float]:
     def convert(value: Any) -> float:
-        number = TypeConverters.toFloat(value)
-        if not number > 0:
-            raise ValueError(f"Invalid value for Param `{name}`. Received: {value}. Expected: seconds, more than 0.")
-        return number
+        given = TypeConverters.toFloat(value)
+        if not fits(given):
+            raise ValueError(f"Invalid value for Param `{name}`. Received: {value}. Expected: {expected}.")
+        return given
 
     return convert
+
+
+def seconds(name: str) -> Callable[[Any], float]:
+    return number(name, lambda given: given > 0, "seconds, more than 0")
 
 
 def margin(value: Any) -> float:
@@ -115,13 +119,6 @@ def max_shard_memory(value: Any) -> int:
     if size < 2**20:
         raise ValueError(f'Invalid value for Param `maxShardMemory`. Received: {value!r}. Expected: "1m" or more.')
     return int(size)
-
-
-def fraction(value: Any) -> float:
-    number = TypeConverters.toFloat(value)
-    if not 0 <= number < 1:
-        raise ValueError(f"Invalid value for Param `validationSplit`. Received: {value}. Expected: 0 ≤ value < 1.")
-    return number
 
 
 def thresholds(value: Any) -> list[float]:

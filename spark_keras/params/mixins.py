@@ -6,16 +6,18 @@ Written by scripts/write_params.py: change `spark_keras.params.table`, not this 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.ml.param import Param, Params, shared
 from typing_extensions import Self
 
 from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.params.accessors import with_accessors
 from spark_keras.params.table import TABLE
 from spark_keras.params.takes_model import TakesModel
 
 
+@with_accessors
 class HasModel(TakesModel, shared.HasFeaturesCol, shared.HasPredictionCol, shared.HasHandleInvalid):
     """A model, the columns that feed it, and the column for its predictions."""
 
@@ -27,112 +29,58 @@ class HasModel(TakesModel, shared.HasFeaturesCol, shared.HasPredictionCol, share
 
     def __init__(self) -> None:
         super().__init__()
-        self._setDefault(featuresCol="features", predictionCol="prediction", handleInvalid="error", customObjects={})
+        self._setDefault(**TABLE.defaults("HasModel"))
 
-    def getModel(self) -> KerasArchive:
-        """Value of `model` or its default."""
-        return self.getOrDefault(self.model)
+    if TYPE_CHECKING:
 
-    def setModel(self, value: Any) -> Self:
-        """Sets `model`."""
-        return self._set(model=value)
-
-    def getFeaturesCol(self) -> str:
-        """Value of `featuresCol` or its default."""
-        return self.getOrDefault(self.featuresCol)
-
-    def setFeaturesCol(self, value: str) -> Self:
-        """Sets `featuresCol`."""
-        return self._set(featuresCol=value)
-
-    def getFeaturesCols(self) -> list[str]:
-        """Value of `featuresCols` or its default."""
-        return self.getOrDefault(self.featuresCols)
-
-    def setFeaturesCols(self, value: list[str]) -> Self:
-        """Sets `featuresCols`."""
-        return self._set(featuresCols=value)
-
-    def getInputCols(self) -> dict[str, str] | list[str]:
-        """Value of `inputCols` or its default."""
-        return self.getOrDefault(self.inputCols)
-
-    def setInputCols(self, value: dict[str, str] | list[str]) -> Self:
-        """Sets `inputCols`."""
-        return self._set(inputCols=value)
-
-    def getPredictionCol(self) -> str:
-        """Value of `predictionCol` or its default."""
-        return self.getOrDefault(self.predictionCol)
-
-    def setPredictionCol(self, value: str) -> Self:
-        """Sets `predictionCol`."""
-        return self._set(predictionCol=value)
-
-    def getHandleInvalid(self) -> str:
-        """Value of `handleInvalid` or its default."""
-        return self.getOrDefault(self.handleInvalid)
-
-    def setHandleInvalid(self, value: str) -> Self:
-        """Sets `handleInvalid`."""
-        return self._set(handleInvalid=value)
-
-    def getCustomObjects(self) -> dict[str, Any]:
-        """Value of `customObjects` or its default."""
-        return self.getOrDefault(self.customObjects)
-
-    def setCustomObjects(self, value: dict[str, Any]) -> Self:
-        """Sets `customObjects`."""
-        return self._set(customObjects=value)
+        def getModel(self) -> KerasArchive: ...
+        def setModel(self, value: Any) -> Self: ...
+        def getFeaturesCol(self) -> str: ...
+        def setFeaturesCol(self, value: str) -> Self: ...
+        def getFeaturesCols(self) -> list[str]: ...
+        def setFeaturesCols(self, value: list[str]) -> Self: ...
+        def getInputCols(self) -> dict[str, str] | list[str]: ...
+        def setInputCols(self, value: dict[str, str] | list[str]) -> Self: ...
+        def getPredictionCol(self) -> str: ...
+        def setPredictionCol(self, value: str) -> Self: ...
+        def getHandleInvalid(self) -> str: ...
+        def setHandleInvalid(self, value: str) -> Self: ...
+        def getCustomObjects(self) -> dict[str, Any]: ...
+        def setCustomObjects(self, value: dict[str, Any]) -> Self: ...
 
 
+@with_accessors
 class HasLabels(shared.HasLabelCol, shared.HasWeightCol):
     """Labels and weights of rows."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._setDefault(labelCol="label")
+        self._setDefault(**TABLE.defaults("HasLabels"))
 
-    def getLabelCol(self) -> str:
-        """Value of `labelCol` or its default."""
-        return self.getOrDefault(self.labelCol)
+    if TYPE_CHECKING:
 
-    def setLabelCol(self, value: str) -> Self:
-        """Sets `labelCol`."""
-        return self._set(labelCol=value)
-
-    def getWeightCol(self) -> str:
-        """Value of `weightCol` or its default."""
-        return self.getOrDefault(self.weightCol)
-
-    def setWeightCol(self, value: str) -> Self:
-        """Sets `weightCol`."""
-        return self._set(weightCol=value)
+        def getLabelCol(self) -> str: ...
+        def setLabelCol(self, value: str) -> Self: ...
+        def getWeightCol(self) -> str: ...
+        def setWeightCol(self, value: str) -> Self: ...
 
 
+@with_accessors
 class HasOutputLabels(Params):
     """Labels and weights for a model with several outputs."""
 
     labelCols: Param[dict[str, str] | list[str]] = TABLE.param("HasOutputLabels", "labelCols")
     weightCols: Param[dict[str, str] | list[str]] = TABLE.param("HasOutputLabels", "weightCols")
 
-    def getLabelCols(self) -> dict[str, str] | list[str]:
-        """Value of `labelCols` or its default."""
-        return self.getOrDefault(self.labelCols)
+    if TYPE_CHECKING:
 
-    def setLabelCols(self, value: dict[str, str] | list[str]) -> Self:
-        """Sets `labelCols`."""
-        return self._set(labelCols=value)
-
-    def getWeightCols(self) -> dict[str, str] | list[str]:
-        """Value of `weightCols` or its default."""
-        return self.getOrDefault(self.weightCols)
-
-    def setWeightCols(self, value: dict[str, str] | list[str]) -> Self:
-        """Sets `weightCols`."""
-        return self._set(weightCols=value)
+        def getLabelCols(self) -> dict[str, str] | list[str]: ...
+        def setLabelCols(self, value: dict[str, str] | list[str]) -> Self: ...
+        def getWeightCols(self) -> dict[str, str] | list[str]: ...
+        def setWeightCols(self, value: dict[str, str] | list[str]) -> Self: ...
 
 
+@with_accessors
 class HasOutputs(Params):
     """Columns for outputs as the model gives them."""
 
@@ -141,39 +89,29 @@ class HasOutputs(Params):
 
     def __init__(self) -> None:
         super().__init__()
-        self._setDefault(outputFormat="array")
+        self._setDefault(**TABLE.defaults("HasOutputs"))
 
-    def getOutputCols(self) -> dict[str, str] | list[str]:
-        """Value of `outputCols` or its default."""
-        return self.getOrDefault(self.outputCols)
+    if TYPE_CHECKING:
 
-    def setOutputCols(self, value: dict[str, str] | list[str]) -> Self:
-        """Sets `outputCols`."""
-        return self._set(outputCols=value)
-
-    def getOutputFormat(self) -> str:
-        """Value of `outputFormat` or its default."""
-        return self.getOrDefault(self.outputFormat)
-
-    def setOutputFormat(self, value: str) -> Self:
-        """Sets `outputFormat`."""
-        return self._set(outputFormat=value)
+        def getOutputCols(self) -> dict[str, str] | list[str]: ...
+        def setOutputCols(self, value: dict[str, str] | list[str]) -> Self: ...
+        def getOutputFormat(self) -> str: ...
+        def setOutputFormat(self, value: str) -> Self: ...
 
 
+@with_accessors
 class HasOutputLayer(Params):
     """An inner layer in place of the outputs."""
 
     outputLayer: Param[str] = TABLE.param("HasOutputLayer", "outputLayer")
 
-    def getOutputLayer(self) -> str:
-        """Value of `outputLayer` or its default."""
-        return self.getOrDefault(self.outputLayer)
+    if TYPE_CHECKING:
 
-    def setOutputLayer(self, value: str) -> Self:
-        """Sets `outputLayer`."""
-        return self._set(outputLayer=value)
+        def getOutputLayer(self) -> str: ...
+        def setOutputLayer(self, value: str) -> Self: ...
 
 
+@with_accessors
 class HasClasses(shared.HasProbabilityCol, shared.HasRawPredictionCol, shared.HasThresholds):
     """Meaning of a classifier's output, and the columns for it."""
 
@@ -183,65 +121,35 @@ class HasClasses(shared.HasProbabilityCol, shared.HasRawPredictionCol, shared.Ha
 
     def __init__(self) -> None:
         super().__init__()
-        self._setDefault(
-            probabilityCol="probability", rawPredictionCol="rawPrediction", outputType="auto", threshold=0.0
-        )
+        self._setDefault(**TABLE.defaults("HasClasses"))
 
-    def getProbabilityCol(self) -> str:
-        """Value of `probabilityCol` or its default."""
-        return self.getOrDefault(self.probabilityCol)
+    if TYPE_CHECKING:
 
-    def setProbabilityCol(self, value: str) -> Self:
-        """Sets `probabilityCol`."""
-        return self._set(probabilityCol=value)
-
-    def getRawPredictionCol(self) -> str:
-        """Value of `rawPredictionCol` or its default."""
-        return self.getOrDefault(self.rawPredictionCol)
-
-    def setRawPredictionCol(self, value: str) -> Self:
-        """Sets `rawPredictionCol`."""
-        return self._set(rawPredictionCol=value)
-
-    def getThresholds(self) -> list[float]:
-        """Value of `thresholds` or its default."""
-        return self.getOrDefault(self.thresholds)
-
-    def setThresholds(self, value: list[float]) -> Self:
-        """Sets `thresholds`."""
-        return self._set(thresholds=value)
-
-    def getOutputType(self) -> str:
-        """Value of `outputType` or its default."""
-        return self.getOrDefault(self.outputType)
-
-    def setOutputType(self, value: str) -> Self:
-        """Sets `outputType`."""
-        return self._set(outputType=value)
-
-    def getThreshold(self) -> float:
-        """Value of `threshold` or its default."""
-        return self.getOrDefault(self.threshold)
-
-    def setThreshold(self, value: float) -> Self:
-        """Sets `threshold`."""
-        return self._set(threshold=value)
+        def getProbabilityCol(self) -> str: ...
+        def setProbabilityCol(self, value: str) -> Self: ...
+        def getRawPredictionCol(self) -> str: ...
+        def setRawPredictionCol(self, value: str) -> Self: ...
+        def getThresholds(self) -> list[float]: ...
+        def setThresholds(self, value: list[float]) -> Self: ...
+        def getOutputType(self) -> str: ...
+        def setOutputType(self, value: str) -> Self: ...
+        def getThreshold(self) -> float: ...
+        def setThreshold(self, value: float) -> Self: ...
 
 
+@with_accessors
 class HasClassWeight(Params):
     """Weights of classes."""
 
     classWeight: Param[dict[int, float] | str] = TABLE.param("HasClassWeight", "classWeight")
 
-    def getClassWeight(self) -> dict[int, float] | str:
-        """Value of `classWeight` or its default."""
-        return self.getOrDefault(self.classWeight)
+    if TYPE_CHECKING:
 
-    def setClassWeight(self, value: dict[int, float] | str) -> Self:
-        """Sets `classWeight`."""
-        return self._set(classWeight=value)
+        def getClassWeight(self) -> dict[int, float] | str: ...
+        def setClassWeight(self, value: dict[int, float] | str) -> Self: ...
 
 
+@with_accessors
 class HasInference(HasModel):
     """A model that is applied."""
 
@@ -249,17 +157,15 @@ class HasInference(HasModel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._setDefault(batchSize=1024)
+        self._setDefault(**TABLE.defaults("HasInference"))
 
-    def getBatchSize(self) -> int:
-        """Value of `batchSize` or its default."""
-        return self.getOrDefault(self.batchSize)
+    if TYPE_CHECKING:
 
-    def setBatchSize(self, value: int) -> Self:
-        """Sets `batchSize`."""
-        return self._set(batchSize=value)
+        def getBatchSize(self) -> int: ...
+        def setBatchSize(self, value: int) -> Self: ...
 
 
+@with_accessors
 class HasTraining(HasModel, HasLabels, shared.HasValidationIndicatorCol, shared.HasSeed):
     """A fit."""
 
@@ -292,250 +198,63 @@ class HasTraining(HasModel, HasLabels, shared.HasValidationIndicatorCol, shared.
 
     def __init__(self) -> None:
         super().__init__()
-        self._setDefault(
-            modelParams={},
-            validationSplit=0.0,
-            epochs=1,
-            initialEpoch=0,
-            batchSize=32,
-            shuffle=True,
-            prefetch=2,
-            jitCompile="auto",
-            averagingFrequency=10,
-            globalBatch=False,
-            learningRateScaling="none",
-            learningRateWarmup=0,
-            optimizerState="average",
-            callbacks=[],
-            maxFailures=4,
-            workerTimeout=600.0,
-            joinTimeout=600.0,
-            nonFinite="error",
-            checkpointInterval=1,
-            seed=0,
-            verbose=1,
-        )
+        self._setDefault(**TABLE.defaults("HasTraining"))
 
-    def getModelFn(self) -> Callable[..., Any]:
-        """Value of `modelFn` or its default."""
-        return self.getOrDefault(self.modelFn)
+    if TYPE_CHECKING:
 
-    def setModelFn(self, value: Callable[..., Any]) -> Self:
-        """Sets `modelFn`."""
-        return self._set(modelFn=value)
-
-    def getModelParams(self) -> dict[str, Any]:
-        """Value of `modelParams` or its default."""
-        return self.getOrDefault(self.modelParams)
-
-    def setModelParams(self, value: dict[str, Any]) -> Self:
-        """Sets `modelParams`."""
-        return self._set(modelParams=value)
-
-    def getValidationIndicatorCol(self) -> str:
-        """Value of `validationIndicatorCol` or its default."""
-        return self.getOrDefault(self.validationIndicatorCol)
-
-    def setValidationIndicatorCol(self, value: str) -> Self:
-        """Sets `validationIndicatorCol`."""
-        return self._set(validationIndicatorCol=value)
-
-    def getValidationSplit(self) -> float:
-        """Value of `validationSplit` or its default."""
-        return self.getOrDefault(self.validationSplit)
-
-    def setValidationSplit(self, value: float) -> Self:
-        """Sets `validationSplit`."""
-        return self._set(validationSplit=value)
-
-    def getEpochs(self) -> int:
-        """Value of `epochs` or its default."""
-        return self.getOrDefault(self.epochs)
-
-    def setEpochs(self, value: int) -> Self:
-        """Sets `epochs`."""
-        return self._set(epochs=value)
-
-    def getInitialEpoch(self) -> int:
-        """Value of `initialEpoch` or its default."""
-        return self.getOrDefault(self.initialEpoch)
-
-    def setInitialEpoch(self, value: int) -> Self:
-        """Sets `initialEpoch`."""
-        return self._set(initialEpoch=value)
-
-    def getBatchSize(self) -> int:
-        """Value of `batchSize` or its default."""
-        return self.getOrDefault(self.batchSize)
-
-    def setBatchSize(self, value: int) -> Self:
-        """Sets `batchSize`."""
-        return self._set(batchSize=value)
-
-    def getShuffle(self) -> bool:
-        """Value of `shuffle` or its default."""
-        return self.getOrDefault(self.shuffle)
-
-    def setShuffle(self, value: bool) -> Self:
-        """Sets `shuffle`."""
-        return self._set(shuffle=value)
-
-    def getNumWorkers(self) -> int:
-        """Value of `numWorkers` or its default."""
-        return self.getOrDefault(self.numWorkers)
-
-    def setNumWorkers(self, value: int) -> Self:
-        """Sets `numWorkers`."""
-        return self._set(numWorkers=value)
-
-    def getCpusPerWorker(self) -> int:
-        """Value of `cpusPerWorker` or its default."""
-        return self.getOrDefault(self.cpusPerWorker)
-
-    def setCpusPerWorker(self, value: int) -> Self:
-        """Sets `cpusPerWorker`."""
-        return self._set(cpusPerWorker=value)
-
-    def getMaxShardMemory(self) -> int:
-        """Value of `maxShardMemory` or its default."""
-        return self.getOrDefault(self.maxShardMemory)
-
-    def setMaxShardMemory(self, value: int | str) -> Self:
-        """Sets `maxShardMemory`."""
-        return self._set(maxShardMemory=value)
-
-    def getPrefetch(self) -> int:
-        """Value of `prefetch` or its default."""
-        return self.getOrDefault(self.prefetch)
-
-    def setPrefetch(self, value: int) -> Self:
-        """Sets `prefetch`."""
-        return self._set(prefetch=value)
-
-    def getJitCompile(self) -> bool | str:
-        """Value of `jitCompile` or its default."""
-        return self.getOrDefault(self.jitCompile)
-
-    def setJitCompile(self, value: bool | str) -> Self:
-        """Sets `jitCompile`."""
-        return self._set(jitCompile=value)
-
-    def getAveragingFrequency(self) -> int | str:
-        """Value of `averagingFrequency` or its default."""
-        return self.getOrDefault(self.averagingFrequency)
-
-    def setAveragingFrequency(self, value: int | str) -> Self:
-        """Sets `averagingFrequency`."""
-        return self._set(averagingFrequency=value)
-
-    def getGlobalBatch(self) -> bool:
-        """Value of `globalBatch` or its default."""
-        return self.getOrDefault(self.globalBatch)
-
-    def setGlobalBatch(self, value: bool) -> Self:
-        """Sets `globalBatch`."""
-        return self._set(globalBatch=value)
-
-    def getLearningRateScaling(self) -> str:
-        """Value of `learningRateScaling` or its default."""
-        return self.getOrDefault(self.learningRateScaling)
-
-    def setLearningRateScaling(self, value: str) -> Self:
-        """Sets `learningRateScaling`."""
-        return self._set(learningRateScaling=value)
-
-    def getLearningRateWarmup(self) -> int:
-        """Value of `learningRateWarmup` or its default."""
-        return self.getOrDefault(self.learningRateWarmup)
-
-    def setLearningRateWarmup(self, value: int) -> Self:
-        """Sets `learningRateWarmup`."""
-        return self._set(learningRateWarmup=value)
-
-    def getOptimizerState(self) -> str:
-        """Value of `optimizerState` or its default."""
-        return self.getOrDefault(self.optimizerState)
-
-    def setOptimizerState(self, value: str) -> Self:
-        """Sets `optimizerState`."""
-        return self._set(optimizerState=value)
-
-    def getOuterOptimizer(self) -> str | dict[str, Any]:
-        """Value of `outerOptimizer` or its default."""
-        return self.getOrDefault(self.outerOptimizer)
-
-    def setOuterOptimizer(self, value: Any) -> Self:
-        """Sets `outerOptimizer`."""
-        return self._set(outerOptimizer=value)
-
-    def getCallbacks(self) -> list[Any]:
-        """Value of `callbacks` or its default."""
-        return self.getOrDefault(self.callbacks)
-
-    def setCallbacks(self, value: list[Any]) -> Self:
-        """Sets `callbacks`."""
-        return self._set(callbacks=value)
-
-    def getMaxFailures(self) -> int:
-        """Value of `maxFailures` or its default."""
-        return self.getOrDefault(self.maxFailures)
-
-    def setMaxFailures(self, value: int) -> Self:
-        """Sets `maxFailures`."""
-        return self._set(maxFailures=value)
-
-    def getWorkerTimeout(self) -> float:
-        """Value of `workerTimeout` or its default."""
-        return self.getOrDefault(self.workerTimeout)
-
-    def setWorkerTimeout(self, value: float) -> Self:
-        """Sets `workerTimeout`."""
-        return self._set(workerTimeout=value)
-
-    def getJoinTimeout(self) -> float:
-        """Value of `joinTimeout` or its default."""
-        return self.getOrDefault(self.joinTimeout)
-
-    def setJoinTimeout(self, value: float) -> Self:
-        """Sets `joinTimeout`."""
-        return self._set(joinTimeout=value)
-
-    def getNonFinite(self) -> str:
-        """Value of `nonFinite` or its default."""
-        return self.getOrDefault(self.nonFinite)
-
-    def setNonFinite(self, value: str) -> Self:
-        """Sets `nonFinite`."""
-        return self._set(nonFinite=value)
-
-    def getCheckpointDir(self) -> str:
-        """Value of `checkpointDir` or its default."""
-        return self.getOrDefault(self.checkpointDir)
-
-    def setCheckpointDir(self, value: str) -> Self:
-        """Sets `checkpointDir`."""
-        return self._set(checkpointDir=value)
-
-    def getCheckpointInterval(self) -> int | str:
-        """Value of `checkpointInterval` or its default."""
-        return self.getOrDefault(self.checkpointInterval)
-
-    def setCheckpointInterval(self, value: int | str) -> Self:
-        """Sets `checkpointInterval`."""
-        return self._set(checkpointInterval=value)
-
-    def getSeed(self) -> int:
-        """Value of `seed` or its default."""
-        return self.getOrDefault(self.seed)
-
-    def setSeed(self, value: int) -> Self:
-        """Sets `seed`."""
-        return self._set(seed=value)
-
-    def getVerbose(self) -> int:
-        """Value of `verbose` or its default."""
-        return self.getOrDefault(self.verbose)
-
-    def setVerbose(self, value: int | bool | str) -> Self:
-        """Sets `verbose`."""
-        return self._set(verbose=value)
+        def getModelFn(self) -> Callable[..., Any]: ...
+        def setModelFn(self, value: Callable[..., Any]) -> Self: ...
+        def getModelParams(self) -> dict[str, Any]: ...
+        def setModelParams(self, value: dict[str, Any]) -> Self: ...
+        def getValidationIndicatorCol(self) -> str: ...
+        def setValidationIndicatorCol(self, value: str) -> Self: ...
+        def getValidationSplit(self) -> float: ...
+        def setValidationSplit(self, value: float) -> Self: ...
+        def getEpochs(self) -> int: ...
+        def setEpochs(self, value: int) -> Self: ...
+        def getInitialEpoch(self) -> int: ...
+        def setInitialEpoch(self, value: int) -> Self: ...
+        def getBatchSize(self) -> int: ...
+        def setBatchSize(self, value: int) -> Self: ...
+        def getShuffle(self) -> bool: ...
+        def setShuffle(self, value: bool) -> Self: ...
+        def getNumWorkers(self) -> int: ...
+        def setNumWorkers(self, value: int) -> Self: ...
+        def getCpusPerWorker(self) -> int: ...
+        def setCpusPerWorker(self, value: int) -> Self: ...
+        def getMaxShardMemory(self) -> int: ...
+        def setMaxShardMemory(self, value: int | str) -> Self: ...
+        def getPrefetch(self) -> int: ...
+        def setPrefetch(self, value: int) -> Self: ...
+        def getJitCompile(self) -> bool | str: ...
+        def setJitCompile(self, value: bool | str) -> Self: ...
+        def getAveragingFrequency(self) -> int | str: ...
+        def setAveragingFrequency(self, value: int | str) -> Self: ...
+        def getGlobalBatch(self) -> bool: ...
+        def setGlobalBatch(self, value: bool) -> Self: ...
+        def getLearningRateScaling(self) -> str: ...
+        def setLearningRateScaling(self, value: str) -> Self: ...
+        def getLearningRateWarmup(self) -> int: ...
+        def setLearningRateWarmup(self, value: int) -> Self: ...
+        def getOptimizerState(self) -> str: ...
+        def setOptimizerState(self, value: str) -> Self: ...
+        def getOuterOptimizer(self) -> str | dict[str, Any]: ...
+        def setOuterOptimizer(self, value: Any) -> Self: ...
+        def getCallbacks(self) -> list[Any]: ...
+        def setCallbacks(self, value: list[Any]) -> Self: ...
+        def getMaxFailures(self) -> int: ...
+        def setMaxFailures(self, value: int) -> Self: ...
+        def getWorkerTimeout(self) -> float: ...
+        def setWorkerTimeout(self, value: float) -> Self: ...
+        def getJoinTimeout(self) -> float: ...
+        def setJoinTimeout(self, value: float) -> Self: ...
+        def getNonFinite(self) -> str: ...
+        def setNonFinite(self, value: str) -> Self: ...
+        def getCheckpointDir(self) -> str: ...
+        def setCheckpointDir(self, value: str) -> Self: ...
+        def getCheckpointInterval(self) -> int | str: ...
+        def setCheckpointInterval(self, value: int | str) -> Self: ...
+        def getSeed(self) -> int: ...
+        def setSeed(self, value: int) -> Self: ...
+        def getVerbose(self) -> int: ...
+        def setVerbose(self, value: int | bool | str) -> Self: ...

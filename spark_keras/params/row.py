@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
 import textwrap
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pyspark.ml.param import Param, Params
+from spark_keras.params.accessors import param
 
 # The default of a Param that has none.
 UNSET: Any = object()
@@ -101,7 +102,12 @@ class Table:
     def param(self, mixin: str, name: str) -> Any:
         """The Param of a mixin, for its class."""
         (row,) = (row for row in self.rows if (row.mixin, row.name) == (mixin, name))
-        return Param(Params._dummy(), name, row.doc, row.converter)
+        return param(name, row.doc, row.converter)
+
+    def defaults(self, mixin: str) -> dict[str, Any]:
+        """The defaults of a mixin's own Params, by name."""
+        own = (row for row in self.rows if row.mixin == mixin and row.default is not UNSET)
+        return {row.name: copy.copy(row.default) for row in own}
 
     def of(self, *mixins: str) -> list[Row]:
         """The Params of mixins, and of the mixins among their bases."""

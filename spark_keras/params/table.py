@@ -215,7 +215,7 @@ _ROWS = (
         "validationSplit",
         "float",
         "share of the rows held out for validation, in [0, 1); chosen by the hash of their content",
-        converters.fraction,
+        converters.number("validationSplit", lambda share: 0 <= share < 1, "0 ≤ value < 1"),
         decides=ROWS | BITS,
         default=0.0,
     ),
