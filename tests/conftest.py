@@ -20,6 +20,7 @@ import pytest  # noqa: E402
 LOCAL = "local[2]"
 CLUSTER = "local-cluster[2,1,1024]"
 FOUR_SLOTS = "local[4]"
+SESSIONS = [LOCAL, FOUR_SLOTS, CLUSTER]
 # Fixtures that take tens of seconds.
 LONG_FIXTURES = {"flights_df"}
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -103,17 +104,27 @@ four_slots = pytest.mark.parametrize("spark", [FOUR_SLOTS], indirect=True)
 every_session = pytest.mark.parametrize("spark", [LOCAL, CLUSTER], indirect=True)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     def session(item):
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         return parameters.get("spark", LOCAL)
 
     # Grouped by session, because each change starts new workers that import TensorFlow again.
-    order = [LOCAL, FOUR_SLOTS, CLUSTER]
-    items.sort(key=lambda item: order.index(session(item)))
+    items.sort(key=lambda item: SESSIONS.index(session(item)))
     for item in items:
-        # What one process gets where several run the tests. pytest-xdist overlooks a name with brackets.
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.relative_to(ROOT)}, session {order.index(session(item))}"))
         if session(item) != LOCAL or LONG_FIXTURES & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where several processes run the tests, one of them gets all of a file that want the same kind of session."""
+    if config.getoption("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFileAndSession(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid.partition("::")[0], next((kind for kind in (CLUSTER, FOUR_SLOTS) if kind in nodeid), LOCAL)
+
+    return ByFileAndSession(config, log)
