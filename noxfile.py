@@ -37,7 +37,7 @@ INSTALLER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 
 # Two processes, each with a Spark session of its own, so that one computes while the other waits for a session or a
 # process to start: the groups of conftest.py in their order, which keeps changes of the kind of session rare.
-IN_PARALLEL = ["--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+IN_PARALLEL = ["--numprocesses", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
 MISSING = {
     "java": "Spark needs Java 17 or newer, and none was found in JAVA_HOME, on the PATH or in /usr/lib/jvm. Install one"
     " (on Debian or Ubuntu: sudo scripts/system-packages java; on macOS: brew install openjdk@17) and run it again",
@@ -47,7 +47,7 @@ MISSING = {
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["others", "lint", "tests", "older_spark", "pytorch"]
+nox.options.sessions = ["others", "lint", "tests", "older_spark", "jax", "pytorch"]
 
 # Another Spark or another Python path would win over what is installed here.
 for name in ("SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS", "PYTHONPATH", "PYTHONHOME"):
@@ -139,12 +139,25 @@ def older_spark(session: nox.Session, spark: str) -> None:
 
 
 @nox.session
+def jax(session: nox.Session) -> None:
+    """Runs the tests of rounds, fits and transform that each backend must pass on JAX, and those of JAX alone."""
+    prepare(session, "java")
+    run_on_backend(session, "jax", [], "tests/jax_checks.py")
+
+
+@nox.session
 def pytorch(session: nox.Session) -> None:
     """Runs the tests of rounds, fits and transform that each backend must pass on PyTorch."""
     prepare(session, "java")
-    path = os.pathsep.join([str(ROOT / "tests/without_tensorflow"), str(installed(PYTORCH))])
-    environment = {"KERAS_BACKEND": "torch", "PYTHONPATH": path}
-    session.run("python", "-m", "pytest", "@tests/on_each_backend.txt", *IN_PARALLEL, *session.posargs, env=environment)
+    run_on_backend(session, "torch", [installed(PYTORCH)])
+
+
+def run_on_backend(session: nox.Session, backend: str, path: list[Path], *tests: str) -> None:
+    """Runs what each backend must pass, and the tests, where TensorFlow cannot be imported."""
+    before = os.pathsep.join(map(str, [ROOT / "tests/without_tensorflow", *path]))
+    environment = {"KERAS_BACKEND": backend, "PYTHONPATH": before}
+    arguments = ["@tests/on_each_backend.txt", *tests, *IN_PARALLEL, *session.posargs]
+    session.run("python", "-m", "pytest", *arguments, env=environment)
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""What is particular to rounds on JAX. `test_jax.py` runs this in its own process."""
+"""What is particular to rounds on JAX. `scripts/nox --session jax` runs this: a process has one Keras backend."""
 
 from __future__ import annotations
 
