@@ -8,8 +8,8 @@ from pyspark.ml import Model, Transformer
 from pyspark.sql import DataFrame
 from pyspark.sql.types import DataType, DoubleType
 
-from spark_keras.columns import expressions, output_meaning
 from spark_keras.columns import names as column_names
+from spark_keras.columns import output_meaning
 from spark_keras.columns.heads import ClassificationHead, RegressionHead
 from spark_keras.evaluation import losses, of_model
 from spark_keras.evaluation import metrics as evaluation
@@ -227,7 +227,7 @@ class KerasRegressionModel(_FittedModel):
             return dataset
         inputs, outputs = self._outputs(dataset)
         signature.check_only_output(outputs)
-        expressions.check_new_column(dataset, "predictionCol", prediction)
+        column_names.check_new(dataset, [("predictionCol", prediction)])
         scalar = outputs[0].shape in ((), (1,))
         number = DoubleType() if scalar else tensor_type(outputs[0]._replace(dtype="float64"))
         head, output = RegressionHead(scalar), OutputColumn(prediction, "prediction")

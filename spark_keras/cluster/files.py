@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -18,24 +18,16 @@ def write_file(spark: SparkSession, path: str, data: bytes) -> None:
     """Writes a file to any file system that Spark reaches."""
     file_system, target = _hadoop_path(spark, path)
     with temporary.folder() as folder:
-        local = os.path.join(folder, "file")
-        with open(local, "wb") as file:
-            file.write(data)
-        local_path = _path_class(spark)(f"file://{local}")
-        file_system.copyFromLocalFile(False, True, local_path, target)
+        local = Path(folder, "file")
+        local.write_bytes(data)
+        file_system.copyFromLocalFile(False, True, _path_class(spark)(f"file://{local}"), target)
 
 
 def read_file(spark: SparkSession, path: str) -> bytes | None:
     """Reads a file from any file system that Spark reaches; None if there is none."""
-    file_system, source = _hadoop_path(spark, path)
-    if not file_system.exists(source):
-        return None
     with temporary.folder() as folder:
-        local = os.path.join(folder, "file")
-        local_path = _path_class(spark)(f"file://{local}")
-        file_system.copyToLocalFile(False, source, local_path, True)
-        with open(local, "rb") as file:
-            return file.read()
+        local = Path(folder, "file")
+        return local.read_bytes() if fetch_file(spark, path, str(local)) else None
 
 
 def list_folder(spark: SparkSession, path: str) -> list[str]:
@@ -60,20 +52,12 @@ def place_file(spark: SparkSession, local: str, folder: str, name: str, unfinish
         raise OSError(f"{folder}/{unfinished} could not be renamed to {name}.")
 
 
-def fetch_file(spark: SparkSession, path: str, local: str) -> None:
-    """Copies a file of any file system that Spark reaches."""
-    file_system, source = _hadoop_path(spark, path)
-    target = _path_class(spark)(f"file://{local}")
-    file_system.copyToLocalFile(False, source, target, True)
-
-
-def fetch_model(spark: SparkSession, path: str, local: str) -> bool:
+def fetch_file(spark: SparkSession, path: str, local: str) -> bool:
     """Copies a file, or a folder with all in it, of any file system that Spark reaches; False if there is none."""
     file_system, source = _hadoop_path(spark, path)
     if not file_system.exists(source):
         return False
-    target = _path_class(spark)(f"file://{local}")
-    file_system.copyToLocalFile(False, source, target, True)
+    file_system.copyToLocalFile(False, source, _path_class(spark)(f"file://{local}"), True)
     return True
 
 

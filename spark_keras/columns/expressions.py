@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from pyspark.ml.functions import vector_to_array
+from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import Column, DataFrame
-from pyspark.sql.types import DataType
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, BooleanType, DataType, DoubleType, IntegralType, NumericType, StringType
 
 from spark_keras.columns import names
 from spark_keras.columns.names import quoted
@@ -17,15 +22,11 @@ from spark_keras.columns.tensor_column import TensorColumn
 
 def reference(column: str) -> Column:
     """A column of exactly this name; dots and backticks are part of it."""
-    from pyspark.sql import functions as F
-
     return F.col(quoted(column))
 
 
 def column(dataset: DataFrame, param: str, name: str) -> Column:
     """The column that a Param names, as `column_names.field` resolves it."""
-    from pyspark.sql import functions as F
-
     return F.expr(names.field(dataset, param, name).sql)
 
 
@@ -45,15 +46,8 @@ def column_type(dataset: DataFrame, param: str, name: str) -> DataType:
     return names.field(dataset, param, name).data_type
 
 
-def check_new_column(dataset: DataFrame, param: str, column: str) -> None:
-    names.check_new(dataset, [(param, column)])
-
-
 def column_depth(data_type: Any, param: str, column: str) -> tuple[int, Any]:
     """Nesting depth and element type of a column that can become a tensor (a vector has depth 1)."""
-    from pyspark.ml.linalg import VectorUDT
-    from pyspark.sql.types import ArrayType, BooleanType, DoubleType, NumericType, StringType
-
     if isinstance(data_type, VectorUDT):
         return 1, DoubleType()
     depth, element = 0, data_type
@@ -105,11 +99,6 @@ def expression(dataset: DataFrame, tensor: TensorColumn) -> Column:
     Floats travel as the model's own float type. Integer tensors travel exactly: as bigint, or as double where the
     source has fractions, and the worker checks that nothing is lost.
     """
-    from pyspark.ml.functions import vector_to_array
-    from pyspark.ml.linalg import VectorUDT
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import BooleanType, IntegralType
-
     casts = []
     for column in tensor.columns:
         sql, data_type, _ = names.field(dataset, tensor.param, column)
@@ -128,12 +117,8 @@ def expression(dataset: DataFrame, tensor: TensorColumn) -> Column:
 
 def first_row_shapes(dataset: DataFrame, tensors: Sequence[TensorColumn]) -> list[tuple[int, ...] | None]:
     """Shapes of the first row that has no null in these columns, from one job over one row; None if there is none."""
-    from functools import reduce
-
-    from pyspark.sql import functions as F
-
     arrays = [expression(dataset, tensor) for tensor in tensors]
-    usable = reduce(lambda left, right: left & right, (array.isNotNull() for array in arrays))
+    usable = functools.reduce(operator.and_, (array.isNotNull() for array in arrays))
     lengths = []
     for array, tensor in zip(arrays, tensors):
         steps = []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import weakref
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructField
 
@@ -99,8 +101,6 @@ def _case_sensitive(dataset: DataFrame) -> bool:
 
 
 def _resolved_by_spark(dataset: DataFrame, param: str, name: str) -> Field:
-    from pyspark.errors import AnalysisException
-
     parts = _parts(name)
     if parts is not None and (len(parts) > 1 or parts != [name]):
         sql = ".".join(map(quoted, parts))
@@ -117,32 +117,16 @@ def _resolved_by_spark(dataset: DataFrame, param: str, name: str) -> Field:
     )
 
 
+# A part of a name: inside backticks, where two of them stand for one, or up to the next dot.
+_PART = r"(?:`(?:[^`]|``)+`|[^`.][^.]*)"
+
+
 def _parts(name: str) -> list[str] | None:
     """A name's parts, between dots that are outside of backticks; None where Spark does not read it so."""
-    parts: list[str] = []
-    part, position = "", 0
-    while position < len(name):
-        if name[position] == "`" and not part:
-            end = position + 1
-            while True:
-                end = name.find("`", end)
-                if end < 0:
-                    return None
-                if name[end + 1 : end + 2] != "`":
-                    break
-                end += 2
-            part = name[position + 1 : end].replace("``", "`")
-            position = end + 1
-            if position < len(name) and name[position] != ".":
-                return None
-        elif name[position] == ".":
-            parts, part = [*parts, part], ""
-            position += 1
-        else:
-            part += name[position]
-            position += 1
-    parts.append(part)
-    return parts if all(parts) else None
+    if not re.fullmatch(rf"{_PART}(?:\.{_PART})*", name):
+        return None
+    found = re.findall(_PART, name)
+    return [part[1:-1].replace("``", "`") if part.startswith("`") else part for part in found]
 
 
 def _with_fields(dataset: DataFrame) -> list[str]:

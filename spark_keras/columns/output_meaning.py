@@ -5,8 +5,6 @@ The activation that makes an output tells it, else the loss, else Param `outputT
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +13,7 @@ from pyspark.sql import DataFrame
 
 from spark_keras.columns import expressions
 from spark_keras.columns.heads import ClassificationHead
-from spark_keras.keras_model import activations, signature
+from spark_keras.keras_model import activations, losses, signature
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params import converters
 from spark_keras.params.values import param_or_none
@@ -65,32 +63,13 @@ _LOSSES = {
 
 def said_by_loss(loss: Any) -> Meaning:
     """What a loss takes the outputs for, in whatever form compile() was given it."""
-    settings: dict[str, Any] = {}
-    if isinstance(loss, str):
-        loss = _named_loss(loss)
-    if inspect.isclass(loss) and issubclass(loss, keras.losses.Loss):
-        loss = loss()
-    if isinstance(loss, keras.losses.Loss):
-        settings = loss.get_config()
-        loss = getattr(loss, "fn", None)
-    while isinstance(loss, functools.partial):
-        settings = {**loss.keywords, **settings}
-        loss = loss.func
-    name = getattr(loss, "__name__", None) if activations.of_keras(getattr(loss, "__module__", None)) else None
-    said = UNKNOWN if name is None else _LOSSES.get(name, UNKNOWN)
+    function, settings = losses.computed_by(loss)
+    of_keras = activations.of_keras(getattr(function, "__module__", None))
+    said = _LOSSES.get(getattr(function, "__name__", ""), UNKNOWN) if of_keras else UNKNOWN
     # A loss of the user's own may have this setting, too.
     if "from_logits" in settings:
         return said._replace(kind="logits" if settings["from_logits"] else "probabilities")
     return said
-
-
-def _named_loss(name: str) -> Any:
-    if name in keras.saving.get_custom_objects():
-        return keras.saving.get_custom_objects()[name]
-    try:
-        return keras.losses.get(name)
-    except ValueError:  # one of the user's, which is known where the model is loaded
-        return None
 
 
 # --- both ----------------------------------------------------------------------------------------------------------

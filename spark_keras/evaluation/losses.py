@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from spark_keras.cluster import session
 from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.columns import expressions as columns
+from spark_keras.columns import names
 from spark_keras.evaluation import row_losses
 from spark_keras.evaluation.metrics import evaluate, labelled_task
 from spark_keras.keras_model import first_step
@@ -34,7 +35,7 @@ def score(dataset: DataFrame, stage: Any, classifier: bool, regularization: bool
 def score_examples(dataset: DataFrame, stage: Any, classifier: bool, column: str, regularization: bool) -> DataFrame:
     """The DataFrame with a column of each row's loss."""
     session.session_of(dataset)
-    columns.check_new_column(dataset, "lossCol", column)
+    names.check_new(dataset, [("lossCol", column)])
     archive, objects = stage._archive(), stage.getCustomObjects()
     model = archive.load(objects)
     task, _ = labelled_task(dataset, stage, model, archive, objects, classifier)

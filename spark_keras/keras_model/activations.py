@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import keras
+from keras.src.utils.naming import to_snake_case
 
 from spark_keras.keras_model import signature
 
@@ -52,7 +52,7 @@ def _activation_at(operation: Any, output: Any) -> str | None:
         return _name_of(operation.activation, output) if of_keras(type(operation).call.__module__) else None
     if not of_keras(type(operation).__module__):
         return None
-    name = _snake(type(operation).__name__)
+    name = to_snake_case(type(operation).__name__)
     if name in ("softmax", "log_softmax"):
         return name if operation.axis in (-1, len(output.shape) - 1) else None
     return name if hasattr(keras.activations, name) else None
@@ -67,7 +67,3 @@ def _name_of(activation: Any, output: Any) -> str | None:
 def of_keras(module: str | None) -> bool:
     """Whether a module of this name is one of Keras'."""
     return (module or "").split(".")[0] == "keras"
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

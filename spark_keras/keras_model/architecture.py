@@ -12,17 +12,8 @@ from spark_keras.keras_model import automatic_names, configurations, first_step,
 from spark_keras.keras_model.optimizers import excludes_from_weight_decay, innermost
 from spark_keras.keras_model.state import variables
 
-# In an architecture.
-_UNDECAYED = "undecayed"
-
-
-_STATE = "state"
-
-
-_DRAWS = "draws globally"
-
-
-_LATE = "created late"
+# What an architecture has beside what Keras writes.
+_UNDECAYED, _STATE, _DRAWS, _LATE = "undecayed", "state", "draws globally", "created late"
 
 
 def _undecayed(model: keras.Model) -> list[int]:

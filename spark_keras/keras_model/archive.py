@@ -13,6 +13,7 @@ import warnings
 import weakref
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -64,11 +65,11 @@ class KerasArchive:
         if self.size > MEMORY_BYTES:
             self._held = _own_file(self, self._suffix)
             if isinstance(content, bytes):
-                _write(self._held, content)
+                Path(self._held).write_bytes(content)
             else:
                 shutil.copyfile(content, self._held)
         else:
-            self._held = content if isinstance(content, bytes) else _read(content)
+            self._held = content if isinstance(content, bytes) else Path(content).read_bytes()
         self.digest = self._digest()
 
     @classmethod
@@ -95,7 +96,7 @@ class KerasArchive:
             return stage.getOrDefault("model")
         if isinstance(model, (bytes, bytearray)):
             with _new_path() as path:
-                _write(path, bytes(model))
+                Path(path).write_bytes(model)
                 model_files.check(path, f"{len(model):,} bytes")
             return cls(bytes(model))
         if isinstance(model, (str, os.PathLike)):
@@ -120,7 +121,7 @@ class KerasArchive:
     @property
     def data(self) -> bytes:
         """The bytes of the archive; those of a large one are read anew each time."""
-        return _read(self._held) if isinstance(self._held, str) else self._held
+        return Path(self._held).read_bytes() if isinstance(self._held, str) else self._held
 
     @property
     def suffix(self) -> str:
@@ -134,7 +135,7 @@ class KerasArchive:
             yield self._held
             return
         with _new_path(self._suffix) as path:
-            _write(path, self.data)
+            Path(path).write_bytes(self.data)
             yield path
 
     @contextlib.contextmanager
@@ -151,7 +152,7 @@ class KerasArchive:
                 with zipfile.ZipFile(path) as archive:
                     archive.extractall(folder)
                 if structure:
-                    _write(os.path.join(folder, "config.json"), structure.encode())
+                    Path(folder, "config.json").write_text(structure, encoding="utf-8")
                 yield folder
 
     def load(self, custom_objects: dict[str, Any] | None = None, compile: bool = True) -> keras.Model:
@@ -244,13 +245,3 @@ def _pack(folder: str, path: str) -> None:
         for root, _, names in os.walk(folder):
             for name in sorted(names):
                 archive.write(os.path.join(root, name), os.path.relpath(os.path.join(root, name), folder))
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def _write(path: str, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)

@@ -15,13 +15,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from spark_keras.keras_model import held, state
+
 _FILE = "spark_keras.npz"
 
 
 def add(path: str, model: keras.Model) -> None:
     """Adds it to an archive of a model that holds more than its weights, its optimizer and its metrics."""
-    from spark_keras.keras_model import held, state
-
     found = held.look(model)
     if not (found.variables or found.of_optimizers):
         return
@@ -52,8 +52,6 @@ def is_in(content: Any) -> bool:
 
 def restore(path: str, model: keras.Model) -> None:
     """Gives it back to a compiled model that Keras has loaded from the archive."""
-    from spark_keras.keras_model import held
-
     with zipfile.ZipFile(path) as archive, np.load(io.BytesIO(archive.read(_FILE)), allow_pickle=False) as file:
         arrays = dict(file)
     described = json.loads(arrays.pop("described").tobytes())
@@ -83,14 +81,10 @@ def _assign(variable: keras.Variable, value: np.ndarray | None) -> None:
 
 
 def _optimizers(model: keras.Model) -> dict[str, Any]:
-    from spark_keras.keras_model import held
-
     optimizer = getattr(model, "optimizer", None)
     main = {} if optimizer is None else {"model.optimizer": optimizer}
     return main | held.of(model).optimizers
 
 
 def _layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
-    from spark_keras.keras_model import held
-
     return [(name, each) for name, each in held.walk(model) if isinstance(each, keras.Layer) and each is not model]

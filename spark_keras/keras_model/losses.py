@@ -10,8 +10,20 @@ import keras
 
 
 def computed_by(loss: Any) -> tuple[Any, dict[str, Any]]:
-    """The function that computes a loss, in whatever form `compile` got it, and the settings that it gets."""
-    return _computed_by(_resolved(loss))
+    """The function that computes a loss, in whatever form `compile` got it, and the settings that it gets; no function
+    where a class of the user's does.
+    """
+    loss = _resolved(loss)
+    if isinstance(loss, functools.partial):
+        function, settings = computed_by(loss.func)
+        return function, {**settings, **loss.keywords}
+    if not isinstance(loss, keras.losses.Loss):
+        return loss, {}
+    # A class of the user's may keep what Keras computes, and a class of Keras' what the user computes.
+    if type(loss).call.__module__.startswith("keras.") and hasattr(loss, "fn"):
+        function, settings = computed_by(loss.fn)
+        return function, {**settings, **getattr(loss, "_fn_kwargs", {})}
+    return None, loss.get_config()
 
 
 def _resolved(loss: Any) -> Any:
@@ -21,20 +33,8 @@ def _resolved(loss: Any) -> Any:
     own = keras.saving.get_custom_objects()
     try:
         return own[loss] if loss in own else keras.losses.get(loss)
-    except ValueError:
+    except ValueError:  # one of the user's, which is known where the model is loaded
         return None
-
-
-def _computed_by(loss: Any) -> tuple[Any, dict[str, Any]]:
-    if isinstance(loss, functools.partial):
-        function, settings = _computed_by(loss.func)
-        return function, {**settings, **loss.keywords}
-    if isinstance(loss, keras.losses.Loss):
-        # A class of the user's may keep what Keras computes, and a class of Keras' what the user computes.
-        if type(loss).call.__module__.startswith("keras.") and hasattr(loss, "fn"):
-            return loss.fn, dict(getattr(loss, "_fn_kwargs", {}))
-        return None, {}
-    return loss, {}
 
 
 def unreduced_shape(loss: Any, y: keras.KerasTensor, prediction: keras.KerasTensor) -> tuple[int, ...]:

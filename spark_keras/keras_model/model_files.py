@@ -56,7 +56,7 @@ def located(path: str) -> Iterator[str]:
     with temporary.folder() as folder:
         local = os.path.join(folder, "model")
         try:
-            found = files.fetch_model(spark, path, local)
+            found = files.fetch_file(spark, path, local)
         except Exception as error:  # of Java, such as an unknown scheme or a host that does not answer
             cause = str(getattr(error, "java_exception", error)).splitlines()[0]
             raise UnreadableModel(repr(path), f"which Spark's file system cannot read: {cause}") from error

@@ -12,6 +12,7 @@ from spark_keras.reports import lines
 from spark_keras.reports.numbers import short
 from spark_keras.reports.render import render as render_page
 from spark_keras.telemetry.tables import START_PHASES, require_timeline, start_of, start_seconds
+from spark_keras.telemetry.timeline import together
 
 _BINS = 12
 
@@ -103,13 +104,7 @@ def _lanes(timeline: dict[str, Any]) -> Any:
 def _coarse(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """So few records that a page can draw them."""
     each = -(-len(records) // _BLOCKS)
-    coarse = []
-    for first in range(0, len(records), max(each, 1)):
-        parts = records[first : first + each]
-        end = parts[-1]["began"] + parts[-1]["seconds"]
-        summed = {name: np.sum([part[name] for part in parts], axis=0).tolist() for name in ("driver", "workers")}
-        coarse.append({**parts[0], **summed, "seconds": end - parts[0]["began"]})
-    return coarse
+    return [together(records[first : first + each]) for first in range(0, len(records), max(each, 1))]
 
 
 def _phases(timeline: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import operator
 import time
@@ -109,7 +110,7 @@ class Timeline:
             self._records.append(record)
             if len(self._records) > self._limit:
                 self._stride *= 2
-                self._records = [_together(self._records[i : i + 2]) for i in range(0, len(self._records), 2)]
+                self._records = [together(self._records[i : i + 2]) for i in range(0, len(self._records), 2)]
                 record = self._records[-1]
         record["rounds"] += 1
         record["seconds"] = ended - self._origin - record["began"]
@@ -166,10 +167,12 @@ class Timeline:
         }
 
 
-def _together(records: list[dict[str, Any]]) -> dict[str, Any]:
-    first, last = records[0], records[-1]
-    if first is last:
-        return first
+def together(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One record of several that follow each other."""
+    return functools.reduce(_both, records)
+
+
+def _both(first: dict[str, Any], last: dict[str, Any]) -> dict[str, Any]:
     return {
         **first,
         "seconds": last["began"] + last["seconds"] - first["began"],
