@@ -17,7 +17,7 @@ from spark_keras.preparation.conditions import (
     IsNull,
     Matches,
 )
-from spark_keras.preparation.lengths import LengthExpression
+from spark_keras.preparation.lengths import Compared, LengthExpression
 from spark_keras.preparation.reductions import Reduction
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.sql_reduction import SqlReduction
@@ -53,11 +53,8 @@ def operand(value: Any) -> Any:
     return ColumnName(value.name) if isinstance(value, ColumnExpression) else value
 
 
-class ColumnExpression(Condition):
+class ColumnExpression(Compared, Condition):
     """A column by its name; the methods make conditions and reductions. A boolean column is a condition itself."""
-
-    # Compares to conditions, so it is no key of a dict.
-    __hash__ = None  # type: ignore[assignment]  # Python's own way to say so
 
     def __init__(self, name: str):
         self.name = name
@@ -76,33 +73,14 @@ class ColumnExpression(Condition):
 
     # --- conditions ----------------------------------------------------------------------------------------------
 
-    def __eq__(self, other: Any) -> Condition:  # type: ignore[override]  # as in Spark's Column
-        return Compare(self.name, "==", operand(other))
-
-    def __ne__(self, other: Any) -> Condition:  # type: ignore[override]  # as in Spark's Column
-        return Compare(self.name, "!=", operand(other))
-
-    def __lt__(self, other: Any) -> Condition:
-        return Compare(self.name, "<", operand(other))
-
-    def __le__(self, other: Any) -> Condition:
-        return Compare(self.name, "<=", operand(other))
-
-    def __gt__(self, other: Any) -> Condition:
-        return Compare(self.name, ">", operand(other))
-
-    def __ge__(self, other: Any) -> Condition:
-        return Compare(self.name, ">=", operand(other))
+    def _compare(self, operator: str, other: Any) -> Condition:
+        return Compare(self.name, operator, operand(other))
 
     def isIn(self, *values: Any) -> Condition:
         """The value is one of these (given one by one, or as one list)."""
         if len(values) == 1 and isinstance(values[0], (list, tuple, set, frozenset)):
             values = tuple(sorted(values[0]) if isinstance(values[0], (set, frozenset)) else values[0])
         return IsIn(self.name, tuple(values))
-
-    def between(self, low: Any, high: Any) -> Condition:
-        """low ≤ value ≤ high."""
-        return (self >= low) & (self <= high)
 
     def matches(self, pattern: str) -> Condition:
         """The whole string matches a regular expression (of Java, as Spark's); of a number, what Spark prints: 12, or

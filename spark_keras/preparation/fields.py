@@ -44,13 +44,15 @@ class Field:
     label: bool = dataclasses.field(default=False, kw_only=True)
 
     kind: ClassVar[str]
+    # The type of the column in a DataFrame, where it is the same for all fields of the class.
+    fixedType: ClassVar[T.DataType]
     # Spark types that hold nothing which this field's own type could not hold.
     narrower: ClassVar[tuple[type, ...]] = ()
 
     @property
     def sparkType(self) -> T.DataType:
         """The type of the column in a DataFrame."""
-        raise NotImplementedError
+        return self.fixedType
 
     def accepts(self, dataType: T.DataType) -> bool:
         """Whether a DataFrame's column of this type can be cast to the field's without loss."""
@@ -103,15 +105,12 @@ class StringField(Field):
     pattern: str | None = None
 
     kind: ClassVar[str] = "string"
+    fixedType: ClassVar[T.DataType] = T.StringType()
 
     def __post_init__(self) -> None:
         _check_order(self, "minLength", "maxLength")
         if self.pattern is not None:
             checked_pattern(f"column {self.name!r}", self.pattern)
-
-    @property
-    def sparkType(self) -> T.DataType:
-        return T.StringType()
 
     def check(self, value: str) -> str:
         checks = _length_in(value, self.minLength, self.maxLength)
@@ -125,8 +124,29 @@ class StringField(Field):
         return " ".join(["string", *parts, *([f"/{self.pattern}/"] if self.pattern else [])])
 
 
+class _Ranged(Field):
+    """A field whose values lie from `minimum` to `maximum`, both of them included."""
+
+    minimum: Any
+    maximum: Any
+
+    # A limit as the column's values are compared with it.
+    _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(number_literal)
+
+    def check(self, value: str) -> str:
+        return all_true(self._in_range(value))
+
+    def _in_range(self, value: str) -> list[str]:
+        limits = (None if limit is None else self._literal(limit) for limit in (self.minimum, self.maximum))
+        return in_range(value, *limits)
+
+    @property
+    def description(self) -> str:
+        return " ".join([self.kind, *_range_text(self.minimum, self.maximum)])
+
+
 @dataclasses.dataclass(frozen=True)
-class NumberField(Field):
+class NumberField(_Ranged):
     """A number; `minimum` and `maximum` are valid themselves."""
 
     minimum: float | None = None
@@ -138,32 +158,14 @@ class NumberField(Field):
     def __post_init__(self) -> None:
         _check_order(self, "minimum", "maximum")
 
-    def check(self, value: str) -> str:
-        return all_true(self._in_range(value))
-
-    def _in_range(self, value: str) -> list[str]:
-        limits = (None if limit is None else self._literal(limit) for limit in (self.minimum, self.maximum))
-        return in_range(value, *limits)
-
-    def _literal(self, limit: float) -> str:
-        """A limit as the column's values are compared with it."""
-        return number_literal(limit)
-
-    @property
-    def description(self) -> str:
-        return " ".join([self.kind, *_range_text(self.minimum, self.maximum)])
-
 
 @registered("integer")
 class IntegerField(NumberField):
     """A whole number of 32 bits."""
 
     kind: ClassVar[str] = "integer"
+    fixedType: ClassVar[T.DataType] = T.IntegerType()
     narrower: ClassVar[tuple[type, ...]] = (T.ByteType, T.ShortType)
-
-    @property
-    def sparkType(self) -> T.DataType:
-        return T.IntegerType()
 
 
 @registered("long")
@@ -171,11 +173,8 @@ class LongField(NumberField):
     """A whole number of 64 bits."""
 
     kind: ClassVar[str] = "long"
+    fixedType: ClassVar[T.DataType] = T.LongType()
     narrower: ClassVar[tuple[type, ...]] = (T.ByteType, T.ShortType, T.IntegerType)
-
-    @property
-    def sparkType(self) -> T.DataType:
-        return T.LongType()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,15 +203,10 @@ class FloatField(FloatingField):
     """A floating point number of 32 bits."""
 
     kind: ClassVar[str] = "float"
+    fixedType: ClassVar[T.DataType] = T.FloatType()
     narrower: ClassVar[tuple[type, ...]] = (T.ByteType, T.ShortType)
-
-    def _literal(self, limit: float) -> str:
-        # 0.1 as a float is more than 0.1 as a double.
-        return float_literal(limit)
-
-    @property
-    def sparkType(self) -> T.DataType:
-        return T.FloatType()
+    # 0.1 as a float is more than 0.1 as a double.
+    _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(float_literal)
 
 
 @registered("double")
@@ -220,11 +214,8 @@ class DoubleField(FloatingField):
     """A floating point number of 64 bits."""
 
     kind: ClassVar[str] = "double"
+    fixedType: ClassVar[T.DataType] = T.DoubleType()
     narrower: ClassVar[tuple[type, ...]] = (T.ByteType, T.ShortType, T.IntegerType, T.FloatType)
-
-    @property
-    def sparkType(self) -> T.DataType:
-        return T.DoubleType()
 
 
 @registered("boolean")
@@ -232,10 +223,7 @@ class BooleanField(Field):
     """True or false."""
 
     kind: ClassVar[str] = "boolean"
-
-    @property
-    def sparkType(self) -> T.DataType:
-        return T.BooleanType()
+    fixedType: ClassVar[T.DataType] = T.BooleanType()
 
 
 @registered("categorical")
@@ -245,13 +233,10 @@ class CategoricalField(Field):
     states: tuple[str, ...] = ()
 
     kind: ClassVar[str] = "categorical"
+    fixedType: ClassVar[T.DataType] = T.StringType()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", checked_states(self.name, self.states))
-
-    @property
-    def sparkType(self) -> T.DataType:
-        return T.StringType()
 
     def check(self, value: str) -> str:
         return f"{value} IN ({', '.join(map(text_literal, self.states))})"
@@ -273,13 +258,8 @@ def _check_limits(field: Any, expected: str) -> None:
     _check_order(field, "minimum", "maximum")
 
 
-def _times_in_range(field: Any, value: str) -> str:
-    limits = (None if limit is None else time_literal(limit) for limit in (field.minimum, field.maximum))
-    return all_true(in_range(value, *limits))
-
-
 @registered("time")
-class TimeField(Field):
+class TimeField(_Ranged):
     """A point in time (TIMESTAMP), whose calendar is that of `zone`; with `zone=None` a time of no zone
     (TIMESTAMP_NTZ).
 
@@ -291,6 +271,7 @@ class TimeField(Field):
     maximum: datetime.datetime | None = None
 
     kind: ClassVar[str] = "time"
+    _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(time_literal)
 
     def accepts(self, dataType: T.DataType) -> bool:
         of_zone = (T.StringType, T.TimestampNTZType) if self.zone is not None else ()
@@ -300,9 +281,6 @@ class TimeField(Field):
         if self.zone is not None:
             checked_zone(f"column {self.name!r}", self.zone)
         _check_limits(self, f"a datetime with{'out' if self.zone is None else ''} a time zone")
-
-    def check(self, value: str) -> str:
-        return _times_in_range(self, value)
 
     @property
     def sparkType(self) -> T.DataType:
@@ -314,27 +292,18 @@ class TimeField(Field):
 
 
 @registered("day")
-class DateField(Field):
+class DateField(_Ranged):
     """A day of the calendar."""
 
     minimum: datetime.date | None = None
     maximum: datetime.date | None = None
 
     kind: ClassVar[str] = "date"
+    fixedType: ClassVar[T.DataType] = T.DateType()
+    _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(time_literal)
 
     def __post_init__(self) -> None:
         _check_limits(self, "a date")
-
-    def check(self, value: str) -> str:
-        return _times_in_range(self, value)
-
-    @property
-    def description(self) -> str:
-        return " ".join([self.kind, *_range_text(self.minimum, self.maximum)])
-
-    @property
-    def sparkType(self) -> T.DataType:
-        return T.DateType()
 
 
 @registered("binary")
@@ -345,13 +314,10 @@ class BinaryField(Field):
     maxLength: int | None = None
 
     kind: ClassVar[str] = "binary"
+    fixedType: ClassVar[T.DataType] = T.BinaryType()
 
     def __post_init__(self) -> None:
         _check_order(self, "minLength", "maxLength")
-
-    @property
-    def sparkType(self) -> T.DataType:
-        return T.BinaryType()
 
     def check(self, value: str) -> str:
         return all_true(_length_in(value, self.minLength, self.maxLength))

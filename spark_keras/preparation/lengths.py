@@ -52,11 +52,40 @@ class CompareLength(Condition):
         return f"col({self.name!r}).length() {self.operator} {self.value}"
 
 
-class LengthExpression:
-    """The length of a column's value; the methods make conditions, which are unknown where the value is null."""
+class Compared:
+    """What is compared with values by Python's operators, to conditions."""
 
-    # Compares to conditions, so it is no key of a dict.
+    # So it is no key of a dict.
     __hash__ = None  # type: ignore[assignment]  # Python's own way to say so
+
+    def _compare(self, operator: str, other: Any) -> Condition:
+        raise NotImplementedError
+
+    def __eq__(self, other: Any) -> Condition:  # type: ignore[override]  # as in Spark's Column
+        return self._compare("==", other)
+
+    def __ne__(self, other: Any) -> Condition:  # type: ignore[override]  # as in Spark's Column
+        return self._compare("!=", other)
+
+    def __lt__(self, other: Any) -> Condition:
+        return self._compare("<", other)
+
+    def __le__(self, other: Any) -> Condition:
+        return self._compare("<=", other)
+
+    def __gt__(self, other: Any) -> Condition:
+        return self._compare(">", other)
+
+    def __ge__(self, other: Any) -> Condition:
+        return self._compare(">=", other)
+
+    def between(self, low: Any, high: Any) -> Condition:
+        """low ≤ value ≤ high."""
+        return (self >= low) & (self <= high)
+
+
+class LengthExpression(Compared):
+    """The length of a column's value; the methods make conditions, which are unknown where the value is null."""
 
     def __init__(self, name: str):
         self.name = name
@@ -64,28 +93,9 @@ class LengthExpression:
     def __repr__(self) -> str:
         return f"col({self.name!r}).length()"
 
-    def __eq__(self, other: Any) -> Condition:  # type: ignore[override]  # as in Spark's Column
-        return CompareLength(self.name, "==", other)
-
-    def __ne__(self, other: Any) -> Condition:  # type: ignore[override]  # as in Spark's Column
-        return CompareLength(self.name, "!=", other)
-
-    def __lt__(self, other: Any) -> Condition:
-        return CompareLength(self.name, "<", other)
-
-    def __le__(self, other: Any) -> Condition:
-        return CompareLength(self.name, "<=", other)
-
-    def __gt__(self, other: Any) -> Condition:
-        return CompareLength(self.name, ">", other)
-
-    def __ge__(self, other: Any) -> Condition:
-        return CompareLength(self.name, ">=", other)
+    def _compare(self, operator: str, other: Any) -> Condition:
+        return CompareLength(self.name, operator, other)
 
     def isIn(self, *lengths: int) -> Condition:
         """The length is one of these."""
         return CompareLength(self.name, "in", tuple(lengths))
-
-    def between(self, low: int, high: int) -> Condition:
-        """low ≤ length ≤ high."""
-        return (self >= low) & (self <= high)

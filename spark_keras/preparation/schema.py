@@ -277,6 +277,12 @@ class Schema:
         kept = [changes.get(field.name, field) for field in self.fields]
         return Schema([*kept, *(field for name, field in changes.items() if name not in self)])
 
+    def made(self, step: str, field: Field, *read: str) -> Schema:
+        """The schema with a column that a step makes: a new one at the end, or in the place of one that it has read."""
+        if field.name not in read:
+            self.require_new(step, [field.name])
+        return self.replaced({field.name: field})
+
     def inserted(self, after: str, new: Iterable[Field]) -> Schema:
         """The schema with new columns right behind another one."""
         at = self.names.index(after) + 1

@@ -117,19 +117,8 @@ def _doubles(field: Field) -> Column:
     return reference(field.name).cast("array<" * depth + "double" + ">" * depth)
 
 
-class _Made(Step):
-    """A step that adds a column, or replaces one that it reads."""
-
-    output: str
-
-    def _with(self, schema: Schema, made: Field, read: Sequence[Any]) -> Schema:
-        if self.output not in read:
-            schema.require_new(self.label, [self.output])
-        return schema.replaced({self.output: made})
-
-
 @registered("toArray")
-class ToArray(_Made):
+class ToArray(Step):
     output: str
     columns: tuple[str, ...]
 
@@ -140,7 +129,7 @@ class ToArray(_Made):
         known = [length for length in lengths if length is not None]
         length = sum(known) if len(known) == len(lengths) else None
         made = ArrayField(self.output, "double", (length,), nullable=any(field.nullable for field in fields))
-        return self._with(schema, made, self.columns)
+        return schema.made(self.label, made, *self.columns)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         fields = [schema[name] for name in self.columns]
@@ -150,7 +139,7 @@ class ToArray(_Made):
 
 
 @registered("arrayArithmetic")
-class ArrayArithmetic(_Made):
+class ArrayArithmetic(Step):
     output: str
     operator: str
     operands: tuple[Any, ...]
@@ -167,7 +156,7 @@ class ArrayArithmetic(_Made):
             )
         shape = _common_shape(self.label, arrays)
         made = ArrayField(self.output, "double", shape, nullable=any(field.nullable for field in fields))
-        return self._with(schema, made, names)
+        return schema.made(self.label, made, *names)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         function = _OPERATORS[self.operator]
@@ -207,7 +196,7 @@ def _second(function: Callable[[Column, Column], Column], right: Column, left: C
 
 
 @registered("arrayFunction")
-class ArrayFunction(_Made):
+class ArrayFunction(Step):
     output: str
     function: str
     column: str
@@ -216,7 +205,7 @@ class ArrayFunction(_Made):
         choose("arrayFunction", "function", self.function, FUNCTIONS)
         (field,) = number_arrays(schema, self.label, [self.column])
         made = ArrayField(self.output, "double", field.shape, nullable=field.nullable)
-        return self._with(schema, made, [self.column])
+        return schema.made(self.label, made, self.column)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         field = schema.field(self.column, ArrayField)
@@ -235,7 +224,7 @@ _FIGURES = {**FIGURES, "norm": _norm}
 
 
 @registered("reduceArray")
-class ReduceArray(_Made):
+class ReduceArray(Step):
     output: str
     function: str
     column: str
@@ -243,7 +232,7 @@ class ReduceArray(_Made):
     def schema_after(self, schema: Schema) -> Schema:
         choose("reduceArray", "function", self.function, _FIGURES)
         number_arrays(schema, self.label, [self.column])
-        return self._with(schema, kinds.DoubleField(self.output), [self.column])
+        return schema.made(self.label, kinds.DoubleField(self.output), self.column)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         field = schema.field(self.column, ArrayField)
@@ -265,7 +254,7 @@ _METRICS: dict[str, Callable[[Column, Column], Column]] = {
 
 
 @registered("arrayDistance")
-class ArrayDistance(_Made):
+class ArrayDistance(Step):
     output: str
     first: str
     second: str
@@ -274,8 +263,7 @@ class ArrayDistance(_Made):
     def schema_after(self, schema: Schema) -> Schema:
         fields = number_arrays(schema, self.label, [self.first, self.second], flat=True)
         _common_shape(self.label, fields)
-        schema.require_new(self.label, [self.output])
-        return schema.replaced({self.output: kinds.DoubleField(self.output)})
+        return schema.made(self.label, kinds.DoubleField(self.output))
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         def distance(held: dict[str, Column]) -> Column:

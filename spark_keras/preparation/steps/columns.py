@@ -261,10 +261,8 @@ class Arithmetic(Step):
             )
         names = [part for part in self.operands if not is_number(part)]
         schema.require(self.label, names, kinds.NumberField, expected="a number")
-        if self.output not in names:
-            schema.require_new(self.label, [self.output])
         field = kinds.LongField if self._whole(schema) else kinds.DoubleField
-        return schema.replaced({self.output: field(self.output)})
+        return schema.made(self.label, field(self.output), *names)
 
     def _whole(self, schema: Schema) -> bool:
         def whole(part: Any) -> bool:
@@ -324,9 +322,7 @@ class Function(Step):
     def schema_after(self, schema: Schema) -> Schema:
         choose("function", "function", self.function, FUNCTIONS)
         schema.require(self.label, [self.column], kinds.NumberField, expected="a number")
-        if self.output != self.column:
-            schema.require_new(self.label, [self.output])
-        return schema.replaced({self.output: kinds.DoubleField(self.output)})
+        return schema.made(self.label, kinds.DoubleField(self.output), self.column)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {self.output: FUNCTIONS[self.function](reference(self.column).cast("double"))}

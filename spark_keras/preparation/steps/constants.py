@@ -61,7 +61,6 @@ class Constant(Step):
     zone: str | None = None
 
     def schema_after(self, schema: Schema) -> Schema:
-        schema.require_new(self.label, [self.output])
         name = self.type or _NAMES.get(type(self.value))
         if name is None:
             raise TypeError(
@@ -81,7 +80,7 @@ class Constant(Step):
             check_value(self.label, field, self.value, schema)
             if isinstance(field, kinds.NumberField):
                 check_fits(self.label, field, self.value, schema)
-        return schema.replaced({self.output: field})
+        return schema.made(self.label, field)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {self.output: F.lit(None) if self.value is None else literal(self.value)}

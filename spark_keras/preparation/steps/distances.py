@@ -54,9 +54,8 @@ class Distance(Step):
                 f"Expected: {expected}."
             )
         fields = schema.require(self.label, [*self.first, *self.second], kinds.NumberField, expected="a number")
-        schema.require_new(self.label, [self.output])
         nullable = any(field.nullable for field in fields)
-        return schema.replaced({self.output: kinds.DoubleField(self.output, minimum=0, nullable=nullable)})
+        return schema.made(self.label, kinds.DoubleField(self.output, minimum=0, nullable=nullable))
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         first = [reference(name).cast("double") for name in self.first]

@@ -20,6 +20,7 @@ from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step, choose
 from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.steps.array_shapes import number_arrays
 from spark_keras.preparation.steps.sequences import count_of
 
 _MADE = "_spark_keras_made"
@@ -114,11 +115,6 @@ class _OnWorkers(Step):
     column: str
     output: str
 
-    def _with(self, schema: Schema, shape: Sequence[int | None], nullable: bool) -> Schema:
-        if self.output != self.column:
-            schema.require_new(self.label, [self.output])
-        return schema.replaced({self.output: ArrayField(self.output, "float", tuple(shape), nullable=nullable)})
-
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {self.output: F.col(_MADE)}
 
@@ -133,7 +129,8 @@ class DecodeImages(_OnWorkers):
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], kinds.BinaryField)
-        return self._with(schema, self.shape, field.nullable or self.invalid == "null")
+        nullable = field.nullable or self.invalid == "null"
+        return schema.made(self.label, ArrayField(self.output, "float", self.shape, nullable=nullable), self.column)
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         label = f"column {self.column!r}, {self.label}"
@@ -152,13 +149,9 @@ class ApplyLayers(_OnWorkers):
     shape: tuple[int | None, ...]
 
     def schema_after(self, schema: Schema) -> Schema:
-        (field,) = schema.require(self.label, [self.column], ArrayField)
-        if not isinstance(field.elementField, kinds.NumberField):
-            raise ValueError(
-                f"Column {self.column!r} does not fit {self.label}. Received: {field.description}. "
-                "Expected: an array of numbers."
-            )
-        return self._with(schema, self.shape, field.nullable)
+        (field,) = number_arrays(schema, self.label, [self.column])
+        made = ArrayField(self.output, "float", self.shape, nullable=field.nullable)
+        return schema.made(self.label, made, self.column)
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         from spark_keras.preparation.blocks import mapBlocks

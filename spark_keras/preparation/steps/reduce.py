@@ -130,8 +130,7 @@ class Rank(Step):
         if not self.orderBy:
             raise ValueError(f"No order in {self.label}. Received: orderBy=(). Expected: one column or more.")
         schema.require(self.label, [*self.orderBy, *self.within], *ORDERED)
-        schema.require_new(self.label, [self.output])
-        return schema.replaced({self.output: kinds.LongField(self.output, minimum=1, nullable=False)})
+        return schema.made(self.label, kinds.LongField(self.output, minimum=1, nullable=False))
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         order = [reference(name).desc() if self.descending else reference(name).asc() for name in self.orderBy]

@@ -183,8 +183,7 @@ class ToRows(SequenceStep):
         after = one_step(schema)
         if self.position is None:
             return after
-        after.require_new(self.label, [self.position])
-        return after.replaced({self.position: kinds.IntegerField(self.position, minimum=0, nullable=False)})
+        return after.made(self.label, kinds.IntegerField(self.position, minimum=0, nullable=False))
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         fields = sequences_of(schema, self.label)

@@ -287,11 +287,9 @@ class Element(SequenceStep):
 
     def schema_after(self, schema: Schema) -> Schema:
         field = sequence_of(schema, self.label, self.column)
-        schema.require_new(self.label, [self.output])
         inside = field.length is not None and -field.length <= self.index < field.length
         element = field.element.named(self.output)
-        made = dataclasses.replace(element, nullable=element.nullable or not inside)
-        return schema.replaced({self.output: made})
+        return schema.made(self.label, dataclasses.replace(element, nullable=element.nullable or not inside))
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         at = self.index + 1 if self.index >= 0 else self.index

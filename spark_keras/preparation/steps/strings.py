@@ -153,8 +153,7 @@ class Concat(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         found = schema.require(self.label, self.columns, *_TEXT)
-        schema.require_new(self.label, [self.output])
-        return schema.replaced({self.output: kinds.StringField(self.output, nullable=any(f.nullable for f in found))})
+        return schema.made(self.label, kinds.StringField(self.output, nullable=any(f.nullable for f in found)))
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         parts: list[Column] = []

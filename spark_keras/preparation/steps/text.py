@@ -124,24 +124,8 @@ def _terms(text: Column, delimiter: str | None) -> Column:
     return F.filter(parts, lambda part: part != F.lit(""))
 
 
-class _OfText(Step):
-    """A step that makes one column of a text."""
-
-    column: str
-    output: str
-
-    def _with(self, schema: Schema, made: ArrayField) -> Schema:
-        if self.output != self.column:
-            schema.require_new(self.label, [self.output])
-        return schema.replaced({self.output: made})
-
-    def _nullable(self, schema: Schema) -> bool:
-        (field,) = schema.require(self.label, [self.column], *_TEXT)
-        return field.nullable
-
-
 @registered("toIndices")
-class ToIndices(_OfText):
+class ToIndices(Step):
     column: str
     output: str
     terms: tuple[str, ...]
@@ -154,8 +138,9 @@ class ToIndices(_OfText):
         return "step charactersToIndices" if self.delimiter is None else "step termsToIndices"
 
     def schema_after(self, schema: Schema) -> Schema:
-        nullable = self._nullable(schema) or self.unseen == "null"
-        return self._with(schema, ArrayField(self.output, "integer", (None,), nullable=nullable))
+        (field,) = schema.require(self.label, [self.column], *_TEXT)
+        nullable = field.nullable or self.unseen == "null"
+        return schema.made(self.label, ArrayField(self.output, "integer", (None,), nullable=nullable), self.column)
 
     def _parts(self) -> Column:
         return _terms(reference(self.column), self.delimiter)
@@ -186,7 +171,7 @@ class ToIndices(_OfText):
 
 
 @registered("bagOfWords")
-class BagOfWords(_OfText):
+class BagOfWords(Step):
     column: str
     output: str
     terms: tuple[str, ...]
@@ -194,7 +179,9 @@ class BagOfWords(_OfText):
     counts: bool = True
 
     def schema_after(self, schema: Schema) -> Schema:
-        return self._with(schema, ArrayField(self.output, "float", (len(self.terms),), nullable=self._nullable(schema)))
+        (field,) = schema.require(self.label, [self.column], *_TEXT)
+        made = ArrayField(self.output, "float", (len(self.terms),), nullable=field.nullable)
+        return schema.made(self.label, made, self.column)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         numbers = F.transform(_terms(reference(self.column), self.delimiter), lambda term: number_of(term, self.terms))

@@ -261,13 +261,12 @@ class TimeDifference(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         end, start = schema.require(self.label, [self.end, self.start], kinds.TimeField, kinds.DateField)
-        schema.require_new(self.label, [self.output])
         if type(end) is not type(start) or (getattr(end, "zone", "") is None) != (getattr(start, "zone", "") is None):
             raise ValueError(
                 f"Columns of {self.label} do not fit each other. Received: {end} and {start}. "
                 "Expected: two points in time, two times without zone, or two dates."
             )
-        return schema.replaced({self.output: kinds.DoubleField(self.output, nullable=end.nullable or start.nullable)})
+        return schema.made(self.label, kinds.DoubleField(self.output, nullable=end.nullable or start.nullable))
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         difference = microseconds(schema[self.end]) - microseconds(schema[self.start])

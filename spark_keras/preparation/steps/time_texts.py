@@ -135,8 +135,6 @@ class FormatTime(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], kinds.TimeField, kinds.DateField)
-        if self.output != self.column:
-            schema.require_new(self.label, [self.output])
         for letter, times in _pieces(self.pattern):
             wanted = _LETTERS[letter][2] if times else ""
             has_clock = isinstance(field, kinds.TimeField)
@@ -145,7 +143,7 @@ class FormatTime(Step):
                     f"Column {self.column!r} does not fit {self.label}. Received: {field.description}, of which "
                     f"{letter * times!r} is wanted. Expected: a time{' with a zone' if wanted == 'zone' else ''}."
                 )
-        return schema.replaced({self.output: kinds.StringField(self.output, nullable=field.nullable)})
+        return schema.made(self.label, kinds.StringField(self.output, nullable=field.nullable), self.column)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         field = schema[self.column]
