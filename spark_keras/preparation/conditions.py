@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+import operator
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pyspark.sql import Column
@@ -17,6 +19,7 @@ from pyspark.sql import functions as F
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.literals import literal
+from spark_keras.preparation.records.values import as_float, is_valid, order, printed, python_pattern
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
@@ -48,6 +51,10 @@ class Condition:
     def holds(self, schema: Schema) -> Column:
         """Whether the condition is known to be true: true or false."""
         return F.coalesce(self.column(schema), F.lit(False))
+
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        """Whether one record fulfils the condition: `column` without Spark; None where that is unknown."""
+        raise NotImplementedError(f"Condition has no form for one record. Received: {self}. Expected: Spark.")
 
     def written_out(self) -> Condition:
         """The condition as it is saved; that of a boolean column alone compares the column."""
@@ -137,13 +144,29 @@ def expression(value: Any, field: Field | None = None) -> Column:
 
 
 OPERATORS = {
-    "==": lambda left, right: left == right,
-    "!=": lambda left, right: left != right,
-    "<": lambda left, right: left < right,
-    "<=": lambda left, right: left <= right,
-    ">": lambda left, right: left > right,
-    ">=": lambda left, right: left >= right,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
+
+
+def value_of(value: Any, row: Mapping[str, Any], field: Any = None) -> Any:
+    """A value of a step, or that of another column of one record."""
+    if isinstance(value, ColumnName):
+        return row[value.name]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return as_float(value) if number and isinstance(field, kinds.FloatField) and fits_float(value) else value
+
+
+def compared(sign: str, left: Any, right: Any) -> bool | None:
+    return None if left is None or right is None else OPERATORS[sign](order(left), order(right))
+
+
+def any_true(answers: list[bool | None]) -> bool | None:
+    return True if True in answers else (None if None in answers else False)
 
 
 @registered("compare")
@@ -175,6 +198,10 @@ class Compare(Condition):
         value = self.value if isinstance(self.value, ColumnName) else repr(self.value)
         return f"col({self.name!r}) {self.operator} {value}"
 
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        other = value_of(self.value, row, schema[self.name])
+        return compared(self.operator, row[self.name], other)
+
 
 @registered("isIn")
 class IsIn(Condition):
@@ -197,6 +224,10 @@ class IsIn(Condition):
     def __str__(self) -> str:
         return f"col({self.name!r}).isIn({', '.join(map(repr, self.values))})"
 
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        field = schema[self.name]
+        return any_true([compared("==", row[self.name], value_of(value, row, field)) for value in self.values])
+
 
 @registered("matches")
 class Matches(Condition):
@@ -217,6 +248,10 @@ class Matches(Condition):
     def __str__(self) -> str:
         return f"col({self.name!r}).matches({self.pattern!r})"
 
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        value, single = row[self.name], isinstance(schema[self.name], kinds.FloatField)
+        return None if value is None else python_pattern(self.pattern).fullmatch(printed(value, single)) is not None
+
 
 @dataclasses.dataclass(frozen=True)
 class _OfOne(Condition):
@@ -236,6 +271,9 @@ class IsNull(_OfOne):
     def column(self, schema: Schema) -> Column:
         return reference(self.name).isNull()
 
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        return row[self.name] is None
+
 
 @registered("isNaN")
 class IsNaN(_OfOne):
@@ -247,6 +285,10 @@ class IsNaN(_OfOne):
     def column(self, schema: Schema) -> Column:
         return F.isnan(reference(self.name))
 
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        # Of null, Spark's isnan is false.
+        return row[self.name] is not None and math.isnan(row[self.name])
+
 
 @registered("isInfinite")
 class IsInfinite(IsNaN):
@@ -255,6 +297,9 @@ class IsInfinite(IsNaN):
     def column(self, schema: Schema) -> Column:
         return F.abs(reference(self.name)) == F.lit(math.inf)
 
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        return None if row[self.name] is None else math.isinf(row[self.name])
+
 
 @registered("isInvalid")
 class IsInvalid(_OfOne):
@@ -262,6 +307,10 @@ class IsInvalid(_OfOne):
 
     def column(self, schema: Schema) -> Column:
         return reference(self.name).isNotNull() & ~schema[self.name].valid()
+
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        value = row[self.name]
+        return value is not None and not is_valid(schema[self.name], value)
 
 
 @registered("and")
@@ -281,6 +330,10 @@ class Both(Condition):
     def __str__(self) -> str:
         return f"({self.left}) & ({self.right})"
 
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        left, right = self.left.answer(row, schema), self.right.answer(row, schema)
+        return False if False in (left, right) else (None if None in (left, right) else True)
+
 
 @registered("or")
 class Either(Both):
@@ -292,6 +345,9 @@ class Either(Both):
     def __str__(self) -> str:
         return f"({self.left}) | ({self.right})"
 
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        return any_true([self.left.answer(row, schema), self.right.answer(row, schema)])
+
 
 @registered("xor")
 class OneOfTwo(Both):
@@ -302,6 +358,10 @@ class OneOfTwo(Both):
 
     def __str__(self) -> str:
         return f"({self.left}) ^ ({self.right})"
+
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        left, right = self.left.answer(row, schema), self.right.answer(row, schema)
+        return None if None in (left, right) else left != right
 
 
 @registered("not")
@@ -318,3 +378,7 @@ class Not(Condition):
 
     def __str__(self) -> str:
         return f"~({self.condition})"
+
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        inner = self.condition.answer(row, schema)
+        return None if inner is None else not inner

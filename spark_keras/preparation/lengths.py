@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pyspark.sql import Column
@@ -9,7 +10,7 @@ from pyspark.sql import functions as F
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField, SequenceField
-from spark_keras.preparation.conditions import OPERATORS, Condition
+from spark_keras.preparation.conditions import OPERATORS, Condition, any_true, compared
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
@@ -50,6 +51,12 @@ class CompareLength(Condition):
         if self.operator == "in":
             return f"col({self.name!r}).length().isIn({', '.join(map(str, self.value))})"
         return f"col({self.name!r}).length() {self.operator} {self.value}"
+
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        length = None if row[self.name] is None else len(row[self.name])
+        if self.operator == "in":
+            return any_true([compared("==", length, value) for value in self.value])
+        return compared(self.operator, length, self.value)
 
 
 class Compared:

@@ -1,4 +1,4 @@
-"""Numbers of one record: casts, arithmetic, functions and normalisers, with the results of Spark's."""
+"""Numbers of one record: casts, arithmetic and functions, with the results of Spark's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.records.values import LONG, as_float, order, printed
-from spark_keras.preparation.steps.normalise import HUGE, Normaliser
 
 _BITS = {"integer": 32, "long": 64}
 _NUMBER = re.compile(r"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?")
@@ -115,53 +114,3 @@ def function(name: str, value: Any) -> float | None:
         return _round(value)
     with np.errstate(all="ignore"):
         return float(getattr(np, _NUMPY.get(name, name))(np.float64(value)))
-
-
-def normalised(n: Normaliser, value: Any) -> float | None:
-    """A value behind a normaliser, or its inverse."""
-    if value is None:
-        return None
-    x = np.float64(value)
-    with np.errstate(all="ignore"):
-        result = _METHODS[n.method][n.inverse](n, x)
-    return None if result is None else float(result)
-
-
-def _part(x: Any, low: float, high: float) -> Any:
-    if max(abs(low), abs(high)) < HUGE:
-        return (x - low) / (high - low)
-    return (x * 0.5 - low * 0.5) / (high * 0.5 - low * 0.5)
-
-
-def _between(part: Any, low: float, high: float) -> Any:
-    if math.isfinite(high - low):
-        return part * (high - low) + low
-    return part * high + (1.0 - part) * low
-
-
-def _min_max(n: Normaliser, x: Any) -> Any:
-    return n.low * 0.5 + n.high * 0.5 if n.first == n.second else _between(_part(x, n.first, n.second), n.low, n.high)
-
-
-def _min_max_inverse(n: Normaliser, y: Any) -> Any:
-    return n.first if n.first == n.second else _between(_part(y, n.low, n.high), n.first, n.second)
-
-
-def _standardise(n: Normaliser, x: Any) -> Any:
-    if n.second == 0:
-        return 0.0
-    return (x - n.first) / n.second if abs(n.first) < HUGE else (x * 0.5 - n.first * 0.5) / (n.second * 0.5)
-
-
-def _logarithm(n: Normaliser, x: Any) -> Any:
-    if n.first == n.second:
-        return 0.0
-    argument = _part(x, n.first, n.second) + 1.0
-    return None if argument <= 0 else np.log2(argument) * n.low
-
-
-_METHODS: dict[str, tuple[Any, Any]] = {
-    "minMax": (_min_max, _min_max_inverse),
-    "standardise": (_standardise, lambda n, y: y * n.second + n.first),
-    "logarithm": (_logarithm, lambda n, y: _between(np.float64(2.0) ** (y / n.low) - 1.0, n.first, n.second)),
-}

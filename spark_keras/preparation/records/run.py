@@ -9,8 +9,6 @@ from pyspark.sql import types as T
 
 from spark_keras.preparation.agreement import Agreement
 from spark_keras.preparation.names import same_name
-from spark_keras.preparation.records import times  # noqa: F401, its steps are registered
-from spark_keras.preparation.records.steps import changed
 from spark_keras.preparation.records.values import taken
 from spark_keras.preparation.running import Present
 from spark_keras.preparation.schema import Schema
@@ -35,7 +33,7 @@ def apply(schemas: tuple[Schema, ...], steps: tuple[tuple[str, Step], ...], reco
         if problems:
             raise ValueError(f"The record does not agree with the process. Received: {'; '.join(problems)}.")
         if to_take is not None:
-            made = changed(to_take, row, present.schema)
+            made = to_take.record(row, present.schema)
             if made is None:
                 return None
             row = {**row, **made}

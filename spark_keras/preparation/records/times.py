@@ -1,4 +1,4 @@
-"""Times of one record: parsed, moved, taken apart."""
+"""Times of one record: parsed, moved, counted."""
 
 from __future__ import annotations
 
@@ -7,15 +7,10 @@ import functools
 import re
 from typing import Any
 
-from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.clock import MICROSECONDS
-from spark_keras.preparation.records.steps import Row, by_rule, changed
 from spark_keras.preparation.records.values import UTC, in_zone, zone_of
-from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.steps import time
 
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=UTC)
-_MICRO = datetime.timedelta(microseconds=1)
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=UTC)
+MICRO = datetime.timedelta(microseconds=1)
 # Runs of a letter in a pattern: what they read, as a regular expression; one alone takes one or two digits.
 _LETTERS = {"y": "year", "M": "month", "d": "day", "H": "hour", "m": "minute", "s": "second"}
 
@@ -43,7 +38,8 @@ def _reader(pattern: str) -> re.Pattern[str]:
     return re.compile(text)
 
 
-def _parsed(text: str, pattern: str, zone: str | None) -> datetime.datetime | None:
+def parsed(text: str, pattern: str, zone: str | None) -> datetime.datetime | None:
+    """The time of a text by a pattern of Spark; None where it does not fit."""
     found = _reader(pattern).fullmatch(text)
     if not found:
         return None
@@ -64,49 +60,18 @@ def _parsed(text: str, pattern: str, zone: str | None) -> datetime.datetime | No
     return in_zone(wall, zone)
 
 
-@changed.register
-def _(step: time.ParseTime, row: Row, _schema: Schema) -> Row:
-    text, result = row[step.column], None
-    for pattern in step.formats if text is not None else ():
-        result = _parsed(text, pattern, step.zone)
-        if result is not None:
-            break
-    return {
-        step.column: by_rule(step.invalid, step, step.column, text, result, f"a time as {' or '.join(step.formats)}")
-    }
-
-
-@changed.register
-def _(step: time.EpochToTime, row: Row, _schema: Schema) -> Row:
-    value = row[step.column]
-    length = 1_000_000 if step.unit == "seconds" else 1_000
-    return {step.column: None if value is None else in_zone(_EPOCH + value * length * _MICRO, step.zone)}
-
-
-@changed.register
-def _(step: time.InZone, row: Row, _schema: Schema) -> Row:
-    value = row[step.column]
-    return {step.column: None if value is None else in_zone(value, step.zone)}
-
-
-@changed.register
-def _(step: time.AddTime, row: Row, schema: Schema) -> Row:
-    value, zone = row[step.column], schema.field(step.column, kinds.TimeField).zone
-    if value is None:
-        return {step.column: None}
-    if step.unit not in ("days", "weeks", "months", "years"):
-        length = step.amount * MICROSECONDS[step.unit] * _MICRO
-        return {step.column: value + length if zone is None else in_zone(value.astimezone(UTC) + length, zone)}
+def moved_by_calendar(value: datetime.datetime, amount: int, unit: str, zone: str | None) -> datetime.datetime:
+    """A time moved by days, weeks, months or years of the calendar, at the same time of day."""
     wall = value.replace(tzinfo=None)
-    if step.unit in ("days", "weeks"):
-        wall += datetime.timedelta(**{step.unit: step.amount})
+    if unit in ("days", "weeks"):
+        wall += datetime.timedelta(**{unit: amount})
     else:
-        wall = _months_later(wall, step.amount * (12 if step.unit == "years" else 1))
+        wall = _months_later(wall, amount * (12 if unit == "years" else 1))
     if zone is None:
-        return {step.column: wall}
+        return wall
     # The same offset from UTC, where the clock shows that time with it.
-    kept = in_zone((wall - value.utcoffset()).replace(tzinfo=UTC), zone)
-    return {step.column: kept if kept.replace(tzinfo=None) == wall else in_zone(wall, zone)}
+    kept = in_zone((wall - (value.utcoffset() or datetime.timedelta())).replace(tzinfo=UTC), zone)
+    return kept if kept.replace(tzinfo=None) == wall else in_zone(wall, zone)
 
 
 def _months_later(wall: datetime.datetime, months: int) -> datetime.datetime:
@@ -117,46 +82,12 @@ def _months_later(wall: datetime.datetime, months: int) -> datetime.datetime:
     return wall.replace(year=year, month=month + 1, day=min(wall.day, last))
 
 
-def _micros(value: Any) -> int:
+def microseconds(value: Any) -> int:
     """Microseconds since 1970-01-01 00:00 UTC; of a time without zone, or a date, as if in UTC."""
     if not isinstance(value, datetime.datetime):
         value = datetime.datetime(value.year, value.month, value.day)
-    return ((value if value.tzinfo is not None else value.replace(tzinfo=UTC)) - _EPOCH) // _MICRO
+    return ((value if value.tzinfo is not None else value.replace(tzinfo=UTC)) - EPOCH) // MICRO
 
 
-@changed.register
-def _(step: time.TimeDifference, row: Row, _schema: Schema) -> Row:
-    end, start = row[step.end], row[step.start]
-    if end is None or start is None:
-        return {step.output: None}
-    return {step.output: (_micros(end) - _micros(start)) / float(MICROSECONDS[step.unit])}
-
-
-_PARTS = {
-    "year": lambda t: t.year,
-    "quarter": lambda t: (t.month + 2) // 3,
-    "month": lambda t: t.month,
-    "week": lambda t: t.isocalendar()[1],
-    "day": lambda t: t.day,
-    "dayOfYear": lambda t: t.timetuple().tm_yday,
-    "dayOfWeek": lambda t: t.isoweekday(),
-    "hour": lambda t: t.hour,
-    "minute": lambda t: t.minute,
-    "second": lambda t: t.second,
-    "millisecond": lambda t: t.microsecond // 1000,
-    "secondOfDay": lambda t: t.hour * 3600 + t.minute * 60 + t.second,
-    "date": lambda t: t.date() if isinstance(t, datetime.datetime) else t,
-    "epochSeconds": lambda t: _micros(t) // 1_000_000,
-    "epochMilliseconds": lambda t: _micros(t) // 1_000,
-}
-
-
-@changed.register
-def _(step: time.DeriveTime, row: Row, _schema: Schema) -> Row:
-    value = row[step.column]
-    unknown = [part for _, part in step.parts if part not in _PARTS]
-    if unknown:
-        raise NotImplementedError(
-            f"Part of a time has no form for one record. Received: {unknown}. Expected: {list(_PARTS)}."
-        )
-    return {name: None if value is None else _PARTS[part](value) for name, part in step.parts}
+def day(value: datetime.date) -> datetime.date:
+    return value.date() if isinstance(value, datetime.datetime) else value

@@ -17,18 +17,11 @@ UTC = datetime.timezone.utc
 LONG = 2**63
 
 
-_TYPES: dict[type[Field], Any] = {
-    kinds.StringField: str,
-    kinds.CategoricalField: str,
-    kinds.BooleanField: bool,
-    kinds.BinaryField: bytes,
-    ArrayField: (list, tuple),
-    SequenceField: (list, tuple),
-}
-
-
-def unusable(label: str, column: str, value: Any, expected: str) -> ValueError:
-    return ValueError(f"Unusable value in column {column!r}, {label}. Received: {value!r}. Expected: {expected}.")
+def by_rule(rule: str, label: str, column: str, source: Any, result: Any, expected: str) -> Any:
+    """The result; where it is None though the source is not, None or an error."""
+    if result is None and source is not None and rule == "error":
+        raise ValueError(f"Unusable value in column {column!r}, {label}. Received: {source!r}. Expected: {expected}.")
+    return result
 
 
 def as_float(value: float) -> float:
@@ -99,6 +92,13 @@ def in_zone(value: datetime.datetime, zone: str) -> datetime.datetime:
     zoned = value.replace(tzinfo=zone_of(zone), fold=0) if value.tzinfo is None else value
     # By way of UTC, so that a time that the clock skips is moved by what it skips.
     return zoned.astimezone(UTC).astimezone(zone_of(zone))
+
+
+def stored(field: Field, value: Any) -> Any:
+    """A value in the type of a column."""
+    if value is None or not isinstance(field, kinds.FloatingField):
+        return value
+    return as_float(value) if isinstance(field, kinds.FloatField) else float(value)
 
 
 def is_missing(value: Any) -> bool:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.array_fields import ArrayField
 from spark_keras.preparation.conditions import check_value
-from spark_keras.preparation.fields import Field, checked_states
+from spark_keras.preparation.fields import checked_states
+from spark_keras.preparation.records import values
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference, try_cast
 from spark_keras.preparation.step import Step, by_rule, choose, each
 from spark_keras.preparation.steps.adding import AddsSteps
 
-_RULES = ("error", "null")
-_RULES_WITH_KEEP = ("error", "null", "keep")
+RULES = ("error", "null")
+RULES_WITH_KEEP = ("error", "null", "keep")
 
 
 class CategorySteps(AddsSteps):
@@ -35,7 +36,7 @@ class CategorySteps(AddsSteps):
             unseen: what happens to a string that is not among them: "error" (default), or "null".
         """
         checked_states(column, states)
-        return self.add(ToCategorical(column, tuple(states), choose("toCategorical", "rule `unseen`", unseen, _RULES)))
+        return self.add(ToCategorical(column, tuple(states), choose("toCategorical", "rule `unseen`", unseen, RULES)))
 
     def categoricalToInteger(self, *columns: str, unseen: str = "error") -> Self:
         """Replaces states by their numbers, from 0 in the order of the states.
@@ -47,36 +48,14 @@ class CategorySteps(AddsSteps):
         The new columns carry ML attributes with the states, so that a classifier knows its labels' names.
         """
         names = each("categoricalToInteger", columns)
-        choose("categoricalToInteger", "rule `unseen`", unseen, _RULES_WITH_KEEP)
+        choose("categoricalToInteger", "rule `unseen`", unseen, RULES_WITH_KEEP)
         return self.add(CategoricalToInteger(names, unseen))
-
-    def categoricalToOneHot(self, *columns: str, unseen: str = "error", asArray: bool = False) -> Self:
-        """Replaces a column by one for each state, `country[USA]`, `country[CAN]` …, that holds 1 or 0.
-
-        Args:
-            unseen: what happens to a string that is no state: "error" (default), "null", or "keep": 0 in all columns.
-            asArray: one column with an array of floats, as long as there are states, instead of several columns.
-        """
-        names = each("categoricalToOneHot", columns)
-        choose("categoricalToOneHot", "rule `unseen`", unseen, _RULES_WITH_KEEP)
-        return self.add(CategoricalToOneHot(names, unseen, asArray))
 
     def integerToCategorical(self, column: str, states: Sequence[str], unseen: str = "error") -> Self:
         """Replaces numbers by states: 0 by the first one. `unseen` is "error" (default) or "null"."""
         checked_states(column, states)
-        choose("integerToCategorical", "rule `unseen`", unseen, _RULES)
+        choose("integerToCategorical", "rule `unseen`", unseen, RULES)
         return self.add(IntegerToCategorical(column, tuple(states), unseen))
-
-    def oneHotToCategorical(self, column: str, states: Sequence[str], unseen: str = "error") -> Self:
-        """The inverse of categoricalToOneHot: of the columns `column[state]`, or of the array `column`.
-
-        Args:
-            unseen: what happens to a row that is not 1 for one state and 0 for all others: "error" (default), or
-                "null".
-        """
-        checked_states(column, states)
-        choose("oneHotToCategorical", "rule `unseen`", unseen, _RULES)
-        return self.add(OneHotToCategorical(column, tuple(states), unseen))
 
     def pivot(self, key: str, value: str, default: Any = 0, unseen: str = "error") -> Self:
         """Replaces a categorical column `key` and a column `value` by one column for each state, `key[state]`.
@@ -117,6 +96,12 @@ def is_unseen(field: kinds.CategoricalField) -> Column:
     return value.isNotNull() & ~value.isin(list(field.states))
 
 
+def state_by_rule(step: Any, column: str, value: Any, states: Sequence[str]) -> Any:
+    """The value of one record, if it is a state; else by the step's rule, which may be to keep what is unseen."""
+    known = value if value in states else None
+    return values.by_rule(step.unseen, step.label, column, value, known, f"one of the states {list(states)}")
+
+
 @registered("toCategorical")
 class ToCategorical(Step):
     column: str
@@ -137,18 +122,21 @@ class ToCategorical(Step):
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: is_unseen(kinds.CategoricalField(self.column, self.states))}
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {self.column: state_by_rule(self, self.column, row[self.column], self.states)}
 
-class _OfStates(Step):
+
+class OfStates(Step):
     """A step that reads categorical columns and has a rule for strings that are no states."""
 
     columns: tuple[str, ...]
     unseen: str
 
-    def _categorical(self, schema: Schema) -> list[kinds.CategoricalField]:
+    def categorical(self, schema: Schema) -> list[kinds.CategoricalField]:
         expected = "categorical; toCategorical makes it so"
         return schema.require(self.label, self.columns, kinds.CategoricalField, expected=expected)
 
-    def _checked(self, field: Any, result: Column) -> Column:
+    def checked(self, field: Any, result: Column) -> Column:
         """The result, which is null where the string is no state, by the rule."""
         source, expected = reference(field.name), f"one of the states {list(field.states)}"
         return by_rule(
@@ -160,7 +148,7 @@ class _OfStates(Step):
 
 
 @registered("categoricalToInteger")
-class CategoricalToInteger(_OfStates):
+class CategoricalToInteger(OfStates):
     each_alone = "columns"
 
     columns: tuple[str, ...]
@@ -168,7 +156,7 @@ class CategoricalToInteger(_OfStates):
 
     def schema_after(self, schema: Schema) -> Schema:
         changed = {}
-        for field in self._categorical(schema):
+        for field in self.categorical(schema):
             last = len(field.states) - (self.unseen != "keep")
             nullable = field.nullable or self.unseen == "null"
             changed[field.name] = kinds.IntegerField(field.name, minimum=0, maximum=last, nullable=nullable)
@@ -176,8 +164,8 @@ class CategoricalToInteger(_OfStates):
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         made = {}
-        for field in self._categorical(schema):
-            number = self._checked(field, number_of_state(reference(field.name), field.states))
+        for field in self.categorical(schema):
+            number = self.checked(field, number_of_state(reference(field.name), field.states))
             if self.unseen == "keep":
                 number = F.when(is_unseen(field), F.lit(len(field.states))).otherwise(number)
             made[field.name] = number
@@ -187,42 +175,16 @@ class CategoricalToInteger(_OfStates):
         extra = ["__unknown"] if self.unseen == "keep" else []
         return {
             field.name: {"ml_attr": {"type": "nominal", "name": field.name, "vals": [*field.states, *extra]}}
-            for field in self._categorical(schema)
+            for field in self.categorical(schema)
         }
 
-
-@registered("categoricalToOneHot")
-class CategoricalToOneHot(_OfStates):
-    each_alone = "columns"
-
-    columns: tuple[str, ...]
-    unseen: str = "error"
-    asArray: bool = False
-
-    def schema_after(self, schema: Schema) -> Schema:
-        for field in self._categorical(schema):
-            nullable = field.nullable or self.unseen == "null"
-            if self.asArray:
-                made: list[Field] = [ArrayField(field.name, "float", (len(field.states),), nullable=nullable)]
-                schema = schema.replaced({field.name: made[0]})
-                continue
-            names = one_hot_names(field.name, field.states)
-            schema.require_new(self.label, names)
-            made = [kinds.IntegerField(name, minimum=0, maximum=1, nullable=nullable) for name in names]
-            schema = schema.inserted(field.name, made).without([field.name])
-        return schema
-
-    def expressions(self, schema: Schema) -> dict[str, Column]:
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
         made = {}
-        for field in self._categorical(schema):
-            number = self._checked(field, number_of_state(reference(field.name), field.states))
-            if self.unseen == "keep":
-                number = F.when(is_unseen(field), F.lit(-1)).otherwise(number)
-            ones = [(number == position).cast("int") for position in range(len(field.states))]
-            if self.asArray:
-                made[field.name] = F.when(number.isNotNull(), F.array(*ones))
-            else:
-                made.update(zip(one_hot_names(field.name, field.states), ones))
+        for field in self.categorical(schema):
+            value = row[field.name]
+            state = state_by_rule(self, field.name, value, field.states)
+            unseen = len(field.states) if self.unseen == "keep" and value is not None else None
+            made[field.name] = unseen if state is None else field.states.index(state)
         return made
 
 
@@ -251,55 +213,10 @@ class IntegerToCategorical(Step):
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: reference(self.column).isNotNull() & self._state().isNull()}
 
-
-@registered("oneHotToCategorical")
-class OneHotToCategorical(Step):
-    column: str
-    states: tuple[str, ...]
-    unseen: str = "error"
-
-    def schema_after(self, schema: Schema) -> Schema:
-        made = kinds.CategoricalField(self.column, self.states)
-        if self.column in schema:
-            (field,) = schema.require(self.label, [self.column], ArrayField)
-            if field.shape not in ((len(self.states),), (None,)) or not isinstance(
-                field.elementField, kinds.NumberField
-            ):
-                raise ValueError(
-                    f"Column {self.column!r} does not fit {self.label}. Received: {field.description}. "
-                    f"Expected: an array of {len(self.states)} numbers, one for each state."
-                )
-            return schema.replaced({self.column: made})
-        names = one_hot_names(self.column, self.states)
-        schema.require(self.label, names, kinds.NumberField, expected="a number")
-        return schema.inserted(names[-1], [made]).without(names)
-
-    def _array(self, schema: Schema) -> Column:
-        if self.column in schema:
-            return reference(self.column)
-        names = one_hot_names(self.column, self.states)
-        complete = F.lit(True)
-        for name in names:
-            complete = complete & reference(name).isNotNull()
-        return F.when(complete, F.array(*[reference(name).cast("double") for name in names]))
-
-    def _state(self, schema: Schema) -> Column:
-        array = self._array(schema)
-        position = F.call_function("array_position", array.cast("array<double>"), F.lit(1.0)).cast("int")
-        zeros = F.size(F.filter(array, lambda x: x == 0))
-        one_hot = (position > 0) & (zeros == len(self.states) - 1) & (F.size(array) == len(self.states))
-        return F.when(one_hot, F.try_element_at(F.array(*[F.lit(state) for state in self.states]), position))
-
-    def expressions(self, schema: Schema) -> dict[str, Column]:
-        expected = f"1 for one of the states {list(self.states)} and 0 for all others"
-        source = self._array(schema)
-        return {self.column: by_rule(self.unseen, self.label, self.column, source, self._state(schema), expected)}
-
-    def unusable(self, schema: Schema) -> dict[str, Column]:
-        return {self.column: self._array(schema).isNotNull() & self._state(schema).isNull()}
-
-    def shown(self, schema: Schema, column: str) -> Column:
-        return self._array(schema)
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        value, count = row[self.column], len(self.states)
+        state = self.states[value] if value is not None and 0 <= value < count else None
+        return {self.column: values.by_rule(self.unseen, self.label, self.column, value, state, f"0 to {count - 1}")}
 
 
 @registered("pivot")
@@ -335,12 +252,23 @@ class Pivot(Step):
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.key: is_unseen(schema.field(self.key, kinds.CategoricalField))}
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        states = schema.field(self.key, kinds.CategoricalField).states
+        key = state_by_rule(self, self.key, row[self.key], states)
+        default = values.stored(schema[self.value], self.default)
+        return {
+            name: row[self.value] if state == key else default
+            for name, state in zip(one_hot_names(self.key, states), states)
+        }
+
 
 @registered("firstDigit")
 class FirstDigit(Step):
     column: str
     output: str
     invalid: str = "error"
+
+    _expected: ClassVar[str] = "a value that has a first digit"
 
     def schema_after(self, schema: Schema) -> Schema:
         types = (kinds.NumberField, kinds.StringField, kinds.CategoricalField)
@@ -363,9 +291,20 @@ class FirstDigit(Step):
         value, digit = reference(self.column), self._digit(schema)
         if self.invalid == "other":
             return {self.output: F.coalesce(digit, F.when(value.isNotNull(), F.lit("other")))}
-        return {
-            self.output: by_rule(self.invalid, self.label, self.column, value, digit, "a value that has a first digit")
-        }
+        return {self.output: by_rule(self.invalid, self.label, self.column, value, digit, self._expected)}
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: reference(self.column).isNotNull() & self._digit(schema).isNull()}
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        value, digit = row[self.column], None
+        if isinstance(value, str):
+            digit = value[0] if value[:1] in tuple("0123456789") else None
+        elif value == 0:
+            digit = "0"
+        elif value is not None:
+            found = re.search("[1-9]", values.printed(value, isinstance(schema[self.column], kinds.FloatField)))
+            digit = found[0] if found else None
+        if self.invalid == "other":
+            return {self.output: "other" if digit is None and value is not None else digit}
+        return {self.output: values.by_rule(self.invalid, self.label, self.column, value, digit, self._expected)}

@@ -12,6 +12,7 @@ from typing_extensions import Self
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS
 from spark_keras.preparation.fields import Field
+from spark_keras.preparation.records import numbers, values
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference, try_cast, written
@@ -93,6 +94,9 @@ class Remove(Step):
         schema.require(self.label, self.columns)
         return schema.without(self.columns)
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {}
+
 
 @registered("keep")
 class Keep(Step):
@@ -104,6 +108,9 @@ class Keep(Step):
     def schema_after(self, schema: Schema) -> Schema:
         schema.require(self.label, self.columns)
         return schema.without(set(schema.known) - set(self.columns))
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {}
 
 
 @registered("rename")
@@ -121,6 +128,9 @@ class Rename(Step):
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {new: reference(old) for old, new in self.names}
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {new: row[old] for old, new in self.names}
+
 
 @registered("reorder")
 class Reorder(Step):
@@ -131,6 +141,9 @@ class Reorder(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         return Schema([*schema.require(self.label, self.columns), *schema.without(self.columns)])
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {}
 
 
 @registered("duplicate")
@@ -145,6 +158,9 @@ class Duplicate(Step):
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {self.output: reference(self.column)}
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {self.output: row[self.column]}
 
 
 @registered("cast")
@@ -200,6 +216,14 @@ class Cast(Step):
         return {
             name: reference(name).isNotNull() & self._cast(schema[name], wanted).isNull() for name, wanted in self.types
         }
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        made = {}
+        for name, wanted in self.types:
+            result = None if row[name] is None else numbers.cast(schema[name], row[name], wanted)
+            expected = f"a value that can be cast to {wanted}"
+            made[name] = values.by_rule(self.invalid, self.label, name, row[name], result, expected)
+        return made
 
 
 _BITS = {"integer": 32, "long": 64}
@@ -275,6 +299,10 @@ class Arithmetic(Step):
         parts = [(F.lit(p) if is_number(p) else reference(p)).cast(wire) for p in self.operands]
         return {self.output: _ARITHMETIC[self.operator](parts)}
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        parts = [part if is_number(part) else row[part] for part in self.operands]
+        return {self.output: numbers.arithmetic(self.operator, parts, self._whole(schema))}
+
 
 def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -326,3 +354,6 @@ class Function(Step):
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {self.output: FUNCTIONS[self.function](reference(self.column).cast("double"))}
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {self.output: numbers.function(self.function, row[self.column])}

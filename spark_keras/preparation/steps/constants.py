@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Mapping
 from typing import Any
 
 from pyspark.sql import Column
@@ -15,6 +16,7 @@ from spark_keras.preparation.array_fields import ELEMENTS
 from spark_keras.preparation.conditions import check_value
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.literals import literal
+from spark_keras.preparation.records.values import taken
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step, choose
@@ -84,3 +86,6 @@ class Constant(Step):
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {self.output: F.lit(None) if self.value is None else literal(self.value)}
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {self.output: taken(self.schema_after(schema)[self.output], self.value)}

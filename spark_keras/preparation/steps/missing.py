@@ -11,8 +11,9 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from typing_extensions import Self
 
-from spark_keras.preparation.conditions import check_value, expression
+from spark_keras.preparation.conditions import check_value, expression, value_of
 from spark_keras.preparation.expressions import operand
+from spark_keras.preparation.records.values import is_missing, stored
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
@@ -59,5 +60,11 @@ class ReplaceMissing(Step):
             name: F.when(missing(schema[name]), expression(value).cast(schema[name].sparkType)).otherwise(
                 reference(name)
             )
+            for name, value in self.values
+        }
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {
+            name: stored(schema[name], value_of(value, row)) if is_missing(row[name]) else row[name]
             for name, value in self.values
         }

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from typing_extensions import Self
@@ -154,8 +155,45 @@ class Normaliser:
     inverse: bool = False
 
     def of(self, value: Column) -> Column:
-        forward, inverse = _METHODS[self.method]
-        return (inverse if self.inverse else forward)(self, value)
+        if self._constant is not None:
+            return F.when(value.isNotNull(), F.lit(self._constant))
+        return self._formula(value, F.log2)
+
+    def of_number(self, value: Any) -> float | None:
+        """The value of one record."""
+        if value is None or self._constant is not None:
+            return None if value is None else self._constant
+        with np.errstate(all="ignore"):
+            # The logarithm of Spark is null where there is none.
+            result = self._formula(np.float64(value), lambda x: None if x <= 0 else np.log2(x))
+        return None if result is None else float(result)
+
+    @property
+    def _constant(self) -> float | None:
+        """What all values become of a column with one value only."""
+        if self.method == "standardise":
+            return 0.0 if self.second == 0 and not self.inverse else None
+        if self.first != self.second or (self.method == "logarithm" and self.inverse):
+            return None
+        if self.method == "logarithm":
+            return 0.0
+        return self.first if self.inverse else self.low * 0.5 + self.high * 0.5
+
+    def _formula(self, x: Any, log2: Callable[[Any], Any]) -> Any:
+        """Of a column or of a number: Spark and numpy compute the same."""
+        first, second, low, high = self.first, self.second, self.low, self.high
+        if self.method == "minMax":
+            if self.inverse:
+                return _between(_part(x, low, high), first, second)
+            return _between(_part(x, first, second), low, high)
+        if self.method == "standardise":
+            if self.inverse:
+                return x * second + first
+            return (x - first) / second if abs(first) < HUGE else (x * 0.5 - first * 0.5) / (second * 0.5)
+        if self.inverse:
+            return _between(2.0 ** (x / low) - 1.0, first, second)
+        compressed = log2(_part(x, first, second) + 1.0)
+        return None if compressed is None else compressed * low
 
     def __str__(self) -> str:
         names = {"minMax": ("min", "max"), "standardise": ("mean", "stdev"), "logarithm": ("min", "mean")}[self.method]
@@ -163,65 +201,22 @@ class Normaliser:
         return f"{shown} of {self.method}" if self.inverse else shown
 
 
-def _unless_null(value: Column, constant: float) -> Column:
-    return F.when(value.isNotNull(), F.lit(constant))
-
-
 # Beyond this, differences of doubles can be infinite.
 HUGE = 2.0**960
 
 
-def _part(x: Column, low: float, high: float) -> Column:
+def _part(x: Any, low: float, high: float) -> Any:
     """(x − low) / (high − low); of halves where a difference could overflow."""
     if max(abs(low), abs(high)) < HUGE:
-        return (x - low) / F.lit(high - low)
-    return (x * 0.5 - low * 0.5) / F.lit(high * 0.5 - low * 0.5)
+        return (x - low) / (high - low)
+    return (x * 0.5 - low * 0.5) / (high * 0.5 - low * 0.5)
 
 
-def _between(part: Column, low: float, high: float) -> Column:
+def _between(part: Any, low: float, high: float) -> Any:
     """part · (high − low) + low, the inverse of `_part`."""
     if math.isfinite(high - low):
         return part * (high - low) + low
-    return part * high + (F.lit(1.0) - part) * low
-
-
-def _min_max(n: Normaliser, x: Column) -> Column:
-    if n.first == n.second:
-        return _unless_null(x, n.low * 0.5 + n.high * 0.5)
-    return _between(_part(x, n.first, n.second), n.low, n.high)
-
-
-def _min_max_inverse(n: Normaliser, y: Column) -> Column:
-    if n.first == n.second:
-        return _unless_null(y, n.first)
-    return _between(_part(y, n.low, n.high), n.first, n.second)
-
-
-def _standardise(n: Normaliser, x: Column) -> Column:
-    if n.second == 0:
-        return _unless_null(x, 0.0)
-    if abs(n.first) < HUGE:
-        return (x - n.first) / F.lit(n.second)
-    return (x * 0.5 - n.first * 0.5) / F.lit(n.second * 0.5)
-
-
-def _standardise_inverse(n: Normaliser, y: Column) -> Column:
-    return y * n.second + n.first
-
-
-def _logarithm(n: Normaliser, x: Column) -> Column:
-    return _unless_null(x, 0.0) if n.first == n.second else F.log2(_part(x, n.first, n.second) + 1.0) * n.low
-
-
-def _logarithm_inverse(n: Normaliser, y: Column) -> Column:
-    return _between(F.pow(F.lit(2.0), y / F.lit(n.low)) - 1.0, n.first, n.second)
-
-
-_METHODS: dict[str, tuple[Callable[[Normaliser, Column], Column], Callable[[Normaliser, Column], Column]]] = {
-    "minMax": (_min_max, _min_max_inverse),
-    "standardise": (_standardise, _standardise_inverse),
-    "logarithm": (_logarithm, _logarithm_inverse),
-}
+    return part * high + (1.0 - part) * low
 
 
 @registered("normalise")
@@ -248,3 +243,6 @@ class Normalise(Step):
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(map(str, self.normalisers))})"
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {n.column: n.of_number(row[n.column]) for n in self.normalisers}

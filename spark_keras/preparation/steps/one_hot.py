@@ -1,6 +1,9 @@
-"""Whole numbers as one-hot columns."""
+"""Categories and whole numbers as one-hot columns, and back."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -8,17 +11,37 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
-from spark_keras.preparation.fields import Field
+from spark_keras.preparation.fields import checked_states
+from spark_keras.preparation.records import values
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import Step, by_rule, choose
+from spark_keras.preparation.step import Step, by_rule, choose, each
 from spark_keras.preparation.steps.adding import AddsSteps
-from spark_keras.preparation.steps.categories import one_hot_names
+from spark_keras.preparation.steps.categories import (
+    RULES,
+    RULES_WITH_KEEP,
+    OfStates,
+    is_unseen,
+    number_of_state,
+    one_hot_names,
+    state_by_rule,
+)
 
 
 class OneHotSteps(AddsSteps):
     """Methods of a transform process; each returns a new process. A null stays null."""
+
+    def categoricalToOneHot(self, *columns: str, unseen: str = "error", asArray: bool = False) -> Self:
+        """Replaces a column by one for each state, `country[USA]`, `country[CAN]` …, that holds 1 or 0.
+
+        Args:
+            unseen: what happens to a string that is no state: "error" (default), "null", or "keep": 0 in all columns.
+            asArray: one column with an array of floats, as long as there are states, instead of several columns.
+        """
+        names = each("categoricalToOneHot", columns)
+        choose("categoricalToOneHot", "rule `unseen`", unseen, RULES_WITH_KEEP)
+        return self.add(CategoricalToOneHot(names, unseen, asArray))
 
     def integerToOneHot(
         self,
@@ -37,8 +60,78 @@ class OneHotSteps(AddsSteps):
             unseen: what happens to a number outside: "error" (default), "null", or "keep": 0 in all columns.
             asArray: one column with an array of floats instead of several columns.
         """
-        choose("integerToOneHot", "rule `unseen`", unseen, ("error", "null", "keep"))
+        choose("integerToOneHot", "rule `unseen`", unseen, RULES_WITH_KEEP)
         return self.add(IntegerToOneHot(column, minimum, maximum, unseen, bool(asArray)))
+
+    def oneHotToCategorical(self, column: str, states: Sequence[str], unseen: str = "error") -> Self:
+        """The inverse of categoricalToOneHot: of the columns `column[state]`, or of the array `column`.
+
+        Args:
+            unseen: what happens to a row that is not 1 for one state and 0 for all others: "error" (default), or
+                "null".
+        """
+        checked_states(column, states)
+        choose("oneHotToCategorical", "rule `unseen`", unseen, RULES)
+        return self.add(OneHotToCategorical(column, tuple(states), unseen))
+
+
+def one_hot_schema(
+    schema: Schema, step: str, column: str, states: Sequence[str], as_array: bool, nullable: bool
+) -> Schema:
+    """The schema with a column replaced by one for each state, or by one array of them."""
+    if as_array:
+        return schema.replaced({column: ArrayField(column, "float", (len(states),), nullable=nullable)})
+    names = one_hot_names(column, states)
+    schema.require_new(step, names)
+    made = [kinds.IntegerField(name, minimum=0, maximum=1, nullable=nullable) for name in names]
+    return schema.inserted(column, made).without([column])
+
+
+def one_hot(
+    column: str, states: Sequence[str], source: Column, ones: Sequence[Column], as_array: bool
+) -> dict[str, Column]:
+    """The new columns: whether each state is meant, of a source that is null where that is unknown."""
+    if as_array:
+        return {column: F.when(source.isNotNull(), F.array(*[one.cast("float") for one in ones]))}
+    return {name: one.cast("int") for name, one in zip(one_hot_names(column, states), ones)}
+
+
+@registered("categoricalToOneHot")
+class CategoricalToOneHot(OfStates):
+    each_alone = "columns"
+
+    columns: tuple[str, ...]
+    unseen: str = "error"
+    asArray: bool = False
+
+    def schema_after(self, schema: Schema) -> Schema:
+        for field in self.categorical(schema):
+            nullable = field.nullable or self.unseen == "null"
+            schema = one_hot_schema(schema, self.label, field.name, field.states, self.asArray, nullable)
+        return schema
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        made: dict[str, Column] = {}
+        for field in self.categorical(schema):
+            number = self.checked(field, number_of_state(reference(field.name), field.states))
+            if self.unseen == "keep":
+                number = F.when(is_unseen(field), F.lit(-1)).otherwise(number)
+            ones = [number == position for position in range(len(field.states))]
+            made.update(one_hot(field.name, field.states, number, ones, self.asArray))
+        return made
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        made: dict[str, Any] = {}
+        for field in self.categorical(schema):
+            value = row[field.name]
+            state = state_by_rule(self, field.name, value, field.states)
+            known = state is not None or (self.unseen == "keep" and value is not None)
+            if self.asArray:
+                made[field.name] = [float(other == state) for other in field.states] if known else None
+            else:
+                ones = [int(other == state) if known else None for other in field.states]
+                made.update(zip(one_hot_names(field.name, field.states), ones))
+        return made
 
 
 @registered("integerToOneHot")
@@ -64,13 +157,7 @@ class IntegerToOneHot(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         numbers, nullable = self._range(schema), schema[self.column].nullable or self.unseen == "null"
-        if self.asArray:
-            made: Field = ArrayField(self.column, "float", (len(numbers),), nullable=nullable)
-            return schema.replaced({self.column: made})
-        names = one_hot_names(self.column, [str(number) for number in numbers])
-        schema.require_new(self.label, names)
-        columns = [kinds.IntegerField(name, minimum=0, maximum=1, nullable=nullable) for name in names]
-        return schema.inserted(self.column, columns).without([self.column])
+        return one_hot_schema(schema, self.label, self.column, list(map(str, numbers)), self.asArray, nullable)
 
     def _inside(self, schema: Schema) -> Column:
         numbers = self._range(schema)
@@ -81,11 +168,71 @@ class IntegerToOneHot(Step):
         if self.unseen != "keep":
             expected = f"{numbers[0]} to {numbers[-1]}"
             value = by_rule(self.unseen, self.label, self.column, value, F.when(self._inside(schema), value), expected)
-        if self.asArray:
-            made = F.array(*[(value == number).cast("float") for number in numbers])
-            return {self.column: F.when(value.isNotNull(), made)}
-        names = one_hot_names(self.column, [str(number) for number in numbers])
-        return {name: (value == number).cast("int") for name, number in zip(names, numbers)}
+        ones = [value == number for number in numbers]
+        return one_hot(self.column, list(map(str, numbers)), value, ones, self.asArray)
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: ~self._inside(schema)}
+
+
+@registered("oneHotToCategorical")
+class OneHotToCategorical(Step):
+    column: str
+    states: tuple[str, ...]
+    unseen: str = "error"
+
+    def schema_after(self, schema: Schema) -> Schema:
+        made = kinds.CategoricalField(self.column, self.states)
+        if self.column in schema:
+            (field,) = schema.require(self.label, [self.column], ArrayField)
+            if field.shape not in ((len(self.states),), (None,)) or not isinstance(
+                field.elementField, kinds.NumberField
+            ):
+                raise ValueError(
+                    f"Column {self.column!r} does not fit {self.label}. Received: {field.description}. "
+                    f"Expected: an array of {len(self.states)} numbers, one for each state."
+                )
+            return schema.replaced({self.column: made})
+        names = one_hot_names(self.column, self.states)
+        schema.require(self.label, names, kinds.NumberField, expected="a number")
+        return schema.inserted(names[-1], [made]).without(names)
+
+    @property
+    def _expected(self) -> str:
+        return f"1 for one of the states {list(self.states)} and 0 for all others"
+
+    def _array(self, schema: Schema) -> Column:
+        if self.column in schema:
+            return reference(self.column)
+        names = one_hot_names(self.column, self.states)
+        complete = F.lit(True)
+        for name in names:
+            complete = complete & reference(name).isNotNull()
+        return F.when(complete, F.array(*[reference(name).cast("double") for name in names]))
+
+    def _state(self, schema: Schema) -> Column:
+        array = self._array(schema)
+        position = F.call_function("array_position", array.cast("array<double>"), F.lit(1.0)).cast("int")
+        zeros = F.size(F.filter(array, lambda x: x == 0))
+        one_hot = (position > 0) & (zeros == len(self.states) - 1) & (F.size(array) == len(self.states))
+        return F.when(one_hot, F.try_element_at(F.array(*[F.lit(state) for state in self.states]), position))
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        source, state = self._array(schema), self._state(schema)
+        return {self.column: by_rule(self.unseen, self.label, self.column, source, state, self._expected)}
+
+    def unusable(self, schema: Schema) -> dict[str, Column]:
+        return {self.column: self._array(schema).isNotNull() & self._state(schema).isNull()}
+
+    def shown(self, schema: Schema, column: str) -> Column:
+        return self._array(schema)
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        if self.column in schema:
+            ones = row[self.column]
+        else:
+            ones = [row[name] for name in one_hot_names(self.column, self.states)]
+            ones = None if None in ones else ones
+        right = ones is not None and len(ones) == len(self.states) and [one for one in ones if one != 0] == [1]
+        state = self.states[list(ones).index(1)] if right else None
+        return {self.column: values.by_rule(self.unseen, self.label, self.column, ones, state, self._expected)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -10,9 +11,17 @@ from pyspark.sql import functions as F
 from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.conditions import ColumnName, Condition, check_value, checked_condition, expression
+from spark_keras.preparation.conditions import (
+    ColumnName,
+    Condition,
+    check_value,
+    checked_condition,
+    expression,
+    value_of,
+)
 from spark_keras.preparation.expressions import operand
 from spark_keras.preparation.fields import Field
+from spark_keras.preparation.records.values import is_missing, is_valid, stored
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
@@ -71,11 +80,17 @@ class KeepWhere(Step):
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         return dataset.where(self.condition.holds(schema))
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any] | None:
+        return {} if self.condition.answer(row, schema) else None
+
 
 @registered("removeWhere")
 class RemoveWhere(KeepWhere):
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         return dataset.where(~self.condition.holds(schema))
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any] | None:
+        return None if self.condition.answer(row, schema) else {}
 
 
 class _Replace(Step):
@@ -117,6 +132,10 @@ class ReplaceWhere(_Replace):
         value = self._value(schema, self.value)
         return {self.column: F.when(self.condition.holds(schema), value).otherwise(reference(self.column))}
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        holds = self.condition.answer(row, schema)
+        return {self.column: stored(schema[self.column], value_of(self.value, row)) if holds else row[self.column]}
+
 
 @registered("replaceWhereElse")
 class ReplaceByCondition(_Replace):
@@ -137,6 +156,10 @@ class ReplaceByCondition(_Replace):
     def __str__(self) -> str:
         value, otherwise = (str(v) if isinstance(v, ColumnName) else repr(v) for v in (self.value, self.otherwise))
         return f"replaceWhere({self.column!r}, {value}, {self.condition}, otherwise={otherwise})"
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        value = self.value if self.condition.answer(row, schema) else self.otherwise
+        return {self.column: stored(schema[self.column], value_of(value, row))}
 
 
 def check_fits(step: str, field: Any, value: Any, schema: Schema) -> None:
@@ -176,6 +199,9 @@ class RemoveMissing(Step):
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         return dataset.where(kinds.all_of([~missing(field) for field in self._fields(schema)]))
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any] | None:
+        return None if any(is_missing(row[field.name]) for field in self._fields(schema)) else {}
+
 
 @registered("removeInvalid")
 class RemoveInvalid(RemoveMissing):
@@ -189,6 +215,12 @@ class RemoveInvalid(RemoveMissing):
             return F.when(missing, F.lit(field.nullable)).otherwise(F.coalesce(field.valid(), F.lit(False)))
 
         return dataset.where(kinds.all_of([valid(field) for field in self._fields(schema)]))
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any] | None:
+        def fine(field: Field) -> bool:
+            return field.nullable if row[field.name] is None else is_valid(field, row[field.name])
+
+        return {} if all(map(fine, self._fields(schema))) else None
 
 
 def missing(field: Any) -> Column:

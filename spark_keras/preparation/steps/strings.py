@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +13,7 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.fields import checked_pattern
+from spark_keras.preparation.records.values import python_pattern
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
@@ -80,6 +83,19 @@ class MapStrings(_TextStep):
         mapped = F.try_element_at(F.create_map(*[F.lit(part) for pair in self.values for part in pair]), source)
         return {self.column: mapped if self.others == "null" else F.coalesce(mapped, source)}
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        others = None if self.others == "null" else row[self.column]
+        return {self.column: dict(self.values).get(row[self.column], others)}
+
+
+def _expanded(replacement: str, found: re.Match[str]) -> str:
+    """A replacement with `$1` and the like filled in, and what follows a backslash as it is."""
+
+    def part(piece: re.Match[str]) -> str:
+        return piece[1] if piece[1] is not None else found[int(piece[2])] or ""
+
+    return re.sub(r"\\(.)|\$(\d)", part, replacement, flags=re.DOTALL)
+
 
 @registered("replaceStrings")
 class ReplaceStrings(_TextStep):
@@ -99,6 +115,12 @@ class ReplaceStrings(_TextStep):
             value = F.regexp_replace(value, F.lit(pattern), F.lit(replacement))
         return {self.column: value}
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        value = row[self.column]
+        for pattern, replacement in self.patterns if value is not None else ():
+            value = python_pattern(pattern).sub(functools.partial(_expanded, replacement), value)
+        return {self.column: value}
+
 
 @registered("appendString")
 class AppendString(_TextStep):
@@ -113,8 +135,21 @@ class AppendString(_TextStep):
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {self.column: F.concat(reference(self.column), F.lit(self.suffix))}
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        value = row[self.column]
+        return {self.column: None if value is None else value + self.suffix}
 
-_CASES: dict[str, Callable[[Column], Column]] = {"upper": F.upper, "lower": F.lower, "title": F.initcap}
+
+def _title(text: str) -> str:
+    return " ".join(word[:1].upper() + word[1:].lower() for word in text.split(" "))
+
+
+# Of a column, and of a string.
+_CASES: dict[str, tuple[Callable[[Column], Column], Callable[[str], str]]] = {
+    "upper": (F.upper, str.upper),
+    "lower": (F.lower, str.lower),
+    "title": (F.initcap, _title),
+}
 
 
 @registered("changeCase")
@@ -128,8 +163,12 @@ class ChangeCase(_TextStep):
         return self._texts(schema, self.columns)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        change = _CASES[self.case]
+        change, _ = _CASES[self.case]
         return {name: change(reference(name)) for name in self.columns}
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        _, change = _CASES[self.case]
+        return {name: None if row[name] is None else change(row[name]) for name in self.columns}
 
 
 @registered("trimStrings")
@@ -143,6 +182,9 @@ class TrimStrings(_TextStep):
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {name: F.regexp_replace(reference(name), r"\A\s+|\s+\z", "") for name in self.columns}
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {name: None if row[name] is None else row[name].strip(" \t\n\x0b\f\r") for name in self.columns}
 
 
 @registered("concat")
@@ -160,3 +202,7 @@ class Concat(Step):
         for name in self.columns:
             parts += [F.lit(self.separator), reference(name)]
         return {self.output: F.concat(*parts[1:])}
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        parts = [row[name] for name in self.columns]
+        return {self.output: None if None in parts else self.separator.join(parts)}

@@ -18,7 +18,7 @@ from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, reference
 from spark_keras.preparation.step import Step, by_rule, choose
 from spark_keras.preparation.steps.adding import AddsSteps
-from spark_keras.preparation.steps.categories import one_hot_names
+from spark_keras.preparation.steps.one_hot import one_hot, one_hot_schema
 from spark_keras.preparation.vocabulary import checked_vocabulary, number_of
 
 _TEXT = (kinds.StringField, kinds.CategoricalField)
@@ -242,14 +242,7 @@ class DelimitedToMultiHot(Step):
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], *_TEXT)
         nullable = field.nullable or self.unseen == "null"
-        if self.asArray:
-            return schema.replaced(
-                {self.column: ArrayField(self.column, "float", (len(self.states),), nullable=nullable)}
-            )
-        names = one_hot_names(self.column, self.states)
-        schema.require_new(self.label, names)
-        made = [kinds.IntegerField(name, minimum=0, maximum=1, nullable=nullable) for name in names]
-        return schema.inserted(self.column, made).without([self.column])
+        return one_hot_schema(schema, self.label, self.column, self.states, self.asArray, nullable)
 
     def _named(self) -> Column:
         parts = F.split(reference(self.column), rf"\Q{self.delimiter}\E")
@@ -266,10 +259,7 @@ class DelimitedToMultiHot(Step):
             expected = f"a list of the states {list(self.states)} with {self.delimiter!r} between them"
             named = by_rule(self.unseen, self.label, self.column, reference(self.column), states, expected)
         ones = [F.array_contains(named, state) for state in self.states]
-        if self.asArray:
-            made = F.array(*[one.cast("float") for one in ones])
-            return {self.column: F.when(named.isNotNull(), made)}
-        return {name: one.cast("int") for name, one in zip(one_hot_names(self.column, self.states), ones)}
+        return one_hot(self.column, self.states, named, ones, self.asArray)
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: F.coalesce(F.exists(self._named(), lambda part: ~self._is_state(part)), F.lit(False))}

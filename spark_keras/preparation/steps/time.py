@@ -24,6 +24,7 @@ from spark_keras.preparation.clock import (
     wall_clock_of_text,
 )
 from spark_keras.preparation.fields import checked_zone
+from spark_keras.preparation.records import times, values
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
@@ -151,6 +152,10 @@ class ParseTime(Step):
         nullable = field.nullable or self.invalid == "null"
         return schema.replaced({self.column: kinds.TimeField(self.column, self.zone, nullable=nullable)})
 
+    @property
+    def _expected(self) -> str:
+        return f"a time as {' or '.join(self.formats)}"
+
     def _parsed(self) -> Column:
         value = reference(self.column)
         legacy = has_legacy_parser()
@@ -170,12 +175,19 @@ class ParseTime(Step):
         return F.coalesce(*tries)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        expected = f"a time as {' or '.join(self.formats)}"
         value = reference(self.column)
-        return {self.column: by_rule(self.invalid, self.label, self.column, value, self._parsed(), expected)}
+        return {self.column: by_rule(self.invalid, self.label, self.column, value, self._parsed(), self._expected)}
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: reference(self.column).isNotNull() & self._parsed().isNull()}
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        text, result = row[self.column], None
+        for pattern in self.formats if text is not None else ():
+            result = times.parsed(text, pattern, self.zone)
+            if result is not None:
+                break
+        return {self.column: values.by_rule(self.invalid, self.label, self.column, text, result, self._expected)}
 
 
 def _check_legacy_zone(pattern: str) -> None:
@@ -206,6 +218,10 @@ class EpochToTime(Step):
         make = F.timestamp_seconds if self.unit == "seconds" else F.timestamp_millis
         return {self.column: make(reference(self.column))}
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        value, length = row[self.column], MICROSECONDS[self.unit] * times.MICRO
+        return {self.column: None if value is None else values.in_zone(times.EPOCH + value * length, self.zone)}
+
 
 @registered("inZone")
 class InZone(Step):
@@ -220,6 +236,10 @@ class InZone(Step):
                 "Expected: a point in time."
             )
         return schema.replaced({self.column: dataclasses.replace(field, zone=self.zone)})
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        value = row[self.column]
+        return {self.column: None if value is None else values.in_zone(value, self.zone)}
 
 
 @registered("addTime")
@@ -251,6 +271,17 @@ class AddTime(Step):
             return {self.column: reference(self.column) + F.expr(f"INTERVAL '{seconds:.3f}' SECOND")}
         return {self.column: F.timestamp_micros(microseconds(field) + F.lit(self.amount * MICROSECONDS[self.unit]))}
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        value, zone = row[self.column], schema.field(self.column, kinds.TimeField).zone
+        if value is None:
+            return {self.column: None}
+        if self.unit in _CALENDAR:
+            return {self.column: times.moved_by_calendar(value, self.amount, self.unit, zone)}
+        length = self.amount * MICROSECONDS[self.unit] * times.MICRO
+        if zone is None:
+            return {self.column: value + length}
+        return {self.column: values.in_zone(value.astimezone(values.UTC) + length, zone)}
+
 
 @registered("timeDifference")
 class TimeDifference(Step):
@@ -272,9 +303,20 @@ class TimeDifference(Step):
         difference = microseconds(schema[self.end]) - microseconds(schema[self.start])
         return {self.output: difference / F.lit(float(MICROSECONDS[self.unit]))}
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        end, start = row[self.end], row[self.start]
+        if end is None or start is None:
+            return {self.output: None}
+        return {self.output: (times.microseconds(end) - times.microseconds(start)) / float(MICROSECONDS[self.unit])}
 
-def _integer(low: int | None, high: int | None, part: Callable[[Column], Column]) -> Any:
-    return lambda name: kinds.IntegerField(name, minimum=low, maximum=high), lambda field: part(wall_clock(field))
+
+def _integer(
+    low: int | None, high: int | None, part: Callable[[Column], Column], of_value: Callable[[Any], int]
+) -> Any:
+    def field_of(name: str) -> kinds.Field:
+        return kinds.IntegerField(name, minimum=low, maximum=high)
+
+    return field_of, lambda field: part(wall_clock(field)), of_value
 
 
 def _second_of_day(wall: Column) -> Column:
@@ -286,28 +328,37 @@ def _whole(value: Column, divisor: int) -> Column:
     return F.round((value - F.pmod(value, F.lit(divisor))) / divisor).cast("bigint")
 
 
-# Part: (the column that comes out, its value). Those of the clock do not exist in a date.
+# Part: (the column that comes out, its value, that of a time or date of Python). Dates have none of the clock.
 _CLOCK: dict[str, Any] = {
-    "hour": _integer(0, 23, F.hour),
-    "minute": _integer(0, 59, F.minute),
-    "second": _integer(0, 59, F.second),
+    "hour": _integer(0, 23, F.hour, lambda t: t.hour),
+    "minute": _integer(0, 59, F.minute, lambda t: t.minute),
+    "second": _integer(0, 59, F.second, lambda t: t.second),
     "millisecond": (
         lambda name: kinds.IntegerField(name, minimum=0, maximum=999),
         lambda field: F.floor(F.pmod(microseconds(field), F.lit(1_000_000)) / 1000),
+        lambda t: t.microsecond // 1000,
     ),
-    "secondOfDay": _integer(0, 86_399, _second_of_day),
+    "secondOfDay": _integer(0, 86_399, _second_of_day, lambda t: t.hour * 3600 + t.minute * 60 + t.second),
 }
 PARTS: dict[str, Any] = {
-    "year": _integer(None, None, F.year),
-    "quarter": _integer(1, 4, F.quarter),
-    "month": _integer(1, 12, F.month),
-    "week": _integer(1, 53, F.weekofyear),
-    "day": _integer(1, 31, F.dayofmonth),
-    "dayOfYear": _integer(1, 366, F.dayofyear),
-    "dayOfWeek": _integer(1, 7, lambda wall: F.weekday(wall) + 1),
-    "date": (kinds.DateField, lambda field: wall_clock(field).cast("date")),
-    "epochSeconds": (kinds.LongField, lambda field: _whole(microseconds(field), 1_000_000)),
-    "epochMilliseconds": (kinds.LongField, lambda field: _whole(microseconds(field), 1_000)),
+    "year": _integer(None, None, F.year, lambda t: t.year),
+    "quarter": _integer(1, 4, F.quarter, lambda t: (t.month + 2) // 3),
+    "month": _integer(1, 12, F.month, lambda t: t.month),
+    "week": _integer(1, 53, F.weekofyear, lambda t: t.isocalendar()[1]),
+    "day": _integer(1, 31, F.dayofmonth, lambda t: t.day),
+    "dayOfYear": _integer(1, 366, F.dayofyear, lambda t: t.timetuple().tm_yday),
+    "dayOfWeek": _integer(1, 7, lambda wall: F.weekday(wall) + 1, lambda t: t.isoweekday()),
+    "date": (kinds.DateField, lambda field: wall_clock(field).cast("date"), times.day),
+    "epochSeconds": (
+        kinds.LongField,
+        lambda field: _whole(microseconds(field), 1_000_000),
+        lambda t: times.microseconds(t) // 1_000_000,
+    ),
+    "epochMilliseconds": (
+        kinds.LongField,
+        lambda field: _whole(microseconds(field), 1_000),
+        lambda t: times.microseconds(t) // 1_000,
+    ),
     **_CLOCK,
 }
 
@@ -331,3 +382,7 @@ class DeriveTime(Step):
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {name: PARTS[part][1](schema[self.column]) for name, part in self.parts}
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        value = row[self.column]
+        return {name: None if value is None else PARTS[part][2](value) for name, part in self.parts}
