@@ -36,19 +36,14 @@ from pyspark.ml.param import Param, Params, shared
 from typing_extensions import Self
 
 from spark_keras.keras_model.archive import KerasArchive
-from spark_keras.params.accessors import with_accessors
 from spark_keras.params.table import TABLE
 from spark_keras.params.takes_model import TakesModel
 """,
     ]
     for name, mixin in table.mixins.items():
         rows = [row for row in table.rows if row.mixin == name]
-        parts.append(f'\n@with_accessors\nclass {name}({", ".join(mixin.bases)}):\n    """{mixin.doc}"""\n')
-        own = [row for row in rows if row.converter]
-        parts += [f"    {row.name}: Param[{row.type}] = TABLE.param({name!r}, {row.name!r})" for row in own]
-        if table.defaults(name):
-            parts.append("\n    def __init__(self) -> None:\n        super().__init__()")
-            parts.append(f"        self._setDefault(**TABLE.defaults({name!r}))")
+        parts.append(f'\n@TABLE.mixin\nclass {name}({", ".join(mixin.bases)}):\n    """{mixin.doc}"""\n')
+        parts += [f"    {row.name}: Param[{row.value_type}]" for row in rows if row.converter]
         parts += ["\n    if TYPE_CHECKING:\n", *map(accessors, rows)]
     return "\n".join(parts)
 
@@ -56,8 +51,8 @@ from spark_keras.params.takes_model import TakesModel
 def accessors(row: Row) -> str:
     suffix = row.name[0].upper() + row.name[1:]
     return f"""\
-        def get{suffix}(self) -> {row.type}: ...
-        def set{suffix}(self, value: {row.accepts or row.type}) -> Self: ..."""
+        def get{suffix}(self) -> {row.value_type}: ...
+        def set{suffix}(self, value: {row.accepts or row.value_type}) -> Self: ..."""
 
 
 def constructors(table: Table) -> str:
@@ -91,7 +86,7 @@ class {stage}Params({bases}):
 
 
 def argument(row: Row) -> str:
-    accepted = row.accepts or row.type
+    accepted = row.accepts or row.value_type
     if not row.default_told:
         return f"{row.name}: {accepted if accepted == 'Any' else f'{accepted} | None'} = None"
     return f"{row.name}: {accepted} = {row.default!r}"

@@ -194,7 +194,7 @@ def shapes(value: Any) -> dict[str, list[int]]:
     return {name: [int(length) for length in shape] for name, shape in value.items()}
 
 
-def function(value: Any) -> Any:
+def function(value: Any) -> Callable[..., Any]:
     if not callable(value):
         raise refuse("modelFn", value, "a function that returns a compiled keras.Model")
     return value

@@ -12,24 +12,19 @@ from pyspark.ml.param import Param, Params, shared
 from typing_extensions import Self
 
 from spark_keras.keras_model.archive import KerasArchive
-from spark_keras.params.accessors import with_accessors
 from spark_keras.params.table import TABLE
 from spark_keras.params.takes_model import TakesModel
 
 
-@with_accessors
+@TABLE.mixin
 class HasModel(TakesModel, shared.HasFeaturesCol, shared.HasPredictionCol, shared.HasHandleInvalid):
     """A model, the columns that feed it, and the column for its predictions."""
 
-    model: Param[KerasArchive] = TABLE.param("HasModel", "model")
-    featuresCols: Param[list[str]] = TABLE.param("HasModel", "featuresCols")
-    inputCols: Param[dict[str, str] | list[str]] = TABLE.param("HasModel", "inputCols")
-    handleInvalid: Param[str] = TABLE.param("HasModel", "handleInvalid")
-    customObjects: Param[dict[str, Any]] = TABLE.param("HasModel", "customObjects")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._setDefault(**TABLE.defaults("HasModel"))
+    model: Param[KerasArchive]
+    featuresCols: Param[list[str]]
+    inputCols: Param[dict[str, str] | list[str]]
+    handleInvalid: Param[str]
+    customObjects: Param[dict[str, Any]]
 
     if TYPE_CHECKING:
 
@@ -49,13 +44,9 @@ class HasModel(TakesModel, shared.HasFeaturesCol, shared.HasPredictionCol, share
         def setCustomObjects(self, value: dict[str, Any]) -> Self: ...
 
 
-@with_accessors
+@TABLE.mixin
 class HasLabels(shared.HasLabelCol, shared.HasWeightCol):
     """Labels and weights of rows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._setDefault(**TABLE.defaults("HasLabels"))
 
     if TYPE_CHECKING:
 
@@ -65,12 +56,12 @@ class HasLabels(shared.HasLabelCol, shared.HasWeightCol):
         def setWeightCol(self, value: str) -> Self: ...
 
 
-@with_accessors
+@TABLE.mixin
 class HasOutputLabels(Params):
     """Labels and weights for a model with several outputs."""
 
-    labelCols: Param[dict[str, str] | list[str]] = TABLE.param("HasOutputLabels", "labelCols")
-    weightCols: Param[dict[str, str] | list[str]] = TABLE.param("HasOutputLabels", "weightCols")
+    labelCols: Param[dict[str, str] | list[str]]
+    weightCols: Param[dict[str, str] | list[str]]
 
     if TYPE_CHECKING:
 
@@ -80,16 +71,12 @@ class HasOutputLabels(Params):
         def setWeightCols(self, value: dict[str, str] | list[str]) -> Self: ...
 
 
-@with_accessors
+@TABLE.mixin
 class HasOutputs(Params):
     """Columns for outputs as the model gives them."""
 
-    outputCols: Param[dict[str, str] | list[str]] = TABLE.param("HasOutputs", "outputCols")
-    outputFormat: Param[str] = TABLE.param("HasOutputs", "outputFormat")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._setDefault(**TABLE.defaults("HasOutputs"))
+    outputCols: Param[dict[str, str] | list[str]]
+    outputFormat: Param[str]
 
     if TYPE_CHECKING:
 
@@ -99,11 +86,11 @@ class HasOutputs(Params):
         def setOutputFormat(self, value: str) -> Self: ...
 
 
-@with_accessors
+@TABLE.mixin
 class HasOutputLayer(Params):
     """An inner layer in place of the outputs."""
 
-    outputLayer: Param[str] = TABLE.param("HasOutputLayer", "outputLayer")
+    outputLayer: Param[str]
 
     if TYPE_CHECKING:
 
@@ -111,17 +98,13 @@ class HasOutputLayer(Params):
         def setOutputLayer(self, value: str) -> Self: ...
 
 
-@with_accessors
+@TABLE.mixin
 class HasClasses(shared.HasProbabilityCol, shared.HasRawPredictionCol, shared.HasThresholds):
     """Meaning of a classifier's output, and the columns for it."""
 
-    thresholds: Param[list[float]] = TABLE.param("HasClasses", "thresholds")
-    outputType: Param[str] = TABLE.param("HasClasses", "outputType")
-    threshold: Param[float] = TABLE.param("HasClasses", "threshold")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._setDefault(**TABLE.defaults("HasClasses"))
+    thresholds: Param[list[float]]
+    outputType: Param[str]
+    threshold: Param[float]
 
     if TYPE_CHECKING:
 
@@ -137,11 +120,11 @@ class HasClasses(shared.HasProbabilityCol, shared.HasRawPredictionCol, shared.Ha
         def setThreshold(self, value: float) -> Self: ...
 
 
-@with_accessors
+@TABLE.mixin
 class HasClassWeight(Params):
     """Weights of classes."""
 
-    classWeight: Param[dict[int, float] | str] = TABLE.param("HasClassWeight", "classWeight")
+    classWeight: Param[dict[int, float] | str]
 
     if TYPE_CHECKING:
 
@@ -149,15 +132,11 @@ class HasClassWeight(Params):
         def setClassWeight(self, value: dict[int, float] | str) -> Self: ...
 
 
-@with_accessors
+@TABLE.mixin
 class HasInference(HasModel):
     """A model that is applied."""
 
-    batchSize: Param[int] = TABLE.param("HasInference", "batchSize")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._setDefault(**TABLE.defaults("HasInference"))
+    batchSize: Param[int]
 
     if TYPE_CHECKING:
 
@@ -165,40 +144,36 @@ class HasInference(HasModel):
         def setBatchSize(self, value: int) -> Self: ...
 
 
-@with_accessors
+@TABLE.mixin
 class HasTraining(HasModel, HasLabels, shared.HasValidationIndicatorCol, shared.HasSeed):
     """A fit."""
 
-    modelFn: Param[Callable[..., Any]] = TABLE.param("HasTraining", "modelFn")
-    modelParams: Param[dict[str, Any]] = TABLE.param("HasTraining", "modelParams")
-    validationSplit: Param[float] = TABLE.param("HasTraining", "validationSplit")
-    epochs: Param[int] = TABLE.param("HasTraining", "epochs")
-    initialEpoch: Param[int] = TABLE.param("HasTraining", "initialEpoch")
-    batchSize: Param[int] = TABLE.param("HasTraining", "batchSize")
-    shuffle: Param[bool] = TABLE.param("HasTraining", "shuffle")
-    numWorkers: Param[int] = TABLE.param("HasTraining", "numWorkers")
-    cpusPerWorker: Param[int] = TABLE.param("HasTraining", "cpusPerWorker")
-    maxShardMemory: Param[int] = TABLE.param("HasTraining", "maxShardMemory")
-    prefetch: Param[int] = TABLE.param("HasTraining", "prefetch")
-    jitCompile: Param[bool | str] = TABLE.param("HasTraining", "jitCompile")
-    averagingFrequency: Param[int | str] = TABLE.param("HasTraining", "averagingFrequency")
-    globalBatch: Param[bool] = TABLE.param("HasTraining", "globalBatch")
-    learningRateScaling: Param[str] = TABLE.param("HasTraining", "learningRateScaling")
-    learningRateWarmup: Param[int] = TABLE.param("HasTraining", "learningRateWarmup")
-    optimizerState: Param[str] = TABLE.param("HasTraining", "optimizerState")
-    outerOptimizer: Param[str | dict[str, Any]] = TABLE.param("HasTraining", "outerOptimizer")
-    callbacks: Param[list[Any]] = TABLE.param("HasTraining", "callbacks")
-    maxFailures: Param[int] = TABLE.param("HasTraining", "maxFailures")
-    workerTimeout: Param[float] = TABLE.param("HasTraining", "workerTimeout")
-    joinTimeout: Param[float] = TABLE.param("HasTraining", "joinTimeout")
-    nonFinite: Param[str] = TABLE.param("HasTraining", "nonFinite")
-    checkpointDir: Param[str] = TABLE.param("HasTraining", "checkpointDir")
-    checkpointInterval: Param[int | str] = TABLE.param("HasTraining", "checkpointInterval")
-    verbose: Param[int] = TABLE.param("HasTraining", "verbose")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._setDefault(**TABLE.defaults("HasTraining"))
+    modelFn: Param[Callable[..., Any]]
+    modelParams: Param[dict[str, Any]]
+    validationSplit: Param[float]
+    epochs: Param[int]
+    initialEpoch: Param[int]
+    batchSize: Param[int]
+    shuffle: Param[bool]
+    numWorkers: Param[int]
+    cpusPerWorker: Param[int]
+    maxShardMemory: Param[int]
+    prefetch: Param[int]
+    jitCompile: Param[bool | str]
+    averagingFrequency: Param[int | str]
+    globalBatch: Param[bool]
+    learningRateScaling: Param[str]
+    learningRateWarmup: Param[int]
+    optimizerState: Param[str]
+    outerOptimizer: Param[str | dict[str, Any]]
+    callbacks: Param[list[Any]]
+    maxFailures: Param[int]
+    workerTimeout: Param[float]
+    joinTimeout: Param[float]
+    nonFinite: Param[str]
+    checkpointDir: Param[str]
+    checkpointInterval: Param[int | str]
+    verbose: Param[int]
 
     if TYPE_CHECKING:
 

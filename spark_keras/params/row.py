@@ -9,12 +9,15 @@ import textwrap
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from spark_keras.params.accessors import param
+from pyspark.ml.param import Params
+
+from spark_keras.params.accessors import param, with_accessors
 
 # The default of a Param that has none.
 UNSET: Any = object()
 
 F = TypeVar("F", bound=Callable[..., None])
+P = TypeVar("P", bound=Params)
 
 
 class Decides(enum.Flag):
@@ -41,25 +44,30 @@ class Row:
 
     Args:
         mixin: the class that has it.
-        type: of its value, as source text.
         doc: one sentence, for `explainParams`, the reference and the constructors.
         converter: checks a value and gives it its type; None: the Param, and its own doc, are pyspark's.
         decides: what depends on it. Has no default, so that nobody forgets to say.
         default: a value that JSON can hold.
+        type: of its value, as source text, where the converter's annotation does not tell it; of pyspark's own "str".
         accepts: the type that constructor and setter take, where it is another one.
         json: whether its value can be saved as JSON.
     """
 
     mixin: str
     name: str
-    type: str
     doc: str
     converter: Callable[[Any], Any] | None
     _: dataclasses.KW_ONLY
     decides: Decides
     default: Any = UNSET
+    type: str = ""
     accepts: str = ""
     json: bool = True
+
+    @property
+    def value_type(self) -> str:
+        """The type of its value, as source text."""
+        return self.type or getattr(self.converter, "__annotations__", {"return": "str"})["return"]
 
     @property
     def default_told(self) -> bool:
@@ -99,15 +107,20 @@ class Table:
     mixins: dict[str, Mixin]
     constructors: dict[str, tuple[str, ...]]
 
-    def param(self, mixin: str, name: str) -> Any:
-        """The Param of a mixin, for its class."""
-        (row,) = (row for row in self.rows if (row.mixin, row.name) == (mixin, name))
-        return param(name, row.doc, row.converter)
+    def mixin(self, cls: type[P]) -> type[P]:
+        """Class decorator: gives a mixin its Params, with getters and setters, and their defaults."""
+        rows = [row for row in self.rows if row.mixin == cls.__name__]
+        defaults = {row.name: row.default for row in rows if row.default is not UNSET}
 
-    def defaults(self, mixin: str) -> dict[str, Any]:
-        """The defaults of a mixin's own Params, by name."""
-        own = (row for row in self.rows if row.mixin == mixin and row.default is not UNSET)
-        return {row.name: copy.copy(row.default) for row in own}
+        def init(stage: P) -> None:
+            super(cls, stage).__init__()
+            stage._setDefault(**copy.deepcopy(defaults))
+
+        cls.__init__ = init  # type: ignore[method-assign, assignment]
+        for row in rows:
+            if row.converter is not None:
+                setattr(cls, row.name, param(row.name, row.doc, row.converter))
+        return with_accessors(cls)
 
     def of(self, *mixins: str) -> list[Row]:
         """The Params of mixins, and of the mixins among their bases."""

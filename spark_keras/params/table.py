@@ -13,13 +13,10 @@ from spark_keras.params.values import param_or_none
 
 NOTHING, ROWS, BITS, BITS_IF_CHANGED = Decides.NOTHING, Decides.ROWS, Decides.BITS, Decides.BITS_IF_CHANGED
 
-_BY_NAME = "dict[str, str] | list[str]"
-
 _ROWS = (
     Row(
         "HasModel",
         "model",
-        "KerasArchive",
         "a compiled keras.Model, a fitted stage to go on from, or the path or bytes of a .keras archive or .h5 file; "
         "held as bytes",
         KerasArchive.of,
@@ -30,7 +27,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "modelFn",
-        "Callable[..., Any]",
         "a function that builds and compiles the model: modelFn(**modelParams); used when `model` is not set",
         converters.function,
         decides=NOTHING,
@@ -39,7 +35,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "modelParams",
-        "dict[str, Any]",
         "keyword arguments for modelFn",
         converters.json_dict,
         decides=NOTHING,
@@ -48,7 +43,6 @@ _ROWS = (
     Row(
         "HasModel",
         "featuresCol",
-        "str",
         "column of a model with one input: vector, (nested) array or number",
         None,
         decides=ROWS,
@@ -57,24 +51,23 @@ _ROWS = (
     Row(
         "HasModel",
         "featuresCols",
-        "list[str]",
         "scalar columns to put side by side into one features tensor, instead of featuresCol",
         TypeConverters.toListString,
+        type="list[str]",
         decides=ROWS,
     ),
     Row(
         "HasModel",
         "inputCols",
-        _BY_NAME,
         'columns of a model with several inputs: {"input name": "column"}, or a list in the order of the model\'s '
         "inputs; for a model that takes nested inputs, dicts and lists inside each other",
         converters.input_columns,
+        type="dict[str, str] | list[str]",
         decides=ROWS,
     ),
     Row(
         "HasLabels",
         "labelCol",
-        "str",
         'number, boolean, array or vector; a model that computes its own loss can do without; "" for none; the '
         "features column, for an autoencoder",
         None,
@@ -84,7 +77,6 @@ _ROWS = (
     Row(
         "HasOutputLabels",
         "labelCols",
-        _BY_NAME,
         'label columns of a model with several outputs: {"output name": "column"}, or a list in the order of the '
         "model's outputs; instead of labelCol; an output without a loss or metric needs none",
         converters.named_columns("labelCols"),
@@ -93,7 +85,6 @@ _ROWS = (
     Row(
         "HasModel",
         "predictionCol",
-        "str",
         "column for a classifier's class or a regressor's number, as a double, or for any model's only output, as an "
         'array with the model\'s shape; "" leaves it out',
         None,
@@ -103,7 +94,6 @@ _ROWS = (
     Row(
         "HasOutputs",
         "outputCols",
-        _BY_NAME,
         'columns for the model\'s outputs: {"output name": "column"}, or a list in the order of the model\'s '
         'outputs; an output named "" is left out',
         converters.named_columns("outputCols"),
@@ -112,7 +102,6 @@ _ROWS = (
     Row(
         "HasOutputs",
         "outputFormat",
-        "str",
         'how outputs are written: "array", with the model\'s shape, or "vector", flat in row-major order, for '
         "Spark's own stages",
         converters.one_of("outputFormat", "array", "vector"),
@@ -122,16 +111,15 @@ _ROWS = (
     Row(
         "HasOutputLayer",
         "outputLayer",
-        "str",
         "name of an inner layer whose activations are given instead of the model's outputs; of one inside a nested "
         'model its path, such as "backbone/embedding", or its name alone where only one layer has it',
         TypeConverters.toString,
+        type="str",
         decides=NOTHING,
     ),
     Row(
         "HasClasses",
         "probabilityCol",
-        "str",
         "column for a vector of probabilities, in [0, 1]; none is written of margins",
         None,
         decides=NOTHING,
@@ -140,7 +128,6 @@ _ROWS = (
     Row(
         "HasClasses",
         "rawPredictionCol",
-        "str",
         "column for a vector of what the model gives",
         None,
         decides=NOTHING,
@@ -149,7 +136,6 @@ _ROWS = (
     Row(
         "HasClasses",
         "thresholds",
-        "list[float]",
         "one number for each class: the class with the largest probability / threshold is predicted; numbers are "
         "positive, and at most one may be 0",
         converters.thresholds,
@@ -158,7 +144,6 @@ _ROWS = (
     Row(
         "HasClasses",
         "outputType",
-        "str",
         'what the model gives: "probabilities", "logits" or "margins"; "auto": as its last activation, else its loss '
         "says",
         converters.one_of("outputType", "auto", "probabilities", "logits", "margins"),
@@ -168,7 +153,6 @@ _ROWS = (
     Row(
         "HasClasses",
         "threshold",
-        "float",
         "of a model that gives one margin: the second of two classes is predicted where the margin is larger",
         converters.margin,
         decides=NOTHING,
@@ -177,7 +161,6 @@ _ROWS = (
     Row(
         "HasLabels",
         "weightCol",
-        "str",
         "weights of rows, as Keras' sample_weight: a number, or of a KerasEstimator an array with one for each time "
         "step",
         None,
@@ -186,7 +169,6 @@ _ROWS = (
     Row(
         "HasOutputLabels",
         "weightCols",
-        _BY_NAME,
         'weight columns of a model with several outputs: {"output name": "column"}, or a list in the order of the '
         "model's outputs; instead of weightCol",
         converters.named_columns("weightCols"),
@@ -195,7 +177,6 @@ _ROWS = (
     Row(
         "HasClassWeight",
         "classWeight",
-        "dict[int, float] | str",
         "what each class weighs while rows are trained, as Keras' class_weight: {class index: weight}, 1 for a class "
         'that is not named; or "balanced": n / (k · n_c) for a class with n_c of the n labels of k classes, as in '
         "scikit-learn, counted over the rows to train on; multiplied with weightCol",
@@ -205,7 +186,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "validationIndicatorCol",
-        "str",
         "boolean column, true for rows to validate on",
         None,
         decides=ROWS,
@@ -213,19 +193,15 @@ _ROWS = (
     Row(
         "HasTraining",
         "validationSplit",
-        "float",
         "share of the rows held out for validation, in [0, 1); chosen by the hash of their content",
         converters.number("validationSplit", lambda share: 0 <= share < 1, "0 ≤ value < 1"),
         decides=ROWS | BITS,
         default=0.0,
     ),
-    Row(
-        "HasTraining", "epochs", "int", "passes over the rows", converters.integer("epochs", 1), decides=BITS, default=1
-    ),
+    Row("HasTraining", "epochs", "passes over the rows", converters.integer("epochs", 1), decides=BITS, default=1),
     Row(
         "HasTraining",
         "initialEpoch",
-        "int",
         "the epoch to begin with, from 0 on: of 10 epochs, 6 are trained from epoch 4 on, as with Keras' initial_epoch",
         converters.integer("initialEpoch", 0),
         decides=BITS_IF_CHANGED,
@@ -234,7 +210,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "batchSize",
-        "int",
         "rows per minibatch and worker",
         converters.integer("batchSize", 1),
         decides=BITS,
@@ -243,7 +218,6 @@ _ROWS = (
     Row(
         "HasInference",
         "batchSize",
-        "int",
         "rows in one forward pass, which bounds its memory",
         converters.integer("batchSize", 1),
         decides=NOTHING,
@@ -252,16 +226,15 @@ _ROWS = (
     Row(
         "HasTraining",
         "shuffle",
-        "bool",
         "whether each epoch trains the rows of a shard in a new order, derived from the seed",
         TypeConverters.toBoolean,
+        type="bool",
         decides=BITS,
         default=True,
     ),
     Row(
         "HasTraining",
         "numWorkers",
-        "int",
         "number of workers; not set: what the cluster offers now",
         converters.integer("numWorkers", 1),
         decides=ROWS,
@@ -269,7 +242,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "cpusPerWorker",
-        "int",
         "CPU threads of each worker; not set: spark.task.cpus",
         converters.integer("cpusPerWorker", 1),
         decides=ROWS,
@@ -277,7 +249,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "maxShardMemory",
-        "int",
         'bytes of rows that a worker keeps in memory, such as 2147483648 or "2g"; larger shards live in a file on the '
         "executor's local disk, to the same result; not set: a quarter of the worker's share of the memory",
         converters.max_shard_memory,
@@ -287,7 +258,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "prefetch",
-        "int",
         "stacks of minibatches that a worker prepares ahead, while it waits or in a background thread; 0: none",
         converters.integer("prefetch", 0),
         decides=NOTHING,
@@ -296,7 +266,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "jitCompile",
-        "bool | str",
         'how a round is compiled: "auto" as layers, batch size and length of the fit suggest; True with XLA; False '
         'without; "measure" as is fastest on a worker now, which another fit may not find again',
         converters.jit_compile,
@@ -306,7 +275,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "averagingFrequency",
-        "int | str",
         'minibatches between two averagings of the workers\' parameters, or "epoch"',
         converters.averaging_frequency,
         decides=BITS,
@@ -315,16 +283,15 @@ _ROWS = (
     Row(
         "HasTraining",
         "globalBatch",
-        "bool",
         "whether `batchSize` counts the rows of all workers together, as in tf.distribute, and not those of each",
         TypeConverters.toBoolean,
+        type="bool",
         decides=BITS_IF_CHANGED,
         default=False,
     ),
     Row(
         "HasTraining",
         "learningRateScaling",
-        "str",
         'how the learning rate grows with the rows that all workers train in a step: "none"; "linear": as they do, '
         'times numWorkers unless globalBatch; "sqrt": with the square root of that',
         converters.one_of("learningRateScaling", "none", "sqrt", "linear"),
@@ -334,7 +301,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "learningRateWarmup",
-        "int",
         "steps in which `learningRateScaling` sets in, along a line from the learning rate as it is",
         converters.integer("learningRateWarmup", 0),
         decides=BITS_IF_CHANGED,
@@ -343,7 +309,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "optimizerState",
-        "str",
         "what becomes of the optimizer's variables (Adam's moments, momentum) when parameters are averaged: "
         '"average" averages them, too; "local" leaves each worker its own; "reset" starts them anew in each round',
         converters.one_of("optimizerState", "average", "local", "reset"),
@@ -353,7 +318,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "outerOptimizer",
-        "str | dict[str, Any]",
         "a Keras optimizer, its name or its configuration, that takes what an averaging has changed for a gradient; "
         "held as its name or configuration; unset: the averaged parameters are the new ones, as with SGD(1.0)",
         outer_optimizer.held,
@@ -363,7 +327,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "callbacks",
-        "list[Any]",
         "Keras callbacks; they run on the driver, at epoch ends (batch hooks: after each averaging)",
         converters.callbacks,
         decides=NOTHING,
@@ -373,7 +336,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "maxFailures",
-        "int",
         "how often in a row, without an answer between, a worker may fail: with so many failures the fit fails, too; a "
         "worker that dies before is replaced, to the same result",
         converters.integer("maxFailures", 1),
@@ -383,7 +345,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "workerTimeout",
-        "float",
         "seconds without a sign of life (up to 64 minibatches trained) after which a worker is replaced",
         converters.seconds("workerTimeout"),
         decides=NOTHING,
@@ -392,7 +353,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "joinTimeout",
-        "float",
         "seconds that a fit waits for a free slot for each of its workers, and for a sign of life from a worker that "
         "loads its rows",
         converters.seconds("joinTimeout"),
@@ -402,7 +362,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "nonFinite",
-        "str",
         'what happens when a worker\'s round makes a variable NaN or infinite: "error" ends the fit and names worker, '
         'round and variable; "skip" leaves this update out of the average and counts it in the summary. With '
         "keras.callbacks.TerminateOnNaN among the callbacks, that one decides",
@@ -413,16 +372,15 @@ _ROWS = (
     Row(
         "HasTraining",
         "checkpointDir",
-        "str",
         "folder, on any file system that Spark can write, of this fit's checkpoints; a fit of the same rows, model and "
         "Params goes on from the last one, to the same result",
         TypeConverters.toString,
+        type="str",
         decides=NOTHING,
     ),
     Row(
         "HasTraining",
         "checkpointInterval",
-        "int | str",
         'epochs between two checkpoints, or a time such as "30s", "5m" or "1h", which may end within an epoch',
         converters.checkpoint_interval,
         decides=NOTHING,
@@ -431,9 +389,9 @@ _ROWS = (
     Row(
         "HasTraining",
         "seed",
-        "int",
         "of shuffling, dropout, validationSplit and modelFn's initial weights",
         None,
+        type="int",
         decides=ROWS | BITS,
         # pyspark's own default is a hash that differs from process to process.
         default=0,
@@ -441,7 +399,6 @@ _ROWS = (
     Row(
         "HasTraining",
         "verbose",
-        "int",
         '0: silent; 1 or "auto": a progress bar in terminals and notebooks, silent in jobs; 2: one line per epoch',
         converters.verbose,
         decides=NOTHING,
@@ -451,7 +408,6 @@ _ROWS = (
     Row(
         "HasModel",
         "handleInvalid",
-        "str",
         'what happens to rows with null or NaN in a column that is used: "error" refuses them, "skip" leaves them out, '
         '"keep" gives them null predictions (a fit leaves them out and counts them in the summary)',
         converters.one_of("handleInvalid", "error", "skip", "keep"),
@@ -461,7 +417,6 @@ _ROWS = (
     Row(
         "HasModel",
         "customObjects",
-        "dict[str, Any]",
         "custom layers, losses and metrics by name, as Keras' custom_objects; not needed for registered classes",
         converters.objects,
         decides=NOTHING,
