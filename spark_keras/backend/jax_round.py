@@ -14,6 +14,7 @@ import numpy as np
 
 from spark_keras.backend.base import Result
 from spark_keras.backend.jax_arrays import dtype_of, limits_of
+from spark_keras.keras_model import frozen
 from spark_keras.keras_model.held import Untracked
 from spark_keras.keras_model.state import Layout, State, following_weights, seed_variables, variables
 
@@ -28,9 +29,13 @@ class JaxKernel:
         self.model, self.layout = model, layout
         optimizer = list(model.optimizer.variables) if model.optimizer is not None else []
         # As JAX's trainer takes them. The metrics' variables come last.
-        self._groups = [list(model.trainable_variables), list(model.non_trainable_variables), optimizer]
+        fixed = set(map(id, frozen.of(model)))
+        # Where among the non-trainable variables the frozen weights are: programs only read these.
+        self._frozen = [(index, v) for index, v in enumerate(model.non_trainable_variables) if id(v) in fixed]
+        changing = [variable for variable in model.non_trainable_variables if id(variable) not in fixed]
+        self._groups = [list(model.trainable_variables), changing, optimizer]
         # What this trainer does not pass on, a step may read; what it assigns is lost, as in Keras.
-        given = {id(variable) for group in self._groups for variable in group}
+        given = {id(variable) for group in self._groups for variable in group} | fixed
         self._read = [each for each in [*variables(model), *seed_variables(model)] if id(each) not in given]
         self._place = {id(variable): index for index, variable in enumerate(variables(model))}
         self._seed = {id(variable): index for index, variable in enumerate(seed_variables(model))}
@@ -46,13 +51,13 @@ class JaxKernel:
         self._evaluate = jax.jit(self._evaluate_round)
 
     def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
-        arguments = self._arguments(state, seeds, first, first + steps)
+        arguments, fixed = self._arguments(state, seeds, first, first + steps), self._frozen_values()
         if self.name == "scan":
-            values, integers, metrics = self._train(*arguments, batches)
+            values, integers, metrics = self._train(*arguments, batches, fixed)
         else:
             trained, read = self._unpack(*arguments)
             for index in range(first, first + steps):
-                trained = self._train_step(trained, batches, np.int32(index), read)
+                trained = self._train_step(trained, batches, np.int32(index), read, fixed)
             values, integers, metrics = self._pack(trained, read)
         after = State(np.asarray(values, self.layout.dtype), self._widened(np.asarray(integers)))
         counter = self.layout.iterations
@@ -62,13 +67,18 @@ class JaxKernel:
 
     def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:
         arguments = self._arguments(state, np.zeros((len(self._seed), 2), "int64"), 0, steps)
+        fixed = self._frozen_values()
         if self.name == "scan":
-            return _metric_vector(self._evaluate(*arguments, batches))
-        (trainable, fixed, _, metrics), read = self._unpack(*arguments)
-        evaluated = (trainable, fixed, metrics)
+            return _metric_vector(self._evaluate(*arguments, batches, fixed))
+        (trainable, others, _, metrics), read = self._unpack(*arguments)
+        evaluated = (trainable, others, metrics)
         for index in range(steps):
-            evaluated = self._test_step(evaluated, batches, np.int32(index), read)
+            evaluated = self._test_step(evaluated, batches, np.int32(index), read, fixed)
         return _metric_vector(evaluated[-1])
+
+    def _frozen_values(self) -> list[Any]:
+        # Arguments: as constants, XLA would compile them in.
+        return [variable.value for _, variable in self._frozen]
 
     def _arguments(self, state: State, seeds: np.ndarray, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """All integers travel as one array, because each argument costs as much as a small minibatch: [the state's
@@ -91,23 +101,23 @@ class JaxKernel:
 
     # --- traced ---
 
-    def _train_round(self, values: Any, integers: Any, batches: Any) -> Any:
+    def _train_round(self, values: Any, integers: Any, batches: Any, fixed: list[Any]) -> Any:
         state, read = self._unpacked(values, integers)
 
         def body(index: Any, state: Any) -> Any:
-            return self._stepped_by("train_step")(state, batches, index, read)
+            return self._stepped_by("train_step")(state, batches, index, read, fixed)
 
         first, stop = integers[-2:].astype("int32")
         return self._packed(jax.lax.fori_loop(first, stop, body, state), read)
 
-    def _evaluate_round(self, values: Any, integers: Any, batches: Any) -> Any:
-        (trainable, fixed, _, metrics), read = self._unpacked(values, integers)
+    def _evaluate_round(self, values: Any, integers: Any, batches: Any, fixed: list[Any]) -> Any:
+        (trainable, others, _, metrics), read = self._unpacked(values, integers)
 
         def body(index: Any, state: Any) -> Any:
-            return self._stepped_by("test_step")(state, batches, index, read)
+            return self._stepped_by("test_step")(state, batches, index, read, fixed)
 
         first, stop = integers[-2:].astype("int32")
-        return _flat(jax.lax.fori_loop(first, stop, body, (trainable, fixed, metrics))[-1])
+        return _flat(jax.lax.fori_loop(first, stop, body, (trainable, others, metrics))[-1])
 
     def _unpacked(self, values: Any, integers: Any) -> tuple[tuple[list[Any], ...], list[Any]]:
         """(trainable, non-trainable, optimizer, metrics): the state of JAX's trainer, whose metrics start at zero; and
@@ -137,15 +147,22 @@ class JaxKernel:
         return _concatenated(values), _concatenated(integers, "uint32"), _flat(state[-1])
 
     def _stepped_by(self, method: str) -> Any:
-        """State, stack, index of a minibatch in it and what is only read → state, by the model's own `train_step` or
-        `test_step`.
+        """State, stack, index of a minibatch in it, what is only read, and frozen weights → state, by the model's own
+        `train_step` or `test_step`.
         """
 
-        def step(state: Any, batches: Any, index: Any, read: list[Any]) -> Any:
+        def step(state: Any, batches: Any, index: Any, read: list[Any], fixed: list[Any]) -> Any:
             data = jax.tree.map(lambda stacked: stacked[index], batches)
             known = zip(itertools.chain(*self._groups[:2]), itertools.chain(*state[:2]))
+            trainable, changing, *rest = state
+            whole = list(changing)
+            for (place, _), value in zip(self._frozen, fixed):
+                whole.insert(place, value)
             with following_weights(self.model, known), _holding(self._read, read):
-                _, after = getattr(self.model, method)(state, data)
+                _, after = getattr(self.model, method)((trainable, whole, *rest), data)
+            places = {place for place, _ in self._frozen}
+            left = [value for place, value in enumerate(after[1]) if place not in places]
+            after = after[0], left, *after[2:]
             # A loop insists on the same types before and after, which an overridden train_step need not keep.
             leaves, structure = jax.tree.flatten(state)
             cast = [new.astype(old.dtype) for old, new in zip(leaves, jax.tree.leaves(after))]

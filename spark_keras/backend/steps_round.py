@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from spark_keras.backend.base import Result
-from spark_keras.keras_model import held
+from spark_keras.keras_model import frozen, held
 from spark_keras.keras_model.metrics import read_metrics
 from spark_keras.keras_model.state import Layout, State, derived_from_weights, read, seed_variables, to_numpy, write
 
@@ -26,16 +26,21 @@ class StepsKernel:
     def __init__(self, model: keras.Model, layout: Layout):
         self.model, self.layout = model, layout
         self._steps = {name: getattr(model, name) for name in ("train_step", "test_step")}
+        self._frozen = frozen.of(model) if keras.backend.backend() == "torch" else []
         self._wrap_steps()
 
     def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
         self._write(state)
         self._seed(seeds)
         metrics: Any = np.zeros_like(read_metrics(self.model))
+        before = frozen.versions(self._frozen)
         for step in range(first, first + steps):
             self.model.reset_metrics()
             self.model.train_on_batch(*keras.utils.unpack_x_y_sample_weight(_minibatch(batches, step)))
             metrics = metrics + read_metrics(self.model)
+        # The other backends have told it before: they compile the step, and show what it assigns.
+        for variable in frozen.written_since(self._frozen, before):
+            raise frozen.Assigned(variable)
         return Result(read(self.model, self.layout), metrics)
 
     def evaluate(self, state: State, batches: Any, steps: int) -> np.ndarray:

@@ -161,13 +161,13 @@ class Stopper(keras.callbacks.Callback):
         if self.store is not None:
             self._kept = self.store.save(self.model)
         else:
-            self._best = tuple(states.read(self.model, states.layout_of(self.model)))
+            self._best = tuple(states.read(self.model, states.layout_of(self.model, whole=True)))
 
     def _restore(self) -> None:
         if self.store is not None and self._kept is not None:
             self.store.restore(self.model, self._kept)
         elif self._best is not None:
-            states.write(self.model, states.layout_of(self.model), states.State(*self._best))
+            states.write(self.model, states.layout_of(self.model, whole=True), states.State(*self._best))
 
     def _ended(self, conditions: Sequence[Condition]) -> bool:
         for condition in conditions:

@@ -8,12 +8,15 @@ from typing import Any
 
 import keras
 
-from spark_keras.keras_model import automatic_names, configurations, first_step, held, own_code
+from spark_keras.keras_model import automatic_names, configurations, first_step, frozen, held, own_code
 from spark_keras.keras_model.optimizers import excludes_from_weight_decay, innermost
-from spark_keras.keras_model.state import variables
+from spark_keras.keras_model.state import all_variables
 
 # What an architecture has beside what Keras writes.
 _UNDECAYED, _STATE, _DRAWS, _LATE = "undecayed", "state", "draws globally", "created late"
+
+
+_ASSIGNED = "assigned though frozen"
 
 
 def _undecayed(model: keras.Model) -> list[int]:
@@ -31,7 +34,16 @@ def _undecayed(model: keras.Model) -> list[int]:
 
 
 def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
-    """A compiled model's structure as JSON, without its weights: what the closure carries to the workers.
+    """What the closure carries to the workers: a compiled model's structure, and which of its frozen weights are in its
+    state, because its own code assigns them.
+    """
+    assigned = frozen.assigned_places(model)
+    text = structure(model, kept)
+    return json.dumps(json.loads(text) | {_ASSIGNED: assigned}) if assigned else text
+
+
+def structure(model: keras.Model, kept: Collection[str] = ()) -> str:
+    """A compiled model's structure as JSON, without its weights.
 
     Beside what Keras serialises it has the variables that the optimizer does not decay, by their index; and where
     training changes more than a model's weights, optimizer and metrics, the shapes of all that it changes. The model's
@@ -47,25 +59,26 @@ def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
                 "weights travel to the workers. Apply it before training, with StringIndexer or the layer itself."
             )
     with configurations.complete(model), own_code.named(model):
-        structure = automatic_names.settled(keras.saving.serialize_keras_object(model), kept)
-    structure |= {_UNDECAYED: _undecayed(model)}
+        described = automatic_names.settled(keras.saving.serialize_keras_object(model), kept)
+    described |= {_UNDECAYED: _undecayed(model)}
     if not held.is_plain(model):
-        structure |= {_STATE: _shapes(model), _DRAWS: held.draws(model), _LATE: held.is_late(model)}
-    return json.dumps(structure)
+        described |= {_STATE: _shapes(model), _DRAWS: held.draws(model), _LATE: held.is_late(model)}
+    return json.dumps(described)
 
 
 def _shapes(model: keras.Model) -> list[list[Any]]:
     """Of each variable of the state the dtype and the dimensions."""
-    return [[keras.backend.standardize_dtype(each.dtype), *map(int, each.shape)] for each in variables(model)]
+    return [[keras.backend.standardize_dtype(each.dtype), *map(int, each.shape)] for each in all_variables(model)]
 
 
 def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sample: Any) -> keras.Model:
     """Builds a compiled model from its architecture; its weights are set by `write`."""
-    structure = json.loads(model_json)
-    excluded, shapes, draws, late = (structure.pop(name, None) for name in (_UNDECAYED, _STATE, _DRAWS, _LATE))
+    described = json.loads(model_json)
+    names = _UNDECAYED, _STATE, _DRAWS, _LATE, _ASSIGNED
+    excluded, shapes, draws, late, assigned = (described.pop(name, None) for name in names)
     # One that came with its optimizers built may have them built in its first step, too.
     for step in (False, True) if shapes is not None and not late else (bool(late),):
-        model = keras.saving.deserialize_keras_object(structure, custom_objects=custom_objects, safe_mode=safe_mode)
+        model = keras.saving.deserialize_keras_object(described, custom_objects=custom_objects, safe_mode=safe_mode)
         first_step.build(model, sample, step)
         if shapes is None or _shapes(model) == shapes:
             break
@@ -73,6 +86,8 @@ def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sa
         raise held.Untracked(
             f"variables {_shapes(model)} where the model is built from its configuration, {shapes} on the driver"
         )
+    found = frozen.candidates(model)
+    frozen.note(model, [found[index] for index in assigned or ()])
     if draws:
         held.draws_globally(model)
     if excluded:

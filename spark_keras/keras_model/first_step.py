@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from spark_keras.keras_model import held, state
+from spark_keras.keras_model import frozen, held, state
 
 logger = logging.getLogger(__name__)
 
@@ -78,10 +78,11 @@ def _paths(model: keras.Model) -> set[str]:
 
 def take(model: keras.Model, sample: Any) -> None:
     """Takes a step on made-up rows that changes nothing, but creates what the model's own code only creates then: the
-    variables of optimizers beside `model.optimizer`, layers that `call` does not reach, variables made in a loss.
+    variables of optimizers beside `model.optimizer`, layers that `call` does not reach, variables made in a loss. And
+    it tells which frozen weights that code assigns.
 
-    On TensorFlow the step is only traced. On PyTorch it is taken, and taken back. On JAX a step must find all that it
-    needs, and there is none.
+    On TensorFlow and JAX the step is only traced; on JAX it must find all that it needs. On PyTorch it is taken, and
+    taken back.
 
     Raises:
         Untracked: where the step changes a variable that is no part of the model's state.
@@ -89,9 +90,47 @@ def take(model: keras.Model, sample: Any) -> None:
     backend = keras.backend.backend()
     if backend == "tensorflow":
         _trace(model, sample)
-    elif backend == "torch" and held.has_own_step(model):
+    elif backend == "jax" and frozen.candidates(model):
+        frozen.note(model, _assigned_on_jax(model, sample))
+    elif backend == "torch" and (held.has_own_step(model) or frozen.candidates(model)):
         with _taken_back(model):
-            model.train_step(_each(sample, keras.ops.convert_to_tensor))
+            frozen.note(model, _assigned_on_torch(model, sample))
+
+
+def _assigned_on_jax(model: keras.Model, sample: Any) -> list[Any] | None:
+    """The frozen weights that a step gives back as others than it was given; None where it cannot be traced."""
+    import jax
+
+    groups = model.trainable_variables, model.non_trainable_variables, getattr(model.optimizer, "variables", [])
+    variables = [*state.all_variables(model), *state.seed_variables(model), *model.metrics_variables]
+    held_values = [variable._value for variable in variables]
+    before = *([each.value for each in group] for group in groups), [each.value for each in model.metrics_variables]
+    data = keras.utils.pack_x_y_sample_weight(*keras.utils.unpack_x_y_sample_weight(sample))
+    try:
+        program = jax.make_jaxpr(lambda state, data: model.train_step(state, data)[1])(before, data).jaxpr
+    except Exception as error:  # the model's own code, which may be such that only runs eagerly
+        logger.info("A training step of model %r cannot be traced: %s: %s", model.name, type(error).__name__, error)
+        return None
+    finally:
+        for variable, value in zip(variables, held_values):
+            variable._value = value
+    first, fixed = len(model.trainable_variables), set(map(id, frozen.candidates(model)))
+    places = zip(model.non_trainable_variables, program.invars[first:], program.outvars[first:])
+    return [variable for variable, given, left in places if id(variable) in fixed and left is not given]
+
+
+def _assigned_on_torch(model: keras.Model, sample: Any) -> list[Any] | None:
+    """Takes a step; the frozen weights that it wrote to. None where it fails and the model has no step of its own."""
+    fixed = frozen.candidates(model)
+    before = frozen.versions(fixed)
+    try:
+        model.train_step(_each(sample, keras.ops.convert_to_tensor))
+    except Exception as error:  # layers that do not take made-up rows
+        if held.has_own_step(model):
+            raise
+        logger.info("A training step of model %r fails: %s: %s", model.name, type(error).__name__, error)
+        return None
+    return frozen.written_since(fixed, before)
 
 
 def _each(sample: Any, made: Any) -> Any:
@@ -122,18 +161,25 @@ def _trace(model: keras.Model, sample: Any) -> None:
             program = traced(len(next(array for array in keras.tree.flatten(sample) if array is not None)))
     except Exception as error:  # the model's own code, which may be such that only runs eagerly
         logger.info("A training step of model %r cannot be traced: %s: %s", model.name, type(error).__name__, error)
+        frozen.note(model, None)
         return
     held.look(model)
+    assigned = {id(variable.handle) for variable in written(program)}
+    frozen.note(model, [each for each in frozen.candidates(model) if id(each.value.handle) in assigned])
     drawn = held.global_state()
     if any(variable is drawn.value for variable in written(program)):
         held.draws_globally(model)
+    # Of the state now are those, too, that have just been found to be assigned.
     refuse_untracked(model, program, state.changing(model), "a training step")
 
 
 def refuse_untracked(model: keras.Model, program: Any, known: Iterable[Any], where: str) -> None:
     """Raises `Untracked` where a TensorFlow program assigns another variable than the known ones."""
     handles = {id(variable.value.handle) for variable in known}
+    fixed = {id(variable.value.handle): variable for variable in frozen.of(model)}
     for variable in written(program):
+        if id(variable.handle) in fixed:
+            raise frozen.Assigned(fixed[id(variable.handle)])
         if id(variable.handle) not in handles:
             raise held.Untracked(f"{_name(model, variable)}, which {where} assigns")
 
@@ -169,7 +215,7 @@ def _taken_back(model: keras.Model) -> Iterator[None]:
         return [(each, np.array(state.to_numpy(each.value))) for each in variables]
 
     look = held.look(model)
-    before = copies(state.changing(model))
+    before = copies([*state.changing(model), *frozen.of(model)])
 
     def noting(optimizer: Any) -> Any:
         def build(variables: Any) -> None:

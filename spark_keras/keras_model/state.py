@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from spark_keras.keras_model import held
+from spark_keras.keras_model import frozen, held
 from spark_keras.keras_model.optimizers import innermost
 
 # Variables of more bytes are written in pieces.
@@ -18,8 +19,8 @@ LARGE_BYTES = 32 * 2**20
 
 
 class State(NamedTuple):
-    """The whole training state of a Keras model: weights first, then whatever else it holds (such as a variable of a
-    loss), then the variables of its optimizers.
+    """The training state of a Keras model: weights first, then whatever else it holds (such as a variable of a loss),
+    then the variables of its optimizers. Frozen weights are no part of it, because training does not change them.
 
     Args:
         values: all floating-point variables, float32 (float64 if the model has a float64 variable).
@@ -29,6 +30,18 @@ class State(NamedTuple):
 
     values: np.ndarray
     integers: np.ndarray
+
+
+class FrozenWeights(NamedTuple):
+    """The weights that training does not change.
+
+    Args:
+        digest: by which two of them are known to be the same.
+        values: float32, or float64, as those of the state.
+    """
+
+    digest: str
+    values: np.ndarray
 
 
 class Entry(NamedTuple):
@@ -55,6 +68,7 @@ class Layout(NamedTuple):
         moments: (mean, variance) pairs of slices of `values`: BatchNormalization's moving statistics.
         further: (iterations, learning_rate) of each of the model's further optimizers.
         local: slices of `values` that each shard has for itself: what stateful recurrent layers remember.
+        whole: whether frozen weights are among the entries.
     """
 
     entries: tuple[Entry, ...]
@@ -66,10 +80,18 @@ class Layout(NamedTuple):
     moments: tuple[tuple[slice, slice], ...]
     further: tuple[tuple[int | None, int | None], ...] = ()
     local: tuple[slice, ...] = ()
+    whole: bool = False
 
 
 def variables(model: keras.Model) -> list[keras.Variable]:
     """The variables of a model's state, in the order of its layout."""
+    left_out = set(map(id, frozen.of(model)))
+    every = all_variables(model)
+    return [each for each in every if id(each) not in left_out] if left_out else every
+
+
+def all_variables(model: keras.Model) -> list[keras.Variable]:
+    """Likewise with the frozen weights."""
     optimizer = list(model.optimizer.variables) if model.optimizer is not None else []
     found = held.of(model)
     weights = [*model.trainable_weights, *model.non_trainable_weights]
@@ -81,12 +103,19 @@ def changing(model: keras.Model) -> list[keras.Variable]:
     return [*variables(model), *seed_variables(model), *model.metrics_variables]
 
 
-def layout_of(model: keras.Model) -> Layout:
-    """The layout of a built model. The same architecture gives the same layout in every process."""
+def layout_of(model: keras.Model, whole: bool = False) -> Layout:
+    """The layout of a built model. The same architecture gives the same layout in every process.
+
+    Args:
+        whole: with the frozen weights.
+    """
     found = held.look(model)
+    every = all_variables(model)
+    of_state = every if whole else variables(model)
     weight_count = len(model.trainable_weights) + len(model.non_trainable_weights) + len(found.variables)
+    weight_count -= len(every) - len(of_state)
     entries, sizes, weight_sizes, position = [], [0, 0], (0, 0), {}
-    for index, variable in enumerate(variables(model)):
+    for index, variable in enumerate(of_state):
         dtype = keras.backend.standardize_dtype(variable.dtype)
         integer = "int" in dtype or dtype == "bool"
         size = int(np.prod(variable.shape, dtype="int64"))
@@ -96,7 +125,7 @@ def layout_of(model: keras.Model) -> Layout:
         position[id(variable)] = slice(start, start + size)
         if index < weight_count:
             weight_sizes = (sizes[0], sizes[1])
-    wide = any(entry.dtype == "float64" for entry in entries)
+    wide = any(keras.backend.standardize_dtype(variable.dtype) == "float64" for variable in every)
 
     def counters(optimizer: keras.optimizers.Optimizer | None) -> tuple[int | None, int | None]:
         # `iterations` itself is computed where gradients are accumulated.
@@ -123,6 +152,7 @@ def layout_of(model: keras.Model) -> Layout:
         ),
         further=tuple(map(counters, others.values())),
         local=tuple(position[id(variable)] for variable in held.local_variables(model)),
+        whole=whole,
     )
 
 
@@ -134,10 +164,60 @@ def restored_epoch(model: keras.Model) -> int | None:
 def read(model: keras.Model, layout: Layout) -> State:
     values = np.empty(layout.sizes[0], layout.dtype)
     integers = np.empty(layout.sizes[1], "int64")
-    for entry, variable in zip(layout.entries, variables(model)):
+    for entry, variable in zip(layout.entries, _variables_of(model, layout)):
         vector = integers if entry.integer else values
         vector[entry.start : entry.stop] = to_numpy(variable.value).reshape(-1)
     return State(values, integers)
+
+
+def _variables_of(model: keras.Model, layout: Layout) -> list[keras.Variable]:
+    return all_variables(model) if layout.whole else variables(model)
+
+
+# --- frozen weights ------------------------------------------------------------------------------------------------
+
+
+def read_frozen(model: keras.Model, layout: Layout) -> np.ndarray:
+    """The values of the frozen weights, one after the other."""
+    fixed, start = frozen.of(model), 0
+    values = np.empty(sum(math.prod(variable.shape) for variable in fixed), layout.dtype)
+    for variable in fixed:
+        stop = start + math.prod(variable.shape)
+        values[start:stop] = to_numpy(variable.value).reshape(-1)
+        start = stop
+    return values
+
+
+def frozen_weights(model: keras.Model, layout: Layout, known: FrozenWeights | None = None) -> FrozenWeights | None:
+    """The frozen weights of a model; None where it has none.
+
+    Args:
+        known: those that it had before, which are given back where they are the same.
+    """
+    values = read_frozen(model, layout)
+    # Each bit counts, also of NaN; and to compare takes a small part of the time of a digest.
+    if known is not None and np.array_equal(known.values.view("uint8"), values.view("uint8")):
+        return known
+    return FrozenWeights(hashlib.sha256(values.data).hexdigest(), values) if len(values) else None
+
+
+def write_frozen(model: keras.Model, values: np.ndarray) -> None:
+    start = 0
+    for variable in frozen.of(model):
+        stop = start + math.prod(variable.shape)
+        assign(variable, values[start:stop].reshape(variable.shape), keras.backend.standardize_dtype(variable.dtype))
+        start = stop
+
+
+def taken_apart(model: keras.Model, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The `values` of a whole state: (those of the state, those of the frozen weights)."""
+    left_out, is_frozen = set(map(id, frozen.of(model))), np.zeros(len(values), "bool")
+    for entry, variable in zip(layout_of(model, whole=True).entries, all_variables(model)):
+        is_frozen[entry.start : entry.stop] |= not entry.integer and id(variable) in left_out
+    return values[~is_frozen], values[is_frozen]
+
+
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def non_finite_variable(layout: Layout, before: State, after: State) -> str | None:
@@ -160,7 +240,7 @@ def to_numpy(value: Any) -> np.ndarray:
 
 
 def write(model: keras.Model, layout: Layout, state: State) -> None:
-    for entry, variable in zip(layout.entries, variables(model)):
+    for entry, variable in zip(layout.entries, _variables_of(model, layout)):
         vector = state.integers if entry.integer else state.values
         assign(variable, vector[entry.start : entry.stop].reshape(entry.shape), entry.dtype)
     weights_have_changed(model)

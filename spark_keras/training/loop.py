@@ -138,9 +138,12 @@ class _Driver:
     ):
         self.model, self.workers, self.strategy = model, workers, strategy
         self.schedule, self.progress = schedule, progress
-        self.layout, self.variables = states.layout_of(model), states.variables(model)
+        self.layout, self.variables = states.layout_of(model), states.all_variables(model)
         self.trained = len(model.trainable_weights)
         strategy.begin(states.read(model, self.layout), workers)
+        # With those that it begins with a checkpoint need not hold any.
+        self.frozen = self.initial_frozen = states.frozen_weights(model, self.layout)
+        workers.freeze(self.frozen)
         # Whether the model holds the strategy's state.
         self.model_is_current = True
         self.timeline = Timeline(len(schedule.rows), self.layout)
@@ -175,7 +178,17 @@ class _Driver:
         if not last:
             self._check_variables()
             self.strategy.assign(states.read(self.model, self.layout))
+            self.freeze()
         self.timeline.driver("callbacks", self.clock.lap("callbacks"))
+
+    def freeze(self) -> None:
+        """Lets the workers have the model's frozen weights."""
+        self.frozen = states.frozen_weights(self.model, self.layout, self.frozen)
+        self.workers.freeze(self.frozen)
+
+    def changed_frozen(self) -> np.ndarray | None:
+        """The frozen weights, where a callback has changed them."""
+        return None if self.frozen is None or self.frozen is self.initial_frozen else self.frozen.values
 
     def _listened(self, hook: str) -> bool:
         return any(hooks.listens(callback, hook) for callback in self.callbacks)
@@ -184,7 +197,7 @@ class _Driver:
         """Refuses what would let the workers' numbers come into other variables than theirs."""
         if any(held.of(self.model)):
             held.look(self.model)
-        now, trained = states.variables(self.model), len(self.model.trainable_weights)
+        now, trained = states.all_variables(self.model), len(self.model.trainable_weights)
         same = len(now) == len(self.variables) and all(one is other for one, other in zip(now, self.variables))
         if not same or trained != self.trained:
             raise RuntimeError(
@@ -294,6 +307,7 @@ class _Keeper:
             Snapshot(
                 position=position,
                 state=driver.strategy.state,
+                frozen=driver.changed_frozen(),
                 strategy=driver.strategy.save(),
                 metrics=driver.metrics,
                 rounds=driver.rounds,
@@ -311,6 +325,11 @@ class _Keeper:
             return None
         snapshot = self._checkpoints.snapshot
         driver = self._driver
+        if len(snapshot.state.values) != driver.layout.sizes[0]:
+            snapshot = snapshot.without_frozen(lambda values: states.taken_apart(driver.model, values))
+        if snapshot.frozen is not None:
+            states.write_frozen(driver.model, snapshot.frozen)
+            driver.freeze()
         driver.strategy.assign(snapshot.state)
         driver.strategy.load(snapshot.strategy)
         driver.model_is_current, driver.metrics = False, snapshot.metrics

@@ -97,7 +97,9 @@ class Planned(HasTraining):
             return choice
         if workers is None:
             return choice._replace(reason=f"expected, because {choice.reason}; Param jitCompile has it measured")
-        state = states.read(model, states.layout_of(model))
+        layout = states.layout_of(model)
+        state = states.read(model, layout)
+        workers.freeze(states.frozen_weights(model, layout))
         # One worker measures while the others wait; which one is a matter of the rows.
         largest = max(range(len(workers.shards)), key=lambda shard: workers.shards[shard].rows)
         frequency = minibatches_of_round(self.getAveragingFrequency())

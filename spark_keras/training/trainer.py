@@ -120,7 +120,7 @@ class Trainer:
         settings |= {ONEDNN: process.onednn, "dtype_policy": process.dtype_policy}
         settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
         settings |= task.columns.decisive
-        state = states.read(model, states.layout_of(model))
+        state = states.read(model, states.layout_of(model, whole=True))
         callbacks = [*self._estimator.getCallbacks(), *([self._watcher] if self._watcher else [])]
         identity = checkpoint.identity(model, state, callbacks, settings)
         with in_use.exclusive("checkpointDir", folder):

@@ -15,7 +15,7 @@ import pytest
 from in_process import train
 
 from spark_keras.cluster import files as cluster_files
-from spark_keras.keras_model import first_step
+from spark_keras.keras_model import first_step, frozen
 from spark_keras.keras_model import state as states
 from spark_keras.training.checkpoints import checkpoints as checkpoint
 from spark_keras.training.workers.in_process import InProcessWorkers
@@ -121,3 +121,52 @@ def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer
 
 
 KEPT = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "min_delta")
+
+
+def with_frozen_layer():
+    built = model()
+    built.layers[0].trainable = False
+    built.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse", metrics=["mae"])
+    return built
+
+
+class Shift(keras.callbacks.Callback):
+    """Changes a frozen weight in the first epoch's end, where it is told to."""
+
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0 and self.by:
+            self.model.layers[0].bias.assign_add([self.by] * 4)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["without frozen weights", "as version 0.1.0 writes it"])
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_frozen_weights_are_those_of_the_caller_or_of_the_callback_that_changed_them(
+    files, tmp_path, monkeypatch, whole, shift
+):
+    def fit(folder, rounds=-1):
+        built = with_frozen_layer()
+        workers = workers_of(built)
+        checkpoints = folder and checkpoint.Checkpoints(None, folder, 1, {"model": "this one"})
+        if checkpoints:
+            checkpoints.open()
+            checkpoints.resume(["rows", "rows"])
+        callbacks = [Shift(shift), Interrupt(rounds)]
+        train(
+            built, None, workers=workers, epochs=EPOCHS, batch_size=BATCH, callbacks=callbacks, checkpoints=checkpoints,
+            frequency=2, optimizer_state="local", kernel="graph",
+        )  # fmt: skip
+        return [np.asarray(states.to_numpy(each.value)).tobytes() for each in states.all_variables(built)]
+
+    folder = str(tmp_path / "folder")
+    with monkeypatch.context() as patched:
+        if whole:
+            patched.setattr(frozen, "of", lambda model: [])
+        with pytest.raises(KeyboardInterrupt):
+            fit(folder, rounds=3)
+    with np.load(max(os.scandir(folder), key=lambda file: file.name)) as file:
+        assert ("frozen" in file) == bool(shift and not whole)
+    assert fit(folder) == fit(None)

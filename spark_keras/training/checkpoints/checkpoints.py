@@ -24,7 +24,7 @@ from pyspark.sql import SparkSession
 
 from spark_keras import temporary
 from spark_keras.cluster import files
-from spark_keras.keras_model.architecture import architecture
+from spark_keras.keras_model.architecture import structure
 from spark_keras.keras_model.state import State
 from spark_keras.params.converters import interval_seconds
 from spark_keras.training.checkpoints import callback_state
@@ -169,11 +169,11 @@ def identity(model: keras.Model, state: State, callbacks: Sequence[Any], params:
     """What decides the bits of a fit, besides its rows.
 
     Args:
-        state: before training.
+        state: before training, frozen weights included.
         params: what else decides, by name.
     """
     return {
-        "model": hashlib.sha256(architecture(model).encode()).hexdigest(),
+        "model": hashlib.sha256(structure(model).encode()).hexdigest(),
         "initial weights": hashlib.sha256(state.values.tobytes() + state.integers.tobytes()).hexdigest(),
         "backend": keras.backend.backend(),
         "callbacks": callback_state.names(callbacks),

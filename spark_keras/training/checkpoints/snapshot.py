@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -28,6 +29,7 @@ class Snapshot(NamedTuple):
     Args:
         position: what comes next.
         state: averaged.
+        frozen: weights that are no part of it, where they are no longer those that the fit began with.
         strategy: what the way of training must know beside.
         metrics: sums of the epoch that has begun.
         rounds: averagings so far.
@@ -48,6 +50,20 @@ class Snapshot(NamedTuple):
     ran: str
     callbacks: list[dict[str, Any]]
     arrays: callback_state.Arrays
+    frozen: np.ndarray | None = None
+
+    def without_frozen(self, taken_apart: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Snapshot:
+        """The same of one whose states are whole, as version 0.1.0 writes them.
+
+        Args:
+            taken_apart: (what training changes, frozen weights) of the values of a whole state.
+        """
+        values, frozen = taken_apart(self.state.values)
+        strategy = {
+            name: taken_apart(array)[0] if name.startswith("values ") else array
+            for name, array in self.strategy.items()
+        }
+        return self._replace(state=State(values, self.state.integers), strategy=strategy, frozen=frozen)
 
 
 def _described(snapshot: Snapshot) -> dict[str, Any]:
@@ -66,6 +82,7 @@ def _described(snapshot: Snapshot) -> dict[str, Any]:
 def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
     arrays = {f"{_OF_CALLBACKS}{key}": array for key, array in snapshot.arrays.items()}
     arrays |= {"values": snapshot.state.values, "integers": snapshot.state.integers, "metrics": snapshot.metrics}
+    arrays |= {} if snapshot.frozen is None else {"frozen": snapshot.frozen}
     return arrays | snapshot.strategy
 
 
@@ -85,5 +102,6 @@ def _snapshot(described: dict[str, Any], arrays: dict[str, np.ndarray]) -> Snaps
         kernel=described["kernel"],
         ran=described["ran"],
         callbacks=described["callbacks"],
+        frozen=arrays.get("frozen"),
         arrays={name.removeprefix(_OF_CALLBACKS): array for name, array in of_callbacks.items()},
     )

@@ -133,11 +133,12 @@ class Payload(Message):
 
 
 class Pull(Message):
-    """It wants these numbers of the state that a request begins with."""
+    """It wants these numbers of the state that a request begins with; or of the frozen weights."""
 
     ticket: Count
     start: Count
     stop: Count
+    frozen: bool = False
 
 
 # --- what the driver says ------------------------------------------------------------------------------------------
@@ -150,12 +151,14 @@ class Ask(Message):
         ticket: which the answer names.
         pull: type and length of the state's numbers, where they are to be pulled; the arrays lack them then.
         memory: of all workers of a machine, where the arrays are there.
+        frozen: digest, type and length of the model's frozen weights; a worker that holds others pulls them first.
     """
 
     ticket: Count
     request: Request
     pull: tuple[str, Count] | None = None
     memory: str | None = None
+    frozen: tuple[str, str, Count] | None = None
 
 
 class Piece(Message):

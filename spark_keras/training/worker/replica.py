@@ -26,6 +26,7 @@ class Replica:
         layout: of the model's state.
         seeds: how many random number generators the model has.
         message_bytes: of the largest message about it.
+        frozen: digest of the frozen weights that it has been given; they stay from fit to fit.
     """
 
     def __init__(
@@ -47,10 +48,19 @@ class Replica:
         self.layout = state.layout_of(self.model)
         self.seeds = len(state.seed_variables(self.model))
         self.message_bytes = _message_bytes(self.model, self.layout)
+        self.frozen: str | None = None
         self._make = lambda name: kernels.make(name, self.model, self.layout)
         self._simpler = {name: kernel.simpler for name, kernel in kernels.KERNELS.items()}
         self._kernels: dict[str, Any] = {}
         self._called: set[Any] = set()
+
+    def freeze(self, digest: str, values: np.ndarray) -> None:
+        """Gives the model its frozen weights."""
+        from spark_keras.keras_model import state
+
+        self.frozen = None
+        state.write_frozen(self.model, values)
+        self.frozen = digest
 
     def is_new(self, *program: Any) -> bool:
         """Whether a program was never called, so that it will be compiled."""

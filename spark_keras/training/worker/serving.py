@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,14 +68,23 @@ def serve(connection: connections.Connection, worker: ShardWorker, task: WorkerT
         if not isinstance(message, protocol.Ask):
             raise protocol.ProtocolError(f"The driver sent {type(message).__name__!r} instead of a request.")
         started = time.perf_counter()
-        state = (
-            State(*arrays)
-            if message.pull is None
-            else _pull(connection, message.ticket, message.pull, arrays[0], task.piece)
-        )
+        if message.frozen is not None and message.frozen[0] != worker.frozen:
+            digest, *described = message.frozen
+            # The pieces come where these lie.
+            arrays = [np.array(array) for array in arrays]
+            frozen = _pull(connection, message.ticket, described, task.piece, frozen=True)
+            if frozen is None:
+                return rounds
+            worker.freeze(digest, frozen)
+        state = State(*arrays) if message.pull is None else None
+        if message.pull is not None:
+            # Likewise.
+            integers = np.array(arrays[0])
+            values = _pull(connection, message.ticket, message.pull, task.piece)
+            if values is None:
+                return rounds
+            state = State(values, integers)
         phases.lap("wire")
-        if state is None:
-            return rounds
         request = message.request
         rounds += isinstance(request, Train)
         heartbeat = Heartbeat(connection, protocol.Progress(ticket=message.ticket))
@@ -115,22 +124,23 @@ def _next(connection: connections.Connection) -> tuple[Any, list[np.ndarray]]:
 
 
 def _pull(
-    connection: connections.Connection, ticket: int, pull: tuple[str, int], integers: np.ndarray, piece: int
-) -> Any:
-    """Receives a large state, one piece after the other; None, if the driver says stop meanwhile.
+    connection: connections.Connection, ticket: int, described: Sequence[Any], piece: int, frozen: bool = False
+) -> np.ndarray | None:
+    """Receives many numbers, one piece after the other; None, if the driver says stop meanwhile.
 
     Over a network the next one is on its way while one is copied. Shared memory has room for one.
-    """
-    from spark_keras.keras_model.state import State
 
-    dtype, size = pull
-    # The pieces come where these lie.
-    integers = np.array(integers)
+    Args:
+        described: their type and how many they are.
+        frozen: whether they are the frozen weights; else a state's.
+    """
+    dtype, size = described
     values = np.empty(size, dtype)
     starts = list(range(0, size, piece))
 
     def ask(start: int) -> None:
-        connection.send(protocol.Pull(ticket=ticket, start=start, stop=min(start + piece, size)))
+        stop = min(start + piece, size)
+        connection.send(protocol.Pull(ticket=ticket, start=start, stop=stop, frozen=frozen))
 
     ahead = 2 if connection.memory is None else 1
     for start in starts[:ahead]:
@@ -142,9 +152,9 @@ def _pull(
         stop = min(start + piece, size)
         if not isinstance(said, protocol.Piece) or (said.ticket, said.start) != (ticket, start):
             raise protocol.ProtocolError(
-                f"The driver sent {type(said).__name__!r} instead of numbers {start} to {stop} of a state."
+                f"The driver sent {type(said).__name__!r} instead of numbers {start} to {stop} of what was pulled."
             )
         values[start:stop] = arrays[0]
         if index + ahead < len(starts):
             ask(starts[index + ahead])
-    return State(values, integers)
+    return values

@@ -64,6 +64,15 @@ class ShardWorker:
         self._task, self._shard, self._replica = task, shard, replica
         self._minibatches = Minibatches(shard.training, task, index, _prepare(task, training=True))
 
+    @property
+    def frozen(self) -> str | None:
+        """Digest of the frozen weights that it computes with; None: they have not come yet."""
+        return self._replica.frozen
+
+    def freeze(self, digest: str, values: np.ndarray) -> None:
+        """Takes over the model's frozen weights."""
+        self._replica.freeze(digest, values)
+
     def close(self) -> None:
         self._minibatches.close()
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from spark_keras.keras_model.state import State
+from spark_keras.keras_model.state import FrozenWeights, State
 from spark_keras.telemetry.phases import NOTHING
 from spark_keras.training.requests import Request
 
@@ -73,6 +73,11 @@ class Workers(Protocol):
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
         """Asks several workers at the same time; yields their answers in the order of the questions. One call at a
         time: its answers are used up before the next one.
+        """
+
+    def freeze(self, weights: FrozenWeights | None) -> None:
+        """Before the first questions, and between two where a callback has changed them: those of the driver's model,
+        which reach each worker once.
         """
 
     def yielding_slots(self) -> contextlib.AbstractContextManager[None]:

@@ -20,6 +20,7 @@ from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model import architecture as architectures
 from spark_keras.keras_model import first_step, own_code
 from spark_keras.keras_model.rate_scaling import UNSCALED, RateScaling
+from spark_keras.keras_model.state import FrozenWeights
 from spark_keras.telemetry.phases import Phases
 from spark_keras.training.wire.connections import Endpoint
 from spark_keras.training.worker.closure import WorkerTask
@@ -39,6 +40,7 @@ class InProcessWorkers:
 
     def __init__(self, shards: Sequence[Shard], task: WorkerTask):
         self.task = task
+        self._frozen: FrozenWeights | None = None
         self.replica = Replica(task.architecture, task.settings, task.safe_mode, task.columns, task.rate_scaling)
         self._workers = [ShardWorker(task, index, shard, self.replica) for index, shard in enumerate(shards)]
         self.shards = [
@@ -74,7 +76,7 @@ class InProcessWorkers:
         """
         columns, arrays = _taken_apart(data)
         held_out = _taken_apart(validation)[1] if validation else {name: each[:0] for name, each in arrays.items()}
-        first_step.build_symbolically(model, columns.sample())
+        first_step.build(model, columns.sample())
         architecture = architectures.architecture(model, columns.names_in_structures)
         settings = ProcessSettings.of_driver(1, {})
         settings = settings._replace(
@@ -93,12 +95,18 @@ class InProcessWorkers:
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
         for shard, request, state in list(questions):
             started, phases = time.perf_counter(), Phases()
-            done = self._workers[shard].answer(request, state, phases)
+            worker = self._workers[shard]
+            if self._frozen is not None and worker.frozen != self._frozen.digest:
+                worker.freeze(*self._frozen)
+            done = worker.answer(request, state, phases)
             seconds = time.perf_counter() - started
             yield Answer(
                 shard, done.state, done.metrics, done.rows, done.kernel, seconds, done.non_finite, phases.taken(),
                 done.kernels,
             )  # fmt: skip
+
+    def freeze(self, weights: FrozenWeights | None) -> None:
+        self._frozen = weights
 
     def yielding_slots(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spark_keras.keras_model.state import State
+from spark_keras.keras_model.state import FrozenWeights, State
 from spark_keras.telemetry.phases import checked
 from spark_keras.training.requests import Evaluate, Train, name_of
 from spark_keras.training.wire import protocol
@@ -38,12 +38,16 @@ class RequestBook:
 
     Args:
         inline_bytes: states up to this size travel with the message.
+
+    Attributes:
+        frozen: weights that each worker must have; one that has not pulls them.
     """
 
     supervisor: Supervisor
 
     def __init__(self, inline_bytes: int):
         self._inline_bytes = inline_bytes
+        self.frozen: FrozenWeights | None = None
         self._pending: dict[int, Question] = {}
         # The request for workers on this machine, where all begin with the same state.
         self._same: list[Any] | None = None
@@ -97,17 +101,21 @@ class RequestBook:
             return None
         if sum(self._shares(shard, first.state) for shard in self._pending) < 2:
             return None
-        return self.supervisor.server.encode_for_all(
-            protocol.Ask(ticket=self._ticket, request=first.request), first.state
-        )
+        return self.supervisor.server.encode_for_all(self._message(first), first.state)
+
+    def _message(self, question: Question) -> protocol.Ask:
+        message = protocol.Ask(ticket=self._ticket, request=question.request)
+        if self.frozen is not None:
+            digest, values = self.frozen
+            message.frozen = (digest, *_kind(values))
+        return message
 
     def _shares(self, shard: int, state: State) -> bool:
         memory = self.supervisor.attempts.memory(shard)
         return memory is not None and memory.fits(state)
 
     def _send_request(self, shard: int) -> None:
-        _, request, state = self._pending[shard]
-        message = protocol.Ask(ticket=self._ticket, request=request)
+        state, message = self._pending[shard].state, self._message(self._pending[shard])
         shared = self._shares(shard, state)
         if shared and self._same is not None:
             self.supervisor.server.send(self.supervisor.attempts.active[shard].peer, self._same)
@@ -158,6 +166,10 @@ class RequestBook:
             self._pieces[shard, message.start] = piece
         elif isinstance(message, protocol.Pull):
             start, values = message.start, self._pending[shard].state.values
+            if message.frozen:
+                if self.frozen is None:
+                    raise protocol.ProtocolError("It pulls frozen weights of a model that has none.")
+                values = self.frozen.values
             announced = protocol.Piece(ticket=self._ticket, start=start)
             self.supervisor.send(shard, announced, [values[start : message.stop]])
 
@@ -202,5 +214,5 @@ class RequestBook:
         return f"training minibatches {request.start} to {request.stop - 1} of epoch {request.epoch + 1}"
 
 
-def _kind(array: np.ndarray) -> list[Any]:
-    return [array.dtype.str, len(array)]
+def _kind(array: np.ndarray) -> tuple[str, int]:
+    return array.dtype.str, len(array)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame
 
+from spark_keras.keras_model.state import FrozenWeights
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.workers.attempts import Limits
 from spark_keras.training.workers.base import Answer, Question, ShardInfo
@@ -50,6 +51,9 @@ class ResidentWorkers:
 
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
         return self._book.ask(questions)
+
+    def freeze(self, weights: FrozenWeights | None) -> None:
+        self._book.frozen = weights
 
     def yielding_slots(self) -> contextlib.AbstractContextManager[None]:
         return self.supervisor.yielding_slots()
