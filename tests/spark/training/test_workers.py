@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import psutil
 import pytest
-from conftest import every_session
 from python_workers import KillAWorker
 from regression import dropout_model, frame, regression_rows, weights_of
 
@@ -18,7 +17,6 @@ from spark_keras import KerasRegressor
 
 
 @pytest.mark.slow
-@every_session
 def test_killed_worker_changes_no_bit(spark):
     df = frame(spark, *regression_rows(200))
     fitted = {}

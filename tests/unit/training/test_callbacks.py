@@ -8,7 +8,7 @@ import pytest
 from spark_keras import KerasRegressor
 
 
-def test_every_callback_class_of_keras_is_tried_here():
+def test_every_callback_class_of_keras_is_tried():
     classes = {name for name in dir(keras.callbacks) if isinstance(getattr(keras.callbacks, name), type)}
     tried = (
         "BackupAndRestore CSVLogger Callback CallbackList EarlyStopping History LambdaCallback LearningRateScheduler "
