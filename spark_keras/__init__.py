@@ -48,31 +48,22 @@ __all__ = [
     "printTensorSchema",
 ]
 
-_MODULES = {
-    "ClassificationEvaluation": "spark_keras.evaluation.classification",
-    "DataFrameAnalysis": "spark_keras.analysis.model",
-    "DataFrameAnalyzer": "spark_keras.analysis.analyzer",
-    "DriftError": "spark_keras.analysis.drift",
-    "DriftWarning": "spark_keras.analysis.drift",
-    "EarlyStopping": "spark_keras.early_stopping",
-    "EarlyStoppingModel": "spark_keras.early_stopping",
-    "EarlyStoppingResult": "spark_keras.early_stopping",
-    "KerasClassificationModel": "spark_keras.model",
-    "KerasClassifier": "spark_keras.estimator",
-    "KerasEstimator": "spark_keras.estimator",
-    "KerasModel": "spark_keras.model",
-    "KerasRegressionModel": "spark_keras.model",
-    "KerasRegressor": "spark_keras.estimator",
-    "KerasTrainingSummary": "spark_keras.telemetry.summary",
-    "KerasTransformer": "spark_keras.model",
-    "MultiLabelEvaluation": "spark_keras.evaluation.multi_label",
-    "RegressionEvaluation": "spark_keras.evaluation.regression",
-    "TensorAnalysis": "spark_keras.analysis.tensor_shapes",
-    "TensorAnalyzer": "spark_keras.analysis.tensor_shapes",
-    "WorkerError": "spark_keras.training.workers.errors",
-    "WorkerThroughput": "spark_keras.telemetry.throughput",
-    "printTensorSchema": "spark_keras.analysis.tensor_shapes",
+_EXPORTS = {
+    "analysis.analyzer": ["DataFrameAnalyzer"],
+    "analysis.drift": ["DriftError", "DriftWarning"],
+    "analysis.model": ["DataFrameAnalysis"],
+    "analysis.tensor_shapes": ["TensorAnalysis", "TensorAnalyzer", "printTensorSchema"],
+    "early_stopping": ["EarlyStopping", "EarlyStoppingModel", "EarlyStoppingResult"],
+    "estimator": ["KerasClassifier", "KerasEstimator", "KerasRegressor"],
+    "evaluation.classification": ["ClassificationEvaluation"],
+    "evaluation.multi_label": ["MultiLabelEvaluation"],
+    "evaluation.regression": ["RegressionEvaluation"],
+    "model": ["KerasClassificationModel", "KerasModel", "KerasRegressionModel", "KerasTransformer"],
+    "telemetry.summary": ["KerasTrainingSummary"],
+    "telemetry.throughput": ["WorkerThroughput"],
+    "training.workers.errors": ["WorkerError"],
 }
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 
 
 if not TYPE_CHECKING:  # type checkers refuse names that do not exist
@@ -81,7 +72,7 @@ if not TYPE_CHECKING:  # type checkers refuse names that do not exist
         # Imported when first used: an executor must set thread counts and the backend before anything imports Keras.
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(_MODULES[name]), name)
+        return getattr(importlib.import_module(f"spark_keras.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

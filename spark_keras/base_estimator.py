@@ -15,7 +15,7 @@ from spark_keras.keras_model import optimizers as optimizer_parts
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params.values import param_or_none
-from spark_keras.persistence import KerasReadable, KerasWritable
+from spark_keras.persistence import KerasSaved
 from spark_keras.telemetry.summary import KerasTrainingSummary
 from spark_keras.training.cached_shards import CachedShards
 from spark_keras.training.planned import Planned
@@ -24,7 +24,7 @@ from spark_keras.training.trainer import Trainer
 M = TypeVar("M", bound=Transformer)
 
 
-class BaseEstimator(Planned, KerasWritable, KerasReadable, Estimator[M]):
+class BaseEstimator(Planned, KerasSaved, Estimator[M]):
     """An estimator that trains a Keras model on the executors; M is the class of its models."""
 
     _classifies = False

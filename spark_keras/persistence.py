@@ -20,16 +20,12 @@ CODE_FILE = "code.json"
 SUMMARY_FILE = "summary.json"
 
 
-class KerasWritable(MLWritable):
-    """A stage that is saved through Spark, on any file system that Spark reaches."""
+class KerasSaved(MLWritable, MLReadable):
+    """A stage that is saved and loaded through Spark, on any file system that Spark reaches."""
 
-    def write(self) -> KerasWriter:
+    def write(self) -> StageWriter:
         """The stage's writer: `stage.write().overwrite().save(path)`."""
         return KerasWriter(self)
-
-
-class KerasReadable(MLReadable):
-    """A stage that is loaded through Spark."""
 
     @classmethod
     def read(cls) -> KerasReader[Self]:

@@ -25,7 +25,7 @@ from spark_keras.early_stopping.conditions import (
     WorstScore,
 )
 from spark_keras.early_stopping.params import EarlyStoppingParams
-from spark_keras.early_stopping.persistence import NestedReadable, NestedWritable
+from spark_keras.early_stopping.persistence import NestedSaved
 from spark_keras.early_stopping.result import EarlyStoppingResult
 from spark_keras.early_stopping.scores import EvaluatorScore, FunctionScore, MonitorScore
 from spark_keras.early_stopping.stopper import Stopper
@@ -37,7 +37,7 @@ from spark_keras.training.checkpoints.in_use import exclusive
 from spark_keras.training.trainer import Trainer
 
 
-class EarlyStopping(Picklable, Estimator["EarlyStoppingModel"], EarlyStoppingParams, NestedWritable, NestedReadable):
+class EarlyStopping(Picklable, Estimator["EarlyStoppingModel"], EarlyStoppingParams, NestedSaved):
     """Trains with a Keras estimator until a condition says stop, and returns the best model.
 
     After each `evaluateEvery` epochs the model gets a score. The model with the best one is kept, and conditions are
@@ -244,7 +244,7 @@ class _FileStore:
         states.weights_have_changed(model)
 
 
-class EarlyStoppingModel(Picklable, Model, NestedWritable, NestedReadable):
+class EarlyStoppingModel(Picklable, Model, NestedSaved):
     """The best model of a training that was stopped, and how it was stopped.
 
     It has whatever its best model has: `evaluate`, `score`, `scoreExamples`, `evaluateClassification`, `summary`

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyspark.ml.util import DefaultParamsReader, MLReadable, MLWritable
+from pyspark.ml.util import DefaultParamsReader, MLWritable
 from typing_extensions import Self
 
 from spark_keras.cluster import files
 from spark_keras.early_stopping import conditions
 from spark_keras.early_stopping.result import EarlyStoppingResult
-from spark_keras.persistence import KerasReader, import_name, imported
+from spark_keras.persistence import KerasReader, KerasSaved, import_name, imported
 from spark_keras.stage_metadata import R, StageWriter, connection, save_metadata
 
 # Params whose values are Python objects; stages among them have folders of their own.
@@ -19,26 +19,17 @@ _STAGES = ("estimator", "evaluator", "bestModel", "lastModel")
 _RESULT_FILE = "result.json"
 
 
-class NestedWritable(MLWritable):
-    """A stage with stages in it that is saved through Spark."""
+class NestedSaved(KerasSaved):
+    """A stage with stages in it that is saved and loaded through Spark."""
 
-    def write(self) -> NestedWriter:
+    def write(self) -> StageWriter:
         """The stage's writer: `stage.write().overwrite().save(path)`."""
         return NestedWriter(self)
-
-
-class NestedReadable(MLReadable):
-    """A stage with stages in it that is loaded through Spark."""
 
     @classmethod
     def read(cls) -> NestedReader[Self]:
         """The stage's reader: `Stage.read().load(path)`, or `Stage.read().safeMode(False).load(path)`."""
         return NestedReader(cls)
-
-    @classmethod
-    def load(cls, path: str) -> Self:
-        """The stage that was saved at `path`: `read().load(path)`."""
-        return cls.read().load(path)
 
 
 class NestedWriter(StageWriter):

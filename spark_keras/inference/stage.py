@@ -28,7 +28,7 @@ from spark_keras.keras_model.seeding import DRAWING
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params import mixins
 from spark_keras.params.values import param_or_none
-from spark_keras.persistence import KerasReadable, KerasWritable
+from spark_keras.persistence import KerasSaved
 
 # Archives up to this size travel in the closure; a broadcast costs a job's worth of set-up.
 _INLINE_BYTES = 2**20
@@ -67,7 +67,7 @@ class OutputColumn(NamedTuple):
         return value.alias(self.name, metadata=self.metadata) if self.metadata else value.alias(self.name)
 
 
-class Forward(mixins.HasInference, KerasWritable, KerasReadable):
+class Forward(mixins.HasInference, KerasSaved):
     """What all stages share that apply a model."""
 
     def toKeras(self) -> keras.Model:

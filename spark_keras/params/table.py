@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from pyspark.ml.param import TypeConverters
@@ -13,9 +14,19 @@ from spark_keras.params.values import param_or_none
 
 NOTHING, ROWS, BITS, BITS_IF_CHANGED = Decides.NOTHING, Decides.ROWS, Decides.BITS, Decides.BITS_IF_CHANGED
 
+# Params of each mixin.
+_model = functools.partial(Row, "HasModel")
+_labels = functools.partial(Row, "HasLabels")
+_output_labels = functools.partial(Row, "HasOutputLabels")
+_outputs = functools.partial(Row, "HasOutputs")
+_output_layer = functools.partial(Row, "HasOutputLayer")
+_classes = functools.partial(Row, "HasClasses")
+_class_weight = functools.partial(Row, "HasClassWeight")
+_inference = functools.partial(Row, "HasInference")
+_training = functools.partial(Row, "HasTraining")
+
 _ROWS = (
-    Row(
-        "HasModel",
+    _model(
         "model",
         "a compiled keras.Model, a fitted stage to go on from, or the path or bytes of a .keras archive or .h5 file; "
         "held as bytes",
@@ -24,40 +35,29 @@ _ROWS = (
         accepts="Any",
         json=False,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "modelFn",
         "a function that builds and compiles the model: modelFn(**modelParams); used when `model` is not set",
         converters.function,
         decides=NOTHING,
         json=False,
     ),
-    Row(
-        "HasTraining",
-        "modelParams",
-        "keyword arguments for modelFn",
-        converters.json_dict,
-        decides=NOTHING,
-        default={},
-    ),
-    Row(
-        "HasModel",
+    _training("modelParams", "keyword arguments for modelFn", converters.json_dict, decides=NOTHING, default={}),
+    _model(
         "featuresCol",
         "column of a model with one input: vector, (nested) array or number",
         None,
         decides=ROWS,
         default="features",
     ),
-    Row(
-        "HasModel",
+    _model(
         "featuresCols",
         "scalar columns to put side by side into one features tensor, instead of featuresCol",
         TypeConverters.toListString,
         type="list[str]",
         decides=ROWS,
     ),
-    Row(
-        "HasModel",
+    _model(
         "inputCols",
         'columns of a model with several inputs: {"input name": "column"}, or a list in the order of the model\'s '
         "inputs; for a model that takes nested inputs, dicts and lists inside each other",
@@ -65,8 +65,7 @@ _ROWS = (
         type="dict[str, str] | list[str]",
         decides=ROWS,
     ),
-    Row(
-        "HasLabels",
+    _labels(
         "labelCol",
         'number, boolean, array or vector; a model that computes its own loss can do without; "" for none; the '
         "features column, for an autoencoder",
@@ -74,16 +73,14 @@ _ROWS = (
         decides=ROWS,
         default="label",
     ),
-    Row(
-        "HasOutputLabels",
+    _output_labels(
         "labelCols",
         'label columns of a model with several outputs: {"output name": "column"}, or a list in the order of the '
         "model's outputs; instead of labelCol; an output without a loss or metric needs none",
         converters.named_columns("labelCols"),
         decides=ROWS,
     ),
-    Row(
-        "HasModel",
+    _model(
         "predictionCol",
         "column for a classifier's class or a regressor's number, as a double, or for any model's only output, as an "
         'array with the model\'s shape; "" leaves it out',
@@ -91,16 +88,14 @@ _ROWS = (
         decides=NOTHING,
         default="prediction",
     ),
-    Row(
-        "HasOutputs",
+    _outputs(
         "outputCols",
         'columns for the model\'s outputs: {"output name": "column"}, or a list in the order of the model\'s '
         'outputs; an output named "" is left out',
         converters.named_columns("outputCols"),
         decides=NOTHING,
     ),
-    Row(
-        "HasOutputs",
+    _outputs(
         "outputFormat",
         'how outputs are written: "array", with the model\'s shape, or "vector", flat in row-major order, for '
         "Spark's own stages",
@@ -108,8 +103,7 @@ _ROWS = (
         decides=NOTHING,
         default="array",
     ),
-    Row(
-        "HasOutputLayer",
+    _output_layer(
         "outputLayer",
         "name of an inner layer whose activations are given instead of the model's outputs; of one inside a nested "
         'model its path, such as "backbone/embedding", or its name alone where only one layer has it',
@@ -117,32 +111,28 @@ _ROWS = (
         type="str",
         decides=NOTHING,
     ),
-    Row(
-        "HasClasses",
+    _classes(
         "probabilityCol",
         "column for a vector of probabilities, in [0, 1]; none is written of margins",
         None,
         decides=NOTHING,
         default="probability",
     ),
-    Row(
-        "HasClasses",
+    _classes(
         "rawPredictionCol",
         "column for a vector of what the model gives",
         None,
         decides=NOTHING,
         default="rawPrediction",
     ),
-    Row(
-        "HasClasses",
+    _classes(
         "thresholds",
         "one number for each class: the class with the largest probability / threshold is predicted; numbers are "
         "positive, and at most one may be 0",
         converters.thresholds,
         decides=NOTHING,
     ),
-    Row(
-        "HasClasses",
+    _classes(
         "outputType",
         'what the model gives: "probabilities", "logits" or "margins"; "auto": as its last activation, else its loss '
         "says",
@@ -150,32 +140,28 @@ _ROWS = (
         decides=NOTHING,
         default="auto",
     ),
-    Row(
-        "HasClasses",
+    _classes(
         "threshold",
         "of a model that gives one margin: the second of two classes is predicted where the margin is larger",
         converters.margin,
         decides=NOTHING,
         default=0.0,
     ),
-    Row(
-        "HasLabels",
+    _labels(
         "weightCol",
         "weights of rows, as Keras' sample_weight: a number, or of a KerasEstimator an array with one for each time "
         "step",
         None,
         decides=ROWS,
     ),
-    Row(
-        "HasOutputLabels",
+    _output_labels(
         "weightCols",
         'weight columns of a model with several outputs: {"output name": "column"}, or a list in the order of the '
         "model's outputs; instead of weightCol",
         converters.named_columns("weightCols"),
         decides=ROWS,
     ),
-    Row(
-        "HasClassWeight",
+    _class_weight(
         "classWeight",
         "what each class weighs while rows are trained, as Keras' class_weight: {class index: weight}, 1 for a class "
         'that is not named; or "balanced": n / (k · n_c) for a class with n_c of the n labels of k classes, as in '
@@ -183,48 +169,33 @@ _ROWS = (
         converters.class_weight,
         decides=NOTHING,
     ),
-    Row(
-        "HasTraining",
-        "validationIndicatorCol",
-        "boolean column, true for rows to validate on",
-        None,
-        decides=ROWS,
-    ),
-    Row(
-        "HasTraining",
+    _training("validationIndicatorCol", "boolean column, true for rows to validate on", None, decides=ROWS),
+    _training(
         "validationSplit",
         "share of the rows held out for validation, in [0, 1); chosen by the hash of their content",
         converters.number("validationSplit", lambda share: 0 <= share < 1, "0 ≤ value < 1"),
         decides=ROWS | BITS,
         default=0.0,
     ),
-    Row("HasTraining", "epochs", "passes over the rows", converters.integer("epochs", 1), decides=BITS, default=1),
-    Row(
-        "HasTraining",
+    _training("epochs", "passes over the rows", converters.integer("epochs", 1), decides=BITS, default=1),
+    _training(
         "initialEpoch",
         "the epoch to begin with, from 0 on: of 10 epochs, 6 are trained from epoch 4 on, as with Keras' initial_epoch",
         converters.integer("initialEpoch", 0),
         decides=BITS_IF_CHANGED,
         default=0,
     ),
-    Row(
-        "HasTraining",
-        "batchSize",
-        "rows per minibatch and worker",
-        converters.integer("batchSize", 1),
-        decides=BITS,
-        default=32,
+    _training(
+        "batchSize", "rows per minibatch and worker", converters.integer("batchSize", 1), decides=BITS, default=32
     ),
-    Row(
-        "HasInference",
+    _inference(
         "batchSize",
         "rows in one forward pass, which bounds its memory",
         converters.integer("batchSize", 1),
         decides=NOTHING,
         default=1024,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "shuffle",
         "whether each epoch trains the rows of a shard in a new order, derived from the seed",
         TypeConverters.toBoolean,
@@ -232,22 +203,19 @@ _ROWS = (
         decides=BITS,
         default=True,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "numWorkers",
         "number of workers; not set: what the cluster offers now",
         converters.integer("numWorkers", 1),
         decides=ROWS,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "cpusPerWorker",
         "CPU threads of each worker; not set: spark.task.cpus",
         converters.integer("cpusPerWorker", 1),
         decides=ROWS,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "maxShardMemory",
         'bytes of rows that a worker keeps in memory, such as 2147483648 or "2g"; larger shards live in a file on the '
         "executor's local disk, to the same result; not set: a quarter of the worker's share of the memory",
@@ -255,16 +223,14 @@ _ROWS = (
         decides=NOTHING,
         accepts="int | str",
     ),
-    Row(
-        "HasTraining",
+    _training(
         "prefetch",
         "stacks of minibatches that a worker prepares ahead, while it waits or in a background thread; 0: none",
         converters.integer("prefetch", 0),
         decides=NOTHING,
         default=2,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "jitCompile",
         'how a round is compiled: "auto" as layers, batch size and length of the fit suggest; True with XLA; False '
         'without; "measure" as is fastest on a worker now, which another fit may not find again',
@@ -272,16 +238,14 @@ _ROWS = (
         decides=BITS,
         default="auto",
     ),
-    Row(
-        "HasTraining",
+    _training(
         "averagingFrequency",
         'minibatches between two averagings of the workers\' parameters, or "epoch"',
         converters.averaging_frequency,
         decides=BITS,
         default=10,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "globalBatch",
         "whether `batchSize` counts the rows of all workers together, as in tf.distribute, and not those of each",
         TypeConverters.toBoolean,
@@ -289,8 +253,7 @@ _ROWS = (
         decides=BITS_IF_CHANGED,
         default=False,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "learningRateScaling",
         'how the learning rate grows with the rows that all workers train in a step: "none"; "linear": as they do, '
         'times numWorkers unless globalBatch; "sqrt": with the square root of that',
@@ -298,16 +261,14 @@ _ROWS = (
         decides=BITS_IF_CHANGED,
         default="none",
     ),
-    Row(
-        "HasTraining",
+    _training(
         "learningRateWarmup",
         "steps in which `learningRateScaling` sets in, along a line from the learning rate as it is",
         converters.integer("learningRateWarmup", 0),
         decides=BITS_IF_CHANGED,
         default=0,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "optimizerState",
         "what becomes of the optimizer's variables (Adam's moments, momentum) when parameters are averaged: "
         '"average" averages them, too; "local" leaves each worker its own; "reset" starts them anew in each round',
@@ -315,8 +276,7 @@ _ROWS = (
         decides=BITS,
         default="average",
     ),
-    Row(
-        "HasTraining",
+    _training(
         "outerOptimizer",
         "a Keras optimizer, its name or its configuration, that takes what an averaging has changed for a gradient; "
         "held as its name or configuration; unset: the averaged parameters are the new ones, as with SGD(1.0)",
@@ -324,8 +284,7 @@ _ROWS = (
         decides=BITS_IF_CHANGED,
         accepts="Any",
     ),
-    Row(
-        "HasTraining",
+    _training(
         "callbacks",
         "Keras callbacks; they run on the driver, at epoch ends (batch hooks: after each averaging)",
         converters.callbacks,
@@ -333,8 +292,7 @@ _ROWS = (
         default=[],
         json=False,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "maxFailures",
         "how often in a row, without an answer between, a worker may fail: with so many failures the fit fails, too; a "
         "worker that dies before is replaced, to the same result",
@@ -342,16 +300,14 @@ _ROWS = (
         decides=NOTHING,
         default=4,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "workerTimeout",
         "seconds without a sign of life (up to 64 minibatches trained) after which a worker is replaced",
         converters.seconds("workerTimeout"),
         decides=NOTHING,
         default=600.0,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "joinTimeout",
         "seconds that a fit waits for a free slot for each of its workers, and for a sign of life from a worker that "
         "loads its rows",
@@ -359,8 +315,7 @@ _ROWS = (
         decides=NOTHING,
         default=600.0,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "nonFinite",
         'what happens when a worker\'s round makes a variable NaN or infinite: "error" ends the fit and names worker, '
         'round and variable; "skip" leaves this update out of the average and counts it in the summary. With '
@@ -369,8 +324,7 @@ _ROWS = (
         decides=BITS,
         default="error",
     ),
-    Row(
-        "HasTraining",
+    _training(
         "checkpointDir",
         "folder, on any file system that Spark can write, of this fit's checkpoints; a fit of the same rows, model and "
         "Params goes on from the last one, to the same result",
@@ -378,16 +332,14 @@ _ROWS = (
         type="str",
         decides=NOTHING,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "checkpointInterval",
         'epochs between two checkpoints, or a time such as "30s", "5m" or "1h", which may end within an epoch',
         converters.checkpoint_interval,
         decides=NOTHING,
         default=1,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "seed",
         "of shuffling, dropout, validationSplit and modelFn's initial weights",
         None,
@@ -396,8 +348,7 @@ _ROWS = (
         # pyspark's own default is a hash that differs from process to process.
         default=0,
     ),
-    Row(
-        "HasTraining",
+    _training(
         "verbose",
         '0: silent; 1 or "auto": a progress bar in terminals and notebooks, silent in jobs; 2: one line per epoch',
         converters.verbose,
@@ -405,8 +356,7 @@ _ROWS = (
         default=1,
         accepts="int | bool | str",
     ),
-    Row(
-        "HasModel",
+    _model(
         "handleInvalid",
         'what happens to rows with null or NaN in a column that is used: "error" refuses them, "skip" leaves them out, '
         '"keep" gives them null predictions (a fit leaves them out and counts them in the summary)',
@@ -414,8 +364,7 @@ _ROWS = (
         decides=NOTHING,
         default="error",
     ),
-    Row(
-        "HasModel",
+    _model(
         "customObjects",
         "custom layers, losses and metrics by name, as Keras' custom_objects; not needed for registered classes",
         converters.objects,

@@ -40,25 +40,18 @@ __all__ = [
     "sqlReduction",
 ]
 
-_MODULES = {
-    "ColumnQuality": "quality",
-    "DataQuality": "quality",
-    "Problem": "process",
-    "Schema": "schema",
-    "Step": "step",
-    "TransformProcess": "process",
-    "aggregate": "blocks",
-    "allSteps": "steps.in_sequences",
-    "anyStep": "steps.in_sequences",
-    "col": "expressions",
-    "countRows": "expressions",
-    "mapBlocks": "blocks",
-    "mapRows": "blocks",
-    "reference": "scope",
-    "registered": "registry",
-    "reduceBlocks": "blocks",
-    "sqlReduction": "expressions",
+_EXPORTS = {
+    "blocks": ["aggregate", "mapBlocks", "mapRows", "reduceBlocks"],
+    "expressions": ["col", "countRows", "sqlReduction"],
+    "process": ["Problem", "TransformProcess"],
+    "quality": ["ColumnQuality", "DataQuality"],
+    "registry": ["registered"],
+    "schema": ["Schema"],
+    "scope": ["reference"],
+    "step": ["Step"],
+    "steps.in_sequences": ["allSteps", "anyStep"],
 }
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 
 
 if not TYPE_CHECKING:  # type checkers refuse names that do not exist

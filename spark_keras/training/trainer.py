@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -236,8 +237,7 @@ def _check_rows(estimator: Any, shards: Sequence[ShardInfo], validation: bool) -
 
 
 def _skipped(shards: Sequence[ShardInfo]) -> dict[str, int]:
-    total: dict[str, int] = {}
+    total: Counter[str] = Counter()
     for shard in shards:
-        for column, count in shard.skipped.items():
-            total[column] = total.get(column, 0) + count
-    return total
+        total.update(shard.skipped)
+    return dict(total)
