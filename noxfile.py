@@ -38,6 +38,7 @@ INSTALLER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 # Two processes, each with a Spark session of its own, so that one computes while the other waits for a session or a
 # process to start: the groups of conftest.py in their order, which keeps changes of the kind of session rare.
 IN_PARALLEL = ["--numprocesses", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
+UNIT = ["tests/unit", "--numprocesses", "2", "--dist", "worksteal"]
 MISSING = {
     "java": "Spark needs Java 17 or newer, and none was found in JAVA_HOME, on the PATH or in /usr/lib/jvm. Install one"
     " (on Debian or Ubuntu: sudo scripts/system-packages java; on macOS: brew install openjdk@17) and run it again",
@@ -75,12 +76,7 @@ def lint(session: nox.Session) -> None:
     prepare(session)
     commands = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports"]]
     commands.append(["python", "scripts/write_params.py", "--check"])
-    failed = []
-    for command in commands:
-        try:
-            session.run(*command)
-        except CommandFailed:
-            failed.append(" ".join(command))
+    failed = failures(session, commands)
     if unlocked := requirements_that_the_lock_does_not_meet():
         session.warn(f"{LOCK} does not meet {', '.join(unlocked)}; run scripts/nox --session lock")
         failed.append("the lock file")
@@ -93,8 +89,7 @@ def unit(session: nox.Session) -> None:
     """Runs the tests that need no Spark. [-- arguments of pytest]"""
     prepare(session)
     # Two processes stay below a minute, and coverage would not.
-    spread = [] if session.posargs else ["--numprocesses", "2", "--dist", "worksteal"]
-    session.run("python", "-m", "pytest", "tests/unit", *spread, *session.posargs)
+    session.run("python", "-m", "pytest", *(["tests/unit", *session.posargs] if session.posargs else UNIT))
 
 
 @nox.session
@@ -108,18 +103,20 @@ def others(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Runs all tests on the newest supported Spark. [-- [--quick] arguments of pytest]"""
+    """Runs all tests on the newest supported Spark; tells what tests/unit covers. [-- [--quick] arguments of pytest]"""
     prepare(session, "java", "browser")
-    arguments = [argument for argument in session.posargs if argument != "--quick"]
-    quick = ["-m", "not slow"] if "--quick" in session.posargs else []
-    covered = not session.posargs
-    coverage = ["--cov", "--cov-report", ""] if covered else []
-    try:
-        session.run("python", "-m", "pytest", *coverage, *quick, *(arguments or IN_PARALLEL))
-    finally:
-        if covered:
-            share = output_of("python", "-m", "coverage", "report", "--format", "total").strip()
-            session.log(f"Coverage of the driver's lines: {share} %; `python -m coverage report` tells those left out")
+    if session.posargs:
+        arguments = [argument for argument in session.posargs if argument != "--quick"]
+        quick = ["-m", "not slow"] if "--quick" in session.posargs else []
+        session.run("python", "-m", "pytest", *quick, *(arguments or IN_PARALLEL))
+        return
+    # Coverage takes a third of the time once more, so that it is counted where the others need not wait for it.
+    steps = [[*UNIT, "--cov", "--cov-report", ""], ["--ignore", "tests/unit", *IN_PARALLEL]]
+    failed = failures(session, [["python", "-m", "pytest", *arguments] for arguments in steps])
+    share = output_of("python", "-m", "coverage", "report", "--format", "total").strip()
+    session.log(f"tests/unit covers {share} % of the lines; `python -m coverage report` tells those left out")
+    if failed:
+        session.error(f"Failed: {', '.join(failed)}")
 
 
 @nox.session
@@ -131,10 +128,9 @@ def older_spark(session: nox.Session, spark: str) -> None:
         session.skip("It is the newest Spark for this Python.")
     folder = installed(spark)
     environment = {"PYTHONPATH": str(folder), "SPARK_HOME": str(folder / "pyspark")}
-    selection = ["-m", "compat or keras" if spark == OLDER_SPARKS[0] else "compat"]
-    if spark == OLDER_SPARKS[-1]:
-        # Steps of preparation are tested on the Sparks right before and behind it.
-        selection += ["-k", "not preparation and not transform_process"]
+    # Steps of preparation, none of which asks for the version of Spark, are tested on the oldest and the newest one.
+    between = ["-m", "compat", "-k", "not preparation and not transform_process"]
+    selection = ["-m", "compat or keras"] if spark == OLDER_SPARKS[0] else between
     session.run("python", "-m", "pytest", *selection, *IN_PARALLEL, *session.posargs, env=environment)
 
 
@@ -205,6 +201,17 @@ def lock(session: nox.Session) -> None:
         *("--no-annotate", "--no-emit-index-url", "--custom-compile-command", "scripts/nox --session lock"),
         *("--output-file", LOCK, *session.posargs),
     )
+
+
+def failures(session: nox.Session, commands: list[list[str]]) -> list[str]:
+    """Runs all commands, also behind one that fails, and gives those that failed."""
+    failed = []
+    for command in commands:
+        try:
+            session.run(*command)
+        except CommandFailed:
+            failed.append(" ".join(command))
+    return failed
 
 
 def prepare(session: nox.Session, *programs: str) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import environment_with_jax
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -49,8 +49,8 @@ def test_iris_pipeline(run_example):
 
 @pytest.mark.slow
 def test_flights_delay(run_example):
-    printed = run_example("flights_delay", "--rows", "30000", "--epochs", "2")
-    assert printed.startswith("30,000 flights;")
+    printed = run_example("flights_delay", "--rows", "20000", "--epochs", "2")
+    assert printed.startswith("20,000 flights;")
     assert 22 < figure(printed, "the rest is left out.\n") < 26
     assert figure(printed, r"P\(late\)[\s\S]*AUC on flights that the network has not seen:") > 0.65
     assert figure(printed, r"has not seen:") < 0.9
@@ -92,7 +92,7 @@ def test_inner_features(run_example):
 
 @pytest.mark.slow
 def test_early_stopping(run_example):
-    printed = run_example("early_stopping", "--epochs", "30")
+    printed = run_example("early_stopping", "--epochs", "20")
     assert re.search(r"stopped after \d+ epochs, (patience|overfitted|maxEpochs): ", printed)
     kept = [float(score) for score in re.findall(r"epoch +\d+: ([\d.]+)  <- kept", printed)]
     assert kept == [min(float(score) for score in re.findall(r"epoch +\d+: ([\d.]+)", printed))]
@@ -102,7 +102,7 @@ def test_early_stopping(run_example):
 
 @pytest.mark.slow
 def test_evaluation_report(run_example, tmp_path):
-    printed = run_example("evaluation_report", "--rows", "8000", "--epochs", "2", "--report", str(tmp_path / "r.html"))
+    printed = run_example("evaluation_report", "--rows", "4000", "--epochs", "2", "--report", str(tmp_path / "r.html"))
     # Chance is a third; the most frequent class has less than a half.
     assert figure(printed, r"accuracy ") > 0.5
     assert figure(printed, "'top_2':") == pytest.approx(figure(printed, "top 2 by the report:"), abs=1e-4)
@@ -209,16 +209,9 @@ def test_blocks(run_example):
 
 
 @pytest.fixture
-def environment(monkeypatch):
-    """The environment for a process of its own; the project is imported from this checkout."""
-    path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))
-    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
-    monkeypatch.setenv("PYSPARK_DRIVER_PYTHON", sys.executable)
-    # Set by a session of this process, for itself.
-    monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
-    monkeypatch.delenv("PYSPARK_GATEWAY_SECRET", raising=False)
-    return os.environ
+def environment():
+    """For a process of its own; the project is imported from this checkout."""
+    return environment_with_jax() | {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
 
 
 @pytest.mark.slow
@@ -271,13 +264,14 @@ def test_notebook(environment, monkeypatch, tmp_path):
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (folder / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "tests", "language": "python"}))
+
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
 
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
     assert all(not cell.get("outputs") for cell in notebook.cells), "The notebook is kept without outputs."
     nbclient.NotebookClient(
         notebook, timeout=400, kernel_name="spark_keras_tests", resources={"metadata": {"path": str(tmp_path)}}
-    ).execute()
+    ).execute(env=environment)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     printed = "".join(output.text for output in outputs if output.output_type == "stream")
     results = [output.data["text/plain"] for output in outputs if output.output_type == "execute_result"]

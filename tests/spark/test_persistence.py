@@ -13,7 +13,7 @@ import cloudpickle
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, labelled_frame
+from conftest import environment_with_jax, labelled_frame
 from pyspark.ml import Pipeline, PipelineModel
 
 from spark_keras import (
@@ -315,7 +315,7 @@ def test_model_function_of_the_main_script_is_refused(tmp_path):
                 print("REFUSED", error)
         """)
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])}
+    environment = environment_with_jax()
     run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=200, env=environment)
     assert "REFUSED Param `modelFn` cannot be saved" in run.stdout, run.stderr[-3000:]
 
