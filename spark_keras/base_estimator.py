@@ -28,6 +28,7 @@ class BaseEstimator(Planned, KerasSaved, Estimator[M]):
     """An estimator that trains a Keras model on the executors; M is the class of its models."""
 
     _classifies = False
+    _model_class: type[M]
 
     # A fit by itself keeps nothing.
     _kept_rows = CachedShards([])
@@ -84,7 +85,7 @@ class BaseEstimator(Planned, KerasSaved, Estimator[M]):
         return fitted
 
     def _make_model(self, dataset: DataFrame, archive: KerasArchive, outputs: tuple[Tensor, ...]) -> M:
-        raise NotImplementedError
+        return self._model_class(model=archive)  # type: ignore[call-arg]  # as all of our models do
 
     # --- checks ---
 

@@ -37,6 +37,8 @@ class KerasEstimator(KerasEstimatorParams, BaseEstimator[KerasModel]):
         >>> fitted = estimator.fit(df)
     """
 
+    _model_class = KerasModel
+
     def _output_params(self) -> list[str]:
         return [] if param_or_none(self, "outputCols") else ["predictionCol"]
 
@@ -44,9 +46,6 @@ class KerasEstimator(KerasEstimatorParams, BaseEstimator[KerasModel]):
         named = param_or_none(self, "outputCols") or []
         several = named.values() if isinstance(named, dict) else named
         return [*super()._new_columns(), *(("outputCols", column) for column in several if column)]
-
-    def _make_model(self, dataset: DataFrame, archive: KerasArchive, outputs: tuple[Tensor, ...]) -> KerasModel:
-        return KerasModel(model=archive)
 
 
 class KerasClassifier(KerasClassifierParams, BaseEstimator[KerasClassificationModel]):
@@ -71,6 +70,7 @@ class KerasClassifier(KerasClassifierParams, BaseEstimator[KerasClassificationMo
     """
 
     _classifies = True
+    _model_class = KerasClassificationModel
 
     def _output_params(self) -> list[str]:
         return ["predictionCol", "probabilityCol", "rawPredictionCol"]
@@ -81,7 +81,7 @@ class KerasClassifier(KerasClassifierParams, BaseEstimator[KerasClassificationMo
     def _make_model(
         self, dataset: DataFrame, archive: KerasArchive, outputs: tuple[Tensor, ...]
     ) -> KerasClassificationModel:
-        fitted = KerasClassificationModel(model=archive)
+        fitted = super()._make_model(dataset, archive, outputs)
         names = column_names.field(dataset, "labelCol", self.getLabelCol()).metadata.get("ml_attr", {}).get("vals", [])
         fitted._fit_attributes = {"numClasses": output_meaning.number_of_classes(outputs[0]), "labels": names}
         return fitted
@@ -105,10 +105,7 @@ class KerasRegressor(KerasRegressorParams, BaseEstimator[KerasRegressionModel]):
         >>> regressor.fit(df).transform(df).select("prediction")
     """
 
+    _model_class = KerasRegressionModel
+
     def _check_outputs(self, dataset: DataFrame, model: keras.Model, outputs: tuple[Tensor, ...]) -> None:
         signature.check_only_output(outputs)
-
-    def _make_model(
-        self, dataset: DataFrame, archive: KerasArchive, outputs: tuple[Tensor, ...]
-    ) -> KerasRegressionModel:
-        return KerasRegressionModel(model=archive)

@@ -19,7 +19,7 @@ def _share(name: str) -> Callable[[Any], float]:
 def _quantiles(value: Any) -> list[float]:
     numbers = TypeConverters.toListFloat(value)
     if not all(0 <= number <= 1 for number in numbers):
-        raise ValueError(f"Invalid value for Param `quantiles`. Received: {value}. Expected: probabilities in [0, 1].")
+        raise converters.wrong("quantiles", value, "probabilities in [0, 1]")
     return numbers
 
 

@@ -62,7 +62,8 @@ def structure(model: keras.Model, kept: Collection[str] = ()) -> str:
         described = automatic_names.settled(keras.saving.serialize_keras_object(model), kept)
     described |= {_UNDECAYED: _undecayed(model)}
     if not held.is_plain(model):
-        described |= {_STATE: _shapes(model), _DRAWS: held.draws(model), _LATE: held.is_late(model)}
+        drawing, late = model in held.drawing_globally, model in held.creating_late
+        described |= {_STATE: _shapes(model), _DRAWS: drawing, _LATE: late}
     return json.dumps(described)
 
 
@@ -89,7 +90,7 @@ def replica(model_json: str, custom_objects: dict[str, Any], safe_mode: bool, sa
     found = frozen.candidates(model)
     frozen.note(model, [found[index] for index in assigned or ()])
     if draws:
-        held.draws_globally(model)
+        held.drawing_globally.add(model)
     if excluded:
         # Keras takes variables only before the optimizer is built, which happens as soon as there are any.
         optimizer, variables = innermost(model.optimizer), model.trainable_variables

@@ -39,7 +39,7 @@ def build(model: keras.Model, sample: Any, step: bool = True) -> None:
     if step and not taken and not held.follows_keras(model):
         take(model, sample)
     if _paths(model) - before and step:
-        held.creates_late(model)
+        held.creating_late.add(model)
 
 
 def build_symbolically(model: keras.Model, sample: Any) -> None:
@@ -168,7 +168,7 @@ def _trace(model: keras.Model, sample: Any) -> None:
     frozen.note(model, [each for each in frozen.candidates(model) if id(each.value.handle) in assigned])
     drawn = held.global_state()
     if any(variable is drawn.value for variable in written(program)):
-        held.draws_globally(model)
+        held.drawing_globally.add(model)
     # Of the state now are those, too, that have just been found to be assigned.
     refuse_untracked(model, program, state.changing(model), "a training step")
 

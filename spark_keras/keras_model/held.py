@@ -50,10 +50,11 @@ class Held(NamedTuple):
 
 
 _found: weakref.WeakKeyDictionary[keras.Model, Held] = weakref.WeakKeyDictionary()
-# Models that draw from the generator that Keras has for whoever brings none, and those whose first step creates some
-# of their variables.
-_drawing: weakref.WeakSet[keras.Model] = weakref.WeakSet()
-_late: weakref.WeakSet[keras.Model] = weakref.WeakSet()
+
+# Models that draw random numbers from the generator that Keras has for whoever brings none.
+drawing_globally: weakref.WeakSet[keras.Model] = weakref.WeakSet()
+# Models whose first step creates some of their variables.
+creating_late: weakref.WeakSet[keras.Model] = weakref.WeakSet()
 
 
 def of(model: keras.Model) -> Held:
@@ -72,34 +73,16 @@ def has_own_step(model: keras.Model) -> bool:
     return type(model).train_step is not keras.Model.train_step
 
 
-def draws_globally(model: keras.Model) -> None:
-    """Notes that a model draws random numbers without a generator of its own."""
-    _drawing.add(model)
-
-
-def draws(model: keras.Model) -> bool:
-    return model in _drawing
-
-
-def creates_late(model: keras.Model) -> None:
-    """Notes that a model creates variables only in its first step."""
-    _late.add(model)
-
-
-def is_late(model: keras.Model) -> bool:
-    return model in _late
-
-
 def is_plain(model: keras.Model) -> bool:
     """Whether training changes a model's weights, optimizer and metrics alone, all of them there before it."""
     found = of(model)
     beside = found.variables or found.of_optimizers or found.generators
-    return not (beside or draws(model) or is_late(model))
+    return not (beside or model in drawing_globally or model in creating_late)
 
 
 def global_generators(model: keras.Model) -> list[Any]:
     """The state of Keras' generator for whoever brings none, if the model draws from it."""
-    return [global_state()] if draws(model) else []
+    return [global_state()] if model in drawing_globally else []
 
 
 def global_state() -> Any:

@@ -1,4 +1,4 @@
-"""What a Param accepts: converters that take a value, and refuse another with what was received and expected."""
+"""Converters of Params: they take a value, and refuse another with what was received and expected."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ def refuse(name: str, value: Any, expected: str) -> TypeError:
     )
 
 
+def wrong(name: str, received: Any, expected: str) -> ValueError:
+    return ValueError(f"Invalid value for Param `{name}`. Received: {received}. Expected: {expected}.")
+
+
 def one_of(name: str, *choices: str) -> Callable[[Any], str]:
     def convert(value: Any) -> str:
         if value not in choices:
-            raise ValueError(
-                f"Invalid value for Param `{name}`. Received: {value!r}. Expected: one of {list(choices)}."
-            )
+            raise wrong(name, repr(value), f"one of {list(choices)}")
         return str(value)
 
     return convert
@@ -43,7 +45,7 @@ def integer(name: str, least: int) -> Callable[[Any], int]:
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise refuse(name, value, f"an integer, {least} or more")
         if value < least:
-            raise ValueError(f"Invalid value for Param `{name}`. Received: {value}. Expected: {least} or more.")
+            raise wrong(name, value, f"{least} or more")
         return int(value)
 
     return convert
@@ -53,7 +55,7 @@ def number(name: str, fits: Callable[[float], bool], expected: str) -> Callable[
     def convert(value: Any) -> float:
         given = TypeConverters.toFloat(value)
         if not fits(given):
-            raise ValueError(f"Invalid value for Param `{name}`. Received: {value}. Expected: {expected}.")
+            raise wrong(name, value, expected)
         return given
 
     return convert
@@ -66,7 +68,7 @@ def seconds(name: str) -> Callable[[Any], float]:
 def margin(value: Any) -> float:
     number = TypeConverters.toFloat(value)
     if math.isnan(number):
-        raise ValueError("Invalid value for Param `threshold`. Received: NaN. Expected: a number.")
+        raise wrong("threshold", "NaN", "a number")
     return number
 
 
@@ -80,10 +82,8 @@ def checkpoint_interval(value: Any) -> int | str:
 def interval_seconds(value: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)", value.strip())
     if not match or float(match[1]) == 0:
-        raise ValueError(
-            f"Invalid value for Param `checkpointInterval`. Received: {value!r}. Expected: a number of epochs, 1 or "
-            'more, or a time with its unit such as "30s", "5m" or "1h".'
-        )
+        expected = 'a number of epochs, 1 or more, or a time with its unit such as "30s", "5m" or "1h"'
+        raise wrong("checkpointInterval", repr(value), expected)
     return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[match[2]]
 
 
@@ -91,10 +91,7 @@ def averaging_frequency(value: Any) -> int | str:
     if value == "epoch":
         return "epoch"
     if isinstance(value, str):
-        raise ValueError(
-            f"Invalid value for Param `averagingFrequency`. Received: {value!r}. "
-            'Expected: a number of minibatches, 1 or more, or "epoch".'
-        )
+        raise wrong("averagingFrequency", repr(value), 'a number of minibatches, 1 or more, or "epoch"')
     return integer("averagingFrequency", 1)(value)
 
 
@@ -109,35 +106,27 @@ def max_shard_memory(value: Any) -> int:
     if isinstance(value, str):
         match = re.fullmatch(r"(\d+)\s*(?:b|([kmgtp])b?)", value.strip().lower())
         if not match:
-            raise ValueError(
-                f"Invalid value for Param `maxShardMemory`. Received: {value!r}. "
-                'Expected: a number of bytes, or a number with its unit such as "512m" or "2g".'
-            )
+            expected = 'a number of bytes, or a number with its unit such as "512m" or "2g"'
+            raise wrong("maxShardMemory", repr(value), expected)
         size = int(match[1]) * 1024 ** " kmgtp".index(match[2] or " ")
     elif isinstance(value, bool) or not hasattr(value, "__index__"):
         raise refuse("maxShardMemory", value, 'bytes as an integer, or a string such as "512m" or "2g"')
     if size < 2**20:
-        raise ValueError(f'Invalid value for Param `maxShardMemory`. Received: {value!r}. Expected: "1m" or more.')
+        raise wrong("maxShardMemory", repr(value), '"1m" or more')
     return int(size)
 
 
 def thresholds(value: Any) -> list[float]:
     numbers = TypeConverters.toListFloat(value)
     if any(number < 0 for number in numbers) or numbers.count(0.0) > 1:
-        raise ValueError(
-            f"Invalid value for Param `thresholds`. Received: {numbers}. "
-            "Expected: positive numbers, of which at most one may be 0."
-        )
+        raise wrong("thresholds", numbers, "positive numbers, of which at most one may be 0")
     return numbers
 
 
 def check_thresholds(thresholds: list[float] | None, classes: int) -> None:
     """One number for each class, which is known when the model is."""
     if thresholds is not None and len(thresholds) != classes:
-        raise ValueError(
-            f"Invalid value for Param `thresholds`. Received: {thresholds}. "
-            f"Expected: {classes} numbers, one for each class."
-        )
+        raise wrong("thresholds", thresholds, f"{classes} numbers, one for each class")
 
 
 def named_columns(name: str) -> Callable[[Any], dict[str, str] | list[str]]:

@@ -218,35 +218,28 @@ class _Magnitudes:
                 layers.setdefault(layer, []).append(slice(entry.start, entry.stop, step))
         self._layers = layers
         self._before: list[np.ndarray] = []
-        self._epochs: list[int] = []
-        self._parameters: list[list[float]] = []
-        self._updates: list[list[float]] = []
+        # (epoch, parameters by layer, updates by layer)
+        self._epochs: list[tuple[int, list[float], list[float]]] = []
 
     def begin(self, state: State) -> None:
         self._before = self._sampled(state)
 
     def add(self, epoch: int, state: State) -> None:
         now = self._sampled(state)
-        self._epochs.append(epoch)
-        self._parameters.append([_root_mean_square(values) for values in now])
-        self._updates.append([_root_mean_square(values - before) for values, before in zip(now, self._before)])
+        updates = [values - before for values, before in zip(now, self._before)]
+        self._epochs.append((epoch, list(map(_root_mean_square, now)), list(map(_root_mean_square, updates))))
         self._before = now
         if len(self._epochs) > _MAGNITUDES:
             # Each second one, the last one in any case.
-            kept = slice(int(len(self._epochs) % 2 == 0), None, 2)
-            self._epochs = self._epochs[kept]
-            self._parameters, self._updates = self._parameters[kept], self._updates[kept]
+            del self._epochs[-2::-2]
 
     def _sampled(self, state: State) -> list[np.ndarray]:
         return [np.concatenate([state.values[part] for part in parts]) for parts in self._layers.values()]
 
     def described(self) -> dict[str, Any]:
-        return {
-            "layers": list(self._layers),
-            "epochs": self._epochs,
-            "parameters": self._parameters,
-            "updates": self._updates,
-        }
+        names = ("epochs", "parameters", "updates")
+        columns = {name: [each[index] for each in self._epochs] for index, name in enumerate(names)}
+        return {"layers": list(self._layers), **columns}
 
 
 def _root_mean_square(values: np.ndarray) -> float:
