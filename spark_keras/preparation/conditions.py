@@ -17,8 +17,8 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.clock import literal
 from spark_keras.preparation.fields import Field
-from spark_keras.preparation.literals import literal
 from spark_keras.preparation.records.values import as_float, is_valid, order, printed, python_pattern
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
@@ -106,10 +106,7 @@ def check_value(step: str, field: Field, value: Any, schema: Schema) -> None:
     """Raises a `ValueError` where a value, or another column, is not of a field's family."""
     family = next((name for name, types in _FAMILIES.items() if isinstance(field, types)), None)
     if family is None:
-        raise ValueError(
-            f"Column {field.name!r} does not fit {step}. Received: {field.description}. "
-            "Expected: a number, string, categorical, boolean, time or date."
-        )
+        raise kinds.unfit(step, field, "a number, string, categorical, boolean, time or date")
     if isinstance(value, ColumnName):
         schema.require(step, [value.name], *_FAMILIES[family], expected=f"{family}, as column {field.name!r} is")
         return

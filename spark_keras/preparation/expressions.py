@@ -18,9 +18,8 @@ from spark_keras.preparation.conditions import (
     Matches,
 )
 from spark_keras.preparation.lengths import Compared, LengthExpression
-from spark_keras.preparation.reductions import Reduction
+from spark_keras.preparation.reductions import Reduction, SqlReduction
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.sql_reduction import SqlReduction
 
 
 def col(name: str) -> ColumnExpression:

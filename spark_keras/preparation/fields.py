@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import math
+import operator
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pyspark.sql import Column
@@ -331,12 +334,16 @@ def _length_in(value: str, least: int | None, most: int | None) -> list[str]:
     return in_range(f"length({value})", *(None if limit is None else number_literal(limit) for limit in (least, most)))
 
 
-def all_of(checks: list[Column]) -> Column:
+def all_of(checks: Sequence[Column]) -> Column:
     """True where each check is."""
-    result = F.lit(True)
-    for check in checks:
-        result = result & check
-    return result
+    return functools.reduce(operator.and_, checks, F.lit(True))
+
+
+def unfit(step: str, field: Field, expected: str, but: str = "") -> ValueError:
+    """The error of a column whose field does not fit a step; `but` is what is wanted of it."""
+    return ValueError(
+        f"Column {field.name!r} does not fit {step}. Received: {field.description}{but}. Expected: {expected}."
+    )
 
 
 def _range_text(least: Any, most: Any, what: str = "") -> list[str]:

@@ -27,7 +27,6 @@ from spark_keras.preparation.steps.columns import ColumnSteps
 from spark_keras.preparation.steps.constants import ConstantSteps
 from spark_keras.preparation.steps.distances import DistanceSteps
 from spark_keras.preparation.steps.images import ImageSteps
-from spark_keras.preparation.steps.imputing import ImputeSteps
 from spark_keras.preparation.steps.in_sequences import InSequences, TimeStepSteps, settled
 from spark_keras.preparation.steps.join import Join, JoinSteps, Rows, SavedRows
 from spark_keras.preparation.steps.missing import MissingSteps
@@ -53,7 +52,6 @@ class TransformProcess(
     RowSteps,
     ConstantSteps,
     MissingSteps,
-    ImputeSteps,
     CategorySteps,
     OneHotSteps,
     StringSteps,

@@ -247,10 +247,7 @@ class Schema:
                 raise UnknownColumn(unknown_column(step, column, self.names), column)
             field = self[column]
             if types and not isinstance(field, types):
-                raise ValueError(
-                    f"Column {column!r} does not fit {step}. Received: {field.description}. Expected: "
-                    f"{expected or ' or '.join(kind.kind for kind in types)}."
-                )
+                raise kinds.unfit(step, field, expected or " or ".join(kind.kind for kind in types))
             found.append(field)
         return found
 

@@ -69,19 +69,12 @@ def flattened(value: Column, depth: int) -> Column:
     return value
 
 
-def _numeric(field: ArrayField) -> bool:
-    return isinstance(field.elementField, kinds.NumberField)
-
-
 def number_arrays(schema: Schema, step: str, names: Sequence[str], flat: bool = False) -> list[ArrayField]:
     """The fields of arrays of numbers, whose shapes agree where they are known."""
     found = schema.require(step, names, ArrayField)
     for field in found:
-        if not _numeric(field) or (flat and len(field.shape) > 1):
-            raise ValueError(
-                f"Column {field.name!r} does not fit {step}. Received: {field.description}. "
-                f"Expected: {'a flat array' if flat else 'an array'} of numbers."
-            )
+        if not isinstance(field.elementField, kinds.NumberField) or (flat and len(field.shape) > 1):
+            raise kinds.unfit(step, field, f"{'a flat array' if flat else 'an array'} of numbers")
     return found
 
 

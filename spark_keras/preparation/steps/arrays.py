@@ -57,7 +57,6 @@ class ArraySteps(AddsSteps):
 
     def arrayFunction(self, output: str, function: str, column: str) -> Self:
         """Adds an array that is a function of each element: one of those of the step `function`. They are doubles."""
-        choose("arrayFunction", "function", function, FUNCTIONS)
         return self.add(ArrayFunction(output, function, column))
 
     def reduceArray(self, output: str, function: str, column: str) -> Self:
@@ -68,7 +67,7 @@ class ArraySteps(AddsSteps):
                 "populationStdev", "populationVariance", "count", "countDistinct", "first", "last", or "norm", the root
                 of the sum of squares.
         """
-        return self.add(ReduceArray(output, choose("reduceArray", "function", function, _FIGURES), column))
+        return self.add(ReduceArray(output, function, column))
 
     def arrayDistance(self, output: str, first: str, second: str, metric: str = "euclidean") -> Self:
         """Adds a double with the distance of two flat arrays of the same length.
@@ -179,7 +178,7 @@ class ArrayArithmetic(Step):
                 if depth and other_depth:
                     value = _zipped(self.label, left, right, depth, of_elements)
                 elif depth:
-                    value = mapped(left, depth, functools.partial(_second, of_elements, right))
+                    value = mapped(left, depth, functools.partial(of_elements, right=right))
                 else:
                     value = mapped(right, other_depth, functools.partial(of_elements, left))
                 depth = max(depth, other_depth)
@@ -189,10 +188,6 @@ class ArrayArithmetic(Step):
         complete = kinds.all_of([reference(name).isNotNull() for name in names])
         value = let_all({str(i): part for i, part in enumerate(parts)}, computed)
         return {self.output: F.when(complete, value)}
-
-
-def _second(function: Callable[[Column, Column], Column], right: Column, left: Column) -> Column:
-    return function(left, right)
 
 
 @registered("arrayFunction")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,37 +82,34 @@ class ColumnSteps(AddsSteps):
 
         The result is a double; outside of the function's domain it is null or NaN, as Spark's function has it.
         """
-        return self.add(Function(output, choose("function", "function", function, FUNCTIONS), column))
+        return self.add(Function(output, function, column))
 
 
-@registered("remove")
-class Remove(Step):
+@dataclasses.dataclass(frozen=True)
+class _Choice(Step):
+    """A step that leaves the values of columns as they are."""
+
     each_alone = "columns"
     only_chooses = True
 
     columns: tuple[str, ...]
 
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {}
+
+
+@registered("remove")
+class Remove(_Choice):
     def schema_after(self, schema: Schema) -> Schema:
         schema.require(self.label, self.columns)
         return schema.without(self.columns)
 
-    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
-        return {}
-
 
 @registered("keep")
-class Keep(Step):
-    each_alone = "columns"
-    only_chooses = True
-
-    columns: tuple[str, ...]
-
+class Keep(_Choice):
     def schema_after(self, schema: Schema) -> Schema:
         schema.require(self.label, self.columns)
         return schema.without(set(schema.known) - set(self.columns))
-
-    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
-        return {}
 
 
 @registered("rename")
@@ -133,17 +132,9 @@ class Rename(Step):
 
 
 @registered("reorder")
-class Reorder(Step):
-    each_alone = "columns"
-    only_chooses = True
-
-    columns: tuple[str, ...]
-
+class Reorder(_Choice):
     def schema_after(self, schema: Schema) -> Schema:
         return Schema([*schema.require(self.label, self.columns), *schema.without(self.columns)])
-
-    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
-        return {}
 
 
 @registered("duplicate")
@@ -178,10 +169,8 @@ class Cast(Step):
             decimal = field.description.startswith("decimal")
             day = isinstance(field, kinds.DateField) and wanted == "string"
             if not (isinstance(field, simple) or decimal or day):
-                raise ValueError(
-                    f"Column {name!r} does not fit {self.label}. Received: {field.description}. Expected: a number, "
-                    "string, categorical or boolean; deriveTime turns a time into numbers."
-                )
+                expected = "a number, string, categorical or boolean; deriveTime turns a time into numbers"
+                raise kinds.unfit(self.label, field, expected)
         return schema.replaced(
             {name: ELEMENTS[wanted](name, nullable=self._nullable(schema[name])) for name, wanted in self.types}
         )
@@ -241,20 +230,11 @@ def _whole_number_of_text(text: str, target: str) -> str:
 
 
 def _null_if_any(operands: list[Column], result: Column) -> Column:
-    missing = F.lit(False)
-    for part in operands:
-        missing = missing | part.isNull()
-    return F.when(~missing, result)
+    return F.when(kinds.all_of([part.isNotNull() for part in operands]), result)
 
 
 def _reduced(function: Any) -> Any:
-    def apply(operands: list[Column]) -> Column:
-        result = operands[0]
-        for part in operands[1:]:
-            result = function(result, part)
-        return result
-
-    return apply
+    return functools.partial(functools.reduce, function)
 
 
 _ARITHMETIC = {

@@ -13,9 +13,9 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS
+from spark_keras.preparation.clock import literal
 from spark_keras.preparation.conditions import check_value
 from spark_keras.preparation.fields import Field
-from spark_keras.preparation.literals import literal
 from spark_keras.preparation.records.values import taken
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema

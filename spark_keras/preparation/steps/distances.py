@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 
 from pyspark.sql import Column
@@ -64,15 +66,8 @@ class Distance(Step):
             return {self.output: _haversine(*first, *second)}
         apart = [b - a for a, b in zip(first, second)]
         if self.metric == "manhattan":
-            return {self.output: _sum([F.abs(part) for part in apart])}
-        return {self.output: F.sqrt(_sum([part * part for part in apart]))}
-
-
-def _sum(parts: list[Column]) -> Column:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
+            return {self.output: functools.reduce(operator.add, map(F.abs, apart))}
+        return {self.output: F.sqrt(functools.reduce(operator.add, [part * part for part in apart]))}
 
 
 def _haversine(latitude: Column, longitude: Column, latitude2: Column, longitude2: Column) -> Column:

@@ -188,10 +188,8 @@ class OneHotToCategorical(Step):
             if field.shape not in ((len(self.states),), (None,)) or not isinstance(
                 field.elementField, kinds.NumberField
             ):
-                raise ValueError(
-                    f"Column {self.column!r} does not fit {self.label}. Received: {field.description}. "
-                    f"Expected: an array of {len(self.states)} numbers, one for each state."
-                )
+                expected = f"an array of {len(self.states)} numbers, one for each state"
+                raise kinds.unfit(self.label, field, expected)
             return schema.replaced({self.column: made})
         names = one_hot_names(self.column, self.states)
         schema.require(self.label, names, kinds.NumberField, expected="a number")
@@ -205,9 +203,7 @@ class OneHotToCategorical(Step):
         if self.column in schema:
             return reference(self.column)
         names = one_hot_names(self.column, self.states)
-        complete = F.lit(True)
-        for name in names:
-            complete = complete & reference(name).isNotNull()
+        complete = kinds.all_of([reference(name).isNotNull() for name in names])
         return F.when(complete, F.array(*[reference(name).cast("double") for name in names]))
 
     def _state(self, schema: Schema) -> Column:

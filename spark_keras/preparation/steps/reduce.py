@@ -12,10 +12,9 @@ from typing_extensions import Self
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.fields import Field
-from spark_keras.preparation.reductions import ORDERED, Reduction
+from spark_keras.preparation.reductions import ORDERED, Reduction, SqlReduction
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.sql_reduction import SqlReduction
 from spark_keras.preparation.step import Step, choose, each, mapping_field
 from spark_keras.preparation.steps.adding import AddsSteps
 

@@ -83,10 +83,8 @@ class TimeWindows(SequenceStep):
         fields = sequences_of(schema, self.label)
         time = sequence_of(schema, self.label, self.on, kinds.TimeField, kinds.DateField).element
         if isinstance(time, kinds.DateField) and (not self._of_days or self.offset % _DAY):
-            raise ValueError(
-                f"Column {self.on!r} does not fit {self.label}. Received: {time.description}, and windows of "
-                f"{self}. Expected: a time, or windows of whole days."
-            )
+            field = time.named(self.on)
+            raise kinds.unfit(self.label, field, "a time, or windows of whole days", f", and windows of {self}")
         made: dict[str, Field] = {field.name: dataclasses.replace(field, length=None) for field in fields}
         for name in filter(None, (self.start, self.end)):
             schema.require_new(self.label, [name])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,10 +21,12 @@ from spark_keras.preparation.scope import let, reference
 from spark_keras.preparation.step import Step, by_rule, choose
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.one_hot import one_hot, one_hot_schema
-from spark_keras.preparation.vocabulary import checked_vocabulary, number_of
 
 _TEXT = (kinds.StringField, kinds.CategoricalField)
 _UNSEEN = ("error", "null", "drop", "keep")
+
+# Terms in each bucket, on the average. Spark searches a map from its start.
+_IN_BUCKET = 4
 
 
 class TextSteps(AddsSteps):
@@ -40,7 +44,7 @@ class TextSteps(AddsSteps):
                 becomes missing, "drop": it is left out, or "keep": the number behind the last character's.
             first: the number of the first one; 1 leaves 0 for padding (`padArray`).
         """
-        known = checked_vocabulary(
+        known = _checked_vocabulary(
             "charactersToIndices", list(characters) if isinstance(characters, str) else characters
         )
         if any(len(character) != 1 for character in known):
@@ -69,7 +73,7 @@ class TextSteps(AddsSteps):
             unseen: as with `charactersToIndices`.
             first: likewise.
         """
-        known = checked_vocabulary("termsToIndices", terms)
+        known = _checked_vocabulary("termsToIndices", terms)
         choose("termsToIndices", "rule `unseen`", unseen, _UNSEEN)
         checked_pattern("step termsToIndices", delimiter)
         return self.add(ToIndices(column, output, known, delimiter, unseen, _first("termsToIndices", first)))
@@ -88,7 +92,7 @@ class TextSteps(AddsSteps):
             counts: with False, 1.0 for a term that occurs, however often.
         """
         checked_pattern("step bagOfWords", delimiter)
-        known = checked_vocabulary("bagOfWords", terms)
+        known = _checked_vocabulary("bagOfWords", terms)
         return self.add(BagOfWords(column, output, known, delimiter, bool(counts)))
 
     def delimitedToMultiHot(
@@ -110,6 +114,32 @@ class TextSteps(AddsSteps):
             )
         choose("delimitedToMultiHot", "rule `unseen`", unseen, ("error", "null", "keep"))
         return self.add(DelimitedToMultiHot(column, known, delimiter, unseen, bool(asArray)))
+
+
+def _checked_vocabulary(step: str, terms: Any) -> tuple[str, ...]:
+    """The terms: strings that are not empty, each once."""
+    given = tuple(terms) if isinstance(terms, (list, tuple)) else ()
+    wrong = [term for term in given if not isinstance(term, str) or not term]
+    if not given or wrong or len(set(given)) < len(given):
+        twice = sorted({term for term in given if given.count(term) > 1})[:5] if not wrong else []
+        received = f"{wrong[:5]!r}" if wrong else f"{twice} more than once" if twice else f"{terms!r}"
+        raise ValueError(
+            f"Invalid vocabulary in step {step}. Received: {received}. "
+            "Expected: a list of strings, at least one, none empty, each once."
+        )
+    return given
+
+
+def _number_of(term: Column, vocabulary: Sequence[str]) -> Column:
+    """The number of a term, from 0 in the order of the vocabulary; null for others."""
+    count = max(1, len(vocabulary) // _IN_BUCKET)
+    buckets: list[dict[str, int]] = [{} for _ in range(count)]
+    for number, known in enumerate(vocabulary):
+        buckets[zlib.crc32(known.encode()) % count][known] = number
+    # One literal, which Spark parses once for a query, instead of an expression for each term.
+    tables = F.from_json(F.lit(json.dumps(buckets)), "array<map<string,int>>")
+    bucket = F.pmod(F.crc32(term.cast("binary")), F.lit(count)).cast("int")
+    return F.try_element_at(F.get(tables, bucket), term)
 
 
 def _first(step: str, value: Any) -> int:
@@ -146,7 +176,7 @@ class ToIndices(Step):
         return _terms(reference(self.column), self.delimiter)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        numbers = F.transform(self._parts(), lambda term: number_of(term, self.terms) + F.lit(self.first))
+        numbers = F.transform(self._parts(), lambda term: _number_of(term, self.terms) + F.lit(self.first))
         if self.unseen == "drop":
             return {self.output: F.filter(numbers, lambda number: number.isNotNull())}
         if self.unseen == "keep":
@@ -158,7 +188,7 @@ class ToIndices(Step):
         return {self.output: by_rule(self.unseen, self.label, self.column, reference(self.column), complete, expected)}
 
     def _unknown(self) -> Column:
-        return F.filter(self._parts(), lambda term: number_of(term, self.terms).isNull())
+        return F.filter(self._parts(), lambda term: _number_of(term, self.terms).isNull())
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: F.coalesce(F.size(self._unknown()) > 0, F.lit(False))}
@@ -184,7 +214,7 @@ class BagOfWords(Step):
         return schema.made(self.label, made, self.column)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        numbers = F.transform(_terms(reference(self.column), self.delimiter), lambda term: number_of(term, self.terms))
+        numbers = F.transform(_terms(reference(self.column), self.delimiter), lambda term: _number_of(term, self.terms))
         known = F.array_sort(F.filter(numbers, lambda number: number.isNotNull()))
         return {self.output: let(known, self._dense)}
 

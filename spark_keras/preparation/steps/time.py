@@ -30,7 +30,7 @@ from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import Step, by_rule, choose, mapping_field, pairs
 from spark_keras.preparation.steps.adding import AddsSteps
-from spark_keras.preparation.time_formats import GUESSED
+from spark_keras.preparation.steps.time_texts import GUESSED
 
 _DAY = MICROSECONDS["days"]
 # Units of the calendar: a day can have 23 or 25 hours.
@@ -231,10 +231,7 @@ class InZone(Step):
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], kinds.TimeField)
         if field.zone is None:
-            raise ValueError(
-                f"Column {self.column!r} does not fit {self.label}. Received: {field.description}. "
-                "Expected: a point in time."
-            )
+            raise kinds.unfit(self.label, field, "a point in time")
         return schema.replaced({self.column: dataclasses.replace(field, zone=self.zone)})
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
@@ -373,10 +370,7 @@ class DeriveTime(Step):
         schema.require_new(self.label, [name for name, _ in self.parts])
         of_clock = [part for _, part in self.parts if part in _CLOCK]
         if isinstance(field, kinds.DateField) and of_clock:
-            raise ValueError(
-                f"Column {self.column!r} does not fit {self.label}. Received: {field.description}, of which "
-                f"{of_clock} are wanted. Expected: a time."
-            )
+            raise kinds.unfit(self.label, field, "a time", f", of which {of_clock} are wanted")
         made = [dataclasses.replace(PARTS[part][0](name), nullable=field.nullable) for name, part in self.parts]
         return schema.inserted(self.column, made)
 

@@ -22,6 +22,12 @@ _MONTHS = "January February March April May June July August September October N
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
 
+_DATES = ("yyyy-MM-dd", "yyyy/MM/dd", "yyyy.MM.dd", "yyyyMMdd", "dd.MM.yyyy", "d MMM yyyy", "MMM d, yyyy")
+_CLOCK = "['T'][ ]HH:mm[:ss][.SSSSSSSSS][,SSSSSSSSS]"
+# Formats that only one reading fits; 01/02/2020 is a day in January or in February, so it is none of them.
+GUESSED = tuple(pattern for date in _DATES for pattern in (f"{date}[{_CLOCK}]", f"{date}{_CLOCK}[ ]XXX"))
+
+
 class TimeTextSteps(AddsSteps):
     """Methods of a transform process; each returns a new process. A null stays null."""
 
@@ -139,10 +145,8 @@ class FormatTime(Step):
             wanted = _LETTERS[letter][2] if times else ""
             has_clock = isinstance(field, kinds.TimeField)
             if (wanted == "clock" and not has_clock) or (wanted == "zone" and getattr(field, "zone", None) is None):
-                raise ValueError(
-                    f"Column {self.column!r} does not fit {self.label}. Received: {field.description}, of which "
-                    f"{letter * times!r} is wanted. Expected: a time{' with a zone' if wanted == 'zone' else ''}."
-                )
+                expected = f"a time{' with a zone' if wanted == 'zone' else ''}"
+                raise kinds.unfit(self.label, field, expected, f", of which {letter * times!r} is wanted")
         return schema.made(self.label, kinds.StringField(self.output, nullable=field.nullable), self.column)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
