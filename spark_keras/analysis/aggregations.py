@@ -87,8 +87,7 @@ class Range(NamedTuple):
     @property
     def scale(self) -> float:
         """Brings distances to the median to the order of 1, so that their powers neither overflow nor vanish."""
-        width = self.width or 0.0
-        return 1 / width if 0 < width < math.inf and 1 / width < math.inf else 1.0
+        return scale_of(self.width or 0.0)
 
     def edges(self, bins: int) -> np.ndarray:
         """The bins' edges, as numpy has them; it widens a range that is one number by a half on either side."""
@@ -96,6 +95,11 @@ class Range(NamedTuple):
             raise ValueError("Nothing is known of the range. Expected: one of a measure with finite numbers.")
         widen = 0.5 if self.low == self.high else 0.0
         return np.linspace(self.low - widen, self.high + widen, bins + 1)
+
+
+def scale_of(width: float) -> float:
+    """What brings numbers of a range so wide to the order of 1."""
+    return 1 / width if 0 < width < math.inf and 1 / width < math.inf else 1.0
 
 
 @dataclass

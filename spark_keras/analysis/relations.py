@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.analysis import measured_columns as m
+from spark_keras.analysis.aggregations import scale_of
 from spark_keras.analysis.column_analysis import ColumnAnalysis
 from spark_keras.analysis.distributions import distribution_of
 from spark_keras.analysis.places import with_places
@@ -201,5 +202,4 @@ def _centre(edges: np.ndarray) -> float:
 
 
 def _scale(edges: np.ndarray) -> float:
-    width = float(edges[-1] - edges[0]) if len(edges) > 1 else 0.0
-    return 1 / width if 0 < width < math.inf and 1 / width < math.inf else 1.0
+    return scale_of(float(edges[-1] - edges[0]) if len(edges) > 1 else 0.0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from spark_keras.persistence import imported
@@ -66,8 +67,11 @@ class Condition:
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """Keyword arguments of the constructor, as JSON can hold them (conditions may be among them)."""
-        return {}
+        """Keyword arguments of the constructor, as JSON can hold them (conditions may be among them); by default the
+        fields of a dataclass.
+        """
+        fields: Iterable[Any] = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        return {field.name: getattr(self, field.name) for field in fields}
 
     def __or__(self, other: Condition) -> AnyOf:
         return AnyOf([self, other])
@@ -86,41 +90,35 @@ class Condition:
         return f"{type(self).__name__}({arguments})"
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class MaxEpochs(Condition):
     """So many epochs were trained."""
 
-    def __init__(self, epochs: int):
-        self.epochs = epochs
+    epochs: int
 
     def check(self, progress: Progress) -> str | None:
         return f"{progress.epoch} epochs were trained" if progress.epoch >= self.epochs else None
 
-    def get_config(self) -> dict[str, Any]:
-        return {"epochs": self.epochs}
 
-
+@dataclasses.dataclass(eq=False, repr=False)
 class MaxSeconds(Condition):
     """Training has taken so many seconds of wall-clock time; looked at between rounds, too."""
 
     everyRound = True
 
-    def __init__(self, seconds: float):
-        self.seconds = seconds
+    seconds: float
 
     def check(self, progress: Progress) -> str | None:
         if progress.seconds < self.seconds:
             return None
         return f"training took {progress.seconds:.1f} s, the limit is {self.seconds:g} s"
 
-    def get_config(self) -> dict[str, Any]:
-        return {"seconds": self.seconds}
 
-
+@dataclasses.dataclass(eq=False, repr=False)
 class TargetScore(Condition):
     """The newest score is as good as a target, or better."""
 
-    def __init__(self, score: float):
-        self.score = score
+    score: float
 
     def check(self, progress: Progress) -> str | None:
         score = progress.score
@@ -128,24 +126,18 @@ class TargetScore(Condition):
             return None
         return f"score {score:g} has reached the target {self.score:g}"
 
-    def get_config(self) -> dict[str, Any]:
-        return {"score": self.score}
 
-
+@dataclasses.dataclass(eq=False, repr=False)
 class WorstScore(Condition):
     """The newest score is worse than a bound."""
 
-    def __init__(self, score: float):
-        self.score = score
+    score: float
 
     def check(self, progress: Progress) -> str | None:
         score = progress.score
         if score is None or not (score < self.score if progress.largerIsBetter else score > self.score):
             return None
         return f"score {score:g} is worse than the bound {self.score:g}"
-
-    def get_config(self) -> dict[str, Any]:
-        return {"score": self.score}
 
 
 class NonFiniteScore(Condition):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from spark_keras.evaluation import long_curves
-from spark_keras.evaluation.partial import Sums, decoded, together
+from spark_keras.evaluation.partial import Sums, decoded, shares, together
 from spark_keras.evaluation.thresholds import Thresholds
 
 # Points of a curve that are kept for drawing, spread over its length.
@@ -135,8 +135,8 @@ def _curve(
         falsePositiveRate=fp / negatives if negatives else np.full(len(fp), np.nan),
         precision=tp / (tp + fp),
         binCounts=counts,
-        binScores=_shares(totals, counts),
-        binShares=_shares(hits, counts),
+        binScores=shares(totals, counts, np.nan),
+        binShares=shares(hits, counts, np.nan),
         residualCounts=residuals,
         _points=points,
     )
@@ -153,7 +153,3 @@ def _spread(tp: np.ndarray, fp: np.ndarray) -> np.ndarray:
 
 def _share(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
-
-
-def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
-    return np.divide(parts, wholes, out=np.full(len(parts), np.nan), where=wholes > 0)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES, add_scores
-from spark_keras.evaluation.partial import Points, Sums
+from spark_keras.evaluation.partial import Points, Sums, shares
 from spark_keras.evaluation.steps import Rules, Steps, read
 
 
@@ -69,15 +69,11 @@ def _rows(steps: Steps, label: np.ndarray, predicted: np.ndarray, sums: Sums) ->
     figures = {
         "rowWeights": np.ones(len(labels)),
         "subsetAccuracy": each(label != predicted) == 0,
-        "precision": _shares(right, found),
-        "recall": _shares(right, true),
-        "f1": _shares(2 * right, true + found),
+        "precision": shares(right, found),
+        "recall": shares(right, true),
+        "f1": shares(2 * right, true + found),
         # As scikit-learn has it, where a row has no label and none is predicted.
-        "jaccard": _shares(right, true + found - right),
+        "jaccard": shares(right, true + found - right),
     }
     for name, values in figures.items():
         sums.add(name, 0, float(weight @ values))
-
-
-def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
-    return np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)

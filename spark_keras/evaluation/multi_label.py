@@ -15,6 +15,7 @@ from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES
 from spark_keras.evaluation.curves import Curve, curves
 from spark_keras.evaluation.curves_report import CurvesReport
 from spark_keras.evaluation.label_counts import LabelCounting
+from spark_keras.evaluation.partial import shares
 from spark_keras.evaluation.report import Table
 from spark_keras.evaluation.steps import Rules
 
@@ -232,7 +233,4 @@ def _figures(right: Any, false: Any, missed: Any, beta: float) -> tuple[Any, Any
     square = beta**2
     parts = (right, right + false), (right, right + missed)
     f = (1 + square) * right, (1 + square) * right + square * missed + false
-    return tuple(
-        np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
-        for part, whole in (*parts, f)
-    )
+    return shares(*parts[0]), shares(*parts[1]), shares(*f)

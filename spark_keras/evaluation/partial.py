@@ -113,6 +113,11 @@ def points_of(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, list[np.
             yield row["key"], [np.frombuffer(row[part], "float64") for part in ("first", "second", "third")]
 
 
+def shares(parts: np.ndarray, wholes: np.ndarray, nothing: float = 0.0) -> np.ndarray:
+    """Parts of wholes; `nothing` where there is nothing to take a share of."""
+    return np.divide(parts, wholes, out=np.full(np.shape(wholes), nothing), where=np.asarray(wholes) > 0)
+
+
 class Fault(NamedTuple):
     """Rows that cannot be evaluated.
 

@@ -23,6 +23,25 @@ _ROLES = {
 }
 
 
+# Kind of fault: (what rows have, with examples, what is expected).
+_FAULTS = {
+    "null": (
+        "null",
+        "as many labels as predictions and no null among them, or among weights; leave such rows out before",
+    ),
+    "non-finite": ("NaN or infinite numbers ({})", "finite numbers"),
+    "index": ("what is no class index ({})", "class indices"),
+    "binary": ("neither 0 nor 1 ({})", "0 or 1"),
+    "one-hot": ("no single 1 among zeros", "labels with one number for each class, a single 1 and else 0"),
+    "probability": (
+        "numbers outside [0, 1] ({})",
+        "probabilities; other scores, such as margins, go into `rawPredictionCol`",
+    ),
+    "negative": ("negative numbers ({})", "0 or more"),
+    "length": ("more or fewer numbers than labels ({})", "as many numbers as labels, in each row"),
+}
+
+
 class Read(NamedTuple):
     """A column that a report reads.
 
@@ -136,29 +155,12 @@ def _received(fault: Fault, named: dict[str, Read], classes: int | None) -> str:
     if fault.kind == "index" and fault.role == "label" and classes and "scores" in named:
         labels = [float(example) for example in fault.examples]
         return f"labels {labels} and vectors of {classes} scores, in {fault.rows} {unit} of {column}"
-    kind = {
-        "null": "null",
-        "non-finite": f"NaN or infinite numbers ({shown})",
-        "index": f"what is no class index ({shown})",
-        "binary": f"neither 0 nor 1 ({shown})",
-        "one-hot": "no single 1 among zeros",
-        "probability": f"numbers outside [0, 1] ({shown})",
-        "negative": f"negative numbers ({shown})",
-        "length": f"more or fewer numbers than labels ({shown})",
-    }[fault.kind]
-    return f"{fault.rows} {unit} with {kind} in {column}"
+    received, _ = _FAULTS[fault.kind]
+    return f"{fault.rows} {unit} with {received.format(shown)} in {column}"
 
 
 def _expected(fault: Fault, classes: int | None) -> str:
     if fault.kind == "index":
         until = f" to {classes - 1}" if classes else ""
         return f"class indices from 0{until}"
-    return {
-        "null": "as many labels as predictions and no null among them, or among weights; leave such rows out before",
-        "non-finite": "finite numbers",
-        "binary": "0 or 1",
-        "one-hot": "labels with one number for each class, a single 1 and else 0",
-        "probability": "probabilities; other scores, such as margins, go into `rawPredictionCol`",
-        "negative": "0 or more",
-        "length": "as many numbers as labels, in each row",
-    }[fault.kind]
+    return _FAULTS[fault.kind][1]

@@ -19,15 +19,9 @@ _STRETCHES = 1000
 
 def classification(report: Any) -> Figure:
     """Confusion matrix, ROC and precision-recall curves and, of probabilities, the calibration."""
-    calibrated = any(len(curve.binCounts) for curve in report.curves)
-    new, axes = tables.figure(4 if calibrated else 3 if report.curves else 1)
+    new, axes = tables.figure(1 + _axes_of(report.curves))
     confusion(axes[0], report)
-    if report.curves:
-        rates(axes[1:3], report.curves)
-    if calibrated:
-        calibration(axes[3], report.curves)
-    for axis in axes[1:]:
-        axis.legend(fontsize="small")
+    _draw(axes[1:], report.curves)
     return new
 
 
@@ -35,14 +29,23 @@ def labels(curves: Sequence[Any]) -> Figure:
     """ROC and precision-recall curves and, of probabilities, the calibration."""
     if not curves:
         raise ValueError("No curves were computed. Expected: an evaluation with curves=True.")
-    calibrated = any(len(curve.binCounts) for curve in curves)
-    new, axes = tables.figure(3 if calibrated else 2)
-    rates(axes[:2], curves)
-    if calibrated:
+    new, axes = tables.figure(_axes_of(curves))
+    _draw(axes, curves)
+    return new
+
+
+def _axes_of(curves: Sequence[Any]) -> int:
+    """ROC, precision and recall; and of probabilities the calibration."""
+    return 0 if not curves else 3 if any(len(curve.binCounts) for curve in curves) else 2
+
+
+def _draw(axes: Sequence[Any], curves: Sequence[Any]) -> None:
+    if curves:
+        rates(axes[:2], curves)
+    if len(axes) > 2:
         calibration(axes[2], curves)
     for axis in axes:
         axis.legend(fontsize="small")
-    return new
 
 
 def confusion(axis: Any, report: Any) -> None:

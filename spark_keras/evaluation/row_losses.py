@@ -6,16 +6,13 @@ Free of Keras at import time; see `spark_keras.executor`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from spark_keras.columns import arrow, row_spec
 from spark_keras.evaluation.rows import LabelledTask, model_of
-
-if TYPE_CHECKING:
-    pass
 
 
 def of_batches(task: LabelledTask, penalty: float, invalid: str, batches: Iterator[Any]) -> Iterator[pa.Array]:

@@ -42,7 +42,7 @@ from spark_keras.preparation.steps.strings import StringSteps
 from spark_keras.preparation.steps.text import TextSteps
 from spark_keras.preparation.steps.time import TimeSteps
 from spark_keras.preparation.steps.time_texts import TimeTextSteps
-from spark_keras.preparation.yaml_form import from_yaml, to_yaml
+from spark_keras.preparation.yaml_form import HasYAML
 from spark_keras.stage_metadata import VERSION, StageWriter, connection, save_metadata
 
 
@@ -70,6 +70,7 @@ class TransformProcess(
     SequenceFigureSteps,
     SequenceWindowSteps,
     TimeStepSteps,
+    HasYAML,
     MLReadable["TransformProcess"],
     MLWritable,
 ):
@@ -231,30 +232,21 @@ class TransformProcess(
                 )
         return plain_json.dumps({**VERSION, **self._encoded()})
 
-    @staticmethod
-    def fromJSON(text: str) -> TransformProcess:
+    @classmethod
+    def fromJSON(cls, text: str) -> Self:
         """The inverse of `toJSON`."""
-        return TransformProcess._decoded(plain_json.loads(text))
-
-    def toYAML(self) -> str:
-        """The process as YAML, with what its JSON holds; needs pyyaml."""
-        return to_yaml(plain_json.loads(self.toJSON()))
-
-    @staticmethod
-    def fromYAML(text: str) -> TransformProcess:
-        """The inverse of `toYAML`; needs pyyaml."""
-        return TransformProcess._decoded(from_yaml(text))
+        return cls._decoded(plain_json.loads(text))
 
     def _encoded(self) -> dict[str, Any]:
         return {"version": 1, "schema": encode(self.initialSchema), "steps": [[n, encode(s)] for n, s in self._steps]}
 
-    @staticmethod
-    def _decoded(parts: dict[str, Any]) -> TransformProcess:
+    @classmethod
+    def _decoded(cls, parts: dict[str, Any]) -> Self:
         if not isinstance(parts, dict) or parts.get("version") != 1:
             raise ValueError(
                 "No transform process in the JSON. Expected: what TransformProcess.toJSON gives, version 1."
             )
-        process = TransformProcess(decode(parts["schema"]))
+        process = cls(decode(parts["schema"]))
         for name, step in parts["steps"]:
             process = process._with(decode(step), name)
         return process

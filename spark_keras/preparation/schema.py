@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
+from typing_extensions import Self
 
 from spark_keras import plain_json
 from spark_keras.columns.expressions import reference
@@ -20,14 +21,14 @@ from spark_keras.preparation.fields import Field
 from spark_keras.preparation.names import UnknownColumn, repeated, same_name, unknown_column
 from spark_keras.preparation.registry import decode, encode, registered
 from spark_keras.preparation.spark_types import METADATA, column_ddl, field_of
-from spark_keras.preparation.yaml_form import from_yaml, to_yaml
+from spark_keras.preparation.yaml_form import HasYAML
 
 F = TypeVar("F", bound=Field)
 
 
 @registered("schema")
 @dataclasses.dataclass(frozen=True, repr=False)
-class Schema:
+class Schema(HasYAML):
     """An immutable, ordered list of typed columns. Each method that adds columns returns a new schema.
 
     Args:
@@ -348,22 +349,13 @@ class Schema:
         """The schema as JSON, with everything it knows."""
         return plain_json.dumps(encode(self))
 
-    @staticmethod
-    def fromJSON(text: str) -> Schema:
+    @classmethod
+    def fromJSON(cls, text: str) -> Self:
         """The inverse of `toJSON`."""
         found = decode(plain_json.loads(text))
-        if not isinstance(found, Schema):
+        if not isinstance(found, cls):
             raise ValueError(f"No schema in the JSON. Received: {text[:80]!r}. Expected: what Schema.toJSON gives.")
         return found
-
-    def toYAML(self) -> str:
-        """The schema as YAML, with what its JSON holds; needs pyyaml."""
-        return to_yaml(encode(self))
-
-    @staticmethod
-    def fromYAML(text: str) -> Schema:
-        """The inverse of `toYAML`; needs pyyaml."""
-        return Schema.fromJSON(plain_json.dumps(from_yaml(text)))
 
     # --- against data --------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spark_keras.reports import lines
+from spark_keras.reports import charts
 from spark_keras.reports.numbers import short
 from spark_keras.reports.render import render as render_page
 from spark_keras.telemetry.tables import START_PHASES, require_timeline, start_of, start_seconds
@@ -69,15 +69,15 @@ def _learning(history: dict[str, list[Any]], first: int) -> list[Any]:
     for name in history:
         worker = _THROUGHPUT.fullmatch(name)
         groups.setdefault(worker[1] if worker else name.removeprefix("val_"), []).append(name)
-    charts = []
+    drawn = []
     for group, names in groups.items():
         series = {
             name: [(epoch + 1.0, value) for epoch, value in enumerate(history[name], first) if isinstance(value, float)]
             for name in names
         }
         if any(series.values()):
-            charts.append(lines.curves(series, f"{group} by epoch", "epoch"))
-    return charts
+            drawn.append(charts.curves(series, f"{group} by epoch", "epoch"))
+    return drawn
 
 
 def _lanes(timeline: dict[str, Any]) -> Any:
@@ -98,7 +98,7 @@ def _lanes(timeline: dict[str, Any]) -> Any:
         rows.append((name, list(zip(begins.tolist(), blocks))))
     names = list(dict.fromkeys([*START_PHASES, *phases, *driver_phases]))
     end = max([begin + sum(s for _, s in spent) for _, blocks in rows for begin, spent in blocks] or [0.0])
-    return lines.lanes(rows, names, end, "Timeline of driver and workers")
+    return charts.lanes(rows, names, end, "Timeline of driver and workers")
 
 
 def _coarse(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -135,8 +135,8 @@ def _magnitudes(told: dict[str, Any]) -> dict[str, Any]:
             if size:
                 ratios[name].append((float(epoch), change / size))
     return {
-        "parameters": lines.curves(parameters, "Parameters by epoch", "epoch", logarithmic=True),
-        "ratios": lines.curves(ratios, "Updates by epoch, as a share of the parameters", "epoch", logarithmic=True),
+        "parameters": charts.curves(parameters, "Parameters by epoch", "epoch", logarithmic=True),
+        "ratios": charts.curves(ratios, "Updates by epoch, as a share of the parameters", "epoch", logarithmic=True),
     }
 
 
