@@ -178,12 +178,9 @@ def _frequent(field: m.Field, analysis: ColumnAnalysis) -> list[str]:
     wanted = [text for text, _ in analysis.mostFrequent or ()][:_STRINGS]
     if not names:
         return wanted
-    known = {name: number for number, name in names.items() if number.endswith(".0") == _is_floating(field)}
+    floating = field.data_type.simpleString() in ("float", "double")
+    known = {name: number for number, name in names.items() if number.endswith(".0") == floating}
     return [known.get(text, text) for text in wanted]
-
-
-def _is_floating(field: m.Field) -> bool:
-    return field.data_type.simpleString() in ("float", "double")
 
 
 def _edges(analysis: ColumnAnalysis, relative_error: float) -> np.ndarray:

@@ -28,16 +28,13 @@ def _estimator(value: Any) -> Any:
     return value
 
 
-def _evaluator(value: Any) -> Any:
-    if not isinstance(value, Evaluator):
-        raise converters.refuse("evaluator", value, "an evaluator of pyspark.ml.evaluation")
-    return value
+def _object(name: str, fits: Callable[[Any], bool], expected: str) -> Callable[[Any], Any]:
+    def convert(value: Any) -> Any:
+        if not fits(value):
+            raise converters.refuse(name, value, expected)
+        return value
 
-
-def _score_function(value: Any) -> Any:
-    if not callable(value):
-        raise converters.refuse("scoreFunction", value, "a function of the fitted model that returns a number")
-    return value
+    return convert
 
 
 def _conditions(value: Any) -> list[Condition]:
@@ -62,13 +59,13 @@ class EarlyStoppingParams(converters.NoneIsUnset):
     evaluator = param(
         "evaluator",
         "a Spark evaluator instead of `monitor`; it scores the rows that the estimator validates on",
-        _evaluator,
+        _object("evaluator", lambda value: isinstance(value, Evaluator), "an evaluator of pyspark.ml.evaluation"),
     )
     scoreFunction = param(
         "scoreFunction",
         "a function of the fitted model of the moment instead of `monitor`; it may start Spark jobs; `mode` says which "
         "scores are better",
-        _score_function,
+        _object("scoreFunction", callable, "a function of the fitted model that returns a number"),
     )
     evaluateEvery = param(
         "evaluateEvery",

@@ -98,7 +98,8 @@ class ClassificationEvaluation(CurvesReport):
             predictions, labelCol=labelCol, predictionCol=predictionCol, **scores, weightCol=weightCol, maskCol=maskCol
         )
         _check_depths(reads, predictions, oneHotLabels)
-        names = _names(predictions, predictionCol, classes)
+        known = _attributes(predictions, predictionCol)
+        names = known.get("vals") if classes is None else [str(name) for name in classes]
         has_scores = bool(probability or raw)
         rules = Rules(
             lead="prediction" if predictionCol else "scores",
@@ -106,7 +107,7 @@ class ClassificationEvaluation(CurvesReport):
             prediction="index",
             scores="logit" if fromLogits and probability else "probability" if bins else "finite",
             one_hot=oneHotLabels,
-            classes=len(names) if names else _number_of_classes(predictions, predictionCol),
+            classes=len(names) if names else known.get("num_vals"),
             ignored=tuple(np.atleast_1d([] if ignoreClass is None else ignoreClass).tolist()),
             non_finite=nonFinite,
         )
@@ -320,16 +321,6 @@ def _check_lengths(found: np.ndarray, reads: list[passes.Read], names: Sequence[
             f"Labels and probabilities do not agree. Received: {of}vectors of {lengths} scores in {scores.label}. "
             f"Expected: one score for each of the {expected or 'same'} classes, in every row."
         )
-
-
-def _names(predictions: DataFrame, prediction: str | None, classes: Sequence[str] | None) -> Sequence[str] | None:
-    if classes is not None:
-        return [str(name) for name in classes]
-    return _attributes(predictions, prediction).get("vals")
-
-
-def _number_of_classes(predictions: DataFrame, prediction: str | None) -> int | None:
-    return _attributes(predictions, prediction).get("num_vals")
 
 
 def _attributes(predictions: DataFrame, prediction: str | None) -> dict[str, Any]:

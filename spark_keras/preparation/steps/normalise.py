@@ -80,12 +80,9 @@ class NormaliseSteps(AddsSteps):
         wanted = (
             dict(columns) if isinstance(columns, Mapping) else {n: n for n in each("denormalise", (columns, *more))}
         )
-        done = [
-            normaliser
-            for step in map(_itself, (process if process is not None else self).steps.values())
-            if isinstance(step, Normalise)
-            for normaliser in step.normalisers
-        ]
+        # A step, or that which it takes in each time step of sequences.
+        steps = [getattr(step, "step", step) for step in (process if process is not None else self).steps.values()]
+        done = [normaliser for step in steps if isinstance(step, Normalise) for normaliser in step.normalisers]
         result = self
         for name, normalised in wanted.items():
             # Its own inverses cancel normalisers that came before them.
@@ -102,11 +99,6 @@ class NormaliseSteps(AddsSteps):
                 undone = dataclasses.replace(normaliser, column=name, inverse=True)
                 result = result.add(Normalise("denormalise", (undone,)))
         return result
-
-
-def _itself(step: Step) -> Step:
-    """A step, or that which it takes in each time step of sequences."""
-    return getattr(step, "step", step)
 
 
 def figures(step: str, analysis: Any, name: str, *wanted: str) -> tuple[float, ...]:

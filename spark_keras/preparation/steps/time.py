@@ -171,7 +171,8 @@ class ParseTime(Step):
             else:
                 # With the zone in the text, Spark does not ask for the session's.
                 text = F.concat(value, F.lit(f" {self.zone}"))
-                tries.append(F.try_to_timestamp(text, F.lit(f"{pattern} {_zone_letters(self.zone)}")))
+                letters = "xxx" if self.zone[0] in "+-" else "VV"
+                tries.append(F.try_to_timestamp(text, F.lit(f"{pattern} {letters}")))
         return F.coalesce(*tries)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
@@ -197,10 +198,6 @@ def _check_legacy_zone(pattern: str) -> None:
             f"Pattern of step parseTime does not fit the session. Received: {pattern!r}, of which the old parser of "
             f"spark.sql.legacy.timeParserPolicy=LEGACY does not know {unknown}. Expected: X or z, or another policy."
         )
-
-
-def _zone_letters(zone: str) -> str:
-    return "xxx" if zone[0] in "+-" else "VV"
 
 
 @registered("epochToTime")

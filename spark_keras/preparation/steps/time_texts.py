@@ -81,14 +81,6 @@ def _offset(field: Any, zero: str | None) -> Column:
     return text if zero is None else F.when(minutes == 0, F.lit(zero)).otherwise(text)
 
 
-def _zone(field: Any, _width: int) -> Column:
-    return F.lit(field.zone)
-
-
-def _half(field: Field, _width: int) -> Column:
-    return F.when(F.hour(wall_clock(field)) < 12, F.lit("AM")).otherwise(F.lit("PM"))
-
-
 # Letter: (how often it may stand in a row, the text, what a column must have: nothing, a clock, or a zone)
 _LETTERS: dict[str, tuple[range, Callable[[Any, int], Column], str]] = {
     "y": (range(1, 7), _year, ""),
@@ -99,11 +91,11 @@ _LETTERS: dict[str, tuple[range, Callable[[Any, int], Column], str]] = {
     "E": (range(1, 5), _name(lambda wall: F.weekday(wall) + 1, _DAYS), ""),
     "H": (range(1, 3), _number(F.hour), "clock"),
     "h": (range(1, 3), _number(lambda wall: F.pmod(F.hour(wall) + 11, F.lit(12)) + 1), "clock"),
-    "a": (range(1, 2), _half, "clock"),
+    "a": (range(1, 2), lambda field, _: F.when(F.hour(wall_clock(field)) < 12, "AM").otherwise("PM"), "clock"),
     "m": (range(1, 3), _number(F.minute), "clock"),
     "s": (range(1, 3), _number(F.second), "clock"),
     "S": (range(1, 10), _fraction, "clock"),
-    "V": (range(2, 3), _zone, "zone"),
+    "V": (range(2, 3), lambda field, _: F.lit(field.zone), "zone"),
     "X": (range(3, 4), lambda field, _: _offset(field, "Z"), "zone"),
     "x": (range(3, 4), lambda field, _: _offset(field, None), "zone"),
 }
