@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -181,33 +182,27 @@ class AllOf(_Combined):
 
 def to_json(condition: Condition) -> dict[str, Any]:
     """A condition as JSON can hold it: its class by name, and its config."""
+    return json.loads(json.dumps(condition, default=_described))
+
+
+def from_json(saved: Mapping[str, Any]) -> Condition:
+    return json.loads(json.dumps(saved), object_hook=_made)
+
+
+def _described(condition: Condition) -> dict[str, Any]:
     kind = type(condition)
     if kind.__module__ == "__main__" or "<" in kind.__qualname__:
         raise ValueError(
             f"Condition {condition!r} cannot be saved. Received: a class that cannot be imported by name. Expected: a "
             "class at the top level of a module that is on the path where the estimator will be loaded."
         )
-    return {"condition": f"{kind.__module__}:{kind.__qualname__}", "config": _encoded(condition.get_config())}
+    return {"condition": f"{kind.__module__}:{kind.__qualname__}", "config": condition.get_config()}
 
 
-def from_json(saved: Mapping[str, Any]) -> Condition:
-    kind = imported(saved["condition"])
+def _made(parts: dict[str, Any]) -> Any:
+    if set(parts) != {"condition", "config"}:
+        return parts
+    kind = imported(parts["condition"])
     if not (isinstance(kind, type) and issubclass(kind, Condition)):
-        raise ValueError(f"{saved['condition']} is not a Condition.")
-    return kind(**_decoded(saved["config"]))
-
-
-def _encoded(value: Any) -> Any:
-    if isinstance(value, Condition):
-        return to_json(value)
-    if isinstance(value, (list, tuple)):
-        return [_encoded(each) for each in value]
-    return {name: _encoded(each) for name, each in value.items()} if isinstance(value, dict) else value
-
-
-def _decoded(value: Any) -> Any:
-    if isinstance(value, dict) and set(value) == {"condition", "config"}:
-        return from_json(value)
-    if isinstance(value, list):
-        return [_decoded(each) for each in value]
-    return {name: _decoded(each) for name, each in value.items()} if isinstance(value, dict) else value
+        raise ValueError(f"{parts['condition']} is not a Condition.")
+    return kind(**parts["config"])

@@ -18,14 +18,13 @@ from pyspark.sql import functions as F
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.clock import literal
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.records.values import as_float, is_valid, order, printed, python_pattern
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.sql_text import fits_float
 
-_FAMILIES: dict[str, tuple[type[Field], ...]] = {
+_FAMILIES: dict[str, tuple[type[kinds.Field], ...]] = {
     "a number": (kinds.NumberField,),
     "a string": (kinds.StringField, kinds.CategoricalField),
     "a boolean": (kinds.BooleanField,),
@@ -102,7 +101,7 @@ class ColumnName:
         return f"col({self.name!r})"
 
 
-def check_value(step: str, field: Field, value: Any, schema: Schema) -> None:
+def check_value(step: str, field: kinds.Field, value: Any, schema: Schema) -> None:
     """Raises a `ValueError` where a value, or another column, is not of a field's family."""
     family = next((name for name, types in _FAMILIES.items() if isinstance(field, types)), None)
     if family is None:
@@ -128,7 +127,7 @@ def check_value(step: str, field: Field, value: Any, schema: Schema) -> None:
         )
 
 
-def expression(value: Any, field: Field | None = None) -> Column:
+def expression(value: Any, field: kinds.Field | None = None) -> Column:
     """A value or another column as a Spark expression that does not depend on the session's time zone.
 
     Compared with a column of 32-bit floats, 0.1 is 0.1 as such a float.

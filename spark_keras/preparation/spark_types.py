@@ -11,7 +11,6 @@ from spark_keras.columns.expressions import quoted
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS, ArrayField, OtherField
 from spark_keras.preparation.checks import checked_zone
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import decode
 
 # What Spark's types do not tell, in the metadata of a column.
@@ -19,7 +18,7 @@ METADATA = "spark_keras.field"
 # The comment of a column of texts that are times of a zone.
 _TIME_IN = "time in zone "
 
-_SIMPLE: dict[type[T.DataType], Callable[..., Field]] = {
+_SIMPLE: dict[type[T.DataType], Callable[..., kinds.Field]] = {
     T.StringType: kinds.StringField,
     T.ByteType: kinds.IntegerField,
     T.ShortType: kinds.IntegerField,
@@ -33,7 +32,7 @@ _SIMPLE: dict[type[T.DataType], Callable[..., Field]] = {
 }
 
 
-def column_ddl(field: Field) -> str:
+def column_ddl(field: kinds.Field) -> str:
     """A column as `Schema.toDDL` writes it."""
     zone = field.zone if isinstance(field, kinds.TimeField) else None
     kind = field.sparkType.simpleString() if zone is None else "string"
@@ -50,7 +49,7 @@ def _zone_in(comment: str) -> str | None:
         return None
 
 
-def field_of(field: T.StructField, zone: str) -> Field:
+def field_of(field: T.StructField, zone: str) -> kinds.Field:
     """The field of a column, with what its metadata tell; `zone` is that of timestamps."""
     kept = (field.metadata or {}).get(METADATA)
     if kept is not None:

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField, PassedField, SequenceField
-from spark_keras.preparation.fields import Field
 
 UTC = datetime.timezone.utc
 LONG = 2**63
@@ -41,7 +40,7 @@ def zone_of(name: str) -> datetime.tzinfo:
     return ZoneInfo(name)
 
 
-def taken(field: Field, value: Any) -> Any:
+def taken(field: kinds.Field, value: Any) -> Any:
     """A value of a record as the schema takes it; raises a `ValueError` where it is of another type."""
     if value is None or isinstance(field, PassedField):
         return value
@@ -59,7 +58,7 @@ def taken(field: Field, value: Any) -> Any:
     elif isinstance(field, kinds.DateField):
         fits = isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
     else:
-        expected: dict[type[Field], type | tuple[type, ...]] = {
+        expected: dict[type[kinds.Field], type | tuple[type, ...]] = {
             kinds.BooleanField: bool,
             kinds.BinaryField: bytes,
             ArrayField: (list, tuple),
@@ -94,7 +93,7 @@ def in_zone(value: datetime.datetime, zone: str) -> datetime.datetime:
     return zoned.astimezone(UTC).astimezone(zone_of(zone))
 
 
-def stored(field: Field, value: Any) -> Any:
+def stored(field: kinds.Field, value: Any) -> Any:
     """A value in the type of a column."""
     if value is None or not isinstance(field, kinds.FloatingField):
         return value
@@ -110,7 +109,7 @@ def order(value: Any) -> Any:
     return (1, 0.0) if isinstance(value, float) and math.isnan(value) else (0, value)
 
 
-def is_valid(field: Field, value: Any) -> bool:
+def is_valid(field: kinds.Field, value: Any) -> bool:
     """Whether a value that is not None is as the schema says."""
     if isinstance(field, (ArrayField, SequenceField)):
         shape = field.shape if isinstance(field, ArrayField) else (field.length,)

@@ -13,7 +13,6 @@ from typing_extensions import Self
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
 from spark_keras.preparation.array_reductions import FIGURES
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, let_all, reference
@@ -111,7 +110,7 @@ def _common_shape(step: str, fields: Sequence[ArrayField]) -> tuple[int | None, 
     return shape
 
 
-def _doubles(field: Field) -> Column:
+def _doubles(field: kinds.Field) -> Column:
     depth = len(field.shape) if isinstance(field, ArrayField) else 0
     return reference(field.name).cast("array<" * depth + "double" + ">" * depth)
 

@@ -13,7 +13,6 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.conditions import check_value
-from spark_keras.preparation.fields import checked_states
 from spark_keras.preparation.records import values
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
@@ -35,7 +34,7 @@ class CategorySteps(AddsSteps):
             states: its strings, in the order of their numbers.
             unseen: what happens to a string that is not among them: "error" (default), or "null".
         """
-        checked_states(column, states)
+        kinds.checked_states(column, states)
         return self.add(ToCategorical(column, tuple(states), choose("toCategorical", "rule `unseen`", unseen, RULES)))
 
     def categoricalToInteger(self, *columns: str, unseen: str = "error") -> Self:
@@ -53,7 +52,7 @@ class CategorySteps(AddsSteps):
 
     def integerToCategorical(self, column: str, states: Sequence[str], unseen: str = "error") -> Self:
         """Replaces numbers by states: 0 by the first one. `unseen` is "error" (default) or "null"."""
-        checked_states(column, states)
+        kinds.checked_states(column, states)
         choose("integerToCategorical", "rule `unseen`", unseen, RULES)
         return self.add(IntegerToCategorical(column, tuple(states), unseen))
 

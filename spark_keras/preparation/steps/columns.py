@@ -13,7 +13,6 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.records import numbers, values
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
@@ -175,7 +174,7 @@ class Cast(Step):
             {name: ELEMENTS[wanted](name, nullable=self._nullable(schema[name])) for name, wanted in self.types}
         )
 
-    def _nullable(self, field: Field) -> bool:
+    def _nullable(self, field: kinds.Field) -> bool:
         return field.nullable or self.invalid == "null"
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
@@ -187,7 +186,7 @@ class Cast(Step):
             )
         return changed
 
-    def _cast(self, field: Field, wanted: str) -> Column:
+    def _cast(self, field: kinds.Field, wanted: str) -> Column:
         target = ELEMENTS[wanted]("").sparkType.simpleString()
         source = reference(field.name)
         if isinstance(field, (kinds.StringField, kinds.CategoricalField)) and wanted in _BITS:

@@ -15,7 +15,6 @@ from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS
 from spark_keras.preparation.clock import literal
 from spark_keras.preparation.conditions import check_value
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.records.values import taken
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
@@ -23,7 +22,7 @@ from spark_keras.preparation.step import Step, choose
 from spark_keras.preparation.steps.adding import AddsSteps
 from spark_keras.preparation.steps.rows import check_fits
 
-_TYPES: dict[str, type[Field]] = {**ELEMENTS, "time": kinds.TimeField, "date": kinds.DateField}
+_TYPES: dict[str, type[kinds.Field]] = {**ELEMENTS, "time": kinds.TimeField, "date": kinds.DateField}
 _NAMES = {
     bool: "boolean",
     str: "string",

@@ -15,7 +15,6 @@ from typing_extensions import Self
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.conditions import check_value, expression, value_of
 from spark_keras.preparation.expressions import operand
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.records.values import is_missing, stored
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema, unknown_column
@@ -102,7 +101,7 @@ class ReplaceMissing(Step):
         }
 
 
-def _of_analysis(analysis: Any, field: Field, strategy: str) -> Any:
+def _of_analysis(analysis: Any, field: kinds.Field, strategy: str) -> Any:
     if strategy in ("mean", "min", "max"):
         return figures("imputeMissing", analysis, field.name, strategy)[0]
     wanted = "quantiles" if strategy == "median" else "mostFrequent"
@@ -119,7 +118,7 @@ def _of_analysis(analysis: Any, field: Field, strategy: str) -> Any:
     return found
 
 
-def _of_rows(dataset: DataFrame, field: Field, strategy: str) -> Any:
+def _of_rows(dataset: DataFrame, field: kinds.Field, strategy: str) -> Any:
     if field.name not in dataset.columns:
         raise ValueError(unknown_column("the DataFrame of step imputeMissing", field.name, dataset.columns))
     value = reference(field.name)
@@ -137,7 +136,7 @@ def _of_rows(dataset: DataFrame, field: Field, strategy: str) -> Any:
     return first[0]
 
 
-def _fitting(field: Field, value: Any, strategy: str) -> Any:
+def _fitting(field: kinds.Field, value: Any, strategy: str) -> Any:
     """A figure as a value of the column."""
     if not isinstance(field, kinds.NumberField):
         day = isinstance(value, str) and isinstance(field, kinds.DateField)

@@ -11,7 +11,6 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
-from spark_keras.preparation.fields import checked_states
 from spark_keras.preparation.records import values
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
@@ -70,7 +69,7 @@ class OneHotSteps(AddsSteps):
             unseen: what happens to a row that is not 1 for one state and 0 for all others: "error" (default), or
                 "null".
         """
-        checked_states(column, states)
+        kinds.checked_states(column, states)
         choose("oneHotToCategorical", "rule `unseen`", unseen, RULES)
         return self.add(OneHotToCategorical(column, tuple(states), unseen))
 

@@ -11,7 +11,6 @@ from typing_extensions import Self
 
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.reductions import ORDERED, Reduction, SqlReduction
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
@@ -98,7 +97,7 @@ class GroupAndReduce(Step):
         return getattr(part[1], "name", None)
 
     def schema_after(self, schema: Schema) -> Schema:
-        keys: list[Field] = schema.require(self.label, self.keys, *ORDERED)
+        keys: list[kinds.Field] = schema.require(self.label, self.keys, *ORDERED)
         made = [reduction.field(schema, self.label, name) for name, reduction in self.outputs]
         Schema(keys).require_new(self.label, [field.name for field in made])
         return Schema([*keys, *made])

@@ -20,7 +20,6 @@ from spark_keras.preparation.conditions import (
     value_of,
 )
 from spark_keras.preparation.expressions import operand
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.records.values import is_missing, is_valid, stored
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
@@ -192,7 +191,7 @@ class RemoveMissing(Step):
         fields = self._fields(schema)
         return schema.replaced({field.name: dataclasses.replace(field, nullable=False) for field in fields})
 
-    def _fields(self, schema: Schema) -> list[Field]:
+    def _fields(self, schema: Schema) -> list[kinds.Field]:
         """Those of the columns; without any, all of the schema's."""
         return schema.require(self.label, self.columns or schema.known)
 
@@ -210,14 +209,14 @@ class RemoveInvalid(RemoveMissing):
         return schema
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
-        def valid(field: Field) -> Column:
+        def valid(field: kinds.Field) -> Column:
             missing = reference(field.name).isNull()
             return F.when(missing, F.lit(field.nullable)).otherwise(F.coalesce(field.valid(), F.lit(False)))
 
         return dataset.where(kinds.all_of([valid(field) for field in self._fields(schema)]))
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any] | None:
-        def fine(field: Field) -> bool:
+        def fine(field: kinds.Field) -> bool:
             return field.nullable if row[field.name] is None else is_valid(field, row[field.name])
 
         return {} if all(map(fine, self._fields(schema))) else None

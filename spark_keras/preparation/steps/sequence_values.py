@@ -14,7 +14,6 @@ from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField, SequenceField
 from spark_keras.preparation.array_reductions import FIGURES
 from spark_keras.preparation.conditions import check_value, expression
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, let_all
@@ -141,7 +140,7 @@ class PadSequences(SequenceStep):
     mask: str | None = None
 
     def schema_after(self, schema: Schema) -> Schema:
-        changed: dict[str, Field] = {}
+        changed: dict[str, kinds.Field] = {}
         for field in sequences_of(schema, self.label):
             element = field.element
             if getattr(element, "whole", False) and self.value != int(self.value):

@@ -12,7 +12,6 @@ from typing_extensions import Self
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import SequenceField
 from spark_keras.preparation.clock import clock_at, microseconds, point_in_time, wall_clock
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let
@@ -85,7 +84,7 @@ class TimeWindows(SequenceStep):
         if isinstance(time, kinds.DateField) and (not self._of_days or self.offset % _DAY):
             field = time.named(self.on)
             raise kinds.unfit(self.label, field, "a time, or windows of whole days", f", and windows of {self}")
-        made: dict[str, Field] = {field.name: dataclasses.replace(field, length=None) for field in fields}
+        made: dict[str, kinds.Field] = {field.name: dataclasses.replace(field, length=None) for field in fields}
         for name in filter(None, (self.start, self.end)):
             schema.require_new(self.label, [name])
             made[name] = self._bound(time, name)
@@ -94,7 +93,7 @@ class TimeWindows(SequenceStep):
         return schema.replaced(made)
 
     @staticmethod
-    def _bound(time: Field, name: str) -> Field:
+    def _bound(time: kinds.Field, name: str) -> kinds.Field:
         if not isinstance(time, kinds.TimeField):
             return kinds.DateField(name, nullable=False)
         return kinds.TimeField(name, time.zone, nullable=False)
@@ -115,7 +114,7 @@ class TimeWindows(SequenceStep):
         )
         return super().apply(starts.select("*", positions.alias(_POSITIONS)), schema)
 
-    def _microseconds(self, time: Field) -> Column:
+    def _microseconds(self, time: kinds.Field) -> Column:
         """The time on the axis on which windows are measured."""
         if self._of_days and isinstance(time, kinds.TimeField):
             return microseconds(kinds.TimeField(time.name, None), wall_clock(time))
@@ -148,7 +147,7 @@ class TimeWindows(SequenceStep):
             made[self.end] = self._as_time(time, F.col(_START) + F.lit(self.length))
         return made
 
-    def _as_time(self, time: Field, value: Column) -> Column:
+    def _as_time(self, time: kinds.Field, value: Column) -> Column:
         if not isinstance(time, kinds.TimeField):
             return F.date_from_unix_date(((value - F.pmod(value, F.lit(_DAY))) / F.lit(_DAY)).cast("int"))
         if time.zone is None:

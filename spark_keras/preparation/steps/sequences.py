@@ -20,7 +20,6 @@ from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField, SequenceField
 from spark_keras.preparation.clock import microseconds
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.reductions import ORDERED
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
@@ -128,7 +127,7 @@ def sequences_of(schema: Schema, step: str) -> list[SequenceField]:
     return found
 
 
-def sequence_of(schema: Schema, step: str, name: str, *types: type[Field]) -> SequenceField:
+def sequence_of(schema: Schema, step: str, name: str, *types: type[kinds.Field]) -> SequenceField:
     (field,) = schema.require(step, [name], SequenceField, expected="a sequence; toSequences makes them")
     Schema([field.element.named(name)]).require(step, [name], *types)
     return field

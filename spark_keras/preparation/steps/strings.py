@@ -12,7 +12,6 @@ from pyspark.sql import functions as F
 from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.fields import checked_pattern
 from spark_keras.preparation.records.values import python_pattern
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
@@ -104,7 +103,7 @@ class ReplaceStrings(_TextStep):
 
     def schema_after(self, schema: Schema) -> Schema:
         for pattern, replacement in self.patterns:
-            checked_pattern(self.label, pattern)
+            kinds.checked_pattern(self.label, pattern)
             if not isinstance(replacement, str):
                 raise TypeError(f"Invalid replacement in {self.label}. Received: {replacement!r}. Expected: a string.")
         return self._texts(schema, [self.column])

@@ -14,7 +14,6 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
-from spark_keras.preparation.fields import checked_pattern, checked_states
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, reference
@@ -75,7 +74,7 @@ class TextSteps(AddsSteps):
         """
         known = _checked_vocabulary("termsToIndices", terms)
         choose("termsToIndices", "rule `unseen`", unseen, _UNSEEN)
-        checked_pattern("step termsToIndices", delimiter)
+        kinds.checked_pattern("step termsToIndices", delimiter)
         return self.add(ToIndices(column, output, known, delimiter, unseen, _first("termsToIndices", first)))
 
     def bagOfWords(
@@ -91,7 +90,7 @@ class TextSteps(AddsSteps):
             delimiter: a regular expression of what stands between terms; default white space.
             counts: with False, 1.0 for a term that occurs, however often.
         """
-        checked_pattern("step bagOfWords", delimiter)
+        kinds.checked_pattern("step bagOfWords", delimiter)
         known = _checked_vocabulary("bagOfWords", terms)
         return self.add(BagOfWords(column, output, known, delimiter, bool(counts)))
 
@@ -107,7 +106,7 @@ class TextSteps(AddsSteps):
                 it names is left out.
             asArray: one column with an array of floats, as long as there are states, instead of several columns.
         """
-        known = checked_states(column, states)
+        known = kinds.checked_states(column, states)
         if not isinstance(delimiter, str) or not delimiter:
             raise ValueError(
                 f"Invalid delimiter in step delimitedToMultiHot. Received: {delimiter!r}. Expected: a text."

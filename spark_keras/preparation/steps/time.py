@@ -23,7 +23,6 @@ from spark_keras.preparation.clock import (
     wall_clock,
     wall_clock_of_text,
 )
-from spark_keras.preparation.fields import checked_zone
 from spark_keras.preparation.records import times, values
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
@@ -58,7 +57,7 @@ class TimeSteps(AddsSteps):
                 Days whose month and day could be taken for each other, such as 01/02/2020, are not guessed.
         """
         if zone is not None:
-            checked_zone("step parseTime", zone)
+            kinds.checked_zone("step parseTime", zone)
         if guess:
             formats = (*formats, *(p for p in GUESSED if zone is not None or not _has_zone(p)))
         for pattern in formats:
@@ -77,12 +76,12 @@ class TimeSteps(AddsSteps):
 
     def epochToTime(self, column: str, unit: str = "seconds", zone: str = "UTC") -> Self:
         """Reads whole numbers as times since 1970-01-01 00:00 UTC, in "seconds" (default) or "milliseconds"."""
-        checked_zone("step epochToTime", zone)
+        kinds.checked_zone("step epochToTime", zone)
         return self.add(EpochToTime(column, choose("epochToTime", "unit", unit, ("seconds", "milliseconds")), zone))
 
     def inZone(self, column: str, zone: str) -> Self:
         """Reads the calendar of a time column in another time zone from here on; the points in time stay the same."""
-        return self.add(InZone(column, checked_zone("step inZone", zone)))
+        return self.add(InZone(column, kinds.checked_zone("step inZone", zone)))
 
     def addTime(self, column: str, amount: int, unit: str) -> Self:
         """Moves times by a whole number of units, forwards or backwards.

@@ -12,7 +12,6 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.clock import microseconds, wall_clock
-from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.step import Step
@@ -54,20 +53,20 @@ def _named(names: list[str], short: bool) -> Callable[[Column], Column]:
     return lambda number: F.get(array, number - 1)
 
 
-def _number(part: Callable[[Column], Column]) -> Callable[[Field, int], Column]:
+def _number(part: Callable[[Column], Column]) -> Callable[[kinds.Field, int], Column]:
     return lambda field, width: _padded(part(wall_clock(field)), width)
 
 
-def _name(part: Callable[[Column], Column], names: list[str]) -> Callable[[Field, int], Column]:
+def _name(part: Callable[[Column], Column], names: list[str]) -> Callable[[kinds.Field, int], Column]:
     return lambda field, width: _named(names, width < 4)(part(wall_clock(field)))
 
 
-def _year(field: Field, width: int) -> Column:
+def _year(field: kinds.Field, width: int) -> Column:
     year = F.year(wall_clock(field))
     return _padded(F.pmod(year, F.lit(100)), 2) if width == 2 else _padded(year, width)
 
 
-def _fraction(field: Field, width: int) -> Column:
+def _fraction(field: kinds.Field, width: int) -> Column:
     micros = F.lpad(F.pmod(microseconds(field), F.lit(1_000_000)).cast("string"), 6, "0")
     return F.substring(F.rpad(micros, 9, "0"), 1, width)
 
