@@ -113,6 +113,21 @@ def wide(bench: Bench) -> Result:
     return _network(bench, "wide", rows=5120, epochs=12, ceiling=True)
 
 
+def frozen(bench: Bench) -> Result:
+    """A small head on a frozen backbone of 17 million weights."""
+    rows = 6400
+    fit = {"data": bench.data("frozen", bench.rows(rows)), "network": "frozen", "epochs": 3, "batch": 32}
+    estimator = bench.competitor("estimator")
+    estimator.ask("fit", frequency=10, **{**fit, "data": bench.data("frozen", 640)})
+    runs = bench.take_turns(
+        {
+            "every 10": lambda turn: estimator.ask("fit", frequency=10, seed=turn, **fit),
+            "kernel 10": lambda turn: _kernel_alone(bench, "tensorflow", frequency=10, seed=turn, **fit),
+        }
+    )
+    return {"settings": _settings(bench, fit, rows), "runs": runs}
+
+
 def lenet(bench: Bench) -> Result:
     return _network(bench, "lenet", rows=3840, epochs=3, onednn=True)
 
@@ -274,6 +289,7 @@ CASES = {
     "jax": jax,
     "whole_job": whole_job,
     "wide": wide,
+    "frozen": frozen,
     "lenet": lenet,
     "lstm": lstm,
     "transform": transform,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 # Shape of a row and number of classes, by network.
-SHAPES = {"mlp": (100,), "wide": (784,), "lenet": (28, 28, 1), "lstm": (50, 4)}
-CLASSES = {"mlp": 10, "wide": 10, "lenet": 10, "lstm": 4}
+SHAPES = {"mlp": (100,), "wide": (784,), "lenet": (28, 28, 1), "lstm": (50, 4), "frozen": (100,)}
+CLASSES = {"mlp": 10, "wide": 10, "lenet": 10, "lstm": 4, "frozen": 10}
 
 
 def write(folder: Path, network: str, rows: int) -> None:

@@ -19,6 +19,8 @@ def _layers(network: str) -> list[Any]:
     if network == "wide":
         hidden = [[layers.Dense(1024, activation="relu"), layers.Dropout(0.2)] for _ in range(2)]
         return [layer for pair in hidden for layer in pair]
+    if network == "frozen":
+        return [layers.Dense(4096, activation="relu", trainable=False) for _ in range(2)]
     if network == "lenet":
         return [
             layers.Conv2D(20, 5, activation="relu"),

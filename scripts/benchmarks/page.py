@@ -126,6 +126,16 @@ def _overhead(cases: Cases) -> list[str]:
     return lines
 
 
+def _frozen(result: Result) -> list[str]:
+    figures = {"rate": ",.0f", "milliseconds per round": ".1f", "state bytes": ",.0f", "loss": ".4f"}
+    lines = _head(["competitor", "rows/s", "milliseconds per round", "bytes of the state", "loss reached"])
+    for competitor, runs in result["runs"].items():
+        kernels = ", ".join(sorted({run["kernel"] for run in runs}))
+        cells = (_spread(runs, *each) for each in figures.items())
+        lines.append(_row([f"{COMPETITORS[competitor]} (`{kernels}`)", *cells]))
+    return lines
+
+
 def _fits_in_a_row(result: Result) -> list[str]:
     lines = _head(["resident memory, MiB", "after the fifth fit", "after the last", "growth"])
     for who in ("driver", "workers"):
@@ -170,6 +180,7 @@ def _file_shards(result: Result) -> list[str]:
 
 
 OWN_TABLES = {
+    "frozen": _frozen,
     "fits_in_a_row": _fits_in_a_row,
     "frequency": _frequency,
     "timeline": _timeline,

@@ -22,6 +22,7 @@ RATIOS = [
     ("jax", "every 10", "kernel 10", 0.6),
     ("whole_job", "every 10", "to pandas", 6),
     ("wide", "every 10", "best", 1.6),
+    ("frozen", "every 10", "kernel 10", 0.91),
     ("lenet", "every 10", "best", 1.3),
     ("lstm", "every 10", "best", 1.3),
     ("transform", "transform", "predict_batch_udf", 3),

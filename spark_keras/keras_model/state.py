@@ -177,15 +177,20 @@ def _variables_of(model: keras.Model, layout: Layout) -> list[keras.Variable]:
 # --- frozen weights ------------------------------------------------------------------------------------------------
 
 
-def read_frozen(model: keras.Model, layout: Layout) -> np.ndarray:
-    """The values of the frozen weights, one after the other."""
-    fixed, start = frozen.of(model), 0
-    values = np.empty(sum(math.prod(variable.shape) for variable in fixed), layout.dtype)
-    for variable in fixed:
+def _frozen_parts(model: keras.Model) -> Iterator[tuple[keras.Variable, slice]]:
+    """The frozen weights, and where each lies among their values."""
+    start = 0
+    for variable in frozen.of(model):
         stop = start + math.prod(variable.shape)
-        values[start:stop] = to_numpy(variable.value).reshape(-1)
+        yield variable, slice(start, stop)
         start = stop
-    return values
+
+
+def _numbers(variable: keras.Variable, dtype: str) -> np.ndarray:
+    """What a variable holds, as a vector; on TensorFlow without a copy where it has this type."""
+    value = variable.value
+    array = np.asarray(value.read_value()) if keras.backend.backend() == "tensorflow" else to_numpy(value)
+    return array.reshape(-1).astype(dtype, copy=False)
 
 
 def frozen_weights(model: keras.Model, layout: Layout, known: FrozenWeights | None = None) -> FrozenWeights | None:
@@ -194,19 +199,26 @@ def frozen_weights(model: keras.Model, layout: Layout, known: FrozenWeights | No
     Args:
         known: those that it had before, which are given back where they are the same.
     """
-    values = read_frozen(model, layout)
+    parts = list(_frozen_parts(model))
+    if not parts:
+        return None
     # Each bit counts, also of NaN; and to compare takes a small part of the time of a digest.
-    if known is not None and np.array_equal(known.values.view("uint8"), values.view("uint8")):
+    bits = f"uint{8 * np.dtype(layout.dtype).itemsize}"
+    if known is not None and all(
+        np.array_equal(known.values[part].view(bits), _numbers(variable, layout.dtype).view(bits))
+        for variable, part in parts
+    ):
         return known
-    return FrozenWeights(hashlib.sha256(values.data).hexdigest(), values) if len(values) else None
+    values = np.empty(parts[-1][1].stop, layout.dtype)
+    for variable, part in parts:
+        values[part] = _numbers(variable, layout.dtype)
+    return FrozenWeights(hashlib.sha256(values.data).hexdigest(), values)
 
 
 def write_frozen(model: keras.Model, values: np.ndarray) -> None:
-    start = 0
-    for variable in frozen.of(model):
-        stop = start + math.prod(variable.shape)
-        assign(variable, values[start:stop].reshape(variable.shape), keras.backend.standardize_dtype(variable.dtype))
-        start = stop
+    for variable, part in _frozen_parts(model):
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        assign(variable, values[part].reshape(variable.shape), dtype)
 
 
 def taken_apart(model: keras.Model, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

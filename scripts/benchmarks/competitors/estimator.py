@@ -28,6 +28,7 @@ def fit(data: str, network: str, epochs: int, batch: int, frequency: int | str, 
         "loss": _loss(trained, network, data),
         "milliseconds per round": 1000 * times.warm * summary.epochs / summary.rounds,
         "kernel": summary.kernel,
+        "state bytes": summary.stateBytes,
         **_phases(summary),
     }
 
