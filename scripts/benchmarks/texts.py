@@ -46,6 +46,7 @@ COMPETITORS = {
     "overhead": "a round of the kernel alone",
     "growth": "memory after the fifth fit",
     "training": "the time of all rounds",
+    "computing": "the computing in its rounds",
 }
 
 
