@@ -2,7 +2,8 @@
 
 Keras saves the variables of layers and of the optimizers that are attributes of a model. It does not save those of a
 loss; it loads those of an optimizer only where `compile_from_config` builds the optimizer, and those of a layer only
-where building the model reaches the layer. Keras itself reads an archive that has this file as it reads any other.
+where building the model reaches the layer. It saves a kernel with LoRA's factors merged into it, and loads factors that
+are zero, which no step can change any more. Keras itself reads an archive that has this file as it reads any other.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ _FILE = "spark_keras.npz"
 
 def add(path: str, model: keras.Model) -> None:
     """Adds it to an archive of a model that holds more than its weights, its optimizer and its metrics."""
-    found = held.look(model)
-    if not (found.variables or found.of_optimizers):
+    found, adapted = held.look(model), _adapted(model)
+    if not (found.variables or found.of_optimizers or adapted):
         return
     place = {id(variable): index for index, variable in enumerate(model.variables)}
     arrays = {path: state.to_numpy(variable.value) for path, variable in found.variables.items()}
+    arrays |= {name: _plain(state.to_numpy(weight.value)) for name, weight in adapted.items()}
     optimizers: dict[str, list[int]] = {}
     for name, optimizer in _optimizers(model).items():
         trained = [id(variable) for variable in getattr(optimizer, "_trainable_variables", [])]
@@ -71,7 +73,7 @@ def restore(path: str, model: keras.Model) -> None:
             _assign(variable, arrays.get(f"{name} {index}"))
     if built:
         model.load_weights(path)
-    for name, variable in held.look(model).variables.items():
+    for name, variable in (held.look(model).variables | _adapted(model)).items():
         _assign(variable, arrays.get(name))
 
 
@@ -88,3 +90,14 @@ def _optimizers(model: keras.Model) -> dict[str, Any]:
 
 def _layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
     return [(name, each) for name, each in held.walk(model) if isinstance(each, keras.Layer) and each is not model]
+
+
+def _adapted(model: keras.Model) -> dict[str, keras.Variable]:
+    """The weights of layers that train LoRA's factors."""
+    layers = [(name, each) for name, each in _layers(model) if getattr(each, "lora_enabled", False)]
+    return {f"{name}.weights[{index}]": weight for name, layer in layers for index, weight in enumerate(layer.weights)}
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """An array of a type that numpy's files have, which is not so of bfloat16."""
+    return array.astype("float32") if array.dtype.kind == "V" else array

@@ -114,3 +114,16 @@ def test_an_interrupt_leaves_no_folder_behind(monkeypatch):
     with pytest.raises(KeyboardInterrupt), temporary.folder() as folder:
         assert os.path.isdir(folder)
     assert not os.path.exists(folder)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "bfloat16"])
+def test_factors_of_lora_are_loaded_as_they_were_saved(dtype):
+    layers = keras.layers.Dense(5, dtype=dtype), keras.layers.Dense(1)
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.layers[0].enable_lora(2)
+    model.compile("sgd", "mse")
+    model.layers[0].lora_kernel_b.assign(np.full((2, 5), 0.25))
+    loaded = KerasArchive.of(model).load()
+    assert len(loaded.get_weights()) == 6
+    for one, other in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
