@@ -64,9 +64,18 @@ def test_collecting_the_report_is_judged_by_its_share_of_the_training():
     assert "| 2,000 (2,000–2,000) | 20.0 (20.0–20.0) | 10.0 (10.0–10.0) | 1.50 (1.50–1.50) |" in page.write(cases)
 
 
+def test_a_round_of_a_frozen_backbone_is_judged_by_its_computing():
+    figures = {"computing, ms": 20.0, "state bytes": 491652, "kernel": "graph"}
+    cases = {"frozen": case(every_10=runs(500, **figures, **{"milliseconds per round": 21.0}))}
+    assert verdicts(cases)["frozen", "every 10", "computing"] is True
+    assert "| 21.0 (21.0–21.0) | 491,652 (491,652–491,652) |" in page.write(cases)
+    cases["frozen"]["runs"]["every 10"][0]["milliseconds per round"] = 22.5
+    assert verdicts(cases)["frozen", "every 10", "computing"] is False
+
+
 def test_page_says_what_is_reached_and_what_is_not():
     text = page.write({"mlp": case(fit=runs(100), every_10=runs(1000), every_50=runs(100))})
-    assert "1 of 28 targets are reached, 1 are not, 26 are not measured." in text
+    assert "1 of 29 targets are reached, 1 are not, 27 are not measured." in text
     assert "| ≥ 10× | 10.00× | reached |" in text
     assert "| ≥ 22× | 1.00× | **not reached** |" in text
 
