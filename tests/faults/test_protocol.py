@@ -310,12 +310,12 @@ def piece(start):
 
 
 def test_a_stop_in_the_middle_of_a_large_state_ends_the_worker():
-    pull, integers = ("float32", 10), np.array([1])
+    pull = ("float32", 10)
     line = Said((piece(0), [np.ones(4, "float32")]), (protocol.Ping(), []), (protocol.Stop(), []), (None, None))
-    assert serving._pull(line, 1, pull, integers, 4) is None
+    assert serving._pull(line, 1, pull, 4) is None
     whole = [(piece(start), [np.full(min(4, 10 - start), start, "float32")]) for start in (0, 4, 8)]
-    np.testing.assert_array_equal(serving._pull(Said(*whole), 1, pull, integers, 4).values, [0] * 4 + [4] * 4 + [8] * 2)
+    np.testing.assert_array_equal(serving._pull(Said(*whole), 1, pull, 4), [0] * 4 + [4] * 4 + [8] * 2)
     with pytest.raises(protocol.ProtocolError, match="instead of numbers 0 to 4"):
-        serving._pull(Said(whole[1]), 1, pull, integers, 4)
+        serving._pull(Said(whole[1]), 1, pull, 4)
     with pytest.raises(protocol.ProtocolError, match="instead of numbers 0 to 4"):
-        serving._pull(Said((protocol.Ask(ticket=1, request=Evaluate("graph")), [])), 1, pull, integers, 4)
+        serving._pull(Said((protocol.Ask(ticket=1, request=Evaluate("graph")), [])), 1, pull, 4)
