@@ -186,6 +186,13 @@ def benchmark(session: nox.Session) -> None:
 
 
 @nox.session
+def accuracy(session: nox.Session) -> None:
+    """Measures what many workers do to accuracy; writes docs/many-workers.md. [-- arguments; --help tells them]"""
+    prepare(session)
+    session.run("python", "-m", "many_workers.run", *session.posargs, env={"PYTHONPATH": "scripts"})
+
+
+@nox.session
 def reliability(session: nox.Session) -> None:
     """Kills workers and drivers; writes docs/reliability.md. [-- arguments; --help tells them]"""
     prepare(session, "java")

@@ -59,37 +59,74 @@ class ProcessSettings(NamedTuple):
 
 
 _threads_of_process: int | None = None
+# Whether Keras was imported for processes that are forked, and nothing was computed yet.
+_imported_for_forks = False
+
+
+def import_for_forks() -> None:
+    """Imports Keras in a process that computes nothing itself, for those that it will fork.
+
+    The backend and what is settled by an import come from this process' environment (`spark.executorEnv`); how many
+    threads a fork has, it settles itself.
+    """
+    global _imported_for_forks
+    _let_onednn_compute(None)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_keras()
+    _imported_for_forks = True
 
 
 def prepare(settings: ProcessSettings) -> str | None:
     """Sets thread counts and backend for this process, before Keras is imported.
 
     Returns:
-        A warning, where the process already runs with another number of threads.
+        A warning, where the process already runs with another number of threads, or with another choice of oneDNN.
     """
-    global _threads_of_process
-    if "keras" not in sys.modules:
+    warning = None
+    global _threads_of_process, _imported_for_forks
+    if "keras" not in sys.modules or _imported_for_forks:
         _let_the_driver_in()
-        os.environ["KERAS_BACKEND"] = settings.backend
+        if _imported_for_forks:
+            warning = _other_onednn(settings.onednn)
+        else:
+            os.environ["KERAS_BACKEND"] = settings.backend
+            _let_onednn_compute(settings.onednn)
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(settings.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = "1"
-        if settings.onednn is not None or platform.machine() in ("x86_64", "AMD64"):
-            # By itself TensorFlow decides by the CPU's model, so that workers on different machines would compute
-            # with different libraries, and older CPUs convolve at half of their speed.
-            os.environ.setdefault(ONEDNN, settings.onednn or "1")
         if settings.backend == "jax":
             # XLA's thread pool. The flag --xla_cpu_multi_thread_eigen=false leaves it as wide as the machine.
             os.environ["NPROC"] = str(settings.threads)
         # At level 2 TensorFlow still reports a missing GPU as an error.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _threads_of_process = settings.threads
+        _imported_for_forks = False
     elif _threads_of_process not in (None, settings.threads):
-        return (
+        warning = (
             f"A reused Python worker runs Keras with {_threads_of_process} threads, not with {settings.threads}: "
             "the number is fixed when the process first imports Keras. A new Spark session starts new processes."
         )
-    return None
+    return warning
+
+
+def _other_onednn(wanted: str | None) -> str | None:
+    found = os.environ.get(ONEDNN)
+    if wanted in (None, found):
+        return None
+    return (
+        f"Executors run TensorFlow with {ONEDNN}={found}, and the driver with {wanted}. Set "
+        f"spark.executorEnv.{ONEDNN}: their Python daemon imports Keras before a fit can tell."
+    )
+
+
+def _let_onednn_compute(wanted: str | None) -> None:
+    """Settles whether TensorFlow computes with oneDNN.
+
+    By itself it decides by the CPU's model, so that workers on different machines would compute with different
+    libraries, and older CPUs convolve at half of their speed.
+    """
+    if wanted is not None or platform.machine() in ("x86_64", "AMD64"):
+        os.environ.setdefault(ONEDNN, wanted or "1")
 
 
 def _let_the_driver_in() -> None:

@@ -65,6 +65,40 @@ def test_onednn_is_what_the_executor_or_else_the_driver_says(of_driver, of_execu
     assert done.stdout.split() == [expected], done.stderr[-4000:]
 
 
+FORKED = """
+import os
+
+from spark_keras.executor import process
+
+process.import_for_forks()
+for threads, onednn in [(1, None), (3, "0")]:
+    if os.fork() == 0:
+        warning = process.prepare(process.ProcessSettings(threads, "tensorflow", "float32", (), onednn))
+        process.enter_keras(process.ProcessSettings(threads, "tensorflow", "float32", ()))
+        import keras
+
+        # Those that there are before TensorFlow makes its own are no concern of this test.
+        before = len(os.listdir("/proc/self/task"))
+        product = keras.ops.matmul(keras.ops.ones((512, 512)), keras.ops.ones((512, 512)))
+        assert float(product[0, 0]) == 512
+        print(len(os.listdir("/proc/self/task")) - before, warning is None, flush=True)
+        # The number of threads is settled now, as in any process.
+        assert "reused" in process.prepare(process.ProcessSettings(threads + 1, "tensorflow", "float32", ()))
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="counts the threads of a process")
+def test_forks_of_a_process_that_imported_keras_have_threads_of_their_own():
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_ENABLE_ONEDNN_OPTS": "1"}
+    done = subprocess.run([sys.executable, "-c", FORKED], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    (one, agrees), (three, agrees_not) = (line.split() for line in done.stdout.splitlines())
+    assert int(three) - int(one) == 2
+    assert (agrees, agrees_not) == ("True", "False")
+
+
 ENTERED = """
 import sys
 

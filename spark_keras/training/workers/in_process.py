@@ -36,12 +36,15 @@ class InProcessWorkers:
     Args:
         shards: the rows of each worker.
         task: as it travels to workers elsewhere.
+        replica: of the model, from other workers with the same task; None: one of their own.
     """
 
-    def __init__(self, shards: Sequence[Shard], task: WorkerTask):
+    def __init__(self, shards: Sequence[Shard], task: WorkerTask, replica: Replica | None = None):
         self.task = task
         self._frozen: FrozenWeights | None = None
-        self.replica = Replica(task.architecture, task.settings, task.safe_mode, task.columns, task.rate_scaling)
+        self.replica = replica or Replica(
+            task.architecture, task.settings, task.safe_mode, task.columns, task.rate_scaling
+        )
         self._workers = [ShardWorker(task, index, shard, self.replica) for index, shard in enumerate(shards)]
         self.shards = [
             ShardInfo(each.training.count, each.validation.count, {}, each.storage, each.bytes, each.digest, {})
@@ -74,8 +77,7 @@ class InProcessWorkers:
             shuffle: whether each epoch has an order of its own.
             rate_scaling: of the learning rates.
         """
-        columns, arrays = _taken_apart(data)
-        held_out = _taken_apart(validation)[1] if validation else {name: each[:0] for name, each in arrays.items()}
+        columns, _ = _taken_apart(data)
         first_step.build(model, columns.sample())
         architecture = architectures.architecture(model, columns.names_in_structures)
         settings = ProcessSettings.of_driver(1, {})
@@ -87,10 +89,28 @@ class InProcessWorkers:
             Endpoint(""), settings, architecture, False, columns, batch_size, shuffle, seed, count, rate_scaling,
             prefetch=0,
         )  # fmt: skip
+        return cls.dealt(task, data, workers, validation)
+
+    @classmethod
+    def dealt(
+        cls,
+        task: WorkerTask,
+        data: tuple[Any, ...],
+        workers: int | Sequence[int],
+        validation: tuple[Any, ...] | None = None,
+        replica: Replica | None = None,
+    ) -> InProcessWorkers:
+        """Workers with the task of others, and rows as `of_arrays` takes them; with their replica nothing is compiled
+        again.
+        """
+        arrays = _taken_apart(data)[1]
+        held_out = _taken_apart(validation)[1] if validation else {name: each[:0] for name, each in arrays.items()}
+        count = workers if isinstance(workers, int) else len(workers)
         ends = count if isinstance(workers, int) else np.cumsum(workers)[:-1]
         parts = {name: np.array_split(array, ends) for name, array in arrays.items()}
         others = {name: np.array_split(array, count) for name, array in held_out.items()}
-        return cls([Shard(_rows(parts, index), _rows(others, index), {}, "") for index in range(count)], task)
+        shards = [Shard(_rows(parts, index), _rows(others, index), {}, "") for index in range(count)]
+        return cls(shards, task, replica)
 
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
         for shard, request, state in list(questions):
