@@ -146,9 +146,11 @@ class Forward(mixins.HasInference, KerasSaved):
         name = f"_{self.uid}"
         found = columns.reference(name)
         applied = dataset.select("*", results.alias(name))
+        by_field = {field: found if len(fields) == 1 else found.getField(field) for field in fields}
         if skips:
-            applied = applied.where(found.isNotNull())
-        made = [output.of(found if len(fields) == 1 else found.getField(output.field)) for output in outputs]
+            # Not by the struct: before Spark 4.1 one of nulls stands for a null.
+            applied = applied.where(next(iter(by_field.values())).isNotNull())
+        made = [output.of(by_field[output.field]) for output in outputs]
         return applied.select("*", *made).drop(name)
 
     def _travelling(self, spark: SparkSession, archive: KerasArchive) -> Any:

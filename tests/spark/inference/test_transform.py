@@ -434,6 +434,7 @@ def test_keep_gives_null_predictions_to_incomplete_rows(gaps, softmax, regressio
     np.testing.assert_allclose(values(out, "prediction"), expected, atol=1e-6)
 
 
+@pytest.mark.compat
 def test_skip_leaves_incomplete_rows_out(gaps, softmax, regression):
     for fitted in (softmax, regression):
         out = fitted.copy().setHandleInvalid("skip").transform(gaps)
