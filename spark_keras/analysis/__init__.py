@@ -1,1 +1,1 @@
-"""What is in the columns of a DataFrame: its analysis, the check of later data against it, and shapes of tensors."""
+"""Contents of the columns of a DataFrame: its analysis, the check of later data against it, and shapes of tensors."""

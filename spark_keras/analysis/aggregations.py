@@ -36,7 +36,7 @@ _GRID = tuple(float(share) for share in np.linspace(0, 1, round(1 / _HASH_GRID) 
 
 
 class Sketch(NamedTuple):
-    """What the first pass tells of one measure; `quantiles` is empty where there is no finite number.
+    """Findings of the first pass on one measure; `quantiles` is empty where there is no finite number.
 
     Args:
         quantiles: {probability: value}.
@@ -65,7 +65,7 @@ class Sketch(NamedTuple):
 
 
 class Range(NamedTuple):
-    """What a measure's numbers are compared with in the second pass; all None where nothing is known.
+    """Numbers that a measure is compared with in the second pass; all None where nothing is known.
 
     Args:
         low, high, median: as doubles.
@@ -98,13 +98,13 @@ class Range(NamedTuple):
 
 
 def scale_of(width: float) -> float:
-    """What brings numbers of a range so wide to the order of 1."""
+    """Factor that brings numbers of a range so wide to the order of 1."""
     return 1 / width if 0 < width < math.inf and 1 / width < math.inf else 1.0
 
 
 @dataclass
 class Counts:
-    """What the second pass tells of one measure."""
+    """Findings of the second pass on one measure."""
 
     nulls: int = 0
     nan: int = 0

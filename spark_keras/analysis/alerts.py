@@ -1,4 +1,4 @@
-"""What a reader of an analysis should see first."""
+"""Alerts: what a reader of an analysis should see first."""
 
 from __future__ import annotations
 

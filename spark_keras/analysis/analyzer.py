@@ -99,7 +99,7 @@ class DataFrameAnalyzer(
         analyses = self._analyses(dataset, fields)
         related = relations.relations(dataset, fields, analyses, label, self.getRelativeError()) if label else ()
         fitted = DataFrameAnalysis(analyses, _correlations(dataset, correlated) if correlated else None, related)
-        fitted._fitted_on(dataset)
+        fitted._fitted_plan = dataset.semanticHash()
         fitted._resetUid(self.uid)
         return self._copyValues(fitted)
 

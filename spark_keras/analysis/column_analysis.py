@@ -1,4 +1,4 @@
-"""What an analysis says about a column: plain, immutable figures, and the way to JSON and back."""
+"""Findings of an analysis on a column: plain, immutable figures, and the way to JSON and back."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class ColumnAnalysis(Statistics):
-    """What the analysis says about one column.
+    """Findings of the analysis on one column.
 
     | kind | columns | the figures of `Statistics` are those of |
     |---|---|---|
@@ -144,7 +144,7 @@ class ColumnAnalysis(Statistics):
 
 
 def to_dict(statistics: Statistics) -> dict[str, Any]:
-    """What JSON can hold; figures that are None are left out."""
+    """Gives what JSON can hold; figures that are None are left out."""
     values = {}
     for field in dataclasses.fields(statistics):
         value = getattr(statistics, field.name)

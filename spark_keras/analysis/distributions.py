@@ -1,4 +1,4 @@
-"""What the statistics of numbers tell of their distribution function, with bounds."""
+"""Bounds of the distribution function of numbers, from their statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether rows look like those that were analysed: differences beyond the tolerances, and beyond chance."""
+"""Comparison of rows with those that were analysed: differences beyond the tolerances, and beyond chance."""
 
 from __future__ import annotations
 

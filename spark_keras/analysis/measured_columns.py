@@ -1,7 +1,7 @@
-"""Which numbers are measured of which column: every column becomes one or several measures, each a column of doubles.
+"""Numbers that are measured of columns: every column becomes one or several measures, each a column of doubles.
 
 A number is measured by itself, a string, an array or a map by its length, a time by its distance from 1970. So two
-aggregations, whatever the types, do for all columns (see `passes`). What a double would round keeps a key beside it.
+aggregations, whatever the types, do for all columns. What a double would round keeps a key beside it.
 """
 
 from __future__ import annotations

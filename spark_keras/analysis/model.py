@@ -45,7 +45,7 @@ class Correlations(NamedTuple):
 
 
 class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, DefaultParamsReadable["DataFrameAnalysis"]):
-    """What a `DataFrameAnalyzer` found in the columns; as a stage it checks later rows.
+    """The findings of a `DataFrameAnalyzer`; as a stage it checks later rows.
 
     `analysis["column"]` is a `ColumnAnalysis`, `analysis["address.city"]` a field of a struct. `transform` gives its
     rows back as they are; unless `onDrift` is "ignore" it computes them once, at once, to compare them with the
@@ -109,7 +109,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, DefaultParamsRea
     # --- later rows ---
 
     def drift(self, dataset: DataFrame) -> list[Drift]:
-        """How the rows differ from those that were analysed, beyond the tolerances; empty where they do not.
+        """Differences of the rows from those that were analysed, beyond the tolerances; empty where they do not.
 
         Where columns are missing or have other types, only that is told. Otherwise one pass over the rows, and a second
         one where there are categories that the analysis does not know. Rows of the same distribution differ, in
@@ -130,7 +130,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, DefaultParamsRea
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         action = self.getOnDrift()
-        if action == "ignore" or self._fitted_plan == _plan(dataset):
+        if action == "ignore" or self._fitted_plan == dataset.semanticHash():
             return dataset
         if dataset.isStreaming:
             raise ValueError(
@@ -144,9 +144,6 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, DefaultParamsRea
                 raise DriftError(message)
             warnings.warn(message, DriftWarning, stacklevel=3)
         return dataset
-
-    def _fitted_on(self, dataset: DataFrame) -> None:
-        self._fitted_plan = _plan(dataset)
 
     # --- shown and kept ---
 
@@ -239,10 +236,6 @@ class _AnalysisReader(DefaultParamsReader["DataFrameAnalysis"]):
             )
         analysis._load(self.sparkSession.read.text(f"{path}/analysis").collect()[0].value)
         return analysis
-
-
-def _plan(dataset: DataFrame) -> int:
-    return dataset.semanticHash()
 
 
 # Figures of a column that are one value each, with their types in a Spark DataFrame.

@@ -108,7 +108,7 @@ def _distinct(column: ColumnAnalysis) -> str:
 
 
 def _cell(value: Any, shown: str | None = None) -> dict[str, str]:
-    """What a cell shows, and what it is sorted by."""
+    """Text of a cell, and the key that it is sorted by."""
     key = value
     if isinstance(value, datetime.timedelta):
         key = value.total_seconds()

@@ -25,7 +25,7 @@ def _quantiles(value: Any) -> list[float]:
 
 @with_accessors
 class HasInputCols(converters.NoneIsUnset):
-    """Which columns are looked at."""
+    """The columns that are looked at."""
 
     # Set by `keyword_only`.
     _input_kwargs: dict[str, Any]
@@ -40,7 +40,7 @@ class HasInputCols(converters.NoneIsUnset):
 
 @with_accessors
 class AnalysisParams(HasInputCols):
-    """What is analysed, and how finely."""
+    """The figures that are analysed, and how finely."""
 
     bins: Param[int] = param("bins", "bins of a histogram", converters.integer("bins", 1))
     quantiles: Param[list[float]] = param("quantiles", "probabilities of the quantiles, in [0, 1]", _quantiles)
@@ -99,7 +99,7 @@ class AnalysisParams(HasInputCols):
 
 @with_accessors
 class DriftParams(Params):
-    """What happens when later rows differ from those that were analysed."""
+    """Limits within which later rows may differ from those that were analysed."""
 
     onDrift: Param[str] = param(
         "onDrift",
@@ -152,7 +152,7 @@ class DriftParams(Params):
 
 
 class AnalysisStageParams(AnalysisParams, DriftParams):
-    """What analyzer and analysis share."""
+    """Params that analyzer and analysis share."""
 
     def _defaults(self) -> None:
         self._setDefault(

@@ -1,4 +1,4 @@
-"""Where the numbers of each measure fall among edges that are known, in one pass over the rows."""
+"""Places of the numbers of each measure among edges that are known, in one pass over the rows."""
 
 from __future__ import annotations
 

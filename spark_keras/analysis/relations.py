@@ -1,4 +1,4 @@
-"""How each column is related to a label: contingency tables and Pearson correlations, in one pass over the rows."""
+"""Relations of columns to a label: contingency tables and Pearson correlations, in one pass over the rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STRINGS = 50
 
 @dataclass(frozen=True)
 class Relation:
-    """How a column is related to the label, of the rows in which neither is null, NaN or infinite.
+    """Relation of a column to the label, of the rows in which neither is null, NaN or infinite.
 
     Numbers and times are divided into classes at their deciles, or where they have up to 20 values that are each 1 % or
     more, by these values. Of strings and categories the 50 most frequent are classes, all others are one.

@@ -1,4 +1,4 @@
-"""How likely chance alone makes two samples of one distribution so different: functions of counts, without Spark.
+"""Probabilities that chance makes two samples of one distribution so different: functions of counts, without Spark.
 
 Each gives an upper bound of a p-value, for any sizes of the samples. Where the counts are all that matters, the
 question is how the rows of both samples together, taken as they are, fall to the two by chance (a permutation test):
@@ -18,7 +18,7 @@ _TWO_SAMPLES = math.e
 
 
 def significant(probabilities: Sequence[float], rate: float) -> np.ndarray:
-    """Which p-values stand against `rate` for all of them together: Holm's step-down rule.
+    """Chooses the p-values that stand against `rate` for all of them together: Holm's step-down rule.
 
     Where no row has changed its distribution, one or more are chosen with a probability of at most `rate`, however the
     tests depend on each other (Holm, "A simple sequentially rejective multiple test procedure", 1979).

@@ -193,7 +193,7 @@ def _frequencies(
 
 
 def few(sketch: Sketch, max_distinct: int) -> bool:
-    """Whether there may be so few distinct values that they are counted one by one.
+    """Tells whether there may be so few distinct values that they are counted one by one.
 
     `approx_count_distinct` has a relative standard deviation of 5 %: this is ten of them.
     """
@@ -201,7 +201,7 @@ def few(sketch: Sketch, max_distinct: int) -> bool:
 
 
 def category_names(field: Field) -> dict[str, str]:
-    """What a nominal column's numbers stand for, where its ML attributes tell."""
+    """Names that a nominal column's numbers stand for, where its ML attributes tell."""
     if isinstance(field.data_type, StringType):
         return {}
     names = field.metadata.get("ml_attr", {}).get("vals", [])

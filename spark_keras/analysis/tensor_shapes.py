@@ -108,7 +108,7 @@ def printTensorSchema(dataset: DataFrame) -> None:
 
 
 def tensor_schema(dataset: DataFrame) -> str:
-    """What `printTensorSchema` prints."""
+    """Text that `printTensorSchema` prints."""
     return "\n".join(["root", *(f" |-- {name}: {_tensor(dataset, name)}" for name in dataset.columns)])
 
 

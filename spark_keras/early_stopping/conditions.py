@@ -12,7 +12,7 @@ from spark_keras.persistence import imported
 
 
 class Progress(NamedTuple):
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
         epoch: epochs that are complete, 0 before the first one ends.
@@ -59,7 +59,7 @@ class Condition:
 
     @property
     def reason(self) -> str:
-        """What the result names as the reason: the name of the class, beginning with a small letter."""
+        """Reason that the result names: the name of the class, beginning with a small letter."""
         name = type(self).__name__
         return name[0].lower() + name[1:]
 

@@ -1,4 +1,4 @@
-"""What early stopping tells of itself."""
+"""Result of early stopping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an epoch's score comes from: a result of the training, a Spark evaluator, or a function of the model."""
+"""Sources of an epoch's score: a result of the training, a Spark evaluator, or a function of the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs in a fit for early stopping: a Keras callback that scores epochs, keeps the best and ends the training."""
+"""Early stopping within a fit: a Keras callback that scores epochs, keeps the best and ends the training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spark_keras.telemetry.phases import Phases
 
 
 class Score(Protocol):
-    """Where scores come from.
+    """Source of scores.
 
     Attributes:
         name: for the result.
@@ -36,7 +36,7 @@ class Score(Protocol):
 
 
 class Store(Protocol):
-    """Where the best model is kept until the end, if not in memory."""
+    """Store of the best model until the end, if not in memory."""
 
     def save(self, model: keras.Model) -> str:
         """Keeps the model as it is now, instead of what was kept before; returns what tells it from any other."""
@@ -113,7 +113,7 @@ class Stopper(keras.callbacks.Callback):
         self._improvement = Improvement(self._keras, model)
 
     def stop(self) -> bool:
-        """Whether training ends between two rounds."""
+        """Tells whether training ends between two rounds."""
         ended = self._ended([condition for condition in self.conditions if condition.everyRound])
         # Another callback may have ended it, too.
         self._cut = ended or bool(self.model.stop_training)

@@ -1,1 +1,1 @@
-"""How good a fitted model is: compiled metrics, losses, and reports on classification and regression."""
+"""Quality of a fitted model: compiled metrics, losses, and reports on classification and regression."""

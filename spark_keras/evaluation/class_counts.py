@@ -22,7 +22,7 @@ _TRUE = 2**31
 
 
 class Counting(NamedTuple):
-    """What is counted.
+    """Rules of the count.
 
     Args:
         rules: for the columns.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationEvaluation(CurvesReport):
-    """How good a classifier is on the rows of a DataFrame, or on the steps of their sequences.
+    """Quality of a classifier on the rows of a DataFrame, or on the steps of their sequences.
 
     Args:
         classes: names of the classes; their indices where they have no names.

@@ -1,4 +1,4 @@
-"""What the reports on classes and on labels share: curves, and figures over all beside those of each."""
+"""Parts that the reports on classes and on labels share: curves, and figures over all beside those of each."""
 
 from __future__ import annotations
 

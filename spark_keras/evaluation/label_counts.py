@@ -14,7 +14,7 @@ from spark_keras.evaluation.steps import Rules, Steps, read
 
 
 class LabelCounting(NamedTuple):
-    """What is counted.
+    """Rules of the count.
 
     Args:
         rules: for the columns.

@@ -50,7 +50,7 @@ def score_examples(dataset: DataFrame, stage: Any, classifier: bool, column: str
 
 
 def penalty_of(model: keras.Model) -> float:
-    """What the regularizers of the weights add to the loss."""
+    """Sum that the regularizers of the weights add to the loss."""
     return float(sum(float(states.to_numpy(loss)) for loss in model.losses))
 
 

@@ -60,7 +60,7 @@ def evaluate(dataset: DataFrame, stage: Any, classifier: bool, metrics: Any = No
 def labelled_task(
     dataset: DataFrame, stage: Any, model: keras.Model, archive: KerasArchive, objects: dict[str, Any], classifier: bool
 ) -> tuple[LabelledTask, Any]:
-    """What executors need to evaluate a model on a DataFrame, checked; and the model's outputs."""
+    """Task of executors to evaluate a model on a DataFrame, checked; and the model's outputs."""
     spark = dataset.sparkSession
     if not model.compiled:
         raise ValueError(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class MultiLabelEvaluation(CurvesReport):
-    """How good a multi-label classifier is on the rows of a DataFrame, or on the steps of their sequences.
+    """Quality of a multi-label classifier on the rows of a DataFrame, or on the steps of their sequences.
 
     Args:
         labels: their names; their indices where they have no names.

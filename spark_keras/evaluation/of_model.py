@@ -86,7 +86,7 @@ def of_output(dataset: DataFrame, stage: Any, output: str | None) -> Scored:
 
 
 def _of(named: Any, names: list[str], index: int) -> str | None:
-    """What a Param that may be a column, a list by output or a dict by output says of one output."""
+    """Gives what a Param that may be a column, a list by output or a dict by output says of one output."""
     if isinstance(named, dict):
         return named.get(names[index])
     return named[index] if isinstance(named, (list, tuple)) else named

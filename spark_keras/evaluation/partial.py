@@ -1,4 +1,4 @@
-"""What a partition tells of its rows: sums by index, points of curves, faults; and how the driver puts them together.
+"""Messages of a partition on its rows: sums by index, points of curves, faults; and how the driver puts them together.
 
 Free of Keras, and of Spark's session: both sides use it.
 """
@@ -49,7 +49,7 @@ class Points:
         self._count += len(arrays[0])
 
     def overflow(self) -> Iterator[pa.RecordBatch]:
-        """What is to be sent on, so that no more than a part of the rows is held."""
+        """Batches to be sent on, so that no more than a part of the rows is held."""
         return self.flush() if self._count >= _HELD else iter(())
 
     def flush(self) -> Iterator[pa.RecordBatch]:

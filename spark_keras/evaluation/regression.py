@@ -27,7 +27,7 @@ _DRAWN = 4
 
 @dataclasses.dataclass(frozen=True)
 class RegressionFigures:
-    """How good one output of a regressor is; e is prediction − label.
+    """Quality of one output of a regressor; e is prediction − label.
 
     Args:
         name: of the output.
@@ -61,7 +61,7 @@ class RegressionFigures:
 
 @dataclasses.dataclass(frozen=True)
 class RegressionEvaluation(Report):
-    """How good a regressor is on the rows of a DataFrame.
+    """Quality of a regressor on the rows of a DataFrame.
 
     Args:
         outputs: figures of each number that the model gives.

@@ -1,4 +1,4 @@
-"""How the reports on predictions show themselves."""
+"""Reports on predictions as text, as HTML and as pandas."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LabelledTask(NamedTuple):
-    """What the closure carries to the executors.
+    """The task that the closure carries to the executors.
 
     Args:
         settings: of the Python process.

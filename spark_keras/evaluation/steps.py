@@ -20,7 +20,7 @@ _ROUNDING = 1e-6
 
 
 class Rules(NamedTuple):
-    """What a report wants of its columns, which are named by their roles.
+    """Demands of a report on its columns, which are named by their roles.
 
     Args:
         lead: "prediction" or "scores": a row is left out where this is null.

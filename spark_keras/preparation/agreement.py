@@ -44,7 +44,7 @@ class Agreement:
         return Agreement(found, tuple(missing), tuple(left.values()))
 
     def wrong_types(self, schema: Any) -> list[str]:
-        """What does not fit, in words."""
+        """Describes what does not fit."""
         return [
             f"column {field.name!r} is {self.found[field.name].dataType.simpleString()}, not "
             f"{field.sparkType.simpleString()}"
@@ -72,7 +72,7 @@ def disagreement(what: str, problems: list[str], schema: Any) -> ValueError:
 
 
 def no_column(field: Field, why: str = "") -> str:
-    """What is missing, in words."""
+    """Describes a column that is missing."""
     return f"no column {field.name!r} ({field.description}){why}"
 
 

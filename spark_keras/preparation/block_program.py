@@ -25,7 +25,7 @@ class Output(NamedTuple):
 
 
 class BlockTask(NamedTuple):
-    """What the closure carries to the executors.
+    """The task that the closure carries to the executors.
 
     Args:
         step: the public function, for messages.
@@ -94,7 +94,7 @@ def apply_once(task: BlockTask, function: Any, inputs: Sequence[np.ndarray]) -> 
 
 
 def named_outputs(step: str, result: Any, names: Sequence[str]) -> list[Any]:
-    """What a function gave, in the order of the names: a dict by name, a tuple or list, or one tensor."""
+    """Results of a function in the order of the names: a dict by name, a tuple or list, or one tensor."""
     if isinstance(result, dict):
         if set(result) != set(names):
             raise InvalidData(

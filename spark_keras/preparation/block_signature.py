@@ -1,4 +1,4 @@
-"""What a function over blocks takes and gives, settled on the driver before a job starts.
+"""Inputs and outputs of a function over blocks, settled on the driver before a job starts.
 
 The function is called with small arrays of ones, and with `keras.KerasTensor`s where it gives tensors of Keras or does
 not take such arrays.

@@ -43,7 +43,7 @@ def microseconds(field: Field, value: Column | None = None) -> Column:
 
 
 def wall_clock(field: Field, value: Column | None = None) -> Column:
-    """What the clock and the calendar show in the time zone of a time, or on a date, as TIMESTAMP_NTZ."""
+    """Reading of the clock and the calendar in the time zone of a time, or on a date, as TIMESTAMP_NTZ."""
     value = reference(field.name) if value is None else value
     if not isinstance(field, TimeField):
         return value.cast("timestamp_ntz")
@@ -51,7 +51,7 @@ def wall_clock(field: Field, value: Column | None = None) -> Column:
 
 
 def clock_at(micros: Column, zone: str) -> Column:
-    """What the clock shows in a zone, so many microseconds since 1970-01-01 00:00 UTC, as TIMESTAMP_NTZ."""
+    """Reading of the clock in a zone, so many microseconds since 1970-01-01 00:00 UTC, as TIMESTAMP_NTZ."""
     seconds = (micros.cast("decimal(24,6)") / F.lit(1_000_000)).cast("decimal(18,6)")
     none = F.lit(0)
     utc = F.lit("1970-01-01 00:00:00").cast("timestamp_ntz") + F.make_dt_interval(none, none, none, seconds)
@@ -77,7 +77,7 @@ def wall_clock_of_text(text: Column, pattern: str) -> Column:
 
 
 def has_legacy_parser() -> bool:
-    """Whether the session reads times as Spark 2 did, with other letters in patterns."""
+    """Tells whether the session reads times as Spark 2 did, with other letters in patterns."""
     session = SparkSession.getActiveSession()
     return session is not None and str(session.conf.get("spark.sql.legacy.timeParserPolicy")).upper() == "LEGACY"
 

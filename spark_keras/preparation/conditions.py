@@ -34,7 +34,7 @@ _FAMILIES: dict[str, tuple[type[kinds.Field], ...]] = {
 
 
 class Condition:
-    """What a row fulfils or not; composed with ``&``, ``|``, ``^`` (exactly one of two holds) and ``~``."""
+    """A question that a row fulfils or not; composed with ``&``, ``|``, ``^`` (exactly one of two holds) and ``~``."""
 
     # Set by `registered`.
     registered_name: ClassVar[str]
@@ -48,11 +48,11 @@ class Condition:
         raise NotImplementedError
 
     def holds(self, schema: Schema) -> Column:
-        """Whether the condition is known to be true: true or false."""
+        """True where the condition is known to be true, else false."""
         return F.coalesce(self.column(schema), F.lit(False))
 
     def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
-        """Whether one record fulfils the condition: `column` without Spark; None where that is unknown."""
+        """Asks one record: `column` without Spark; None where the answer is unknown."""
         raise NotImplementedError(f"Condition has no form for one record. Received: {self}. Expected: Spark.")
 
     def written_out(self) -> Condition:

@@ -104,7 +104,7 @@ class CompareLength(Condition):
 
 
 class Compared:
-    """What is compared with values by Python's operators, to conditions."""
+    """An expression that Python's operators compare with values, to conditions."""
 
     # So it is no key of a dict.
     __hash__ = None  # type: ignore[assignment]  # Python's own way to say so
@@ -246,11 +246,11 @@ class ColumnExpression(Compared, Condition):
         return Reduction("range", self.name, where)
 
     def count(self, where: Condition | None = None) -> Reduction:
-        """How many values are not null."""
+        """Number of values that are not null."""
         return Reduction("count", self.name, where)
 
     def countDistinct(self, where: Condition | None = None) -> Reduction:
-        """How many different values there are, nulls apart; exact."""
+        """Number of different values, nulls apart; exact."""
         return Reduction("countDistinct", self.name, where)
 
     def first(self, by: str | None = None, where: Condition | None = None) -> Reduction:

@@ -58,7 +58,7 @@ class Field:
         return self.fixedType
 
     def accepts(self, dataType: T.DataType) -> bool:
-        """Whether a DataFrame's column of this type can be cast to the field's without loss."""
+        """Tells whether a DataFrame's column of this type can be cast to the field's without loss."""
         return dataType.simpleString() == self.sparkType.simpleString() or isinstance(dataType, self.narrower)
 
     def check(self, value: str) -> str:
@@ -83,7 +83,7 @@ class Field:
 
     @property
     def marks(self) -> str:
-        """What is printed behind the description."""
+        """Marks that are printed behind the description."""
         return f"{'' if self.nullable else ' not null'}{', label' if self.label else ''}"
 
 

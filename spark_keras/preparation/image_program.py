@@ -59,7 +59,7 @@ INTERPOLATIONS = tuple(_RESAMPLING)
 
 
 def through_layers(config: str, images: Any) -> Any:
-    """What Keras layers, given as JSON, make of a block of arrays, as at inference."""
+    """Applies Keras layers, given as JSON, to a block of arrays, as at inference."""
     return _model(config)(images, training=False)
 
 

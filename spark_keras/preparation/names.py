@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 
 def case_sensitive(session: Any = None) -> bool:
-    """Whether the session, by default the active one, tells names apart that differ in case only."""
+    """Tells whether the session, by default the active one, tells names apart that differ in case only."""
     session = session or SparkSession.getActiveSession()
     return session is not None and str(session.conf.get("spark.sql.caseSensitive")).lower() == "true"
 

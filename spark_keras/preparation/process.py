@@ -156,12 +156,12 @@ class TransformProcess(
 
     @property
     def initialSchema(self) -> Schema:
-        """What the process starts from."""
+        """Schema that the process starts from."""
         return self._schemas[0]
 
     @property
     def schema(self) -> Schema:
-        """What comes out behind the last step."""
+        """Schema behind the last step."""
         return self._schemas[-1]
 
     def schemaAfter(self, step: str | int) -> Schema:

@@ -1,4 +1,4 @@
-"""How much of a DataFrame is as a schema says: valid, invalid and missing values, column by column."""
+"""Quality of a DataFrame by its schema: valid, invalid and missing values, column by column."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ColumnQuality:
 
 @dataclasses.dataclass(frozen=True)
 class DataQuality:
-    """What a DataFrame holds against a `Schema`; made by `DataQuality.of`.
+    """The values of a DataFrame held against a `Schema`; made by `DataQuality.of`.
 
     Example:
         >>> quality = DataQuality.of(df, schema)
@@ -100,7 +100,7 @@ class DataQuality:
 
     @property
     def ok(self) -> bool:
-        """Whether every column is as the schema says."""
+        """Tells whether every column is as the schema says."""
         return all(column.ok for column in self.columns)
 
     def __getitem__(self, name: str) -> ColumnQuality:
@@ -193,7 +193,7 @@ class _Values(NamedTuple):
         return [Counter({name: row[f"{name}{index}"] for name in names}) for index in range(len(codes))]
 
     def _flags(self, index: int, everything: bool = False) -> dict[str, str]:
-        """What is counted of a value that is there, as SQL text."""
+        """Conditions that are counted of a value that is there, as SQL text."""
         classes = {
             name: f"c{index} RLIKE {text_literal(kinds.whole(pattern))}"
             for name, pattern in _CLASSES.items()

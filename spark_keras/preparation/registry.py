@@ -36,7 +36,7 @@ def registered(name: str) -> Callable[[T], T]:
 
 
 def encode(value: Any) -> Any:
-    """What `plain_json.dumps` takes; a registered dataclass becomes a dict whose "is" tells its name."""
+    """Gives what `plain_json.dumps` takes; a registered dataclass becomes a dict whose "is" tells its name."""
     name = getattr(type(value), "registered_name", None)
     if name is not None:
         parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

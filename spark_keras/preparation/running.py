@@ -18,7 +18,7 @@ from spark_keras.preparation.step import Step
 
 
 class Run(NamedTuple):
-    """What a process does to one DataFrame.
+    """The work of a process on one DataFrame.
 
     Args:
         dataset: the rows in front of the first step.
@@ -100,7 +100,7 @@ class Present:
                 self.schema = Schema([*self.schema, full[error.column]])
 
     def _left_out(self, step: Step, full: Schema, full_after: Schema) -> bool:
-        """Whether nothing that is there would change by a step that reads missing labels."""
+        """Tells whether nothing that is there would change by a step that reads missing labels."""
         if step.filters:
             try:
                 step.schema_after(Schema([field for field in full if field.name in self.labels]))

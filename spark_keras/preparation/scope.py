@@ -1,4 +1,4 @@
-"""Where the expressions of steps find a column: in the row itself, or in one time step of its sequences."""
+"""Scope in which the expressions of steps find a column: in the row itself, or in one time step of its sequences."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def written(column: str, text: Callable[[str], str]) -> Column:
 
 
 def _by_text(value: Column, text: Callable[[str], str]) -> Column:
-    """What SQL text computes of a value without a name: only a lambda of the text itself can give it one."""
+    """Computes SQL text of a value without a name: only a lambda of the text itself can give it one."""
     return F.get(F.call_function("transform", F.array(value), F.expr(f"x -> {text('x')}")), F.lit(0))
 
 

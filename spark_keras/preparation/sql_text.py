@@ -38,7 +38,7 @@ def float_literal(value: float) -> str:
 
 
 def fits_float(value: float) -> bool:
-    """Whether a number is finite as a 32-bit float."""
+    """Tells whether a number is finite as a 32-bit float."""
     return abs(value) <= _LARGEST_FLOAT
 
 

@@ -1,4 +1,4 @@
-"""What a step of a transform process is."""
+"""The step of a transform process, and what steps share."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ class Step:
 
     @property
     def same_rows(self) -> bool:
-        """Whether the step only gives columns new values, in the same rows."""
+        """Tells whether the step only gives columns new values, in the same rows."""
         return type(self).apply is Step.apply
 
     def without(self, missing: Set[str]) -> Step | None:
-        """What is left of the step where these columns are missing; None for nothing."""
+        """The rest of the step where these columns are missing; None for nothing."""
         if self.each_alone is None:
             return self
         parts = getattr(self, self.each_alone)
@@ -118,7 +118,7 @@ class Step:
 
     @property
     def label(self) -> str:
-        """How messages name the step."""
+        """Name of the step in messages."""
         return f"step {self.registered_name}"
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from spark_keras import plain_json
 
 
 class HasYAML:
-    """What has a form in JSON, and so one in YAML."""
+    """An object that has a form in JSON, and so one in YAML."""
 
     def toJSON(self) -> str:
         """All of it as JSON."""

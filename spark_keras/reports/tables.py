@@ -1,4 +1,4 @@
-"""How reports show themselves: tables as text and HTML, figures as SVG."""
+"""Parts of reports: tables as text and HTML, figures as SVG."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def arithmetic(operator: str, parts: Sequence[Any], whole: bool) -> Any:
 
 
 def _rest(first: int, second: int) -> int:
-    """What is left of a division, with the sign of the first number."""
+    """Remainder of a division, with the sign of the first number."""
     rest = abs(first) % abs(second)
     return -rest if first < 0 else rest
 

@@ -110,7 +110,7 @@ def order(value: Any) -> Any:
 
 
 def is_valid(field: kinds.Field, value: Any) -> bool:
-    """Whether a value that is not None is as the schema says."""
+    """Tells whether a value that is not None is as the schema says."""
     if isinstance(field, (ArrayField, SequenceField)):
         shape = field.shape if isinstance(field, ArrayField) else (field.length,)
         element = field.elementField if isinstance(field, ArrayField) else field.element

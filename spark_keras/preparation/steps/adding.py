@@ -1,4 +1,4 @@
-"""What the methods that add steps need of a transform process."""
+"""The transform process as the methods that add steps see it."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ class AddsSteps:
 
     @property
     def schema(self) -> Schema:
-        """What comes out behind the last step."""
+        """Schema behind the last step."""
         raise NotImplementedError

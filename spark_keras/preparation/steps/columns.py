@@ -1,4 +1,4 @@
-"""Which columns there are, their types, and numbers computed from numbers."""
+"""Columns chosen, named and cast, and numbers computed from numbers."""
 
 from __future__ import annotations
 

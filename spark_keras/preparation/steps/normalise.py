@@ -162,7 +162,7 @@ class Normaliser:
 
     @property
     def _constant(self) -> float | None:
-        """What all values become of a column with one value only."""
+        """Value that all become of a column with one value only."""
         if self.method == "standardise":
             return 0.0 if self.second == 0 and not self.inverse else None
         if self.first != self.second or (self.method == "logarithm" and self.inverse):

@@ -1,4 +1,4 @@
-"""Which rows stay, and values replaced where a condition holds."""
+"""Rows kept and removed, and values replaced where a condition holds."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ class RemoveInvalid(RemoveMissing):
 
 
 def missing(field: Any) -> Column:
-    """Whether a value is null, or NaN where the column can hold NaN."""
+    """Tells whether a value is null, or NaN where the column can hold NaN."""
     value = reference(field.name)
     if getattr(field, "whole", True):
         return value.isNull()

@@ -1,4 +1,4 @@
-"""What happens inside of sequences: trimmed, filled up, offset, moving windows, stacked to tensors."""
+"""Changes inside of sequences: trimmed, filled up, offset, moving windows, stacked to tensors."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class SequenceValueSteps(AddsSteps):
 
 
 def checked_edge(step: str, edge: str | None, fill: Any) -> tuple[str, Any]:
-    """What becomes of time steps at the end: "trim", "null", or "fill" with a value."""
+    """Settles what becomes of time steps at the end: "trim", "null", or "fill" with a value."""
     if fill is not None and edge is None:
         return "fill", fill
     if fill is not None:
