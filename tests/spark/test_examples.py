@@ -195,7 +195,7 @@ def test_join_and_reduce(run_example):
 
 @pytest.mark.slow
 def test_flights_sequences(run_example):
-    printed = run_example("flights_sequences")
+    printed = run_example("flights_sequences", "--planes", "2500")
     assert "features: array of float (3, 6)" in printed
     simple, network = figure(printed, "the later the next:"), figure(printed, "the network:")
     assert 0.66 < simple < 0.71 and network > simple + 0.03
