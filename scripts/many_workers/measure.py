@@ -12,7 +12,7 @@ from many_workers.tasks import TASKS
 from many_workers.ways import PLAIN, RATES, WAYS, Run, Way
 from spark_keras.keras_model import rate_scaling
 from spark_keras.keras_model import state as states
-from spark_keras.keras_model.rate_scaling import RateScaling
+from spark_keras.keras_model.rate_scaling import UNSCALED, RateScaling
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.progress import Progress
 from spark_keras.training import loop
@@ -66,7 +66,7 @@ class Laboratory:
         steps = task.epochs * math.ceil(len(self.training[1]) / workers / size)
         warm_up = round(steps * way.warm_up) if factor != 1 else 0
         # A rate is a number of the state; only a warm-up is a program of its own.
-        scaling = RateScaling(factor, warm_up) if warm_up else RateScaling()
+        scaling = RateScaling(factor, warm_up) if warm_up else UNSCALED
         self._begin(seed, rate if warm_up else rate * factor)
         worker_task = self.worker_task._replace(batch_size=size, seed=seed, workers=workers, rate_scaling=scaling)
         replica = None if warm_up else self.replica

@@ -51,7 +51,7 @@ def write(runs: Sequence[Run]) -> str:
         told = [pair for pair in part if not math.isnan(pair[1].auc)]
         if told:
             lines += ["", "Area under the ROC curve, less that of one worker: median / worst.", ""]
-            lines += _table(told, counts, _auc, "{:+.4f}")
+            lines += _table(told, counts, _auc, min, "{:+.4f}")
     best = [(run, one) for run, one in pairs if run.times == 1]
     for names, field in ((OPTIMIZERS, "optimizer"), (TASKS, "task")):
         for name in names:
@@ -64,7 +64,7 @@ def write(runs: Sequence[Run]) -> str:
 def _section(title: str, over: str, pairs: Sequence[tuple[Run, Run]], counts: Sequence[int]) -> list[str]:
     if not pairs:
         return []
-    return ["", f"## {title}", "", COMPARED.format(over), "", *_table(pairs, counts, _loss, "{:+.1%}")]
+    return ["", f"## {title}", "", COMPARED.format(over), "", *_table(pairs, counts, _loss, max, "{:+.1%}")]
 
 
 def _base(run: Run) -> tuple[Any, ...]:
@@ -80,13 +80,14 @@ def _auc(run: Run, one: Run) -> float:
     return run.auc - one.auc if math.isfinite(run.loss) else -1.0
 
 
-def _table(pairs: Sequence[tuple[Run, Run]], counts: Sequence[int], difference: Any, form: str) -> list[str]:
+def _table(
+    pairs: Sequence[tuple[Run, Run]], counts: Sequence[int], difference: Any, worst: Any, form: str
+) -> list[str]:
     rows = [["way", *[f"{count} workers" for count in counts]], ["---", *["---:"] * len(counts)]]
     for way in WAYS:
         cells = []
         for count in counts:
             found = [difference(run, one) for run, one in pairs if (run.way, run.workers) == (way, count)]
-            worst = max if difference is _loss else min
             cells.append(f"{_number(statistics.median(found), form)} / {_number(worst(found), form)}" if found else "")
         if any(cells):
             rows.append([f"{way} (the default)" if way == PLAIN else way, *cells])

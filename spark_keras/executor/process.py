@@ -70,8 +70,7 @@ def import_for_forks() -> None:
     threads a fork has, it settles itself.
     """
     global _imported_for_forks
-    _let_onednn_compute(None)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _settle_import(None)
     import_keras()
     _imported_for_forks = True
 
@@ -82,23 +81,21 @@ def prepare(settings: ProcessSettings) -> str | None:
     Returns:
         A warning, where the process already runs with another number of threads, or with another choice of oneDNN.
     """
-    warning = None
     global _threads_of_process, _imported_for_forks
+    warning = None
     if "keras" not in sys.modules or _imported_for_forks:
         _let_the_driver_in()
         if _imported_for_forks:
             warning = _other_onednn(settings.onednn)
         else:
             os.environ["KERAS_BACKEND"] = settings.backend
-            _let_onednn_compute(settings.onednn)
+            _settle_import(settings.onednn)
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(settings.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = "1"
         if settings.backend == "jax":
             # XLA's thread pool. The flag --xla_cpu_multi_thread_eigen=false leaves it as wide as the machine.
             os.environ["NPROC"] = str(settings.threads)
-        # At level 2 TensorFlow still reports a missing GPU as an error.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _threads_of_process = settings.threads
         _imported_for_forks = False
     elif _threads_of_process not in (None, settings.threads):
@@ -119,14 +116,18 @@ def _other_onednn(wanted: str | None) -> str | None:
     )
 
 
-def _let_onednn_compute(wanted: str | None) -> None:
-    """Settles whether TensorFlow computes with oneDNN.
+def _settle_import(onednn: str | None) -> None:
+    """Settles what TensorFlow reads when it is imported; what the process' environment says counts more.
 
-    By itself it decides by the CPU's model, so that workers on different machines would compute with different
-    libraries, and older CPUs convolve at half of their speed.
+    Args:
+        onednn: the driver's choice.
     """
-    if wanted is not None or platform.machine() in ("x86_64", "AMD64"):
-        os.environ.setdefault(ONEDNN, wanted or "1")
+    if onednn is not None or platform.machine() in ("x86_64", "AMD64"):
+        # By itself TensorFlow decides by the CPU's model, so that workers on different machines would compute with
+        # different libraries, and older CPUs convolve at half of their speed.
+        os.environ.setdefault(ONEDNN, onednn or "1")
+    # At level 2 TensorFlow still reports a missing GPU as an error.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def _let_the_driver_in() -> None:

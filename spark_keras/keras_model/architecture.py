@@ -14,8 +14,6 @@ from spark_keras.keras_model.state import all_variables
 
 # What an architecture has beside what Keras writes.
 _UNDECAYED, _STATE, _DRAWS, _LATE = "undecayed", "state", "draws globally", "created late"
-
-
 _ASSIGNED = "assigned though frozen"
 
 
@@ -34,23 +32,28 @@ def _undecayed(model: keras.Model) -> list[int]:
 
 
 def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
-    """What the closure carries to the workers: a compiled model's structure, and which of its frozen weights are in its
-    state, because its own code assigns them.
+    """A compiled model's structure, and which of its frozen weights are in its state, because its own code assigns
+    them: what the closure carries to the workers.
     """
     assigned = frozen.assigned_places(model)
-    text = structure(model, kept)
-    return json.dumps(json.loads(text) | {_ASSIGNED: assigned}) if assigned else text
+    return json.dumps(_described(model, kept) | ({_ASSIGNED: assigned} if assigned else {}))
 
 
 def structure(model: keras.Model, kept: Collection[str] = ()) -> str:
     """A compiled model's structure as JSON, without its weights.
 
+    Args:
+        kept: names of layers that stay as they are; others that Keras has made are numbered anew.
+    """
+    return json.dumps(_described(model, kept))
+
+
+def _described(model: keras.Model, kept: Collection[str]) -> dict[str, Any]:
+    """A compiled model's structure, for JSON.
+
     Beside what Keras serialises it has the variables that the optimizer does not decay, by their index; and where
     training changes more than a model's weights, optimizer and metrics, the shapes of all that it changes. The model's
     own code is in it by name (`own_code.pickled`).
-
-    Args:
-        kept: names of layers that stay as they are; others that Keras has made are numbered anew.
     """
     for layer in model._flatten_layers():
         if hasattr(layer, "save_assets") and not layer.get_config().get("vocabulary"):
@@ -59,12 +62,12 @@ def structure(model: keras.Model, kept: Collection[str] = ()) -> str:
                 "weights travel to the workers. Apply it before training, with StringIndexer or the layer itself."
             )
     with configurations.complete(model), own_code.named(model):
-        described = automatic_names.settled(keras.saving.serialize_keras_object(model), kept)
+        described: dict[str, Any] = automatic_names.settled(keras.saving.serialize_keras_object(model), kept)
     described |= {_UNDECAYED: _undecayed(model)}
     if not held.is_plain(model):
         drawing, late = model in held.drawing_globally, model in held.creating_late
         described |= {_STATE: _shapes(model), _DRAWS: drawing, _LATE: late}
-    return json.dumps(described)
+    return described
 
 
 def _shapes(model: keras.Model) -> list[list[Any]]:

@@ -2,6 +2,8 @@
 
 P. Goyal et al., "Accurate, Large Minibatch SGD" (2017): the learning rate grows with the rows of a step, gradually at
 first. A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks" (2014): with their square root.
+
+Free of Keras at import time; see `spark_keras.executor`.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def _frozen_parts(model: keras.Model) -> Iterator[tuple[keras.Variable, slice]]:
 
 
 def _numbers(variable: keras.Variable, dtype: str) -> np.ndarray:
-    """What a variable holds, as a vector; on TensorFlow without a copy where it has this type."""
+    """The numbers of a variable, as a vector; on TensorFlow without a copy where it has this type."""
     value = variable.value
     array = np.asarray(value.read_value()) if keras.backend.backend() == "tensorflow" else to_numpy(value)
     return array.reshape(-1).astype(dtype, copy=False)

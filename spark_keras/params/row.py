@@ -71,7 +71,7 @@ class Row:
 
     @property
     def default_told(self) -> bool:
-        """Whether constructors show the default: unset and empty are None there."""
+        """Tells whether constructors show the default: unset and empty are None there."""
         return self.default is not UNSET and self.default not in ([], {})
 
     @property
