@@ -13,7 +13,7 @@ from spark_keras.keras_model import held, metrics
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.keras_model.state import Layout, State
-from spark_keras.training.strategies.mean import start_state, weighted_mean
+from spark_keras.training.rules.mean import start_state, weighted_mean
 
 pytestmark = pytest.mark.keras
 

@@ -10,9 +10,9 @@ import numpy as np
 from spark_keras.keras_model.state import Layout, State
 from spark_keras.telemetry.timeline import WorkerReport
 from spark_keras.training.requests import Train
+from spark_keras.training.rules.mean import start_state, weighted_mean
 from spark_keras.training.settings import Schedule
 from spark_keras.training.strategies.base import PeriodResult, Span
-from spark_keras.training.strategies.mean import start_state, weighted_mean
 from spark_keras.training.workers.base import Answer, Question, Workers
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from spark_keras.keras_model import state as states
+from spark_keras.training.rules.outer_step import OuterStep
 from spark_keras.training.settings import Schedule
 from spark_keras.training.strategies.averaging import Averaging
 from spark_keras.training.strategies.base import Strategy
@@ -22,4 +23,5 @@ def strategy_of(model: keras.Model, schedule: Schedule, outer: keras.optimizers.
     strategy = Averaging(layout, schedule)
     if outer is None:
         return strategy
-    return OuterOptimizer(strategy, outer, layout.entries[: len(model.trainable_weights)])
+    trained = layout.entries[: len(model.trainable_weights)]
+    return OuterOptimizer(strategy, OuterStep(outer, trained, layout.dtype))

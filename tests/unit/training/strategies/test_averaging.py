@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spark_keras.keras_model.state import Layout, State
-from spark_keras.training.strategies.mean import start_state, weighted_mean
+from spark_keras.training.rules.mean import start_state, weighted_mean
 
 
 def layout(size, integers=0, moments=(), weight_sizes=None, iterations=None, learning_rate=None):

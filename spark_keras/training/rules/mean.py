@@ -1,4 +1,4 @@
-"""What the driver does with the workers' states: pure functions of their arguments."""
+"""The mean of the workers' states: pure functions of their arguments."""
 
 from __future__ import annotations
 
