@@ -13,7 +13,7 @@ def python_workers():
     """Processes of Spark's Python workers that hold TensorFlow: forked from a daemon, and large."""
     found = []
     for process in psutil.Process().children(recursive=True):
-        if process.parent() and "pyspark.daemon" in " ".join(process.parent().cmdline()):
+        if process.parent() and any(word.endswith(".daemon") for word in process.parent().cmdline()):
             found.append(process)
     return [process for process in found if process.memory_info().rss > 200 * 2**20]
 

@@ -8,7 +8,6 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -71,6 +70,8 @@ class Killer(keras.callbacks.Callback):
     ):
         super().__init__()
         self.log, self.draw, self.kills, self.every = log, draw, kills, every
+        # How often the others are drawn is a matter of time: what the kills hit must not be.
+        self._kinds = random.Random(draw.random())
         self.executor_share, self.last_epoch, self.until = executor_share, epochs - 1, until
         self.done: list[dict[str, Any]] = []
         self.rounds: list[float] = []
@@ -111,10 +112,12 @@ class Killer(keras.callbacks.Callback):
         return found
 
     def _kill_all(self) -> None:
-        while len(self.done) < self.kills and not self._over.wait(self._pause()):
-            if time.monotonic() > self.until:
-                return
-            self._kill()
+        while len(self.done) < self.kills:
+            kind, killed = self._kind(), len(self.done)
+            while killed == len(self.done):
+                if self._over.wait(self._pause()) or time.monotonic() > self.until:
+                    return
+                self._kill(kind)
 
     def _pause(self) -> float:
         if self.every is not None:
@@ -128,13 +131,13 @@ class Killer(keras.callbacks.Callback):
                 break
         return self.draw.uniform(0.0, 0.5)
 
-    def _kill(self) -> None:
-        jvms = executors()
-        victims: Callable[[], list[int]] = lambda: list(self.log.workers.values())  # noqa: E731
-        kind = "worker"
-        if jvms and self.draw.random() < self.executor_share:
-            kind, victims = "executor", lambda: [process.pid for process in jvms]
-        pids = victims()
+    def _kind(self) -> str:
+        """The kind of process that the next kill hits."""
+        return "executor" if self._kinds.random() < self.executor_share else "worker"
+
+    def _kill(self, kind: str) -> None:
+        """Kills one process of the kind, unless there is none at the moment."""
+        pids = [process.pid for process in executors()] if kind == "executor" else list(self.log.workers.values())
         if not pids:
             return
         pid = self.draw.choice(pids)

@@ -32,7 +32,7 @@ def test_a_worker_killed_at_a_random_moment_changes_no_bit(spark):
 
 @pytest.mark.parametrize("spark", [CLUSTER], indirect=True)
 def test_executors_and_workers_killed_at_random_moments_change_no_bit(spark):
-    *_, figures = campaigns.kills(spark, fits_count=1, kills_per_fit=2, executor_share=0.7, seed=3)
+    *_, figures = campaigns.kills(spark, fits_count=1, kills_per_fit=2, executor_share=0.7, seed=7)
     # An executor, and then a worker.
     assert (figures["same"], figures["kills"], figures["executors"]) == (1, 2, 1)
 
@@ -123,3 +123,17 @@ def test_kills_are_drawn_again_as_they_were():
         killer._over.set()
         pauses.append([killer._pause() for _ in range(5)])
     assert pauses[0] == pauses[1] and max(pauses[0]) > 0.5
+
+
+def test_kinds_of_kills_do_not_depend_on_how_long_each_took():
+    kinds = []
+    for pauses in (1, 50):
+        killer = Killer(Log(), random.Random(3), 10, executor_share=0.5)
+        killer._over.set()
+        found = []
+        for _ in range(10):
+            for _ in range(pauses):
+                killer._pause()
+            found.append(killer._kind())
+        kinds.append(found)
+    assert kinds[0] == kinds[1] and set(kinds[0]) == {"executor", "worker"}

@@ -249,7 +249,7 @@ class Kill(keras.callbacks.Callback):
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 parent = process.parent()
-                if parent and "pyspark.daemon" in " ".join(parent.cmdline()):
+                if parent and any(word.endswith(".daemon") for word in parent.cmdline()):
                     found[process.pid] = process.cpu_times().user
         return found
 
