@@ -17,7 +17,7 @@ _OLDER_NAMES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": 
 
 
 def listens(callback: keras.callbacks.Callback, hook: str) -> bool:
-    """Whether a callback does something in this hook, so that the model must hold the state there."""
+    """Tells whether a callback does something in this hook, so that the model must hold the state there."""
     names = {hook, _OLDER_NAMES.get(hook, hook)}
     return any(_overrides(callback, name) or name in vars(callback) for name in names)
 

@@ -1,4 +1,4 @@
-"""How many of the rows to train on are of each class, counted by Spark."""
+"""Number of rows to train on of each class, counted by Spark."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from spark_keras.training.workers.base import Question, Workers
 
 
 class Outcome(NamedTuple):
-    """What training leaves, beside the trained model itself.
+    """Results of a training, beside the trained model itself.
 
     Args:
         measured: of the last epoch, which has no compiling unless it is the only one: median "stepMilliseconds" (a
@@ -339,7 +339,7 @@ class _Keeper:
 
 
 def _plain(value: Any) -> Any:
-    """What a callback has put into the logs, as numbers that can be saved."""
+    """Logs after the callbacks, which may have put anything into them, as numbers that can be saved."""
 
     def plain(number: Any) -> Any:
         if isinstance(number, (int, float, str, type(None))):

@@ -19,14 +19,14 @@ from spark_keras.reports.tables import text_table
 
 
 class Decision(NamedTuple):
-    """What was decided, and by which Param or rule."""
+    """A value that was decided, and by which Param or rule."""
 
     value: Any
     reason: str
 
 
 class Rows(NamedTuple):
-    """How many rows there are.
+    """Numbers of rows.
 
     Args:
         training: rows to train on, in all shards.
@@ -42,13 +42,13 @@ class Rows(NamedTuple):
 
 
 def estimated_rows(rows: int, exact: bool, workers: int, validation_split: float) -> Rows:
-    """What `rows` rows of a DataFrame make, before any of them was looked at."""
+    """Estimate of the shards that `rows` rows of a DataFrame make, before any of them was looked at."""
     training = round(rows * (1 - validation_split))
     return Rows(training, -(-training // workers), -(-rows // workers), exact)
 
 
 def storage(rows: Rows | None, row_bytes: int, limit: int, limited_by: str) -> Decision:
-    """Where the largest shard will be: "memory" or "file".
+    """Place of the largest shard: "memory" or "file".
 
     Args:
         limit: bytes that a shard may take in memory.

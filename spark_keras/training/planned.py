@@ -45,7 +45,7 @@ class Planned(HasTraining):
             print("", plans.layer_table(cost.model_cost(prepared.model)), sep="\n")
 
     def trainingPlan(self, dataset: DataFrame) -> plans.Plan:
-        """What `explainPlan` prints, as an object."""
+        """The plan that `explainPlan` prints, as an object."""
         prepared = prepare(dataset, self)
         return self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit()))
 

@@ -15,7 +15,7 @@ def minibatches_of_round(averaging_frequency: int | str) -> int | None:
 
 
 class Schedule(NamedTuple):
-    """When what is trained.
+    """Schedule of a training: how many epochs, in what minibatches, and when it validates.
 
     Args:
         epochs: epochs at most; a callback may stop earlier.
@@ -52,7 +52,7 @@ class Schedule(NamedTuple):
         return self.frequency or WHOLE_EPOCH
 
     def validates(self, epoch: int) -> bool:
-        """Whether an epoch (from 0 on) ends with a validation."""
+        """Tells whether an epoch (from 0 on) ends with a validation."""
         return self.validation and ((epoch + 1) % self.validate_every == 0 or epoch + 1 == self.epochs)
 
     def rounds(self) -> Iterator[tuple[int, int]]:

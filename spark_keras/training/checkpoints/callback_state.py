@@ -53,7 +53,7 @@ def _content(value: Any) -> Any:
 def read(
     callbacks: Sequence[keras.callbacks.Callback], begun: list[dict[str, Any]], arrays: Arrays
 ) -> list[dict[str, Any]]:
-    """What has changed since `begun` in the callbacks' attributes, as JSON; numbers of arrays go to `arrays`."""
+    """Changes of the callbacks' attributes since `begun`, as JSON; numbers of arrays go to `arrays`."""
     return [_changed(callback, before, arrays) for callback, before in zip(callbacks, begun, strict=True)]
 
 

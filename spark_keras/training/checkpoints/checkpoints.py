@@ -85,7 +85,7 @@ class Checkpoints:
             )
 
     def resume(self, rows: list[str]) -> Snapshot | None:
-        """What the last checkpoint holds, when it is known that the workers have the same rows.
+        """The last checkpoint, when it is known that the workers have the same rows.
 
         Args:
             rows: for each worker, the digest of its rows' content.
@@ -103,7 +103,7 @@ class Checkpoints:
         return self.snapshot
 
     def due(self, position: Position) -> bool:
-        """Whether a checkpoint is to be written here."""
+        """Tells whether a checkpoint is to be written here."""
         if position.finished:
             return True
         if self._epochs is not None:
@@ -166,7 +166,7 @@ class Checkpoints:
 
 
 def identity(model: keras.Model, state: State, callbacks: Sequence[Any], params: dict[str, Any]) -> dict[str, Any]:
-    """What decides the bits of a fit, besides its rows.
+    """All that decides the bits of a fit, besides its rows.
 
     Args:
         state: before training, frozen weights included.

@@ -16,7 +16,7 @@ _LOCAL = ("values", "integers")
 
 
 class Position(NamedTuple):
-    """Where a fit stands: `minibatch` is the first one of the next round; `finished`: nothing is left to train."""
+    """Progress of a fit: `minibatch` is the first one of the next round; `finished`: nothing is left to train."""
 
     epoch: int
     minibatch: int

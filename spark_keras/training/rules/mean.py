@@ -96,7 +96,7 @@ def _add(total: np.ndarray, part: np.ndarray, weight: int, where: slice, start: 
 
 
 def start_state(shared: State, own: State | None, fresh: State | None, layout: Layout, optimizer_state: str) -> State:
-    """What a worker starts a round from.
+    """The state that a worker starts a round from.
 
     Args:
         shared: the averaged state.

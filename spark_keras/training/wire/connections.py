@@ -36,7 +36,7 @@ HEARTBEAT_MILLISECONDS = 60_000
 
 
 class Endpoint(NamedTuple):
-    """Where the driver listens, and the keys that let this fit's workers in (None: no encryption).
+    """Address on which the driver listens, and the keys that let this fit's workers in (None: no encryption).
 
     The server's key is made for the fit and travels in the task closure alone. CURVE never sends it over the wire, and
     a client that does not know it cannot complete the handshake; so it is what lets a worker in.
@@ -62,7 +62,7 @@ class Endpoint(NamedTuple):
 
     @property
     def is_local(self) -> bool:
-        """Whether this process can use the folder; one in a container of its own or of another user cannot."""
+        """Tells whether this process can use the folder; one in a container of its own or of another user cannot."""
         if not self.folder or self.machine != shared_memory.machine():
             return False
         return os.access(self.unix_socket, os.R_OK | os.W_OK)
@@ -97,7 +97,7 @@ class Connection:
         self.memory_name, self.memory = memory_name, memory
 
     def wait(self, milliseconds: int) -> bool:
-        """Whether a message is there, or comes within this time."""
+        """Tells whether a message is there, or comes within this time."""
         raise NotImplementedError
 
     def send(self, message: protocol.Message, arrays: protocol.Arrays = ()) -> None:
@@ -150,7 +150,7 @@ class RemoteConnection(Connection):
             )
 
     def _connected(self) -> bool:
-        """Whether the driver answers in time; ZeroMQ itself tries again and again, for ever."""
+        """Tells whether the driver answers in time; ZeroMQ itself tries again and again, for ever."""
         deadline = time.monotonic() + CONNECT_SECONDS
         while (left := deadline - time.monotonic()) > 0 and self._events.poll(int(1000 * left)):
             if recv_monitor_message(self._events)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
@@ -158,7 +158,7 @@ class RemoteConnection(Connection):
         return False
 
     def wait(self, milliseconds: int) -> bool:
-        """Whether a message is there, or comes within this time.
+        """Tells whether a message is there, or comes within this time.
 
         Raises ConnectionError where the connection was lost: a new one would be another worker's to the driver.
         """

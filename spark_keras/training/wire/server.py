@@ -100,7 +100,7 @@ class Server:
         self._poller.register(self._listener.fileno(), zmq.POLLIN)
 
     def wait(self, milliseconds: int) -> bool:
-        """Whether a message is there, or something else for `receive` to look at, or comes within this time."""
+        """Tells whether a message is there, or something else for `receive` to look at, or comes within this time."""
         if not self._ready:
             # Those that have received more than the message that was read.
             left = [descriptor for descriptor, connection in self._connections.items() if connection.unread]
@@ -173,7 +173,7 @@ class Server:
             peer.close()
 
     def alive(self, peer: Peer) -> bool:
-        """Whether a peer's process is there, busy or not, as far as its connection tells."""
+        """Tells whether a peer's process is there, busy or not, as far as its connection tells."""
         if not isinstance(peer, bytes):
             return not peer.closed  # `receive` closes it when all that it said has been read
         return self._received.get(peer, 0) is not None and self._sent(

@@ -45,7 +45,7 @@ class Stream:
 
     @property
     def unread(self) -> bool:
-        """Whether a frame, or its beginning, was received already: the socket does not tell of it any more."""
+        """Tells whether a frame, or its beginning, was received already: the socket does not tell of it any more."""
         return bool(self._unread)
 
     def send(self, frame: bytes | memoryview) -> None:

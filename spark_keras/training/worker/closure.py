@@ -1,4 +1,4 @@
-"""What the closure carries to every worker."""
+"""Content of the closure that every worker gets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spark_keras.training.worker import shard as shards
 
 
 class WorkerTask(NamedTuple):
-    """What the closure carries to every worker: the architecture, not the weights (they come with each round).
+    """Content of the closure that every worker gets: the architecture, not the weights (they come with each round).
 
     Args:
         endpoint: where the driver listens.

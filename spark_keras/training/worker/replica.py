@@ -63,7 +63,7 @@ class Replica:
         self.frozen = digest
 
     def is_new(self, *program: Any) -> bool:
-        """Whether a program was never called, so that it will be compiled."""
+        """Tells whether a program was never called, so that it will be compiled."""
         known = program in self._called
         self._called.add(program)
         return not known

@@ -111,7 +111,7 @@ def serve(connection: connections.Connection, worker: ShardWorker, task: WorkerT
 
 
 def _next(connection: connections.Connection) -> tuple[Any, list[np.ndarray]]:
-    """What the driver says next."""
+    """Waits for the driver's next request."""
     parent = os.getppid()
     while True:
         # Spark's daemon, this process's parent, ends with the executor: then nobody will ever write again.

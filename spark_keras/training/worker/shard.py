@@ -70,7 +70,7 @@ class Shard(NamedTuple):
 
     @property
     def storage(self) -> str:
-        """Where the rows are: "memory" or "file"."""
+        """Place of the rows: "memory" or "file"."""
         return self.training.storage
 
     @property

@@ -32,7 +32,7 @@ class Stack(NamedTuple):
     short: bool
 
     def part(self, start: int, stop: int) -> Stack:
-        """What of it lies between two minibatches of the epoch, at least one of them."""
+        """The part of it that lies between two minibatches of the epoch, at least one of them."""
         begin = max(start, self.start)
         steps = min(stop, self.start + self.steps) - begin
         rows = self.rows // self.steps * steps
@@ -51,8 +51,8 @@ ROUNDS_BYTES = 4 * 2**20
 
 
 def stack_count(rows: Rows, frequency: int, batch_size: int) -> int:
-    """How many full minibatches a stack has room for: a round's, or as many of them as fit; those of several short
-    rounds together, because preparing a stack takes longer than gathering their few rows.
+    """Number of full minibatches that a stack has room for: a round's, or as many of them as fit; those of several
+    short rounds together, because preparing a stack takes longer than gathering their few rows.
 
     Args:
         frequency: minibatches in a round.
@@ -63,7 +63,7 @@ def stack_count(rows: Rows, frequency: int, batch_size: int) -> int:
 
 
 class Span(NamedTuple):
-    """Which minibatches of an epoch a stack has: `steps` from `first` on; or the short last one."""
+    """Minibatches of an epoch that a stack has: `steps` from `first` on; or the short last one."""
 
     first: int
     steps: int

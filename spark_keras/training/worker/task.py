@@ -1,4 +1,4 @@
-"""What runs in the executor: a long-lived Spark task that holds a shard and a replica of the model.
+"""Work of an executor: a long-lived Spark task that holds a shard and a replica of the model.
 
 Free of Keras at import time; see `spark_keras.executor`.
 """

@@ -1,4 +1,4 @@
-"""Who works on which shard: the tasks that Spark starts, those that stand by, and how often a shard's have failed.
+"""Attempts at each shard: the tasks that Spark starts, those that stand by, and how often a shard's have failed.
 
 Spark may run two tasks for one shard: by speculation, when it takes an executor for lost that is not, and when it
 repeats a stage because an executor took its shuffle files along. Whichever task ends first counts for Spark, so a
@@ -17,7 +17,7 @@ from spark_keras.training.wire.shared_memory import SharedMemory
 
 
 class Limits(NamedTuple):
-    """What a fit puts up with.
+    """Limits of failure and waiting after which a fit ends.
 
     Args:
         failures: of a shard in a row, without an answer between, that end the fit.
@@ -86,7 +86,7 @@ class Attempts:
         return next((attempt for attempt in self._all if attempt.peer == peer), None)
 
     def memory(self, shard: int) -> SharedMemory | None:
-        """What the shard's worker shares with the driver."""
+        """Memory that the shard's worker shares with the driver."""
         return self.active[shard].memory if shard in self.active else None
 
     def __iter__(self) -> Iterator[Attempt]:
