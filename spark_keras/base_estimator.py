@@ -1,4 +1,4 @@
-"""What all estimators share: Params, persistence, and a fit that is handed to the trainer."""
+"""Base of all estimators: Params, persistence, and a fit that is handed to the trainer."""
 
 from __future__ import annotations
 

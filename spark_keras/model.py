@@ -44,7 +44,7 @@ class KerasTransformer(KerasTransformerParams, Transformer, TensorOutputs):
 
 
 class _FittedModel(Model, Forward, mixins.HasLabels, mixins.HasOutputLabels):
-    """What all fitted models share."""
+    """Base of all fitted models."""
 
     _summary: KerasTrainingSummary | None = None
     # Whether labels are class indices, whatever the loss.
@@ -59,7 +59,7 @@ class _FittedModel(Model, Forward, mixins.HasLabels, mixins.HasOutputLabels):
 
     @property
     def hasSummary(self) -> bool:
-        """Whether a training summary is present."""
+        """Tells whether a training summary is present."""
         return self._summary is not None
 
     @property

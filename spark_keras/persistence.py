@@ -77,7 +77,7 @@ class KerasReader(StageReader[R]):
     _safe_mode = True
 
     def safeMode(self, value: bool) -> Self:
-        """Whether code that was saved with a model, such as that of `Lambda` layers, is refused (default True). False:
+        """Refuses code that was saved with a model, such as that of `Lambda` layers, if True (the default). If False,
         it is unpickled when the model is used, so it must come from somebody whom you trust.
         """
         self._safe_mode = value

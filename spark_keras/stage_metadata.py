@@ -69,5 +69,5 @@ def save_metadata(
 
 
 def connection(io: MLReader | MLWriter) -> Any:
-    """What Spark's own writers and readers of metadata want: the session since 4.0, its context before."""
+    """Argument that Spark's own writers and readers of metadata want: the session since 4.0, its context before."""
     return io.sparkSession if int(pyspark.__version__.split(".")[0]) >= 4 else io.sc

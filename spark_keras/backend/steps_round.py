@@ -83,7 +83,7 @@ class StepsKernel:
             self.model.make_test_function(force=True)
 
     def _constants(self) -> list[np.ndarray]:
-        """What Keras compiles into its steps; on JAX all that its trainer does not pass on, too."""
+        """Values that Keras compiles into its steps; on JAX all that its trainer does not pass on, too."""
         found = held.of(self.model) if keras.backend.backend() == "jax" else None
         unknown = [*found.variables.values(), *found.of_optimizers.values()] if found else []
         return [*derived_from_weights(self.model), *(to_numpy(each.value) for each in unknown)]

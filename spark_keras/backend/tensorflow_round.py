@@ -87,7 +87,7 @@ class GraphKernel:
         return [tf.zeros(variable.shape, variable.dtype) for variable in self.model.metrics_variables]
 
     def _unpacked(self, values: Any, integers: Any) -> list[Any]:
-        """What the state's variables hold."""
+        """Values of the state's variables."""
         return [
             tf.cast(tf.reshape((integers if e.integer else values)[e.start : e.stop], e.shape), e.dtype)
             for e in self.layout.entries
@@ -144,7 +144,7 @@ OPTIMIZERS = "Adadelta Adafactor Adagrad Adam AdamW Adamax Ftrl Lamb Lion RMSpro
 
 
 def only_through_keras(model: keras.Model) -> bool:
-    """Whether the parts of a training step are Keras' own and change variables through Keras alone.
+    """Tells whether the parts of a training step are Keras' own and change variables through Keras alone.
 
     What else is called (losses, activations, schedules, …) may be anybody's: a function of tensors, or found when the
     step is traced.

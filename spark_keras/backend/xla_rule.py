@@ -29,6 +29,6 @@ XLA_FORWARD_OPERATIONS = 1e9
 
 
 def forward_gains(model: keras.Model, rows: int) -> bool:
-    """Whether XLA makes a forward pass of so many rows faster on a CPU."""
+    """Tells whether XLA makes a forward pass of so many rows faster on a CPU."""
     # A weight of the layers that gain is multiplied once for each row.
     return without_gain(model) is None and 2 * rows * model.count_params() <= XLA_FORWARD_OPERATIONS

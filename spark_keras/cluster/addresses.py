@@ -1,4 +1,4 @@
-"""Where the driver listens for its workers."""
+"""Address on which the driver listens for its workers."""
 
 from __future__ import annotations
 

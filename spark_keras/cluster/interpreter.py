@@ -85,7 +85,7 @@ def backend_module() -> str:
 
 
 def _is_this(python: str) -> bool:
-    """Whether a command starts this process' own interpreter, with the same packages."""
+    """Tells whether a command starts this process' own interpreter, with the same packages."""
     found = shutil.which(python)
     if found is None:
         return False
@@ -95,7 +95,7 @@ def _is_this(python: str) -> bool:
 
 
 def _ask_process(spark: SparkSession, python: str, asked: dict[str, Any]) -> Any:
-    """What that interpreter has, or why it does not answer."""
+    """Packages that an interpreter started here has, or why it does not answer."""
     from pyspark import SparkFiles
 
     environment = {**os.environ, **spark.sparkContext.environment}
@@ -112,7 +112,7 @@ def _ask_process(spark: SparkSession, python: str, asked: dict[str, Any]) -> Any
 
 
 def _ask_executor(spark: SparkSession, asked: dict[str, Any]) -> Any:
-    """What the interpreter of one executor has, or why it does not answer; None: there is no word of it yet."""
+    """Packages that one executor's interpreter has, or why it does not answer; None: there is no word of it yet."""
     # Of no module, so that it travels with its code.
     namespace: dict[str, Any] = {"__name__": "__main__", "asked": asked}
     exec(f"{_PROBE}\ndef answer(_):\n    return probe(**asked)", namespace)
@@ -130,7 +130,7 @@ def _ask_executor(spark: SparkSession, asked: dict[str, Any]) -> Any:
 
 
 def _cause(error: str) -> str | None:
-    """What a failed job says of the interpreter; None where it says nothing of it."""
+    """Error of a failed job that concerns the interpreter; None where it says nothing of it."""
     told = re.search(r"Cannot run program [^\n]*|\[PYTHON_VERSION_MISMATCH\][^\n]*|ModuleNotFoundError: [^\n]*", error)
     return told and told[0]
 

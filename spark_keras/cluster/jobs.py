@@ -69,7 +69,7 @@ _DEATHS = (
 
 
 def is_death(error: BaseException) -> bool:
-    """Whether a job failed because processes ended, which is not the fault of what they did."""
+    """Tells whether a job failed because processes ended, which is not the fault of what they did."""
     return any(death in str(error) for death in _DEATHS)
 
 
@@ -83,7 +83,7 @@ def end_task(spark: SparkSession, attempt: int, reason: str) -> None:
 
 
 def jobs_waiting_for_slots(spark: SparkSession) -> bool:
-    """Whether a job that is not a fit's own has an active stage with no running task."""
+    """Tells whether a job that is not a fit's own has an active stage with no running task."""
     tracker = spark.sparkContext.statusTracker()
     fits = {job for group in list(_fit_groups) for job in tracker.getJobIdsForGroup(group)}
     for job_id in set(tracker.getActiveJobsIds()) - fits:

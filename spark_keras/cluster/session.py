@@ -30,7 +30,7 @@ def application_id(spark: SparkSession) -> str:
 
 
 def master(spark: SparkSession) -> str:
-    """Where the application runs, such as "local[4]"."""
+    """Master of the application, such as "local[4]"."""
     return spark.sparkContext.master or ""
 
 

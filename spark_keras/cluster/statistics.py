@@ -1,4 +1,4 @@
-"""What Spark's optimizer knows of a DataFrame's size."""
+"""Statistics that Spark's optimizer has of a DataFrame's size."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def usable_rows(array: pa.Array) -> np.ndarray:
 
 
 def _all_usable(array: pa.Array) -> bool:
-    """Whether there is surely no null and no NaN; a tenth of the time of looking at each value."""
+    """Tells whether there is surely no null and no NaN; a tenth of the time of looking at each value."""
     if array.null_count:
         return False
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):

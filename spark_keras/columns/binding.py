@@ -1,4 +1,4 @@
-"""Which columns feed which tensors of a model: settled on the driver, before a job starts."""
+"""The columns that feed each tensor of a model, settled on the driver, before a job starts."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from spark_keras.columns.tensor_column import TensorColumn
 
 
 class ClassWeights(NamedTuple):
-    """What each class weighs; one that is not named weighs 1, as in Keras. Without any class they are not counted yet.
+    """Weights of classes; one that is not named weighs 1, as in Keras. Without any class they are not counted yet.
 
     Args:
         classes: ascending class indices.

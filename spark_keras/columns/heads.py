@@ -75,7 +75,7 @@ class ClassificationHead(NamedTuple):
     tolerance: float = 1e-3
 
     def raw_is_probability(self, outputs: int) -> bool:
-        """Whether the raw prediction of so many outputs is the probability itself."""
+        """Tells whether the raw prediction of so many outputs is the probability itself."""
         return self.kind == "probabilities" and (self.exclusive or outputs == 1)
 
     def __call__(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -64,7 +64,7 @@ def named(model: keras.Model, columns: Any) -> list[tuple[str, str]]:
 
 
 def is_nested(columns: Any) -> bool:
-    """Whether Param `inputCols` has dicts or lists inside."""
+    """Tells whether Param `inputCols` has dicts or lists inside."""
     return not all(isinstance(each, str) for each in (columns.values() if isinstance(columns, dict) else columns))
 
 
@@ -139,7 +139,7 @@ def called(model: keras.Model, forms: Sequence[Any], symbols: Sequence[Any]) -> 
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without what Keras puts around it."""
+    """Reason of an error, without what Keras puts around it."""
     text = re.sub(r"\x1b\[\d*m", "", str(error)).partition("Error encountered:")
     return (text[2] or text[0]).partition("\n\nArguments received")[0].strip()[:500]
 

@@ -1,4 +1,4 @@
-"""What a loss wants of the labels of its output: one rule for each of Keras' own, a symbolic call for any other."""
+"""Rules of what a loss wants of the labels of its output: one for each of Keras' own, a symbolic call for any other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spark_keras.keras_model.signature import Tensor
 
 
 class LabelRule(NamedTuple):
-    """What a loss takes as labels.
+    """Labels that a loss takes.
 
     Args:
         kind: "indices" of classes; "categories", one number for each class; "values" like the output; "either" of

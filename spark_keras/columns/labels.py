@@ -84,7 +84,7 @@ def _has_column(dataset: DataFrame, column: str) -> bool:
 
 
 def has_own_step(model: keras.Model) -> bool:
-    """Whether code of the user's sees the labels."""
+    """Tells whether code of the user's sees the labels."""
     return any(
         getattr(type(model), name) is not getattr(keras.Model, name)
         for name in ("train_step", "test_step", "compute_loss", "compute_metrics")
@@ -92,7 +92,7 @@ def has_own_step(model: keras.Model) -> bool:
 
 
 def _compares(model: keras.Model) -> bool:
-    """Whether a loss or metric was given to `compile`."""
+    """Tells whether a loss or metric was given to `compile`."""
     given = [getattr(model, "loss", None), *signature.compiled_metrics(model)]
     return any(each is not None for each in keras.tree.flatten(given))
 
@@ -178,7 +178,7 @@ def weight_columns(dataset: DataFrame, stage: Any, model: keras.Model) -> Named:
 
 
 def _one_loss_for_a_row(model: keras.Model) -> bool:
-    """Whether the losses are surely no longer than the rows."""
+    """Tells whether the losses are surely no longer than the rows."""
     outputs = signature.symbolic_outputs(model)
     losses = keras.tree.flatten(getattr(model, "loss", None))
     if not outputs or any(loss is None or label_rules.rule_of(loss).kind == "own" for loss in losses):

@@ -1,4 +1,4 @@
-"""What a model was compiled with that does not go together: losses and activations, metrics and labels."""
+"""Mismatches in what a model was compiled with: losses and activations, metrics and labels."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _compared(
 
 
 def _refusal(metric: keras.metrics.Metric, label: TensorColumn, output: Tensor) -> str | None:
-    """What Keras says of a few rows; None where it computes something."""
+    """Error that Keras raises on a few rows; None where it computes something."""
     prediction = np.zeros((7, *(length or 1 for length in output.shape)), "float32")
     try:
         metric.update_state(zeros(label, 7), prediction)
@@ -84,7 +84,7 @@ def _refusal(metric: keras.metrics.Metric, label: TensorColumn, output: Tensor) 
 
 
 def _indices(label: TensorColumn, output: Tensor) -> bool:
-    """Whether a label is one class index for an output with several classes."""
+    """Tells whether a label is one class index for an output with several classes."""
     return len(label.tensor_shape) < len(output.shape) and (output.shape[-1] or 2) > 1
 
 

@@ -15,7 +15,7 @@ from pyspark.sql.types import StructField
 
 
 class Field(NamedTuple):
-    """What a name means in a DataFrame.
+    """Meaning of a name in a DataFrame.
 
     Args:
         sql: the name as SQL takes it.

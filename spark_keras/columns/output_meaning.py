@@ -20,7 +20,7 @@ from spark_keras.params.values import param_or_none
 
 
 class Meaning(NamedTuple):
-    """What numbers mean.
+    """Meaning of a model's numbers.
 
     Args:
         kind: "probabilities", "logits" or "margins"; None: not told.
@@ -62,7 +62,7 @@ _LOSSES = {
 
 
 def said_by_loss(loss: Any) -> Meaning:
-    """What a loss takes the outputs for, in whatever form compile() was given it."""
+    """Meaning that a loss gives the outputs, in whatever form compile() was given it."""
     function, settings = losses.computed_by(loss)
     of_keras = activations.of_keras(getattr(function, "__module__", None))
     said = _LOSSES.get(getattr(function, "__name__", ""), UNKNOWN) if of_keras else UNKNOWN
@@ -76,12 +76,12 @@ def said_by_loss(loss: Any) -> Meaning:
 
 
 def said_by_activation(activation: str | None) -> Meaning:
-    """What an activation makes its numbers, by its name."""
+    """Meaning that an activation, by its name, gives its numbers."""
     return UNKNOWN if activation is None else _ACTIVATIONS.get(activation, UNKNOWN)
 
 
 def of_classifier(model: keras.Model, stage: Any) -> Meaning:
-    """What the only output of a model means: by Param `outputType`, else the activation, else the loss.
+    """Meaning of a model's only output: by Param `outputType`, else the activation, else the loss.
 
     The activation comes first, because a sigmoid or softmax gives probabilities whatever the loss makes of them.
     """
@@ -96,7 +96,7 @@ def of_classifier(model: keras.Model, stage: Any) -> Meaning:
 
 
 def head_of(model: keras.Model, stage: Any, output: Tensor) -> ClassificationHead:
-    """What makes a classifier's columns of the model's output; the Params that go with its meaning are checked.
+    """Head that makes a classifier's columns of the model's output; the Params that go with its meaning are checked.
 
     An output of which nothing tells the meaning is taken for probabilities, which the executors check.
     """

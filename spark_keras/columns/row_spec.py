@@ -1,4 +1,4 @@
-"""What workers load of the rows, and how that becomes what Keras is given."""
+"""Content of a shard: what workers load of the rows, and how that becomes what Keras is given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spark_keras.executor.invalid_data import InvalidData
 
 
 class ShardColumns(NamedTuple):
-    """What travels to the workers: the internal column names, shared by driver and worker.
+    """Description of the rows that travels to the workers: the internal column names, shared by driver and worker.
 
     Args:
         features: columns `x0`, `x1`, … ; one tensor, or several named inputs.
@@ -55,7 +55,7 @@ class ShardColumns(NamedTuple):
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """What decides the bits of a fit beside shapes and types, where it is not as it was in the first version."""
+        """Values that decide the bits of a fit beside shapes and types, where they differ from the first version's."""
         found: dict[str, Any] = {}
         if self.class_weights is not None:
             found["classWeight"] = [list(each) for each in self.class_weights]
@@ -81,8 +81,8 @@ class ShardColumns(NamedTuple):
         return {t.name for group in several for t in group if t} | {name for each in named for name in each}
 
     def packer(self) -> Callable[[dict[str, Any]], Any]:
-        """What makes `x`, (x, y) or (x, y, sample_weight), nested as the model takes them, of finished arrays, or
-        tensors, by name.
+        """Function that makes `x`, (x, y) or (x, y, sample_weight), nested as the model takes them, of finished arrays,
+        or tensors, by name.
         """
         import keras
 
@@ -108,7 +108,7 @@ class ShardColumns(NamedTuple):
         return pack
 
     def pack(self, arrays: dict[str, Any], training: bool = False) -> Any:
-        """What Keras is given of stored arrays.
+        """The structure that Keras is given of stored arrays.
 
         Args:
             training: whether the rows are trained, for which classes have their weights.
@@ -116,7 +116,7 @@ class ShardColumns(NamedTuple):
         return self.packer()(self.finish(arrays, training))
 
     def finish(self, arrays: dict[str, np.ndarray], training: bool) -> dict[str, np.ndarray]:
-        """What the model takes, of what is kept of some rows, or of stacks of them."""
+        """Finished arrays, as the model takes them, of what is kept of some rows, or of stacks of them."""
         labels = {index: (arrays[f"y{index}"], label) for index, label in enumerate(self.labels) if label}
         made = dict(arrays)
         if self.weight_axes:

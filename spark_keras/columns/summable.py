@@ -1,4 +1,4 @@
-"""Which metrics' states add up: the state over all rows is the sum of the states over parts of them."""
+"""Metrics whose states add up: the state over all rows is the sum of the states over parts of them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def leaves(model: keras.Model) -> list[keras.metrics.Metric]:
 
 
 def _of_keras(metric: keras.metrics.Metric) -> bool:
-    """Whether Keras' own code updates the metric; a class of the user's may only change what is counted."""
+    """Tells whether Keras' own code updates the metric; a class of the user's may only change what is counted."""
     return type(metric).update_state.__module__.startswith("keras.")
 
 

@@ -36,7 +36,7 @@ class TensorColumn(NamedTuple):
 
     @property
     def label(self) -> str:
-        """How messages name this tensor's columns."""
+        """Name of this tensor's columns in messages."""
         columns = ", ".join(repr(column) for column in self.columns)
         return f"{'column' if len(self.columns) == 1 else 'columns'} {columns} ({self.param})"
 

@@ -64,7 +64,7 @@ def training_columns(
 
 
 def _validates(dataset: DataFrame, stage: Any) -> bool:
-    """Whether rows are held out for validation; checks the Params that say which."""
+    """Tells whether rows are held out for validation; checks the Params that say which."""
     indicator = param_or_none(stage, "validationIndicatorCol")
     if indicator:
         data_type = expressions.column_type(dataset, "validationIndicatorCol", indicator)

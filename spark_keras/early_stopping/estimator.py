@@ -264,7 +264,7 @@ class EarlyStoppingModel(Picklable, Model, NestedSaved):
 
     @property
     def result(self) -> EarlyStoppingResult:
-        """Why and when the training stopped."""
+        """Reason and time of the stop."""
         if self._result is None:
             raise RuntimeError("No result available: this model was not fitted.")
         return self._result

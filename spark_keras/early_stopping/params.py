@@ -47,7 +47,7 @@ def _conditions(value: Any) -> list[Condition]:
 
 @with_accessors
 class EarlyStoppingParams(converters.NoneIsUnset):
-    """When to stop, by what score, and what is kept."""
+    """Params that say when to stop, by what score, and what is kept."""
 
     estimator = param("estimator", "the Keras estimator that trains", _estimator)
     monitor = param("monitor", 'the result to watch, such as "val_loss" or "val_accuracy"', TypeConverters.toString)

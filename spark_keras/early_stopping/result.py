@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class EarlyStoppingResult:
-    """Why and when a training stopped; kept with the saved model. Epochs are numbered from 1.
+    """Reason and time of a stop; kept with the saved model. Epochs are numbered from 1.
 
     Args:
         reason: "patience", "maxEpochs", "maxSeconds", "targetScore", "worstScore", "nonFiniteScore", a condition's own

@@ -28,7 +28,7 @@ ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 
 class ProcessSettings(NamedTuple):
-    """What the driver's Keras has that the executors' must have, too.
+    """Settings of the driver's Keras that the executors' must have, too.
 
     Args:
         threads: CPU threads for one task.

@@ -20,7 +20,7 @@ from spark_keras.executor.invalid_data import InvalidData
 
 
 class ForwardTask(NamedTuple):
-    """What the closure carries to the executors.
+    """Content of the closure that the executors get.
 
     Args:
         settings: of the Python process.

@@ -1,4 +1,4 @@
-"""What stages share that apply a Keras model to DataFrame columns."""
+"""Base of the stages that apply a Keras model to DataFrame columns."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class OutputColumn(NamedTuple):
 
 
 class Forward(mixins.HasInference, KerasSaved):
-    """What all stages share that apply a model."""
+    """Base of all stages that apply a model."""
 
     def toKeras(self) -> keras.Model:
         """A new Keras model, compiled if it was, on this machine."""

@@ -65,5 +65,5 @@ def _name_of(activation: Any, output: Any) -> str | None:
 
 
 def of_keras(module: str | None) -> bool:
-    """Whether a module of this name is one of Keras'."""
+    """Tells whether a module of this name is one of Keras'."""
     return (module or "").split(".")[0] == "keras"

@@ -18,7 +18,7 @@ _ASSIGNED = "assigned though frozen"
 
 
 def _undecayed(model: keras.Model) -> list[int]:
-    """Which trainable variables `Optimizer.exclude_from_weight_decay` names: it is not in the optimizer's config."""
+    """Indices of the variables that `Optimizer.exclude_from_weight_decay` names; its configuration has none of them."""
     optimizer = innermost(getattr(model, "optimizer", None))
     if not excludes_from_weight_decay(optimizer):
         return []

@@ -115,7 +115,7 @@ class KerasArchive:
 
     @property
     def trusted(self) -> bool:
-        """Whether code inside may run: it comes from this process, or Keras was told to load any."""
+        """Tells whether code inside may run: it comes from this process, or Keras was told to load any."""
         return self._trusted or serialization_lib.in_safe_mode() is False
 
     @property

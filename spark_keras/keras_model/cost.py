@@ -37,7 +37,7 @@ class LayerCost(NamedTuple):
 
 
 class ModelCost(NamedTuple):
-    """What the cost of a model's training follows from.
+    """Figures that the cost of a model's training follows from.
 
     Args:
         layers: those that have no layers inside.
@@ -99,7 +99,7 @@ def _weights(layer: keras.layers.Layer) -> int:
 
 
 def _kernels(layer: keras.layers.Layer) -> int:
-    """How many weights are multiplied: those of all kernels, not the biases."""
+    """Number of weights that are multiplied: those of all kernels, not the biases."""
     return sum(math.prod(weight.shape) for weight in layer.weights if weight.name.endswith("kernel"))
 
 

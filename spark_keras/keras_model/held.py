@@ -1,4 +1,4 @@
-"""What a Keras model holds beside its weights, its optimizer and its metrics, found as Keras finds what it saves.
+"""Variables that a Keras model holds beside its weights, optimizer and metrics, found as Keras finds what it saves.
 
 Attributes are followed from the model through layers, losses, metrics, optimizers, learning-rate schedules,
 regularizers, constraints and initializers, and through lists, tuples and dicts of these.
@@ -34,7 +34,7 @@ _COMPILED = {"optimizer", "_loss_tracker", "_compile_loss", "_compile_metrics"}
 
 
 class Held(NamedTuple):
-    """What training may change in a model, beside its weights, `model.optimizer` and the listed metrics.
+    """Parts of a model that training may change, beside its weights, `model.optimizer` and the listed metrics.
 
     Args:
         variables: by attribute path, such as "model.loss.n". None of them belongs to an optimizer.
@@ -58,7 +58,7 @@ creating_late: weakref.WeakSet[keras.Model] = weakref.WeakSet()
 
 
 def of(model: keras.Model) -> Held:
-    """What was found when it was last looked for: following all attributes takes milliseconds."""
+    """The parts found when they were last looked for: following all attributes takes milliseconds."""
     return _found[model] if model in _found else look(model)
 
 
@@ -69,12 +69,12 @@ def look(model: keras.Model) -> Held:
 
 
 def has_own_step(model: keras.Model) -> bool:
-    """Whether the model's `train_step` is not the one of Keras."""
+    """Tells whether the model's `train_step` is not the one of Keras."""
     return type(model).train_step is not keras.Model.train_step
 
 
 def is_plain(model: keras.Model) -> bool:
-    """Whether training changes a model's weights, optimizer and metrics alone, all of them there before it."""
+    """Tells whether training changes a model's weights, optimizer and metrics alone, all of them there before it."""
     found = of(model)
     beside = found.variables or found.of_optimizers or found.generators
     return not (beside or model in drawing_globally or model in creating_late)
@@ -131,7 +131,7 @@ def walk(model: keras.Model, leaves: tuple[type, ...] = (keras.Variable,)) -> It
 
 
 def _parts(value: Any, left_out: Collection[str]) -> Iterable[tuple[str, Any]]:
-    """What the walk goes on with: private attributes last, so that paths are those that a user knows."""
+    """The objects with which the walk goes on: private attributes last, so that paths are those that a user knows."""
     if isinstance(value, (list, tuple)):
         return ((f"[{index}]", each) for index, each in enumerate(value) if not isinstance(each, _PLAIN))
     if isinstance(value, dict):
@@ -145,7 +145,7 @@ def _parts(value: Any, left_out: Collection[str]) -> Iterable[tuple[str, Any]]:
 
 
 def follows_keras(model: keras.Model) -> bool:
-    """Whether all parts of a built model are Keras' own, which change no variable that Keras does not track."""
+    """Tells whether all parts of a built model are Keras' own, which change no variable that Keras does not track."""
     return all(_of_keras(each) for _, each in walk(model) if isinstance(each, HOLDERS))
 
 
@@ -173,7 +173,7 @@ def stateful_layers(model: keras.Model) -> list[keras.layers.RNN]:
 
 
 def local_variables(model: keras.Model) -> list[keras.Variable]:
-    """What stateful recurrent layers remember: of the rows of one shard, no other's."""
+    """Variables in which stateful recurrent layers remember: of the rows of one shard, no other's."""
     return [variable for layer in stateful_layers(model) for variable in keras.tree.flatten(layer.states or [])]
 
 

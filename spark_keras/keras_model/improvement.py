@@ -25,7 +25,7 @@ class Improvement:
         return self._callback.monitor_op is keras.ops.greater
 
     def tell(self, scores: Mapping[int, float]) -> tuple[bool, bool]:
-        """Whether the newest of the scores is the best one, and whether training ends for want of a better one."""
+        """Tells whether the newest score is the best one, and whether training ends for want of a better one."""
         callback = self._callback
         for epoch, score in list(scores.items())[self._told :]:
             callback.best_epoch, callback.stopped_epoch = None, 0

@@ -1,4 +1,4 @@
-"""What Keras leaves out of a `.keras` archive, or cannot load from it: one more file in the archive.
+"""Storage for what Keras leaves out of a `.keras` archive, or cannot load from it: one more file in the archive.
 
 Keras saves the variables of layers and of the optimizers that are attributes of a model. It does not save those of a
 loss; it loads those of an optimizer only where `compile_from_config` builds the optimizer, and those of a layer only
@@ -45,7 +45,7 @@ def add(path: str, model: keras.Model) -> None:
 
 
 def is_in(content: Any) -> bool:
-    """Whether a file, or its path, is an archive that has it."""
+    """Tells whether a file, or its path, is an archive that has it."""
     if not zipfile.is_zipfile(content):
         return False
     with zipfile.ZipFile(content) as archive:

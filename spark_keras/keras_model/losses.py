@@ -47,7 +47,7 @@ def unreduced_shape(loss: Any, y: keras.KerasTensor, prediction: keras.KerasTens
 
 
 def _computed_as_keras_does(loss: Any) -> Callable[[Any, Any], Any]:
-    """What a loss computes before it is reduced, as Keras calls it: with floats, and ranks that agree."""
+    """Losses of a batch before they are reduced, as Keras calls it: with floats, and ranks that agree."""
     loss = _resolved(loss)
     if not isinstance(loss, keras.losses.Loss):
         wrapper = keras.losses.MeanSquaredError()

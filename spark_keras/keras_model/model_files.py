@@ -28,7 +28,7 @@ class UnreadableModel(ValueError):
 
 
 def is_hdf5(content: bytes | str) -> bool:
-    """Whether bytes, or the file at a path, are of Keras' format of before."""
+    """Tells whether bytes, or the file at a path, are of Keras' format of before."""
     if isinstance(content, bytes):
         return content.startswith(_HDF5)
     with open(content, "rb") as file:

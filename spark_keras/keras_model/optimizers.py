@@ -1,4 +1,4 @@
-"""What an optimizer is made of."""
+"""Parts of an optimizer."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def parts(optimizer: Any) -> list[Any]:
 
 
 def keeps_averages(optimizer: Any) -> bool:
-    """Whether an optimizer has averages of the weights, which become the weights when training ends."""
+    """Tells whether an optimizer has averages of the weights, which become the weights when training ends."""
     return any(getattr(each, "use_ema", False) for each in parts(optimizer))

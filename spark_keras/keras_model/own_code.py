@@ -85,7 +85,7 @@ def saved(model: keras.Model, save: Callable[[], None]) -> None:
 
 
 def packed(model: keras.Model) -> bytes | None:
-    """What an archive of the model keeps beside what Keras writes: its structure with own code by name, and that code.
+    """Content of an archive beside what Keras writes: the model's structure with own code by name, and that code;
     None: there is none.
     """
     with named(model) as objects:
@@ -148,20 +148,20 @@ def held(model: keras.Model) -> Iterator[tuple[Any, Any]]:
 
 
 def _is_object_of_model(value: Any) -> bool:
-    """Whether it is a part of the model, or of a part, with a configuration of its own."""
+    """Tells whether it is a part of the model, or of a part, with a configuration of its own."""
     if not hasattr(value, "__dict__") or isinstance(value, types.MethodType):
         return False
     return hasattr(type(value), "get_config") or type(value).__name__ == "SerializableDict"
 
 
 def _is_bound_to_keras(value: Any) -> bool:
-    """Whether a callable belongs to a part of the model, so that a copy of it would compute with other variables."""
+    """Tells whether a callable belongs to a part of the model: a copy of it would compute with other variables."""
     root = (getattr(value, "__module__", None) or type(value).__module__).partition(".")[0]
     return root == "keras" or hasattr(getattr(value, "__self__", None), "get_config")
 
 
 def _keras_finds(value: Any) -> bool:
-    """Whether Keras finds the function or class again by the name that it writes."""
+    """Tells whether Keras finds the function or class again by the name that it writes."""
     if isinstance(value, type):
         if value.__module__.partition(".")[0] in ("keras", "builtins"):
             return True

@@ -44,7 +44,7 @@ def _of_batch(model: keras.Model, x: Any, y: Any, sample_weight: Any) -> float:
 
 
 def _added(model: keras.Model) -> list[Any]:
-    """What layers added to the loss in the last call."""
+    """Losses that layers added in the last call."""
     return [loss for layer in model._flatten_layers() for loss in layer._losses]
 
 

@@ -1,4 +1,4 @@
-"""What a Keras model takes and gives: its input and output tensors, and what its losses and metrics look at."""
+"""Signature of a Keras model: its input and output tensors, and what its losses and metrics look at."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _inputs_struct(model: keras.Model) -> Any:
 
 
 def input_structure(model: keras.Model) -> Any:
-    """How the model's inputs are nested, with a 0 for each tensor; None for a model that takes whatever it is given."""
+    """Structure of the model's inputs, with a 0 for each tensor; None for a model that takes whatever it is given."""
     structure = _inputs_struct(model)
     return None if structure is None else keras.tree.map_structure(lambda _: 0, structure)
 
@@ -127,7 +127,7 @@ def loss_of(model: keras.Model, index: int, name: str) -> Any:
 
 
 def compiled_metrics(model: keras.Model) -> list[Any]:
-    """What was given to `compile` as metrics and as weighted metrics, in the form it was given in."""
+    """The metrics given to `compile`, as metrics and as weighted metrics, in the form it was given in."""
     compiled = getattr(model, "_compile_metrics", None)
     return [getattr(compiled, name, None) for name in ("_user_metrics", "_user_weighted_metrics")] if compiled else []
 
@@ -140,7 +140,7 @@ def metrics_by_output(model: keras.Model) -> Iterator[list[Sequence[keras.metric
 
 
 def compares(model: keras.Model, index: int, name: str, count: int) -> bool:
-    """Whether a loss or a metric compares an output with a label.
+    """Tells whether a loss or a metric compares an output with a label.
 
     Args:
         count: number of the model's outputs.

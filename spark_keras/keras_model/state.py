@@ -45,7 +45,7 @@ class FrozenWeights(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """Where one variable lies: in `values`, or in `integers` if `integer`."""
+    """Place of one variable: in `values`, or in `integers` if `integer`."""
 
     path: str
     shape: tuple[int, ...]
@@ -303,7 +303,7 @@ def following_weights(model: keras.Model, known: Iterable[tuple[Any, Any]] = ())
 
 
 def derived_from_weights(model: keras.Model) -> list[np.ndarray]:
-    """What those layers compute with."""
+    """The numbers that those layers compute with."""
     return [to_numpy(value) for layer in normalizations(model) for value in (layer.mean, layer.variance)]
 
 

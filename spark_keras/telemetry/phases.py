@@ -39,7 +39,7 @@ class Phases:
 
 
 def checked(told: Any) -> Sequence[float]:
-    """What a worker told, or zeros where it told nothing that can be understood."""
+    """Seconds that a worker told, or zeros where it told nothing that can be understood."""
     if isinstance(told, list) and len(told) == len(PHASES) and all(isinstance(each, (int, float)) for each in told):
         return told
     return NOTHING

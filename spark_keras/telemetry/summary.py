@@ -1,4 +1,4 @@
-"""What a fit tells of itself: history, rows, rounds and where the time went."""
+"""Summary of a fit: history, rows, rounds and where the time went."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class KerasTrainingSummary:
         return self.history.get("loss", [])
 
     def toPandas(self) -> pandas.DataFrame:
-        """Where the time went: a row for each worker and record, and one for the driver (worker −1).
+        """Table of where the time went: a row for each worker and record, and one for the driver (worker −1).
 
         Each worker's first row, of round 0, is what it did before the first round.
 

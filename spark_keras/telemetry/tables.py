@@ -29,7 +29,7 @@ def start_seconds(start: dict[str, float]) -> dict[str, float]:
 
 
 def start_of(timeline: dict[str, Any], worker: int) -> float:
-    """When a worker began to load its rows, in seconds since the first round began.
+    """Time at which a worker began to load its rows, in seconds since the first round began.
 
     Its seconds follow each other without a gap, and its first answer came when the first round ended.
     """

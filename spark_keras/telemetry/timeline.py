@@ -1,4 +1,4 @@
-"""What happened when in a fit: collected round by round, of a size that does not grow with the fit."""
+"""Record of what happened when in a fit: collected round by round, of a size that does not grow with the fit."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ class Timeline:
             self._settle()
 
     def evaluation(self, told: Sequence[WorkerReport]) -> None:
-        """What workers told when they had evaluated."""
+        """Adds what workers told when they had evaluated."""
         self._notes.append((self._workers_told, (told,)))
 
     def driver(self, phase: str, seconds: float) -> None:
-        """What the driver did beside."""
+        """Adds what the driver did beside."""
         self._notes.append((self._driver, (phase, seconds)))
 
     def epoch(self, epoch: int, state: State) -> list[float]:

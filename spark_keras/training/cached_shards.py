@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 
 def _key(estimator: Any) -> str:
-    """Values of the Params that decide which rows a worker gets. The model decides in what form it gets them; hence plans
-    are compared beside.
+    """Values of the Params that decide which rows a worker gets. The model decides in what form it gets them; hence
+    plans are compared beside.
     """
     values = {row.name: param_or_none(estimator, row.name) for row in TABLE.deciding(Decides.ROWS)}
     if not values["validationSplit"]:
