@@ -52,7 +52,7 @@ def accessors(row: Row) -> str:
     suffix = row.name[0].upper() + row.name[1:]
     return f"""\
         def get{suffix}(self) -> {row.value_type}: ...
-        def set{suffix}(self, value: {row.accepts or row.value_type}) -> Self: ..."""
+        def set{suffix}(self, value: {row.accepted_type}) -> Self: ..."""
 
 
 def constructors(table: Table) -> str:
@@ -86,7 +86,7 @@ class {stage}Params({bases}):
 
 
 def argument(row: Row) -> str:
-    accepted = row.accepts or row.value_type
+    accepted = row.accepted_type
     if not row.default_told:
         return f"{row.name}: {accepted if accepted == 'Any' else f'{accepted} | None'} = None"
     return f"{row.name}: {accepted} = {row.default!r}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pyspark.ml import Estimator
 from pyspark.ml.evaluation import Evaluator
 from pyspark.ml.param import TypeConverters
 from typing_extensions import Self
@@ -15,26 +14,10 @@ from spark_keras.params import converters
 from spark_keras.params.accessors import param, with_accessors
 
 
-def _estimator(value: Any) -> Any:
+def _is_keras_estimator(value: Any) -> bool:
     from spark_keras.base_estimator import BaseEstimator
 
-    if not isinstance(value, Estimator) or not isinstance(value, BaseEstimator):
-        raise converters.refuse(
-            "estimator",
-            value,
-            "a KerasClassifier, KerasRegressor or KerasEstimator; a Pipeline holds an EarlyStopping as a stage, and is "
-            "not held by one",
-        )
-    return value
-
-
-def _object(name: str, fits: Callable[[Any], bool], expected: str) -> Callable[[Any], Any]:
-    def convert(value: Any) -> Any:
-        if not fits(value):
-            raise converters.refuse(name, value, expected)
-        return value
-
-    return convert
+    return isinstance(value, BaseEstimator)
 
 
 def _conditions(value: Any) -> list[Condition]:
@@ -49,7 +32,16 @@ def _conditions(value: Any) -> list[Condition]:
 class EarlyStoppingParams(converters.NoneIsUnset):
     """Params that say when to stop, by what score, and what is kept."""
 
-    estimator = param("estimator", "the Keras estimator that trains", _estimator)
+    estimator = param(
+        "estimator",
+        "the Keras estimator that trains",
+        converters.accepted(
+            "estimator",
+            _is_keras_estimator,
+            "a KerasClassifier, KerasRegressor or KerasEstimator; a Pipeline holds an EarlyStopping as a stage, and is "
+            "not held by one",
+        ),
+    )
     monitor = param("monitor", 'the result to watch, such as "val_loss" or "val_accuracy"', TypeConverters.toString)
     mode = param(
         "mode",
@@ -59,13 +51,15 @@ class EarlyStoppingParams(converters.NoneIsUnset):
     evaluator = param(
         "evaluator",
         "a Spark evaluator instead of `monitor`; it scores the rows that the estimator validates on",
-        _object("evaluator", lambda value: isinstance(value, Evaluator), "an evaluator of pyspark.ml.evaluation"),
+        converters.accepted(
+            "evaluator", lambda value: isinstance(value, Evaluator), "an evaluator of pyspark.ml.evaluation"
+        ),
     )
     scoreFunction = param(
         "scoreFunction",
         "a function of the fitted model of the moment instead of `monitor`; it may start Spark jobs; `mode` says which "
         "scores are better",
-        _object("scoreFunction", callable, "a function of the fitted model that returns a number"),
+        converters.accepted("scoreFunction", callable, "a function of the fitted model that returns a number"),
     )
     evaluateEvery = param(
         "evaluateEvery",

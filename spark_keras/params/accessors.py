@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pyspark.ml.param import Param, Params
@@ -15,10 +15,19 @@ def param(name: str, doc: str, converter: Callable[[Any], Any] | None) -> Any:
     return Param(Params._dummy(), name, doc, converter)
 
 
-def with_accessors(cls: P) -> P:
-    """Class decorator: gives each Param of a class the getter and the setter that it lacks."""
+def with_accessors(cls: P, types: Mapping[str, tuple[str, str]] | None = None) -> P:
+    """Class decorator: gives each Param of a class the getter and the setter that it lacks.
+
+    Args:
+        types: of a Param's value, and of what its setter takes, as source text. Of others the converter tells both.
+    """
     for name in [name for name in dir(cls) if isinstance(getattr(cls, name), Param)]:
-        for kind, accessor in (("get", _getter(name)), ("set", _setter(name))):
+        of_converter = getattr(getattr(cls, name).typeConverter, "__annotations__", {}).get("return", "Any")
+        value_type, accepted_type = (types or {}).get(name, (of_converter, of_converter))
+        getter, setter = _getter(name), _setter(name)
+        getter.__annotations__ = {"return": value_type}
+        setter.__annotations__ = {"value": accepted_type, "return": "Self"}
+        for kind, accessor in (("get", getter), ("set", setter)):
             method = f"{kind}{name[0].upper()}{name[1:]}"
             if not hasattr(cls, method):
                 accessor.__module__, accessor.__name__ = cls.__module__, method

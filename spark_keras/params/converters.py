@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,6 +28,26 @@ def refuse(name: str, value: Any, expected: str) -> TypeError:
 
 def wrong(name: str, received: Any, expected: str) -> ValueError:
     return ValueError(f"Invalid value for Param `{name}`. Received: {received}. Expected: {expected}.")
+
+
+def accepted(name: str, fits: Callable[[Any], bool], expected: str) -> Callable[[Any], Any]:
+    """Takes a value as it is."""
+
+    def convert(value: Any) -> Any:
+        if not fits(value):
+            raise refuse(name, value, expected)
+        return value
+
+    return convert
+
+
+def by_name(name: str, expected: str) -> Callable[[Any], dict[str, Any]]:
+    def convert(value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise refuse(name, value, expected)
+        return dict(value)
+
+    return convert
 
 
 def one_of(name: str, *choices: str) -> Callable[[Any], str]:
@@ -65,13 +84,6 @@ def seconds(name: str) -> Callable[[Any], float]:
     return number(name, lambda given: given > 0, "seconds, more than 0")
 
 
-def margin(value: Any) -> float:
-    number = TypeConverters.toFloat(value)
-    if math.isnan(number):
-        raise wrong("threshold", "NaN", "a number")
-    return number
-
-
 def checkpoint_interval(value: Any) -> int | str:
     if isinstance(value, str):
         interval_seconds(value)
@@ -93,12 +105,6 @@ def averaging_frequency(value: Any) -> int | str:
     if isinstance(value, str):
         raise wrong("averagingFrequency", repr(value), 'a number of minibatches, 1 or more, or "epoch"')
     return integer("averagingFrequency", 1)(value)
-
-
-def jit_compile(value: Any) -> bool | str:
-    if isinstance(value, bool) or value in ("auto", "measure"):
-        return value
-    raise refuse("jitCompile", value, '"auto", True, False or "measure"')
 
 
 def max_shard_memory(value: Any) -> int:
@@ -178,31 +184,17 @@ def class_weight(value: Any) -> dict[int, float] | str:
 
 
 def shapes(value: Any) -> dict[str, list[int]]:
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise refuse("shapes", value, 'a dict {"column": [28, 28]}')
-    return {name: [int(length) for length in shape] for name, shape in value.items()}
-
-
-def function(value: Any) -> Callable[..., Any]:
-    if not callable(value):
-        raise refuse("modelFn", value, "a function that returns a compiled keras.Model")
-    return value
+    named = by_name("shapes", 'a dict {"column": [28, 28]}')(value)
+    return {name: [int(length) for length in shape] for name, shape in named.items()}
 
 
 def json_dict(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise refuse("modelParams", value, "a dict of keyword arguments for `modelFn`")
+    arguments = by_name("modelParams", "a dict of keyword arguments for `modelFn`")(value)
     try:
-        json.dumps(dict(value))
+        json.dumps(arguments)
     except TypeError as error:
         raise refuse("modelParams", value, f"values that JSON can hold ({error})") from error
-    return dict(value)
-
-
-def objects(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise refuse("customObjects", value, 'a dict {"name": class or function}')
-    return dict(value)
+    return arguments
 
 
 def callbacks(value: Any) -> list[Any]:

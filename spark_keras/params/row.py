@@ -56,7 +56,7 @@ class Row:
     mixin: str
     name: str
     doc: str
-    converter: Callable[[Any], Any] | None
+    converter: Callable[[Any], Any] | None = None
     _: dataclasses.KW_ONLY
     decides: Decides
     default: Any = UNSET
@@ -68,6 +68,11 @@ class Row:
     def value_type(self) -> str:
         """The type of its value, as source text."""
         return self.type or getattr(self.converter, "__annotations__", {"return": "str"})["return"]
+
+    @property
+    def accepted_type(self) -> str:
+        """The type that constructor and setter take, as source text."""
+        return self.accepts or self.value_type
 
     @property
     def default_told(self) -> bool:
@@ -120,7 +125,7 @@ class Table:
         for row in rows:
             if row.converter is not None:
                 setattr(cls, row.name, param(row.name, row.doc, row.converter))
-        return with_accessors(cls)
+        return with_accessors(cls, {row.name: (row.value_type, row.accepted_type) for row in rows})
 
     def of(self, *mixins: str) -> list[Row]:
         """The Params of mixins, and of the mixins among their bases."""

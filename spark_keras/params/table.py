@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 from pyspark.ml.param import TypeConverters
@@ -38,7 +39,8 @@ _ROWS = (
     _training(
         "modelFn",
         "a function that builds and compiles the model: modelFn(**modelParams); used when `model` is not set",
-        converters.function,
+        converters.accepted("modelFn", callable, "a function that returns a compiled keras.Model"),
+        type="Callable[..., Any]",
         decides=NOTHING,
         json=False,
     ),
@@ -46,7 +48,6 @@ _ROWS = (
     _model(
         "featuresCol",
         "column of a model with one input: vector, (nested) array or number",
-        None,
         decides=ROWS,
         default="features",
     ),
@@ -69,7 +70,6 @@ _ROWS = (
         "labelCol",
         'number, boolean, array or vector; a model that computes its own loss can do without; "" for none; the '
         "features column, for an autoencoder",
-        None,
         decides=ROWS,
         default="label",
     ),
@@ -84,7 +84,6 @@ _ROWS = (
         "predictionCol",
         "column for a classifier's class or a regressor's number, as a double, or for any model's only output, as an "
         'array with the model\'s shape; "" leaves it out',
-        None,
         decides=NOTHING,
         default="prediction",
     ),
@@ -114,14 +113,12 @@ _ROWS = (
     _classes(
         "probabilityCol",
         "column for a vector of probabilities, in [0, 1]; none is written of margins",
-        None,
         decides=NOTHING,
         default="probability",
     ),
     _classes(
         "rawPredictionCol",
         "column for a vector of what the model gives",
-        None,
         decides=NOTHING,
         default="rawPrediction",
     ),
@@ -143,7 +140,7 @@ _ROWS = (
     _classes(
         "threshold",
         "of a model that gives one margin: the second of two classes is predicted where the margin is larger",
-        converters.margin,
+        converters.number("threshold", lambda margin: not math.isnan(margin), "a number"),
         decides=NOTHING,
         default=0.0,
     ),
@@ -151,7 +148,6 @@ _ROWS = (
         "weightCol",
         "weights of rows, as Keras' sample_weight: a number, or of a KerasEstimator an array with one for each time "
         "step",
-        None,
         decides=ROWS,
     ),
     _output_labels(
@@ -169,7 +165,7 @@ _ROWS = (
         converters.class_weight,
         decides=NOTHING,
     ),
-    _training("validationIndicatorCol", "boolean column, true for rows to validate on", None, decides=ROWS),
+    _training("validationIndicatorCol", "boolean column, true for rows to validate on", decides=ROWS),
     _training(
         "validationSplit",
         "share of the rows held out for validation, in [0, 1); chosen by the hash of their content",
@@ -234,7 +230,12 @@ _ROWS = (
         "jitCompile",
         'how a round is compiled: "auto" as layers, batch size and length of the fit suggest; True with XLA; False '
         'without; "measure" as is fastest on a worker now, which another fit may not find again',
-        converters.jit_compile,
+        converters.accepted(
+            "jitCompile",
+            lambda value: isinstance(value, bool) or value in ("auto", "measure"),
+            '"auto", True, False or "measure"',
+        ),
+        type="bool | str",
         decides=BITS,
         default="auto",
     ),
@@ -342,7 +343,6 @@ _ROWS = (
     _training(
         "seed",
         "of shuffling, dropout, validationSplit and modelFn's initial weights",
-        None,
         type="int",
         decides=ROWS | BITS,
         # pyspark's own default is a hash that differs from process to process.
@@ -367,7 +367,7 @@ _ROWS = (
     _model(
         "customObjects",
         "custom layers, losses and metrics by name, as Keras' custom_objects; not needed for registered classes",
-        converters.objects,
+        converters.by_name("customObjects", 'a dict {"name": class or function}'),
         decides=NOTHING,
         default={},
         json=False,
