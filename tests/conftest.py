@@ -113,8 +113,8 @@ def pytest_collection_modifyitems(items):
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         return parameters.get("spark", LOCAL)
 
-    # Grouped by session, because each change starts new workers that import TensorFlow again.
-    items.sort(key=lambda item: SESSIONS.index(session(item)))
+    # Grouped by session, because each change starts new executors; the group that is not divided comes first.
+    items.sort(key=lambda item: session(item) == LOCAL)
     for item in items:
         if session(item) != LOCAL or LONG_FIXTURES & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)
@@ -122,13 +122,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Where several processes run the tests, one of them gets all of a file that want the same kind of session."""
+    """Where several processes run the tests, one of them gets all of a file, and one all that want a cluster."""
     if config.getoption("dist") != "loadscope":
         return None
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFileAndSession(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return nodeid.partition("::")[0], CLUSTER in nodeid
+            return CLUSTER if CLUSTER in nodeid else nodeid.partition("::")[0]
 
     return ByFileAndSession(config, log)

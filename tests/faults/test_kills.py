@@ -56,7 +56,7 @@ def test_a_worker_that_hangs_is_replaced_to_the_same_bits(spark, caplog):
     expected = fits.bits(fits.estimator().fit(rows))
     stopped = Stopped()
     with caplog.at_level(logging.WARNING):
-        fitted = fits.estimator(callbacks=[stopped], workerTimeout=3.0).fit(rows)
+        fitted = fits.estimator(callbacks=[stopped], workerTimeout=3.0, maxFailures=20).fit(rows)
     assert fits.bits(fitted) == expected
     assert f"worker 1 (process {stopped.stopped.pid} on" in caplog.text and "gave no sign of life" in caplog.text
     # Stopped as it is, it has gone.
