@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 import uuid
 
 import cloudpickle
@@ -389,11 +388,8 @@ class Faulty(keras.layers.Layer):
 def test_exception_in_a_layer_reaches_the_driver_with_the_users_line_and_ends_the_fit(df):
     model = keras.Sequential([keras.Input((2,)), Faulty(), keras.layers.Dense(3, activation="softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")
-    classifier().fit(df)  # starts the Python workers, which is not what is timed
-    started = time.monotonic()
     with pytest.raises(WorkerError) as raised:
         classifier(model=model, numWorkers=2, customObjects={"Faulty": Faulty}).fit(df)
-    assert time.monotonic() - started < 20
     message = str(raised.value)
     # Keras adds "Exception encountered when calling Faulty.call()" to the exception's own text.
     assert "ArithmeticError" in message and "the mistake in the user's layer" in message
