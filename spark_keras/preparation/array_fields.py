@@ -10,25 +10,17 @@ from typing import ClassVar
 from pyspark.sql import types as T
 from typing_extensions import Self
 
-from spark_keras.preparation.fields import (
-    BooleanField,
-    DoubleField,
-    Field,
-    FloatField,
-    FloatingField,
-    IntegerField,
-    LongField,
-    StringField,
-)
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 
 ELEMENTS: dict[str, type[Field]] = {
-    "string": StringField,
-    "integer": IntegerField,
-    "long": LongField,
-    "float": FloatField,
-    "double": DoubleField,
-    "boolean": BooleanField,
+    "string": kinds.StringField,
+    "integer": kinds.IntegerField,
+    "long": kinds.LongField,
+    "float": kinds.FloatField,
+    "double": kinds.DoubleField,
+    "boolean": kinds.BooleanField,
 }
 
 
@@ -60,7 +52,7 @@ class ArrayField(Field):
     def elementField(self) -> Field:
         """One element, as a column of its own."""
         element = ELEMENTS[self.element](self.name)
-        if isinstance(element, FloatingField):
+        if isinstance(element, kinds.FloatingField):
             return dataclasses.replace(element, allowNaN=self.allowNaN, allowInfinite=self.allowInfinite)
         return element
 
@@ -93,7 +85,7 @@ def _nested_check(shape: tuple[int | None, ...], value: str, element: Callable[[
 class SequenceField(Field):
     """The values of one column in the order of a sequence; `length` is None where it differs from row to row."""
 
-    element: Field = StringField("")
+    element: Field = kinds.StringField("")
     length: int | None = None
 
     kind: ClassVar[str] = "sequence"

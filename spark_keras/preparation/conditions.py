@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from pyspark.sql import Column
@@ -147,6 +147,7 @@ OPERATORS = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_OF_TWO: dict[str, Callable[[Column, Column], Column]] = {"&": operator.and_, "|": operator.or_, "^": operator.ne}
 
 
 def value_of(value: Any, row: Mapping[str, Any], field: Any = None) -> Any:
@@ -316,15 +317,17 @@ class Both(Condition):
     left: Condition
     right: Condition
 
+    sign: ClassVar[str] = "&"
+
     def check(self, schema: Schema, step: str) -> None:
         self.left.check(schema, step)
         self.right.check(schema, step)
 
     def column(self, schema: Schema) -> Column:
-        return self.left.column(schema) & self.right.column(schema)
+        return _OF_TWO[self.sign](self.left.column(schema), self.right.column(schema))
 
     def __str__(self) -> str:
-        return f"({self.left}) & ({self.right})"
+        return f"({self.left}) {self.sign} ({self.right})"
 
     def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
         left, right = self.left.answer(row, schema), self.right.answer(row, schema)
@@ -335,11 +338,7 @@ class Both(Condition):
 class Either(Both):
     """At least one of two conditions holds."""
 
-    def column(self, schema: Schema) -> Column:
-        return self.left.column(schema) | self.right.column(schema)
-
-    def __str__(self) -> str:
-        return f"({self.left}) | ({self.right})"
+    sign: ClassVar[str] = "|"
 
     def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
         return any_true([self.left.answer(row, schema), self.right.answer(row, schema)])
@@ -349,11 +348,7 @@ class Either(Both):
 class OneOfTwo(Both):
     """Exactly one of two conditions holds; unknown where one of them is."""
 
-    def column(self, schema: Schema) -> Column:
-        return self.left.column(schema) != self.right.column(schema)
-
-    def __str__(self) -> str:
-        return f"({self.left}) ^ ({self.right})"
+    sign: ClassVar[str] = "^"
 
     def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
         left, right = self.left.answer(row, schema), self.right.answer(row, schema)

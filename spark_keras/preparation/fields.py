@@ -63,7 +63,11 @@ class Field:
 
     def check(self, value: str) -> str:
         """SQL text that is true where a value that is not null, given as SQL text, is valid."""
-        return "true"
+        return all_true(self._checks(value))
+
+    def _checks(self, value: str) -> list[str]:
+        """Conditions that are all true of a valid value."""
+        return []
 
     def valid(self) -> Column:
         """True where the column's value, if it is not null, is valid."""
@@ -99,32 +103,46 @@ def _check_order(field: Any, low: str, high: str) -> None:
         )
 
 
-@registered("string")
-class StringField(Field):
-    """Text. `pattern` must match the whole value; lengths are in characters."""
+@dataclasses.dataclass(frozen=True)
+class _OfLength(Field):
+    """A field whose values have a length from `minLength` to `maxLength`, both of them included."""
 
     minLength: int | None = None
     maxLength: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_order(self, "minLength", "maxLength")
+
+    def _checks(self, value: str) -> list[str]:
+        limits = (None if limit is None else number_literal(limit) for limit in (self.minLength, self.maxLength))
+        return in_range(f"length({value})", *limits)
+
+    @property
+    def description(self) -> str:
+        return " ".join([self.kind, *_range_text(self.minLength, self.maxLength, "length ")])
+
+
+@registered("string")
+class StringField(_OfLength):
+    """Text. `pattern` must match the whole value; lengths are in characters."""
+
     pattern: str | None = None
 
     kind: ClassVar[str] = "string"
     fixedType: ClassVar[T.DataType] = T.StringType()
 
     def __post_init__(self) -> None:
-        _check_order(self, "minLength", "maxLength")
+        super().__post_init__()
         if self.pattern is not None:
             checked_pattern(f"column {self.name!r}", self.pattern)
 
-    def check(self, value: str) -> str:
-        checks = _length_in(value, self.minLength, self.maxLength)
-        if self.pattern is not None:
-            checks.append(f"{value} RLIKE {text_literal(whole(self.pattern))}")
-        return all_true(checks)
+    def _checks(self, value: str) -> list[str]:
+        of_pattern = [] if self.pattern is None else [f"{value} RLIKE {text_literal(whole(self.pattern))}"]
+        return [*super()._checks(value), *of_pattern]
 
     @property
     def description(self) -> str:
-        parts = _range_text(self.minLength, self.maxLength, "length ")
-        return " ".join(["string", *parts, *([f"/{self.pattern}/"] if self.pattern else [])])
+        return super().description + (f" /{self.pattern}/" if self.pattern else "")
 
 
 class _Ranged(Field):
@@ -136,10 +154,7 @@ class _Ranged(Field):
     # A limit as the column's values are compared with it.
     _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(number_literal)
 
-    def check(self, value: str) -> str:
-        return all_true(self._in_range(value))
-
-    def _in_range(self, value: str) -> list[str]:
+    def _checks(self, value: str) -> list[str]:
         limits = (None if limit is None else self._literal(limit) for limit in (self.minimum, self.maximum))
         return in_range(value, *limits)
 
@@ -192,7 +207,7 @@ class FloatingField(NumberField):
     def check(self, value: str) -> str:
         # To Spark, NaN is larger than any number: a range would refuse it where it is allowed.
         finite = [] if self.allowInfinite else [f"abs({value}) < {number_literal(math.inf)}"]
-        number = all_true([*self._in_range(value), *finite])
+        number = all_true([*super()._checks(value), *finite])
         return f"CASE WHEN isnan({value}) THEN {str(self.allowNaN).lower()} ELSE {number} END"
 
     @property
@@ -310,28 +325,11 @@ class DateField(_Ranged):
 
 
 @registered("binary")
-class BinaryField(Field):
+class BinaryField(_OfLength):
     """Bytes."""
-
-    minLength: int | None = None
-    maxLength: int | None = None
 
     kind: ClassVar[str] = "binary"
     fixedType: ClassVar[T.DataType] = T.BinaryType()
-
-    def __post_init__(self) -> None:
-        _check_order(self, "minLength", "maxLength")
-
-    def check(self, value: str) -> str:
-        return all_true(_length_in(value, self.minLength, self.maxLength))
-
-    @property
-    def description(self) -> str:
-        return " ".join(["binary", *_range_text(self.minLength, self.maxLength, "length ")])
-
-
-def _length_in(value: str, least: int | None, most: int | None) -> list[str]:
-    return in_range(f"length({value})", *(None if limit is None else number_literal(limit) for limit in (least, most)))
 
 
 def all_of(checks: Sequence[Column]) -> Column:

@@ -19,7 +19,7 @@ from spark_keras.preparation.registry import decode, encode
 from spark_keras.preparation.running import Run
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.sql_text import whole_number_problem
-from spark_keras.preparation.step import Step
+from spark_keras.preparation.step import Step, check_choices
 from spark_keras.preparation.steps.array_shapes import ArrayShapeSteps
 from spark_keras.preparation.steps.arrays import ArraySteps
 from spark_keras.preparation.steps.categories import CategorySteps
@@ -138,6 +138,7 @@ class TransformProcess(
         return name if count == 1 else f"{name} {count}"
 
     def _with(self, step: Step, name: str) -> Self:
+        check_choices(step)
         _check_numbers(step.label, step)
         step, after = settled(step, self.schema)
         if not isinstance(after, Schema):

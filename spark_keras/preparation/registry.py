@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from typing_extensions import dataclass_transform
@@ -14,7 +14,16 @@ _classes: dict[str, type] = {}
 T = TypeVar("T", bound="type[Any]")
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def choice(choices: Collection[Any], what: str = "", default: Any = dataclasses.MISSING) -> Any:
+    """A dataclass field of a step that holds one of several; refused when the step is added to a process.
+
+    Args:
+        what: what it is in messages, by default the field's name.
+    """
+    return dataclasses.field(default=default, metadata={"choices": choices, "what": what})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, choice))
 def registered(name: str) -> Callable[[T], T]:
     """Decorator that makes a class a frozen dataclass, unless it is one, to be written to JSON under this name."""
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from typing_extensions import Self
 
 from spark_keras.columns.expressions import with_shape
 from spark_keras.preparation.array_fields import ArrayField, OtherField
@@ -136,6 +137,24 @@ class Step:
         return f"{self.registered_name}({', '.join(shown)})"
 
 
+class AddsSteps:
+    """A transform process, to the methods named after steps; each of them returns a new process."""
+
+    def add(self, step: Step) -> Self:
+        """The process with one more step."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> dict[str, Step]:
+        """The steps by their names, in their order."""
+        raise NotImplementedError
+
+    @property
+    def schema(self) -> Schema:
+        """Schema behind the last step."""
+        raise NotImplementedError
+
+
 def _shape_of(field: Field) -> dict[str, Any]:
     """Metadata that tell estimators the shape of an array."""
     if not isinstance(field, ArrayField) or set(field.shape) == {None}:
@@ -153,6 +172,14 @@ def _shown(value: Any) -> str:
 def mapping_field() -> Any:
     """A dataclass field that holds a dict, as a tuple of pairs."""
     return dataclasses.field(metadata={"mapping": True})
+
+
+def check_choices(step: Step) -> None:
+    """Raises a `ValueError` where a field of a step holds none of its choices."""
+    for field in dataclasses.fields(step):
+        if "choices" in field.metadata:
+            what = field.metadata["what"] or field.name
+            choose(step.label.removeprefix("step "), what, getattr(step, field.name), field.metadata["choices"])
 
 
 def pairs(step: str, given: Any, expected: str) -> tuple[tuple[str, Any], ...]:

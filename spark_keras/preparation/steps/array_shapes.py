@@ -12,11 +12,10 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, reference
-from spark_keras.preparation.step import Step, choose
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step
 from spark_keras.preparation.steps.columns import is_number
 from spark_keras.preparation.steps.sequences import count_of
 
@@ -34,8 +33,6 @@ class ArrayShapeSteps(AddsSteps):
             padding: "post" (default): filled up at the end; "pre": at the start.
             truncating: "post" (default): elements too many are removed at the end; "pre": at the start.
         """
-        for name, side in (("padding", padding), ("truncating", truncating)):
-            choose("padArray", name, side, ("pre", "post"))
         return self.add(PadArray(column, count_of("padArray", "length", length, 1), value, padding, truncating))
 
     def flipArray(self, column: str, axis: int) -> Self:
@@ -83,8 +80,8 @@ class PadArray(Step):
     column: str
     length: int
     value: float = 0.0
-    padding: str = "post"
-    truncating: str = "post"
+    padding: str = choice(("pre", "post"), default="post")
+    truncating: str = choice(("pre", "post"), default="post")
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = number_arrays(schema, self.label, [self.column], flat=True)

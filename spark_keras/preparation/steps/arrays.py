@@ -13,11 +13,10 @@ from typing_extensions import Self
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
 from spark_keras.preparation.array_reductions import FIGURES
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, let_all, reference
-from spark_keras.preparation.step import Step, choose, each
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, each
 from spark_keras.preparation.steps.array_shapes import flattened, mapped, number_arrays
 from spark_keras.preparation.steps.columns import FUNCTIONS, is_number
 
@@ -75,7 +74,7 @@ class ArraySteps(AddsSteps):
             metric: "euclidean" (default), "manhattan", or "cosine": 1 minus the cosine of the angle between them, null
                 where one of them is 0.
         """
-        return self.add(ArrayDistance(output, first, second, choose("arrayDistance", "metric", metric, _METRICS)))
+        return self.add(ArrayDistance(output, first, second, metric))
 
 
 def _same_size(label: str, left: Column, right: Column, result: Column) -> Column:
@@ -139,11 +138,10 @@ class ToArray(Step):
 @registered("arrayArithmetic")
 class ArrayArithmetic(Step):
     output: str
-    operator: str
+    operator: str = choice(_OPERATORS)
     operands: tuple[Any, ...]
 
     def schema_after(self, schema: Schema) -> Schema:
-        choose("arrayArithmetic", "operator", self.operator, _OPERATORS)
         names = [part for part in self.operands if not is_number(part)]
         fields = schema.require(self.label, names, ArrayField, kinds.NumberField, expected="an array, or a number")
         arrays = number_arrays(schema, self.label, [field.name for field in fields if isinstance(field, ArrayField)])
@@ -192,11 +190,10 @@ class ArrayArithmetic(Step):
 @registered("arrayFunction")
 class ArrayFunction(Step):
     output: str
-    function: str
+    function: str = choice(FUNCTIONS)
     column: str
 
     def schema_after(self, schema: Schema) -> Schema:
-        choose("arrayFunction", "function", self.function, FUNCTIONS)
         (field,) = number_arrays(schema, self.label, [self.column])
         made = ArrayField(self.output, "double", field.shape, nullable=field.nullable)
         return schema.made(self.label, made, self.column)
@@ -220,11 +217,10 @@ _FIGURES = {**FIGURES, "norm": _norm}
 @registered("reduceArray")
 class ReduceArray(Step):
     output: str
-    function: str
+    function: str = choice(_FIGURES)
     column: str
 
     def schema_after(self, schema: Schema) -> Schema:
-        choose("reduceArray", "function", self.function, _FIGURES)
         number_arrays(schema, self.label, [self.column])
         return schema.made(self.label, kinds.DoubleField(self.output), self.column)
 
@@ -252,7 +248,7 @@ class ArrayDistance(Step):
     output: str
     first: str
     second: str
-    metric: str = "euclidean"
+    metric: str = choice(_METRICS, default="euclidean")
 
     def schema_after(self, schema: Schema) -> Schema:
         fields = number_arrays(schema, self.label, [self.first, self.second], flat=True)

@@ -14,11 +14,10 @@ from typing_extensions import Self
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.conditions import check_value
 from spark_keras.preparation.records import values
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference, try_cast
-from spark_keras.preparation.step import Step, by_rule, choose, each
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, by_rule, each
 
 RULES = ("error", "null")
 RULES_WITH_KEEP = ("error", "null", "keep")
@@ -35,7 +34,7 @@ class CategorySteps(AddsSteps):
             unseen: what happens to a string that is not among them: "error" (default), or "null".
         """
         kinds.checked_states(column, states)
-        return self.add(ToCategorical(column, tuple(states), choose("toCategorical", "rule `unseen`", unseen, RULES)))
+        return self.add(ToCategorical(column, tuple(states), unseen))
 
     def categoricalToInteger(self, *columns: str, unseen: str = "error") -> Self:
         """Replaces states by their numbers, from 0 in the order of the states.
@@ -46,14 +45,11 @@ class CategorySteps(AddsSteps):
 
         The new columns carry ML attributes with the states, so that a classifier knows its labels' names.
         """
-        names = each("categoricalToInteger", columns)
-        choose("categoricalToInteger", "rule `unseen`", unseen, RULES_WITH_KEEP)
-        return self.add(CategoricalToInteger(names, unseen))
+        return self.add(CategoricalToInteger(each("categoricalToInteger", columns), unseen))
 
     def integerToCategorical(self, column: str, states: Sequence[str], unseen: str = "error") -> Self:
         """Replaces numbers by states: 0 by the first one. `unseen` is "error" (default) or "null"."""
         kinds.checked_states(column, states)
-        choose("integerToCategorical", "rule `unseen`", unseen, RULES)
         return self.add(IntegerToCategorical(column, tuple(states), unseen))
 
     def pivot(self, key: str, value: str, default: Any = 0, unseen: str = "error") -> Self:
@@ -66,7 +62,7 @@ class CategorySteps(AddsSteps):
             unseen: what happens to a row whose key is no state: "error" (default), or "keep": `default` in all
                 columns, as where the key is null.
         """
-        return self.add(Pivot(key, value, default, choose("pivot", "rule `unseen`", unseen, ("error", "keep"))))
+        return self.add(Pivot(key, value, default, unseen))
 
     def firstDigit(self, column: str, output: str, invalid: str = "error") -> Self:
         """Adds a categorical column with the first digit of a number that is not 0, or of 0; of a string, the first
@@ -76,7 +72,6 @@ class CategorySteps(AddsSteps):
             invalid: what happens to NaN, infinity, and a string that starts with no digit: "error" (default), "null",
                 or "other": an eleventh state of this name.
         """
-        choose("firstDigit", "rule `invalid`", invalid, ("error", "null", "other"))
         return self.add(FirstDigit(column, output, invalid))
 
 
@@ -95,6 +90,13 @@ def is_unseen(field: kinds.CategoricalField) -> Column:
     return value.isNotNull() & ~value.isin(list(field.states))
 
 
+def checked_state(step: Any, column: str, states: Sequence[str]) -> Column:
+    """The value of a column, if it is a state; else by the step's rule."""
+    value = reference(column)
+    known = F.when(value.isin(list(states)), value)
+    return by_rule(step.unseen, step.label, column, value, known, f"one of the states {list(states)}")
+
+
 def state_by_rule(step: Any, column: str, value: Any, states: Sequence[str]) -> Any:
     """The value of one record, if it is a state; else by the step's rule, which may be to keep what is unseen."""
     known = value if value in states else None
@@ -105,7 +107,7 @@ def state_by_rule(step: Any, column: str, value: Any, states: Sequence[str]) -> 
 class ToCategorical(Step):
     column: str
     states: tuple[str, ...]
-    unseen: str = "error"
+    unseen: str = choice(RULES, "rule `unseen`", default="error")
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], kinds.StringField, kinds.CategoricalField)
@@ -113,10 +115,7 @@ class ToCategorical(Step):
         return schema.replaced({self.column: kinds.CategoricalField(self.column, self.states, nullable=nullable)})
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        value = reference(self.column)
-        known = F.when(value.isin(list(self.states)), value)
-        expected = f"one of the states {list(self.states)}"
-        return {self.column: by_rule(self.unseen, self.label, self.column, value, known, expected)}
+        return {self.column: checked_state(self, self.column, self.states)}
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: is_unseen(kinds.CategoricalField(self.column, self.states))}
@@ -135,12 +134,13 @@ class OfStates(Step):
         expected = "categorical; toCategorical makes it so"
         return schema.require(self.label, self.columns, kinds.CategoricalField, expected=expected)
 
-    def checked(self, field: Any, result: Column) -> Column:
-        """The result, which is null where the string is no state, by the rule."""
-        source, expected = reference(field.name), f"one of the states {list(field.states)}"
-        return by_rule(
-            "null" if self.unseen == "keep" else self.unseen, self.label, field.name, source, result, expected
-        )
+    def number(self, field: kinds.CategoricalField, unseen: int) -> Column:
+        """The number of a state, other strings by the rule; `unseen` for those that it keeps."""
+        value = reference(field.name)
+        number = number_of_state(value, field.states)
+        if self.unseen == "keep":
+            return F.when(is_unseen(field), F.lit(unseen)).otherwise(number)
+        return by_rule(self.unseen, self.label, field.name, value, number, f"one of the states {list(field.states)}")
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {name: is_unseen(schema.field(name, kinds.CategoricalField)) for name in self.columns}
@@ -151,7 +151,7 @@ class CategoricalToInteger(OfStates):
     each_alone = "columns"
 
     columns: tuple[str, ...]
-    unseen: str = "error"
+    unseen: str = choice(RULES_WITH_KEEP, "rule `unseen`", default="error")
 
     def schema_after(self, schema: Schema) -> Schema:
         changed = {}
@@ -162,13 +162,7 @@ class CategoricalToInteger(OfStates):
         return schema.replaced(changed)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        made = {}
-        for field in self.categorical(schema):
-            number = self.checked(field, number_of_state(reference(field.name), field.states))
-            if self.unseen == "keep":
-                number = F.when(is_unseen(field), F.lit(len(field.states))).otherwise(number)
-            made[field.name] = number
-        return made
+        return {field.name: self.number(field, len(field.states)) for field in self.categorical(schema)}
 
     def metadata(self, schema: Schema) -> dict[str, dict[str, Any]]:
         extra = ["__unknown"] if self.unseen == "keep" else []
@@ -191,11 +185,10 @@ class CategoricalToInteger(OfStates):
 class IntegerToCategorical(Step):
     column: str
     states: tuple[str, ...]
-    unseen: str = "error"
+    unseen: str = choice(RULES, "rule `unseen`", default="error")
 
     def schema_after(self, schema: Schema) -> Schema:
-        types = (kinds.IntegerField, kinds.LongField)
-        (field,) = schema.require(self.label, [self.column], *types, expected="integer or long")
+        (field,) = schema.require(self.label, [self.column], kinds.IntegerField, kinds.LongField)
         nullable = field.nullable or self.unseen == "null"
         return schema.replaced({self.column: kinds.CategoricalField(self.column, self.states, nullable=nullable)})
 
@@ -223,7 +216,7 @@ class Pivot(Step):
     key: str
     value: str
     default: Any = 0
-    unseen: str = "error"
+    unseen: str = choice(("error", "keep"), "rule `unseen`", default="error")
 
     def schema_after(self, schema: Schema) -> Schema:
         expected = "categorical; toCategorical makes it so"
@@ -238,11 +231,9 @@ class Pivot(Step):
         return schema.inserted(self.key, made).without([self.key, self.value])
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        key, states = reference(self.key), schema.field(self.key, kinds.CategoricalField).states
+        states = schema.field(self.key, kinds.CategoricalField).states
         default = F.lit(self.default).cast(schema[self.value].sparkType)
-        if self.unseen == "error":
-            known = F.when(key.isin(list(states)), key)
-            key = by_rule("error", self.label, self.key, key, known, f"one of the states {list(states)}")
+        key = checked_state(self, self.key, states) if self.unseen == "error" else reference(self.key)
         return {
             name: F.when(key == state, reference(self.value)).otherwise(default)
             for name, state in zip(one_hot_names(self.key, states), states)
@@ -265,7 +256,7 @@ class Pivot(Step):
 class FirstDigit(Step):
     column: str
     output: str
-    invalid: str = "error"
+    invalid: str = choice(("error", "null", "other"), "rule `invalid`", default="error")
 
     _expected: ClassVar[str] = "a value that has a first digit"
 

@@ -14,12 +14,11 @@ from typing_extensions import Self
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS
 from spark_keras.preparation.records import numbers, values
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference, try_cast, written
 from spark_keras.preparation.sql_text import number_literal, text_literal
-from spark_keras.preparation.step import Step, by_rule, choose, each, mapping_field, pairs
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, by_rule, choose, each, mapping_field, pairs
 
 
 class ColumnSteps(AddsSteps):
@@ -54,8 +53,7 @@ class ColumnSteps(AddsSteps):
             invalid: what happens to a value that cannot be cast (a text that is no number, a number too large): "error"
                 (default), or "null".
         """
-        given = pairs("cast", types, '{"column": "type"}')
-        return self.add(Cast(given, choose("cast", "rule `invalid`", invalid, ("error", "null"))))
+        return self.add(Cast(pairs("cast", types, '{"column": "type"}'), invalid))
 
     def arithmetic(self, output: str, operator: str, *operands: str | float) -> Self:
         """Adds a column computed from several: `arithmetic("total", "*", "items", "price")`.
@@ -158,7 +156,7 @@ class Cast(Step):
     each_alone = "types"
 
     types: tuple[tuple[str, str], ...] = mapping_field()
-    invalid: str = "error"
+    invalid: str = choice(("error", "null"), "rule `invalid`", default="error")
 
     def schema_after(self, schema: Schema) -> Schema:
         for name, wanted in self.types:
@@ -251,11 +249,10 @@ _ARITHMETIC = {
 @registered("arithmetic")
 class Arithmetic(Step):
     output: str
-    operator: str
+    operator: str = choice(_ARITHMETIC)
     operands: tuple[Any, ...]
 
     def schema_after(self, schema: Schema) -> Schema:
-        choose("arithmetic", "operator", self.operator, _ARITHMETIC)
         several = self.operator not in ("-", "/", "%")
         if len(self.operands) < 2 or not (several or len(self.operands) == 2):
             raise ValueError(
@@ -323,11 +320,10 @@ FUNCTIONS = {
 @registered("function")
 class Function(Step):
     output: str
-    function: str
+    function: str = choice(FUNCTIONS)
     column: str
 
     def schema_after(self, schema: Schema) -> Schema:
-        choose("function", "function", self.function, FUNCTIONS)
         schema.require(self.label, [self.column], kinds.NumberField, expected="a number")
         return schema.made(self.label, kinds.DoubleField(self.output), self.column)
 

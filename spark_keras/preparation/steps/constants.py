@@ -18,8 +18,7 @@ from spark_keras.preparation.conditions import check_value
 from spark_keras.preparation.records.values import taken
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.step import Step, choose
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, choose
 from spark_keras.preparation.steps.rows import check_fits
 
 _TYPES: dict[str, type[kinds.Field]] = {**ELEMENTS, "time": kinds.TimeField, "date": kinds.DateField}

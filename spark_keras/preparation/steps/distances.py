@@ -11,11 +11,10 @@ from pyspark.sql import functions as F
 from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import Step, choose
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step
 from spark_keras.preparation.steps.reduce import several
 
 # The mean radius of the Earth (IUGG), in kilometres.
@@ -36,7 +35,6 @@ class DistanceSteps(AddsSteps):
             metric: "euclidean" (default), "manhattan", or "haversine": along the surface of a sphere with the mean
                 radius of the Earth, 6371.0088 km, in kilometres, of latitudes and longitudes in degrees.
         """
-        choose("distance", "metric", metric, ("euclidean", "manhattan", "haversine"))
         return self.add(Distance(output, several(first), several(second), metric))
 
 
@@ -45,7 +43,7 @@ class Distance(Step):
     output: str
     first: tuple[str, ...]
     second: tuple[str, ...]
-    metric: str = "euclidean"
+    metric: str = choice(("euclidean", "manhattan", "haversine"), default="euclidean")
 
     def schema_after(self, schema: Schema) -> Schema:
         on_earth = self.metric == "haversine"

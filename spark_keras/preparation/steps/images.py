@@ -16,10 +16,9 @@ from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
 from spark_keras.preparation.image_program import CHANNELS, INTERPOLATIONS, decode, through_layers
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.step import Step, choose
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, choose
 from spark_keras.preparation.steps.array_shapes import number_arrays
 from spark_keras.preparation.steps.sequences import count_of
 
@@ -56,8 +55,6 @@ class ImageSteps(AddsSteps):
             invalid: what happens to bytes that are no image: "error" (default), or "null".
         """
         choose("decodeImages", "channels", channels, CHANNELS)
-        choose("decodeImages", "interpolation", interpolation, INTERPOLATIONS)
-        choose("decodeImages", "rule `invalid`", invalid, ("error", "null"))
         shape = (count_of("decodeImages", "height", height, 1), count_of("decodeImages", "width", width, 1), channels)
         return self.add(DecodeImages(column, output, shape, interpolation, invalid))
 
@@ -124,8 +121,8 @@ class DecodeImages(_OnWorkers):
     column: str
     output: str
     shape: tuple[int, int, int]
-    interpolation: str = "bilinear"
-    invalid: str = "error"
+    interpolation: str = choice(INTERPOLATIONS, default="bilinear")
+    invalid: str = choice(("error", "null"), "rule `invalid`", default="error")
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], kinds.BinaryField)

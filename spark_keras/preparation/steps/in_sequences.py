@@ -16,9 +16,8 @@ from spark_keras.preparation.conditions import Condition, checked_condition
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import inside, let, let_all
-from spark_keras.preparation.step import Step
-from spark_keras.preparation.steps.adding import AddsSteps
-from spark_keras.preparation.steps.sequences import SequenceStep, sequences_of
+from spark_keras.preparation.step import AddsSteps, Step
+from spark_keras.preparation.steps.sequences import SequenceStep, all_positions, sequences_of
 
 _VALUES = "_spark_keras_values"
 _POSITIONS = "_spark_keras_positions"
@@ -93,12 +92,6 @@ def _with_steps(
 def in_each_step(schema: Schema, value: Callable[[], Column]) -> Column:
     """Array of what `value` gives in each time step."""
     return _with_steps(schema, value, lambda array, at: F.transform(array, lambda _, position: at(position)))
-
-
-def all_positions(size: Column) -> Column:
-    """0, 1 … below size."""
-    some = F.sequence(F.lit(0), F.greatest(size - 1, F.lit(0)))
-    return F.when(size > 0, some).otherwise(F.array().cast("array<int>"))
 
 
 def positions_where(schema: Schema, condition: Condition, keep: bool = True) -> Column:

@@ -14,13 +14,9 @@ from spark_keras.columns.expressions import reference
 from spark_keras.preparation.fields import all_of
 from spark_keras.preparation.names import same_name
 from spark_keras.preparation.reductions import ORDERED
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.step import Step, choose, mapping_field
-from spark_keras.preparation.steps.adding import AddsSteps
-
-_HOW = ("inner", "left", "right", "full")
-_VALIDATE = ("1:1", "1:m", "m:1", "m:m")
+from spark_keras.preparation.step import AddsSteps, Step, mapping_field
 
 
 class JoinSteps(AddsSteps):
@@ -50,8 +46,6 @@ class JoinSteps(AddsSteps):
         Raises:
             ValueError: where keys are missing or of different types, or another column has the same name on both sides.
         """
-        choose("join", "how", how, _HOW)
-        choose("join", "validate", validate, _VALIDATE)
         if isinstance(on, Mapping):
             keys = tuple(on.items())
         else:
@@ -105,9 +99,9 @@ class SavedRows:
 class Join(Step):
     table: Any
     on: tuple[tuple[str, str], ...] = mapping_field()
-    how: str = "inner"
+    how: str = choice(("inner", "left", "right", "full"), default="inner")
     other: Any = None
-    validate: str = "m:m"
+    validate: str = choice(("1:1", "1:m", "m:1", "m:m"), default="m:m")
 
     def schema_after(self, schema: Schema) -> Schema:
         if not self.on:

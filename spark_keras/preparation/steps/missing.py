@@ -19,8 +19,7 @@ from spark_keras.preparation.records.values import is_missing, stored
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema, unknown_column
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import Step, choose, each, mapping_field, pairs
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, choose, each, mapping_field, pairs
 from spark_keras.preparation.steps.in_sequences import one_step
 from spark_keras.preparation.steps.normalise import figures
 from spark_keras.preparation.steps.rows import check_fits, missing

@@ -16,8 +16,10 @@ from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import Step, each
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, each
+
+# Figures of an analysis that each method computes with.
+_FIGURES = {"minMax": ("min", "max"), "standardise": ("mean", "stdev"), "logarithm": ("min", "mean")}
 
 
 class NormaliseSteps(AddsSteps):
@@ -31,24 +33,16 @@ class NormaliseSteps(AddsSteps):
         Values that the analysis has not seen can lie outside of [min, max]. A column with one value only becomes
         (min + max) / 2, as in pyspark.ml.feature.MinMaxScaler. The results are doubles.
         """
-        names = each("minMax", columns)
         if not _finite(min, max) or not min < max:
             raise ValueError(f"Invalid range in step minMax. Received: min={min}, max={max}. Expected: min < max.")
-        fitted = [
-            Normaliser(name, "minMax", *two_figures("minMax", analysis, name, "min", "max"), min, max) for name in names
-        ]
-        return self.add(Normalise("minMax", tuple(fitted)))
+        return self._normalised("minMax", columns, analysis, low=min, high=max)
 
     def standardise(self, *columns: str, analysis: Any) -> Self:
         """Scales columns to mean 0 and standard deviation 1: (x − mean) / stdev, with n − 1 in the standard deviation.
 
         A column with one value only becomes 0, as in pyspark.ml.feature.StandardScaler. The results are doubles.
         """
-        fitted = [
-            Normaliser(name, "standardise", *two_figures("standardise", analysis, name, "mean", "stdev"))
-            for name in each("standardise", columns)
-        ]
-        return self.add(Normalise("standardise", tuple(fitted)))
+        return self._normalised("standardise", columns, analysis)
 
     def logarithm(self, *columns: str, analysis: Any, scale: float = 0.5) -> Self:
         """Compresses columns of which a few values are much larger than most.
@@ -60,11 +54,16 @@ class NormaliseSteps(AddsSteps):
         """
         if not _finite(scale) or scale <= 0:
             raise ValueError(f"Invalid scale in step logarithm. Received: {scale}. Expected: more than 0.")
-        fitted = [
-            Normaliser(name, "logarithm", *two_figures("logarithm", analysis, name, "min", "mean"), scale)
-            for name in each("logarithm", columns)
-        ]
-        return self.add(Normalise("logarithm", tuple(fitted)))
+        return self._normalised("logarithm", columns, analysis, low=scale)
+
+    def _normalised(
+        self, method: str, columns: tuple[str, ...], analysis: Any, low: float = 0.0, high: float = 0.0
+    ) -> Self:
+        fitted = []
+        for name in each(method, columns):
+            first, second = figures(method, analysis, name, *_FIGURES[method])
+            fitted.append(Normaliser(name, method, first, second, low, high))
+        return self.add(Normalise(method, tuple(fitted)))
 
     def denormalise(self, columns: Mapping[str, str] | str, *more: str, process: AddsSteps | None = None) -> Self:
         """Undoes what minMax, standardise and logarithm did to columns, the last one first.
@@ -120,11 +119,6 @@ def figures(step: str, analysis: Any, name: str, *wanted: str) -> tuple[float, .
             )
         found.append(float(value))
     return tuple(found)
-
-
-def two_figures(step: str, analysis: Any, name: str, one: str, other: str) -> tuple[float, float]:
-    first, second = figures(step, analysis, name, one, other)
-    return first, second
 
 
 def _finite(*values: Any) -> bool:
@@ -188,7 +182,7 @@ class Normaliser:
         return None if compressed is None else compressed * low
 
     def __str__(self) -> str:
-        names = {"minMax": ("min", "max"), "standardise": ("mean", "stdev"), "logarithm": ("min", "mean")}[self.method]
+        names = _FIGURES[self.method]
         shown = f"{self.column!r} ({names[0]} {self.first:g}, {names[1]} {self.second:g})"
         return f"{shown} of {self.method}" if self.inverse else shown
 

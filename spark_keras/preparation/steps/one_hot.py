@@ -12,17 +12,14 @@ from typing_extensions import Self
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
 from spark_keras.preparation.records import values
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import Step, by_rule, choose, each
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, by_rule, each
 from spark_keras.preparation.steps.categories import (
     RULES,
     RULES_WITH_KEEP,
     OfStates,
-    is_unseen,
-    number_of_state,
     one_hot_names,
     state_by_rule,
 )
@@ -38,9 +35,7 @@ class OneHotSteps(AddsSteps):
             unseen: what happens to a string that is no state: "error" (default), "null", or "keep": 0 in all columns.
             asArray: one column with an array of floats, as long as there are states, instead of several columns.
         """
-        names = each("categoricalToOneHot", columns)
-        choose("categoricalToOneHot", "rule `unseen`", unseen, RULES_WITH_KEEP)
-        return self.add(CategoricalToOneHot(names, unseen, asArray))
+        return self.add(CategoricalToOneHot(each("categoricalToOneHot", columns), unseen, asArray))
 
     def integerToOneHot(
         self,
@@ -59,7 +54,6 @@ class OneHotSteps(AddsSteps):
             unseen: what happens to a number outside: "error" (default), "null", or "keep": 0 in all columns.
             asArray: one column with an array of floats instead of several columns.
         """
-        choose("integerToOneHot", "rule `unseen`", unseen, RULES_WITH_KEEP)
         return self.add(IntegerToOneHot(column, minimum, maximum, unseen, bool(asArray)))
 
     def oneHotToCategorical(self, column: str, states: Sequence[str], unseen: str = "error") -> Self:
@@ -70,7 +64,6 @@ class OneHotSteps(AddsSteps):
                 "null".
         """
         kinds.checked_states(column, states)
-        choose("oneHotToCategorical", "rule `unseen`", unseen, RULES)
         return self.add(OneHotToCategorical(column, tuple(states), unseen))
 
 
@@ -100,7 +93,7 @@ class CategoricalToOneHot(OfStates):
     each_alone = "columns"
 
     columns: tuple[str, ...]
-    unseen: str = "error"
+    unseen: str = choice(RULES_WITH_KEEP, "rule `unseen`", default="error")
     asArray: bool = False
 
     def schema_after(self, schema: Schema) -> Schema:
@@ -112,9 +105,7 @@ class CategoricalToOneHot(OfStates):
     def expressions(self, schema: Schema) -> dict[str, Column]:
         made: dict[str, Column] = {}
         for field in self.categorical(schema):
-            number = self.checked(field, number_of_state(reference(field.name), field.states))
-            if self.unseen == "keep":
-                number = F.when(is_unseen(field), F.lit(-1)).otherwise(number)
+            number = self.number(field, -1)
             ones = [number == position for position in range(len(field.states))]
             made.update(one_hot(field.name, field.states, number, ones, self.asArray))
         return made
@@ -138,12 +129,11 @@ class IntegerToOneHot(Step):
     column: str
     minimum: int | None = None
     maximum: int | None = None
-    unseen: str = "error"
+    unseen: str = choice(RULES_WITH_KEEP, "rule `unseen`", default="error")
     asArray: bool = False
 
     def _range(self, schema: Schema) -> range:
-        types = (kinds.IntegerField, kinds.LongField)
-        (field,) = schema.require(self.label, [self.column], *types, expected="integer or long")
+        (field,) = schema.require(self.label, [self.column], kinds.IntegerField, kinds.LongField)
         least = field.minimum if self.minimum is None else self.minimum
         most = field.maximum if self.maximum is None else self.maximum
         whole = not isinstance(least, bool) and not isinstance(most, bool)
@@ -178,7 +168,7 @@ class IntegerToOneHot(Step):
 class OneHotToCategorical(Step):
     column: str
     states: tuple[str, ...]
-    unseen: str = "error"
+    unseen: str = choice(RULES, "rule `unseen`", default="error")
 
     def schema_after(self, schema: Schema) -> Schema:
         made = kinds.CategoricalField(self.column, self.states)

@@ -12,10 +12,9 @@ from typing_extensions import Self
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.reductions import ORDERED, Reduction, SqlReduction
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.step import Step, choose, each, mapping_field
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, each, mapping_field
 
 P = TypeVar("P", bound=AddsSteps)
 
@@ -45,8 +44,7 @@ class ReduceSteps(AddsSteps):
             within: columns of groups that are ranked by themselves. Without them one task orders all rows.
             method: "rank": after two rows in place 1 comes place 3; or "dense": place 2.
         """
-        order, groups = several(orderBy), several(within)
-        return self.add(Rank(output, order, groups, descending, choose("rank", "method", method, _RANKS)))
+        return self.add(Rank(output, several(orderBy), several(within), descending, method))
 
 
 def several(names: str | Sequence[str]) -> tuple[str, ...]:
@@ -120,7 +118,7 @@ class Rank(Step):
     orderBy: tuple[str, ...]
     within: tuple[str, ...] = ()
     descending: bool = False
-    method: str = "rank"
+    method: str = choice(_RANKS, default="rank")
 
     within_row = False
 

@@ -24,8 +24,7 @@ from spark_keras.preparation.records.values import is_missing, is_valid, stored
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import Step, each
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, each
 
 _AS_IT_IS: Any = object()
 

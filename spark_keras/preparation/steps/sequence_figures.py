@@ -17,12 +17,11 @@ from spark_keras.preparation.reductions import Reduction
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, let_all
-from spark_keras.preparation.step import mapping_field
-from spark_keras.preparation.steps.adding import AddsSteps
-from spark_keras.preparation.steps.in_sequences import all_positions, one_step, positions_where, taken
+from spark_keras.preparation.step import AddsSteps, mapping_field
+from spark_keras.preparation.steps.in_sequences import one_step, positions_where, taken
 from spark_keras.preparation.steps.reduce import checked_reductions
 from spark_keras.preparation.steps.sequence_values import TrimSequences, check_filling, checked_edge, inner_slice
-from spark_keras.preparation.steps.sequences import SequenceStep, count_of, sequence_of, sequences_of
+from spark_keras.preparation.steps.sequences import SequenceStep, all_positions, count_of, sequence_of, sequences_of
 
 _POSITION = "_spark_keras_position"
 

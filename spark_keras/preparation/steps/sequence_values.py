@@ -14,11 +14,10 @@ from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField, SequenceField
 from spark_keras.preparation.array_reductions import FIGURES
 from spark_keras.preparation.conditions import check_value, expression
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, let_all
-from spark_keras.preparation.step import choose, each
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, choose, each
 from spark_keras.preparation.steps.array_shapes import padded
 from spark_keras.preparation.steps.rows import check_fits
 from spark_keras.preparation.steps.sequences import SequenceStep, count_of, sequence_of, sequences_of
@@ -48,8 +47,6 @@ class SequenceValueSteps(AddsSteps):
             truncating: "pre" (default): steps too many are removed at the start; "post": at the end.
             mask: a new column with 1.0 for steps that were there and 0.0 for those filled in, if wanted.
         """
-        for name, side in (("padding", padding), ("truncating", truncating)):
-            choose("padSequences", name, side, ("pre", "post"))
         length = count_of("padSequences", "length", length, 1)
         return self.add(PadSequences(length, value, padding, truncating, mask))
 
@@ -81,7 +78,6 @@ class SequenceValueSteps(AddsSteps):
 
         The results are doubles; null where no value is left.
         """
-        choose("movingWindow", "function", function, FIGURES)
         return self.add(MovingWindow(output, column, function, count_of("movingWindow", "length", length, 1)))
 
     def stackSequences(self, output: str, *columns: str) -> Self:
@@ -135,8 +131,8 @@ def inner_slice(name: str, first: int, last: int) -> Column:
 class PadSequences(SequenceStep):
     length: int
     value: float = 0.0
-    padding: str = "pre"
-    truncating: str = "pre"
+    padding: str = choice(("pre", "post"), default="pre")
+    truncating: str = choice(("pre", "post"), default="pre")
     mask: str | None = None
 
     def schema_after(self, schema: Schema) -> Schema:
@@ -230,7 +226,7 @@ def check_filling(step: str, field: SequenceField, value: Any, schema: Schema) -
 class MovingWindow(SequenceStep):
     output: str
     column: str
-    function: str
+    function: str = choice(FIGURES)
     length: int
 
     def schema_after(self, schema: Schema) -> Schema:

@@ -15,9 +15,9 @@ from spark_keras.preparation.clock import clock_at, microseconds, point_in_time,
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let
-from spark_keras.preparation.steps.adding import AddsSteps
-from spark_keras.preparation.steps.in_sequences import all_positions, in_each_step, taken
-from spark_keras.preparation.steps.sequences import SequenceStep, duration, sequence_of, sequences_of
+from spark_keras.preparation.step import AddsSteps
+from spark_keras.preparation.steps.in_sequences import in_each_step, taken
+from spark_keras.preparation.steps.sequences import SequenceStep, all_positions, duration, sequence_of, sequences_of
 
 _DAY = 86_400_000_000
 _TIMES, _START, _POSITIONS = "_spark_keras_times", "_spark_keras_start", "_spark_keras_positions"

@@ -24,8 +24,7 @@ from spark_keras.preparation.reductions import ORDERED
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let
-from spark_keras.preparation.step import Step
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step
 from spark_keras.preparation.steps.reduce import several
 
 _SLICES = "_spark_keras_slices"
@@ -214,7 +213,7 @@ class _Cut(Step):
         )
 
 
-def _steps_of(size: Column, step: int) -> Column:
+def all_positions(size: Column, step: int = 1) -> Column:
     """0, step, 2·step … below size; none for an empty sequence."""
     return F.when(size > 0, F.sequence(F.lit(0), F.greatest(size - 1, F.lit(0)), F.lit(step))).otherwise(
         F.array().cast("array<int>")
@@ -230,10 +229,10 @@ class SplitByLength(_Cut):
 
     def _starts(self, schema: Schema, size: Column) -> Column:
         if not self.equal:
-            return _steps_of(size, self.length)
+            return all_positions(size, self.length)
         parts = F.ceil(size / self.length).cast("int")
         shorter = F.floor(size / F.greatest(parts, F.lit(1))).cast("int")
-        return F.transform(_steps_of(parts, 1), lambda part: part * shorter + F.least(part, size - parts * shorter))
+        return F.transform(all_positions(parts), lambda part: part * shorter + F.least(part, size - parts * shorter))
 
     def __str__(self) -> str:
         return f"splitSequences(length={self.length}{', equal=True' if self.equal else ''})"
@@ -265,7 +264,7 @@ class SplitByGap(_Cut):
         begins = F.zip_with(
             F.slice(known, F.lit(2), count), F.slice(known, F.lit(1), F.greatest(count - 1, F.lit(0))), self._begins
         )
-        return F.concat(_steps_of(F.least(size, F.lit(1)), 1), F.filter(begins, lambda index: index.isNotNull()))
+        return F.concat(all_positions(F.least(size, F.lit(1))), F.filter(begins, lambda index: index.isNotNull()))
 
     def _begins(self, later: Column, earlier: Column) -> Column:
         # A difference too large for a long is null.
@@ -283,7 +282,7 @@ class Windows(_Cut):
     step: int = 1
 
     def _starts(self, schema: Schema, size: Column) -> Column:
-        return _steps_of(size - (self.length - 1), self.step)
+        return all_positions(size - (self.length - 1), self.step)
 
     def _lengths(self, starts: Column, size: Column) -> Column:
         length = F.lit(self.length)

@@ -13,11 +13,10 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.records.values import python_pattern
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import Step, choose, each, mapping_field, pairs
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, each, mapping_field, pairs
 
 _TEXT = (kinds.StringField, kinds.CategoricalField)
 
@@ -31,8 +30,7 @@ class StringSteps(AddsSteps):
         Args:
             others: what becomes of a string that is not in `values`: "keep" (default), or "null".
         """
-        given = pairs("mapStrings", values, '{"old": "new"}')
-        return self.add(MapStrings(column, given, choose("mapStrings", "rule `others`", others, ("keep", "null"))))
+        return self.add(MapStrings(column, pairs("mapStrings", values, '{"old": "new"}'), others))
 
     def replaceStrings(self, column: str, patterns: Mapping[str, str]) -> Self:
         r"""Replaces each part that matches a regular expression, one pattern after the other.
@@ -47,7 +45,7 @@ class StringSteps(AddsSteps):
 
     def changeCase(self, *columns: str, case: str) -> Self:
         """Changes strings to "upper", "lower" or "title" case."""
-        return self.add(ChangeCase(each("changeCase", columns), choose("changeCase", "case", case, _CASES)))
+        return self.add(ChangeCase(each("changeCase", columns), case))
 
     def trimStrings(self, *columns: str) -> Self:
         """Removes white space at the start and the end of strings."""
@@ -70,7 +68,7 @@ class _TextStep(Step):
 class MapStrings(_TextStep):
     column: str
     values: tuple[tuple[str, str], ...] = mapping_field()
-    others: str = "keep"
+    others: str = choice(("keep", "null"), "rule `others`", default="keep")
 
     def schema_after(self, schema: Schema) -> Schema:
         if not all(isinstance(new, str) for _, new in self.values):
@@ -156,7 +154,7 @@ class ChangeCase(_TextStep):
     each_alone = "columns"
 
     columns: tuple[str, ...]
-    case: str
+    case: str = choice(_CASES)
 
     def schema_after(self, schema: Schema) -> Schema:
         return self._texts(schema, self.columns)

@@ -14,15 +14,13 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, reference
-from spark_keras.preparation.step import Step, by_rule, choose
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, by_rule
 from spark_keras.preparation.steps.one_hot import one_hot, one_hot_schema
 
 _TEXT = (kinds.StringField, kinds.CategoricalField)
-_UNSEEN = ("error", "null", "drop", "keep")
 
 # Terms in each bucket, on the average. Spark searches a map from its start.
 _IN_BUCKET = 4
@@ -51,7 +49,6 @@ class TextSteps(AddsSteps):
                 "Invalid characters in step charactersToIndices. Received: "
                 f"{[character for character in known if len(character) != 1][:5]}. Expected: single characters."
             )
-        choose("charactersToIndices", "rule `unseen`", unseen, _UNSEEN)
         return self.add(ToIndices(column, output, known, None, unseen, _first("charactersToIndices", first)))
 
     def termsToIndices(
@@ -73,7 +70,6 @@ class TextSteps(AddsSteps):
             first: likewise.
         """
         known = _checked_vocabulary("termsToIndices", terms)
-        choose("termsToIndices", "rule `unseen`", unseen, _UNSEEN)
         kinds.checked_pattern("step termsToIndices", delimiter)
         return self.add(ToIndices(column, output, known, delimiter, unseen, _first("termsToIndices", first)))
 
@@ -111,7 +107,6 @@ class TextSteps(AddsSteps):
             raise ValueError(
                 f"Invalid delimiter in step delimitedToMultiHot. Received: {delimiter!r}. Expected: a text."
             )
-        choose("delimitedToMultiHot", "rule `unseen`", unseen, ("error", "null", "keep"))
         return self.add(DelimitedToMultiHot(column, known, delimiter, unseen, bool(asArray)))
 
 
@@ -159,7 +154,7 @@ class ToIndices(Step):
     output: str
     terms: tuple[str, ...]
     delimiter: str | None = None
-    unseen: str = "error"
+    unseen: str = choice(("error", "null", "drop", "keep"), "rule `unseen`", default="error")
     first: int = 0
 
     @property
@@ -265,7 +260,7 @@ class DelimitedToMultiHot(Step):
     column: str
     states: tuple[str, ...]
     delimiter: str = ","
-    unseen: str = "error"
+    unseen: str = choice(("error", "null", "keep"), "rule `unseen`", default="error")
     asArray: bool = False
 
     def schema_after(self, schema: Schema) -> Schema:

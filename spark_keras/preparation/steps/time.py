@@ -24,11 +24,10 @@ from spark_keras.preparation.clock import (
     wall_clock_of_text,
 )
 from spark_keras.preparation.records import times, values
-from spark_keras.preparation.registry import registered
+from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import Step, by_rule, choose, mapping_field, pairs
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step, by_rule, choose, mapping_field, pairs
 from spark_keras.preparation.steps.time_texts import GUESSED
 
 _DAY = MICROSECONDS["days"]
@@ -71,13 +70,12 @@ class TimeSteps(AddsSteps):
             raise ValueError(
                 'No format in step parseTime. Received: (). Expected: a pattern such as "yyyy-MM-dd HH:mm".'
             )
-        choose("parseTime", "rule `invalid`", invalid, ("error", "null"))
         return self.add(ParseTime(column, tuple(formats), zone, invalid))
 
     def epochToTime(self, column: str, unit: str = "seconds", zone: str = "UTC") -> Self:
         """Reads whole numbers as times since 1970-01-01 00:00 UTC, in "seconds" (default) or "milliseconds"."""
         kinds.checked_zone("step epochToTime", zone)
-        return self.add(EpochToTime(column, choose("epochToTime", "unit", unit, ("seconds", "milliseconds")), zone))
+        return self.add(EpochToTime(column, unit, zone))
 
     def inZone(self, column: str, zone: str) -> Self:
         """Reads the calendar of a time column in another time zone from here on; the points in time stay the same."""
@@ -92,14 +90,13 @@ class TimeSteps(AddsSteps):
         """
         if not isinstance(amount, int) or isinstance(amount, bool):
             raise TypeError(f"Invalid amount in step addTime. Received: {amount!r}. Expected: a whole number.")
-        units = [*(unit for unit in MICROSECONDS if unit not in _CALENDAR), *_CALENDAR]
-        return self.add(AddTime(column, amount, choose("addTime", "unit", unit, units)))
+        return self.add(AddTime(column, amount, unit))
 
     def timeDifference(self, output: str, end: str, start: str, unit: str = "seconds") -> Self:
         """Adds a column with end − start as a double, in "milliseconds", "seconds" (default), "minutes", "hours" or
         "days" (of 24 hours).
         """
-        return self.add(TimeDifference(output, end, start, choose("timeDifference", "unit", unit, MICROSECONDS)))
+        return self.add(TimeDifference(output, end, start, unit))
 
     def deriveTime(self, column: str, parts: Mapping[str, str]) -> Self:
         """Adds columns with parts of a time or date, right behind it: `deriveTime("time", {"hour of day": "hour"})`.
@@ -144,7 +141,7 @@ class ParseTime(Step):
     column: str
     formats: tuple[str, ...]
     zone: str | None = "UTC"
-    invalid: str = "error"
+    invalid: str = choice(("error", "null"), "rule `invalid`", default="error")
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], kinds.StringField)
@@ -202,12 +199,11 @@ def _check_legacy_zone(pattern: str) -> None:
 @registered("epochToTime")
 class EpochToTime(Step):
     column: str
-    unit: str = "seconds"
+    unit: str = choice(("seconds", "milliseconds"), default="seconds")
     zone: str = "UTC"
 
     def schema_after(self, schema: Schema) -> Schema:
-        types = (kinds.IntegerField, kinds.LongField)
-        (field,) = schema.require(self.label, [self.column], *types, expected="integer or long")
+        (field,) = schema.require(self.label, [self.column], kinds.IntegerField, kinds.LongField)
         return schema.replaced({self.column: kinds.TimeField(self.column, self.zone, nullable=field.nullable)})
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
@@ -239,7 +235,7 @@ class InZone(Step):
 class AddTime(Step):
     column: str
     amount: int
-    unit: str
+    unit: str = choice([*(unit for unit in MICROSECONDS if unit not in _CALENDAR), *_CALENDAR])
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], kinds.TimeField)
@@ -281,7 +277,7 @@ class TimeDifference(Step):
     output: str
     end: str
     start: str
-    unit: str = "seconds"
+    unit: str = choice(MICROSECONDS, default="seconds")
 
     def schema_after(self, schema: Schema) -> Schema:
         end, start = schema.require(self.label, [self.end, self.start], kinds.TimeField, kinds.DateField)

@@ -14,8 +14,7 @@ from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.clock import microseconds, wall_clock
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.step import Step
-from spark_keras.preparation.steps.adding import AddsSteps
+from spark_keras.preparation.step import AddsSteps, Step
 
 _MONTHS = "January February March April May June July August September October November December".split()
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
