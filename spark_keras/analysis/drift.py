@@ -14,7 +14,7 @@ from spark_keras.analysis import comparisons
 from spark_keras.analysis import measured_columns as m
 from spark_keras.analysis.aggregations import only_strings
 from spark_keras.analysis.column_analysis import ColumnAnalysis, Statistics
-from spark_keras.analysis.comparisons import Comparison, Drift, Tolerances, Unseen
+from spark_keras.analysis.comparisons import Comparer, Comparison, Drift, Tolerances, Unseen
 from spark_keras.analysis.distributions import Distribution, distribution_of
 from spark_keras.analysis.places import Placed, count_places
 from spark_keras.analysis.summaries import category_names
@@ -81,15 +81,16 @@ def check(
             found.append(Drift(analysis.name, "range", f"{counted.rows} rows", "none, as no rows were analysed"))
             continue
         before = analysis.nulls + (analysis.nan or 0)
-        compared += comparisons.nulls(analysis.name, counted, before, analysis.rows, tolerances)
+        compare = Comparer(analysis.name, tolerances)
+        compared.append(compare.nulls(counted, before, analysis.rows))
         if index in complete:
             now = _by_name(field, counted.strings)
             frequent = dict(analysis.mostFrequent or ())
-            compared += comparisons.categories(analysis.name, now, unseen.get(index, Unseen()), frequent, tolerances)
+            compared += compare.categories(now, unseen.get(index, Unseen()), frequent)
         elif whole.before is not None:
             what = "lengths" if analysis.lengths is not None else "values"
-            compared += comparisons.numbers(analysis.name, what, counted, whole.before, whole.edges, tolerances)
-        compared += _arrays(analysis, counted, others, tolerances)
+            compared += compare.numbers(what, counted, whole.before, whole.edges)
+        compared += _arrays(compare, analysis, counted, others)
     return found or comparisons.drifts(compared, tolerances.false_alarm_rate)
 
 
@@ -117,21 +118,22 @@ def _watched(column: int, field: m.Field, analysis: ColumnAnalysis, relative_err
 
 
 def _arrays(
-    analysis: ColumnAnalysis, lengths: Placed, others: Sequence[tuple[_Watched, Placed]], tolerances: Tolerances
+    compare: Comparer, analysis: ColumnAnalysis, lengths: Placed, others: Sequence[tuple[_Watched, Placed]]
 ) -> list[Comparison]:
     """The positions of arrays where they were analysed, else all their values."""
     found: list[Comparison] = []
     if analysis.elements:
         for each, counted in others:
-            position, before = each.measure.index, each.before
+            before = each.before
             if before is None:
                 continue
+            at_position = compare._replace(position=each.measure.index)
             missing = analysis.rows - before.count + (before.nan or 0)
-            found += comparisons.nulls(analysis.name, counted, missing, analysis.rows, tolerances, position)
-            found += comparisons.numbers(analysis.name, "values", counted, before, each.edges, tolerances, position)
+            found.append(at_position.nulls(counted, missing, analysis.rows))
+            found += at_position.numbers("values", counted, before, each.edges)
     elif others:
         (values, counted), (_, least), (_, greatest) = others
-        found += comparisons.array_values(analysis, lengths, counted, least, greatest, values.edges, tolerances)
+        found += compare.array_values(analysis, lengths, counted, least, greatest, values.edges)
     return found
 
 

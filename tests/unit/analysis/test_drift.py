@@ -45,8 +45,8 @@ def compared(before: np.ndarray, now: np.ndarray, nulls: tuple[int, int] = (0, 0
     statistics = analysed(before)
     distribution = distribution_of(statistics, 0.0001)
     counted = placed(now, distribution.edges, nulls[1])
-    yield from comparisons.nulls("x", counted, nulls[0], len(before) + nulls[0], tolerances)
-    yield from comparisons.numbers("x", "values", counted, statistics, distribution, tolerances)
+    yield comparisons.Comparer("x", tolerances).nulls(counted, nulls[0], len(before) + nulls[0])
+    yield from comparisons.Comparer("x", tolerances).numbers("values", counted, statistics, distribution)
 
 
 def compared_categories(before: np.ndarray, now: np.ndarray, tolerances=STRICT):
@@ -54,7 +54,7 @@ def compared_categories(before: np.ndarray, now: np.ndarray, tolerances=STRICT):
     seen = {text: count for text, count in enumerate(now.tolist()) if text in known}
     times, categories = np.unique(now[(before == 0) & (now > 0)], return_counts=True)
     unseen = Unseen(dict(zip(times.tolist(), categories.tolist())))
-    return comparisons.categories("c", seen, unseen, known, tolerances)
+    return comparisons.Comparer("c", tolerances).categories(seen, unseen, known)
 
 
 def told(tests, tolerances=STRICT):
