@@ -24,8 +24,8 @@ import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_keras.analysis.measured_columns import Category, Measure
-from spark_keras.analysis.streams import by_measure, category_hash, stream
+from spark_keras.analysis.measured_columns import HASH, Measure, hash_of
+from spark_keras.analysis.streams import by_measure, stream
 
 # What a row (measure, number) is counted as, where it is in no bin.
 _NULL, _NAN, _INFINITE, _BELOW, _ABOVE, _AT_LOW, _AT_HIGH, _STRING = range(-8, 0)
@@ -42,7 +42,7 @@ class Sketch(NamedTuple):
         quantiles: {probability: value}.
         distinct: about so many distinct values.
         percentiles: the least value, the 1st to 99th percentile, the greatest value.
-        heavy: of a category, the hashes that may be frequent.
+        heavy: of hashes, those that may be frequent.
         least, greatest: of a measure with whole keys, these.
         content: number of rows and sum of their hashes.
     """
@@ -55,13 +55,10 @@ class Sketch(NamedTuple):
     greatest: int | None = None
     content: tuple[int, int] = (0, 0)
 
-    @property
-    def low(self) -> float | None:
-        return self.quantiles.get(0.0)
-
-    @property
-    def high(self) -> float | None:
-        return self.quantiles.get(1.0)
+    def range(self, few: bool) -> Range:
+        """The numbers that the second pass compares with."""
+        low, median, high = (self.quantiles.get(probability) for probability in (0.0, 0.5, 1.0))
+        return Range(low, high, median, self.least, self.greatest, few)
 
 
 class Range(NamedTuple):
@@ -97,6 +94,9 @@ class Range(NamedTuple):
         return np.linspace(self.low - widen, self.high + widen, bins + 1)
 
 
+_OF_RANGE = ("low", "high", "median", "scale")
+
+
 def scale_of(width: float) -> float:
     """Factor that brings numbers of a range so wide to the order of 1."""
     return 1 / width if 0 < width < math.inf and 1 / width < math.inf else 1.0
@@ -128,17 +128,13 @@ class Counts:
 
 
 def sketches(
-    dataset: DataFrame,
-    measures: Sequence[Measure],
-    categories: Sequence[Category],
-    probabilities: Sequence[float],
-    relative_error: float,
+    dataset: DataFrame, measures: Sequence[Measure], probabilities: Sequence[float], relative_error: float
 ) -> list[Sketch]:
-    """The first pass: a sketch for each measure, then one for the hashes of each category."""
+    """The first pass: a sketch for each measure."""
     asked = sorted({*_GRID, *probabilities})
-    rows = stream(dataset, [*measures, *_hashes(measures, categories)])
+    rows = stream(dataset, measures)
     finite = F.abs("x") < math.inf
-    found = [Sketch({}, 0)] * (len(measures) + len(categories))
+    found = [Sketch({}, 0)] * len(measures)
     grouped = rows.groupBy("measure").agg(
         F.percentile_approx(F.when(finite, F.col("x")), asked, round(1 / relative_error)).alias("quantiles"),
         F.approx_count_distinct(F.when(finite, F.col("key"))).alias("distinct"),
@@ -150,7 +146,7 @@ def sketches(
         quantiles = dict(zip(asked, row.quantiles or ()))
         grid = [quantiles[share] for share in _GRID] if quantiles else []
         heavy = tuple(sorted({int(left) for left, right in itertools.pairwise(grid) if left == right}))
-        whole = row.measure < len(measures) and measures[row.measure].whole
+        whole = measures[row.measure].whole
         found[row.measure] = Sketch(
             quantiles,
             row.distinct,
@@ -161,14 +157,6 @@ def sketches(
             content=(row.rows, row.hashes),
         )
     return found
-
-
-def _hashes(measures: Sequence[Measure], categories: Sequence[Category]) -> list[Measure]:
-    """A measure for each category: hashes, in the 53 bits that a double holds exactly."""
-    return [
-        Measure(len(measures) + index, "hash", category_hash(each).cast("double"))
-        for index, each in enumerate(categories)
-    ]
 
 
 def _content() -> list[Column]:
@@ -182,32 +170,31 @@ def counts(
     measures: Sequence[Measure],
     ranges: Sequence[Range],
     bins: int,
-    categories: Sequence[Category],
     strings: Sequence[Any],
 ) -> list[Counts]:
-    """The second pass: counts for each measure, then for each category.
+    """The second pass: counts for each measure.
 
     Args:
-        ranges: one for each measure.
-        strings: for each category a Spark column of the strings to count one by one; others are null in it.
+        ranges: one for each measure; nothing is known of hashes.
+        strings: for each measure of hashes a Spark column of the strings to count one by one, others being null in it;
+            None for other measures.
     """
-    first_string = len(measures)
+    first_string = sum(each.role != HASH for each in measures)
     measure, x, key = F.col("measure"), F.col("x"), F.col("key")
-    known = [*ranges, *[Range()] * len(strings)]
-    rows = stream(dataset, [*measures, *_hashes(measures, categories)], [None] * first_string + list(strings))
-    rows = rows.select(
+    numbers = [by_measure([getattr(each, n) for each in ranges], "double").alias(n) for n in _OF_RANGE]
+    ends = [
+        F.coalesce(key == by_measure([getattr(each, end) for each in ranges], "bigint"), F.lit(False)).alias(end)
+        for end in ("least", "greatest")
+    ]
+    rows = stream(dataset, measures, strings).select(
         "measure",
         "x",
         "key",
         "string",
-        by_measure([each.low for each in known], "double").alias("low"),
-        by_measure([each.high for each in known], "double").alias("high"),
-        by_measure([each.median for each in known], "double").alias("median"),
-        by_measure([each.scale for each in known], "double").alias("scale"),
-        by_measure([None if each.width is None else each.width / bins for each in known], "double").alias("step"),
-        F.coalesce(key == by_measure([each.least for each in known], "bigint"), F.lit(False)).alias("least"),
-        F.coalesce(key == by_measure([each.greatest for each in known], "bigint"), F.lit(False)).alias("greatest"),
-        F.when(by_measure([int(each.few) for each in known], "int") == 1, key).alias("value"),
+        *numbers,
+        by_measure([None if each.width is None else each.width / bins for each in ranges], "double").alias("step"),
+        *ends,
+        F.when(by_measure([int(each.few) for each in ranges], "int") == 1, key).alias("value"),
     )
     low, high, step = F.col("low"), F.col("high"), F.col("step")
     # Within the bins before it becomes a whole number: infinity does not fit into one.
@@ -256,7 +243,7 @@ def counts(
     by_index = defaultdict(list)
     for row in grouped.collect():
         by_index[row.measure].append(row)
-    return [_counts(by_index[index], known[index], bins) for index in range(len(known))]
+    return [_counts(by_index[index], each, bins) for index, each in enumerate(ranges)]
 
 
 def _counts(rows: Sequence[Any], range_: Range, bins: int) -> Counts:
@@ -295,11 +282,11 @@ def _counts(rows: Sequence[Any], range_: Range, bins: int) -> Counts:
     return found
 
 
-def only_strings(category: Category, strings: Sequence[str]) -> Column:
+def only_strings(text: Column, strings: Sequence[str]) -> Column:
     """These strings; others become null."""
-    return F.when(category.expression.isin(*strings), category.expression) if strings else F.lit(None).cast("string")
+    return F.when(text.isin(*strings), text) if strings else F.lit(None).cast("string")
 
 
-def only_hashes(category: Category, hashes: Sequence[int]) -> Column:
+def only_hashes(text: Column, hashes: Sequence[int]) -> Column:
     """The strings with one of these hashes; others become null."""
-    return F.when(category_hash(category).isin(*hashes), category.expression) if hashes else F.lit(None).cast("string")
+    return F.when(hash_of(text).isin(*hashes), text) if hashes else F.lit(None).cast("string")

@@ -105,39 +105,21 @@ class DataFrameAnalyzer(
 
     def _analyses(self, dataset: DataFrame, fields: Sequence[measured_columns.Field]) -> list[ColumnAnalysis]:
         element_counts = _element_counts(dataset, fields) if self.getElementStatistics() else {}
-        streams, categories = measured_columns.measures_of(fields, element_counts)
+        measures = measured_columns.measures_of(fields, element_counts)
         probabilities = sorted(set(self.getQuantiles()))
         rule = summaries.QUANTILE_RULES[self.getQuantileRule()]
         asked = [each for probability in probabilities for each in rule(probability)]
-        sketches = aggregations.sketches(dataset, streams, categories, asked, self.getRelativeError())
+        sketches = aggregations.sketches(dataset, measures, asked, self.getRelativeError())
         most = self.getMaxDistinct()
-        ranges = [
-            aggregations.Range(
-                each.low, each.high, each.quantiles.get(0.5), each.least, each.greatest, summaries.few(each, most)
-            )
-            for each in sketches[: len(streams)]
-        ]
-        strings = [
-            category.expression if summaries.few(sketch, most) else aggregations.only_hashes(category, sketch.heavy)
-            for category, sketch in zip(categories, sketches[len(streams) :])
-        ]
-        counts = aggregations.counts(dataset, streams, ranges, self.getBins(), categories, strings)
-        measured = [*[stream.column for stream in streams], *[category.column for category in categories]]
-        _check_same_rows([fields[column].name for column in measured], sketches, counts)
-        figures = [
-            summaries.statistics(counted, range_, sketch, probabilities, rule)
-            for counted, range_, sketch in zip(counts, ranges, sketches)
-        ]
-        return summaries.columns(
-            fields,
-            streams,
-            figures,
-            counts,
-            categories,
-            [each.strings for each in counts[len(streams) :]],
-            sketches[len(streams) :],
-            most,
-        )
+        ranges, strings = [], []
+        for measure, sketch in zip(measures, sketches):
+            few, text = summaries.few(sketch, most), measure.text
+            ranges.append(sketch.range(few) if text is None else aggregations.Range())
+            strings.append(text if text is None or few else aggregations.only_hashes(text, sketch.heavy))
+        counts = aggregations.counts(dataset, measures, ranges, self.getBins(), strings)
+        _check_same_rows([fields[measure.column].name for measure in measures], sketches, counts)
+        measured = [summaries.Measured(*parts) for parts in zip(measures, sketches, ranges, counts)]
+        return summaries.columns(fields, measured, probabilities, rule, most)
 
 
 def _check_numeric(dataset: DataFrame, names: Sequence[str]) -> None:

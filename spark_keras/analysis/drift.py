@@ -57,16 +57,12 @@ def check(
         for index, (field, analysis) in enumerate(zip(own, analyses))
         for each in _watched(index, field, analysis, relative_error)
     ]
-    _, categories = m.measures_of(own, {})
-    complete = {each.column: each for each in categories if analyses[each.column].distinctIsExact}
-    strings = [
-        only_strings(
-            complete[each.measure.column], _seen_strings(own[each.measure.column], analyses[each.measure.column])
-        )
-        if each.measure.column in complete
-        else None
-        for each in watched
-    ]
+    complete = {
+        index: only_strings(field.expression.cast("string"), _seen_strings(field, analysis))
+        for index, (field, analysis) in enumerate(zip(own, analyses))
+        if analysis.distinctIsExact
+    }
+    strings = [complete.get(each.measure.column) for each in watched]
     told = count_places(dataset, [each.measure for each in watched], [each.edges.edges for each in watched], strings)
     placed: list[list[tuple[_Watched, Placed]]] = [[] for _ in analyses]
     for each, counted in zip(watched, told):
@@ -101,7 +97,7 @@ def _watched(column: int, field: m.Field, analysis: ColumnAnalysis, relative_err
         return _Watched(measure, before, distribution_of(before or Statistics(), relative_error))
 
     elements = analysis.elements or ()
-    of_column, _ = m.measures_of([field], {field.name: len(elements)} if elements else {})
+    of_column = m.measures_of([field], {field.name: len(elements)} if elements else {})
     of_column = [each._replace(column=column) for each in of_column]
     found = [watched(of_column[0], statistics_of(analysis))]
     if elements:

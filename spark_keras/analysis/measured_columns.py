@@ -26,6 +26,7 @@ SHAPE = (LENGTH, INNER_LEAST, INNER_GREATEST)
 ELEMENT = "element"
 VALUES = "values"  # of an array, whatever their position
 ROW_LEAST, ROW_GREATEST = "row least", "row greatest"  # of the values of an array
+HASH = "hash"  # of strings whose frequencies are counted
 
 
 class Measure(NamedTuple):
@@ -38,6 +39,7 @@ class Measure(NamedTuple):
         index: position of an element, or level of nesting.
         key: a bigint (an array of them) that tells apart what the doubles may not; None: they tell all.
         whole: whether the key is the value itself.
+        text: the strings of the role HASH.
     """
 
     column: int
@@ -46,17 +48,11 @@ class Measure(NamedTuple):
     index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody calls
     key: Column | None = None
     whole: bool = False
+    text: Column | None = None
 
 
 # A measure without its column.
 _Measured = tuple[Any, ...]
-
-
-class Category(NamedTuple):
-    """One stream of strings whose frequencies are counted."""
-
-    column: int
-    expression: Column
 
 
 class Field(NamedTuple):
@@ -68,15 +64,15 @@ class Field(NamedTuple):
     metadata: dict[str, Any]
 
 
+def field_of(dataset: DataFrame, name: str) -> Field:
+    """A column by its name."""
+    known = dataset.schema[name]
+    return Field(name, expressions.reference(name), known.dataType, known.metadata)
+
+
 def fields_of(dataset: DataFrame, names: Sequence[str]) -> list[Field]:
     """The columns, each struct followed by its fields."""
-    found = [
-        field
-        for name in names
-        for field in _with_fields(
-            Field(name, expressions.reference(name), dataset.schema[name].dataType, dataset.schema[name].metadata)
-        )
-    ]
+    found = [field for name in names for field in _with_fields(field_of(dataset, name))]
     seen: set[str] = set()
     for field in found:
         if field.name in seen:
@@ -114,18 +110,19 @@ def kind_of(field: Field) -> str:
     return "categorical" if kind == "numeric" and nominal else kind
 
 
-def measures_of(fields: Sequence[Field], element_counts: dict[str, int]) -> tuple[list[Measure], list[Category]]:
-    """All measures, and the streams of strings that are counted.
+def measures_of(fields: Sequence[Field], element_counts: dict[str, int]) -> list[Measure]:
+    """All measures: first that of the whole column for each; those of hashes last of all.
 
     Args:
         element_counts: for each array column whose elements are measured one by one, how many there are.
     """
-    measures, categories = [], []
+    measures, hashes = [], []
     for index, field in enumerate(fields):
         kind = kind_of(field)
         measures += [Measure(index, *measured) for measured in _MEASURES[kind](field)]
         if kind in ("string", "categorical"):
-            categories.append(Category(index, field.expression.cast("string")))
+            text = field.expression.cast("string")
+            hashes.append(Measure(index, HASH, hash_of(text).cast("double"), text=text))
         if kind == "array" and field.name in element_counts:
             flat, whole = flat_array(field), _has_whole_elements(field)
             for place in range(element_counts[field.name]):
@@ -133,7 +130,12 @@ def measures_of(fields: Sequence[Field], element_counts: dict[str, int]) -> tupl
                 value = F.get(flat, F.lit(place))
                 key = value.cast("bigint") if whole else None
                 measures.append(Measure(index, ELEMENT, value.cast("double"), place, key, whole))
-    return measures, categories
+    return [*measures, *hashes]
+
+
+def hash_of(text: Column) -> Column:
+    """A string's hash, in the 53 bits that a double holds exactly."""
+    return F.when(text.isNotNull(), F.shiftright(F.xxhash64(text), 11))
 
 
 def _value(field: Field) -> list[_Measured]:

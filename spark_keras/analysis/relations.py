@@ -162,7 +162,7 @@ def _has_order(analysis: ColumnAnalysis) -> bool:
 def _number(index: int, field: m.Field, analysis: ColumnAnalysis) -> m.Measure:
     """Numbers as they are; strings and categories as their places among the frequent ones, from 1 on, or 0."""
     if _has_order(analysis):
-        return m.measures_of([field], {})[0][0]._replace(column=index)
+        return m.measures_of([field], {})[0]._replace(column=index)
     texts = _frequent(field, analysis)
     text = field.expression.cast("string")
     places = [float(place) for place in range(1, len(texts) + 1)]

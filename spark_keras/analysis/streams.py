@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_keras.analysis.measured_columns import VALUES, Category, Measure
+from spark_keras.analysis.measured_columns import VALUES, Measure
 
 
 def stream(
@@ -82,8 +82,3 @@ def literals(values: Sequence[float | None], data_type: str) -> Column:
     # JSON has no other numbers.
     texts = ["null" if value is None or not math.isfinite(value) else repr(value) for value in values]
     return F.from_json(F.lit(f"[{','.join(texts)}]"), f"array<{data_type}>")
-
-
-def category_hash(category: Category) -> Column:
-    """A string's hash, in the 53 bits that a double holds exactly."""
-    return F.when(category.expression.isNotNull(), F.shiftright(F.xxhash64(category.expression), 11))

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyspark.sql.types import StringType
 
+from spark_keras.analysis import measured_columns as m
 from spark_keras.analysis.aggregations import Counts, Range, Sketch
 from spark_keras.analysis.column_analysis import ColumnAnalysis, Histogram, Statistics
-from spark_keras.analysis.measured_columns import (
-    ELEMENT,
-    INNER_GREATEST,
-    INNER_LEAST,
-    LENGTH,
-    VALUE,
-    VALUES,
-    Category,
-    Field,
-    Measure,
-    kind_of,
-)
 from spark_keras.analysis.times import as_times
 
 # Of more than `maxDistinct` strings those are counted that have such a share of the column.
@@ -37,14 +27,20 @@ QUANTILE_RULES: dict[str, Callable[[float], tuple[float, ...]]] = {
 }
 
 
+class Measured(NamedTuple):
+    """Findings of the two passes on a measure."""
+
+    measure: m.Measure
+    sketch: Sketch
+    range: Range
+    counts: Counts
+
+
 def statistics(
-    counts: Counts,
-    range_: Range,
-    sketch: Sketch,
-    probabilities: Sequence[float],
-    rule: Callable[[float], tuple[float, ...]],
+    measured: Measured, probabilities: Sequence[float], rule: Callable[[float], tuple[float, ...]]
 ) -> Statistics:
     """The figures of one measure; `rule` is one of `QUANTILE_RULES`."""
+    _, sketch, range_, counts = measured
     finite = counts.finite
     found: dict[str, Any] = {
         "count": finite + counts.nan + counts.infinite,
@@ -104,81 +100,68 @@ def histogram(counts: Counts, range_: Range) -> Histogram | None:
 
 
 def columns(
-    fields: Sequence[Field],
-    measures: Sequence[Measure],
-    figures: Sequence[Statistics],
-    counts: Sequence[Counts],
-    categories: Sequence[Category],
-    strings: Sequence[dict[str | None, int]],
-    string_sketches: Sequence[Sketch],
+    fields: Sequence[m.Field],
+    measured: Sequence[Measured],
+    probabilities: Sequence[float],
+    rule: Callable[[float], tuple[float, ...]],
     max_distinct: int,
 ) -> list[ColumnAnalysis]:
-    """One analysis for each field.
-
-    Args:
-        figures, counts: one for each measure.
-        strings, string_sketches: one for each category.
-    """
-    by_column: dict[int, list[int]] = {}
-    for index, measure in enumerate(measures):
-        by_column.setdefault(measure.column, []).append(index)
-    category_of = {category.column: index for index, category in enumerate(categories)}
+    """One analysis for each field."""
+    by_column: dict[int, list[Measured]] = defaultdict(list)
+    for each in measured:
+        by_column[each.measure.column].append(each)
     analyses = []
     for index, field in enumerate(fields):
         own = by_column[index]
-        category = category_of.get(index)
-        described = _described(field, [measures[i] for i in own], [figures[i] for i in own], counts[own[0]])
-        if category is not None:
-            sketch = string_sketches[category]
-            described |= _frequencies(field, strings[category], sketch, max_distinct, described["count"])
+        numbers = [each for each in own if each.measure.role != m.HASH]
+        figures = [(each.measure, statistics(each, probabilities, rule)) for each in numbers]
+        described = _described(field, figures, own[0].counts.nulls)
+        for hashes in own[len(numbers) :]:
+            described |= _frequencies(field, hashes, max_distinct, described["count"])
         analyses.append(ColumnAnalysis(**described))
     return analyses
 
 
-def _described(
-    field: Field, measures: Sequence[Measure], figures: Sequence[Statistics], counts: Counts
-) -> dict[str, Any]:
+def _described(field: m.Field, figures: Sequence[tuple[m.Measure, Statistics]], nulls: int) -> dict[str, Any]:
     """The fields of `ColumnAnalysis`, without the frequencies; the first measure is that of the whole column."""
-    whole = figures[0]
-    kind = kind_of(field)
+    measure, whole = figures[0]
+    kind = m.kind_of(field)
     described: dict[str, Any] = {
         "name": field.name,
         "dataType": field.data_type.simpleString(),
         "kind": kind,
-        "rows": whole.count + counts.nulls,
-        "nulls": counts.nulls,
+        "rows": whole.count + nulls,
+        "nulls": nulls,
         "count": whole.count,
     }
-    if measures[0].role == VALUE:
+    if measure.role == m.VALUE:
         values = as_times(whole, described["dataType"]) if kind == "time" else whole
         described |= {name: getattr(values, name) for name in Statistics.__dataclass_fields__}
-    if measures[0].role == LENGTH:
+    if measure.role == m.LENGTH:
         described["lengths"] = whole
     if kind == "array":
-        described["tensorShape"] = _tensor_shape(measures, figures)
-        elements = tuple(each for measure, each in zip(measures, figures) if measure.role == ELEMENT)
-        described["elements"] = elements or None
-        described["values"] = next((each for measure, each in zip(measures, figures) if measure.role == VALUES), None)
+        described["tensorShape"] = _tensor_shape(figures)
+        described["elements"] = tuple(each for measure, each in figures if measure.role == m.ELEMENT) or None
+        described["values"] = next((each for measure, each in figures if measure.role == m.VALUES), None)
     return described
 
 
-def _tensor_shape(measures: Sequence[Measure], figures: Sequence[Statistics]) -> tuple[int | None, ...]:
+def _tensor_shape(figures: Sequence[tuple[m.Measure, Statistics]]) -> tuple[int | None, ...]:
     # An inner array that is null counts as one of length -1.
     dimensions: list[tuple[float | None, float | None]] = []
-    for measure, each in zip(measures, figures):
-        if measure.role == LENGTH:
+    for measure, each in figures:
+        if measure.role == m.LENGTH:
             dimensions.append((each.min, each.max))
-        elif measure.role == INNER_LEAST:
+        elif measure.role == m.INNER_LEAST:
             dimensions.append((each.min, None))
-        elif measure.role == INNER_GREATEST:
+        elif measure.role == m.INNER_GREATEST:
             dimensions[measure.index] = (dimensions[measure.index][0], each.max)
     return tuple(int(least) if least is not None and least == greatest else None for least, greatest in dimensions)
 
 
-def _frequencies(
-    field: Field, strings: dict[str | None, int], sketch: Sketch, max_distinct: int, count: int
-) -> dict[str, Any]:
-    known = [(text, number) for text, number in strings.items() if text is not None]
+def _frequencies(field: m.Field, hashes: Measured, max_distinct: int, count: int) -> dict[str, Any]:
+    sketch = hashes.sketch
+    known = [(text, number) for text, number in hashes.counts.strings.items() if text is not None]
     distinct = len(known) if few(sketch, max_distinct) else min(sketch.distinct, count)
     exact = few(sketch, max_distinct) and distinct <= max_distinct
     if not exact:
@@ -200,7 +183,7 @@ def few(sketch: Sketch, max_distinct: int) -> bool:
     return sketch.distinct <= max(1.5 * max_distinct, max_distinct + 16)
 
 
-def category_names(field: Field) -> dict[str, str]:
+def category_names(field: m.Field) -> dict[str, str]:
     """Names that a nominal column's numbers stand for, where its ML attributes tell."""
     if isinstance(field.data_type, StringType):
         return {}

@@ -79,10 +79,9 @@ class TensorAnalyzer(Estimator[TensorAnalysis], HasInputCols, DefaultParamsReada
         if self.isSet("inputCols"):
             fields = [_array_column(dataset, name) for name in self.getInputCols()]
         else:
-            every = [_field(dataset, name) for name in dataset.columns]
+            every = [measured_columns.field_of(dataset, name) for name in dataset.columns]
             fields = [field for field in every if measured_columns.has_numeric_elements(field)]
-        every_stream, _ = measured_columns.measures_of(fields, {})
-        streams = [each for each in every_stream if each.role in measured_columns.SHAPE]
+        streams = [each for each in measured_columns.measures_of(fields, {}) if each.role in measured_columns.SHAPE]
         bounds = [
             F.array(F.min(each.expression), F.max(each.expression)).alias(f"m{i}") for i, each in enumerate(streams)
         ]
@@ -123,14 +122,9 @@ def _tensor(dataset: DataFrame, name: str) -> str:
     return f"{element.simpleString()}[{','.join(dimensions)}]"
 
 
-def _field(dataset: DataFrame, name: str) -> measured_columns.Field:
-    field = dataset.schema[name]
-    return measured_columns.Field(name, expressions.reference(name), field.dataType, field.metadata)
-
-
 def _array_column(dataset: DataFrame, name: str) -> measured_columns.Field:
     data_type = expressions.check_column(dataset, "inputCols", name)
-    field = _field(dataset, name)
+    field = measured_columns.field_of(dataset, name)
     if not measured_columns.has_numeric_elements(field):
         raise ValueError(
             f"Column {name!r} in Param `inputCols` has no shape to find. Received type: {data_type.simpleString()}. "
