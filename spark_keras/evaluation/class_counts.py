@@ -1,4 +1,4 @@
-"""A classifier's rows, counted where they are. Free of Keras; runs on the executors."""
+"""A classifier's rows, of classes or of labels, counted where they are. Free of Keras; runs on the executors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from spark_keras.evaluation.partial import Points, Sums
-from spark_keras.evaluation.steps import Rules, read
+from spark_keras.evaluation.partial import Points, Sums, rest, shares
+from spark_keras.evaluation.steps import Rules, Steps, read
 
 # A curve of each class is a sort of its scores: for more classes only on request.
 CURVES_FOR_CLASSES = 32
@@ -47,9 +47,7 @@ def count(counting: Counting, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
                 part = slice(start, start + chunk)
                 _scores(counting, steps.label[part], steps.scores[part], steps.weight[part], sums, points)
                 yield from points.overflow()
-    yield from points.flush()
-    sums.add("points", 0, points.sent)
-    yield from sums.batches()
+    yield from rest(sums, points)
 
 
 def pairs(sums: Sums) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -132,3 +130,67 @@ def add_scores(
 
 def _bin(values: np.ndarray, bins: int) -> np.ndarray:
     return np.minimum(np.floor(values * bins).astype("int64"), bins - 1)
+
+
+class LabelCounting(NamedTuple):
+    """Rules of the count.
+
+    Args:
+        rules: for the columns.
+        thresholds: a label is predicted where its score is larger; one, or one for each label.
+        curves: for each label; None: for at most 32 of them.
+        bins: of probabilities; 0 where scores are none.
+    """
+
+    rules: Rules
+    thresholds: tuple[float, ...]
+    curves: bool | None
+    bins: int
+
+
+def count_labels(counting: LabelCounting, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Counts of each label, figures of each row, calibration and points of the curves."""
+    sums, points = Sums(), Points()
+    for batch in batches:
+        steps = read(batch, counting.rules, sums)
+        limits = np.asarray(counting.thresholds)
+        limit = limits[np.minimum(steps.place, len(limits) - 1)]
+        label = steps.label == 1
+        predicted = np.where(np.isfinite(steps.prediction), steps.prediction > limit, ~label)
+        for name, which in (
+            ("truePositives", label & predicted),
+            ("falsePositives", ~label & predicted),
+            ("falseNegatives", label & ~predicted),
+            ("trueNegatives", ~label & ~predicted),
+        ):
+            sums.add(name, steps.place, steps.weight * which)
+        _rows(steps, label, predicted, sums)
+        if counting.curves or (counting.curves is None and steps.width <= CURVES_FOR_CLASSES):
+            for place in np.unique(steps.place).tolist():
+                own = steps.place == place
+                scores, hits, weights = (array[own, None] for array in (steps.prediction, label, steps.weight))
+                add_scores(scores, hits, weights, [place], counting.bins, sums, points)
+        yield from points.overflow()
+    yield from rest(sums, points)
+
+
+def _rows(steps: Steps, label: np.ndarray, predicted: np.ndarray, sums: Sums) -> None:
+    """Figures of each row, weighted: shares of its labels, 0 where there are none to take a share of."""
+    _, which, labels = np.unique(steps.group, return_inverse=True, return_counts=True)
+
+    def each(values: np.ndarray) -> np.ndarray:
+        return np.bincount(which, values, minlength=len(labels))
+
+    weight = each(steps.weight) / labels
+    right, true, found = each(label & predicted), each(label), each(predicted)
+    figures = {
+        "rowWeights": np.ones(len(labels)),
+        "subsetAccuracy": each(label != predicted) == 0,
+        "precision": shares(right, found),
+        "recall": shares(right, true),
+        "f1": shares(2 * right, true + found),
+        # As scikit-learn has it, where a row has no label and none is predicted.
+        "jaccard": shares(right, true + found - right),
+    }
+    for name, values in figures.items():
+        sums.add(name, 0, float(weight @ values))

@@ -1,17 +1,24 @@
-"""Curves over all thresholds of a score, exact: of points that the partitions have counted."""
+"""Curves over all thresholds of a score, exact: of points that the partitions have counted; and reports with them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from pyspark.sql import Window
+from pyspark.sql import functions as F
 
-from spark_keras.evaluation import long_curves
-from spark_keras.evaluation.partial import Sums, decoded, shares, together
+from spark_keras.evaluation import plots
+from spark_keras.evaluation.partial import EXPLODED, Sums, decoded, exploded, shares, together
+from spark_keras.evaluation.report import Report
 from spark_keras.evaluation.thresholds import Thresholds
+from spark_keras.reports import tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Points of a curve that are kept for drawing, spread over its length.
 POINTS = 1000
@@ -67,21 +74,64 @@ class Curve(Thresholds):
         return _share(float(np.sum(gap * self.binCounts)), float(np.sum(self.binCounts)))
 
 
-def mean_area(drawn: Sequence[Curve], which: str) -> float:
-    """The mean over the curves that have this area."""
-    if not drawn:
-        raise ValueError("No curves were computed. Expected: an evaluation with scores, and with curves=True.")
-    areas = np.array([getattr(curve, which) for curve in drawn])
-    known = ~np.isnan(areas)
-    return float(areas[known].mean()) if known.any() else float("nan")
+class CurvesReport(Report):
+    """A report on classes or labels, each of which may have a curve."""
 
+    curves: list[Curve]
 
-def named(drawn: Sequence[Curve], name: Any) -> Curve:
-    """The curve of this name."""
-    found = [curve for curve in drawn if curve.name == str(name)]
-    if not found:
-        raise KeyError(f"No curve of {name!r}. Expected: one of {[curve.name for curve in drawn]}.")
-    return found[0]
+    # Of what, for the captions.
+    _OF: ClassVar[str]
+    _FIGURES = ("precision", "recall", "F1", "rows", "area under ROC", "area under PR", "calibration error")
+
+    @property
+    def areaUnderROC(self) -> float:
+        """Of the second of two classes; else the mean over the classes or labels that have an area."""
+        return self._mean("areaUnderROC")
+
+    @property
+    def areaUnderPR(self) -> float:
+        """Of the second of two classes; else the mean over the classes or labels that have an area."""
+        return self._mean("areaUnderPR")
+
+    def curve(self, name: Any) -> Curve:
+        """The curve of the class or label of this name."""
+        found = [curve for curve in self.curves if curve.name == str(name)]
+        if not found:
+            raise KeyError(f"No curve of {name!r}. Expected: one of {[curve.name for curve in self.curves]}.")
+        return found[0]
+
+    def plotResiduals(self) -> Figure:
+        """Rows by |probability − 1| where they are of the class or have the label, else by probability, and rows by
+        probability, of each class or label; a matplotlib figure.
+        """
+        return plots.residuals(self.curves)
+
+    def _mean(self, area: str) -> float:
+        """The mean over the curves that have this area."""
+        if not self.curves:
+            raise ValueError("No curves were computed. Expected: an evaluation with scores, and with curves=True.")
+        areas = np.array([getattr(curve, area) for curve in self.curves])
+        known = ~np.isnan(areas)
+        return float(areas[known].mean()) if known.any() else float("nan")
+
+    def _of_curve(self, name: str) -> tuple[float, ...]:
+        curve = next((curve for curve in self.curves if curve.name == name), None)
+        return (curve.areaUnderROC, curve.areaUnderPR, curve.calibrationError) if curve else (float("nan"),) * 3
+
+    def _overall(self) -> list[tuple[str, float]]:
+        """Figures over all, by name."""
+        raise NotImplementedError
+
+    def _last(self, leftOut: int) -> list[tuple[str, float]]:
+        """The last of the figures over all."""
+        areas = [("area under ROC", self.areaUnderROC), ("area under PR", self.areaUnderPR)] if self.curves else []
+        return [*areas, ("left out", float(leftOut))] if leftOut else areas
+
+    def __str__(self) -> str:
+        return f"{tables.text_table((f'all {self._OF}', ''), self._overall())}\n\n{super().__str__()}"
+
+    def _repr_html_(self) -> str:
+        return tables.html_table(("figure", "value"), self._overall(), f"All {self._OF}") + super()._repr_html_()
 
 
 def curves(sums: Sums, points: Any, classes: Sequence[int], names: Sequence[str], bins: int) -> list[Curve]:
@@ -93,7 +143,7 @@ def curves(sums: Sums, points: Any, classes: Sequence[int], names: Sequence[str]
     """
     if not classes:
         return []
-    made = long_curves.curves(points) if sums.total("points") > DRIVER_POINTS else _short(points)
+    made = _long(points) if sums.total("points") > DRIVER_POINTS else _short(points)
     binned = [
         sums.dense(which, len(names) * bins).reshape(len(names), bins)
         for which in ("binCounts", "binScores", "binHits", "residuals")
@@ -114,6 +164,49 @@ def _short(points: Any) -> dict[int, tuple[Any, ...]]:
         pr = np.sum(positives * tp / (tp + fp))
         made[key] = (scores, tp, fp), float(roc), float(pr)
     return made
+
+
+def _long(points: Any) -> dict[int, tuple[Any, ...]]:
+    """Of more points than the driver takes, sorted and accumulated by Spark: as `_short`, with at most 1001 points."""
+    each = points.mapInArrow(exploded, EXPLODED).toDF("class", "score", "p", "n")
+    counts = each.groupBy("class", "score").agg(F.sum("p").alias("p"), F.sum("n").alias("n"))
+    made = {}
+    found: dict[int, list[Any]] = {}
+    for row in _stretches(counts).collect():
+        found.setdefault(row["class"], []).append(row)
+    for key, rows in found.items():
+        rows.sort(key=lambda row: (row.tp + row.fp, -row.score))
+        kept = tuple(np.array([row[name] for row in rows], "float64") for name in ("score", "tp", "fp"))
+        made[key] = kept, sum(row.roc for row in rows), sum(row.pr for row in rows)
+    return made
+
+
+def _stretches(counts: Any) -> Any:
+    """Stretches of the curves: their last point, and what they add to the areas."""
+    by_class = Window.partitionBy("class")
+    from_top = by_class.orderBy(F.desc("score")).rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    ranked = counts.select(
+        "*",
+        F.sum("p").over(from_top).alias("tp"),
+        F.sum("n").over(from_top).alias("fp"),
+        F.sum("p").over(by_class).alias("positives"),
+        F.sum("n").over(by_class).alias("negatives"),
+    )
+    # Along both axes, so that steep and flat parts have their points.
+    way = (F.col("tp") / F.greatest("positives", F.lit(1e-300))) + (
+        F.col("fp") / F.greatest("negatives", F.lit(1e-300))
+    )
+    return (
+        ranked.withColumn("stretch", F.floor(way * (POINTS // 2)))
+        .groupBy("class", "stretch")
+        .agg(
+            F.sum(F.col("n") * (F.col("tp") - F.col("p") / 2)).alias("roc"),
+            F.sum(F.col("p") * F.col("tp") / (F.col("tp") + F.col("fp"))).alias("pr"),
+            F.max("tp").alias("tp"),
+            F.max("fp").alias("fp"),
+            F.min("score").alias("score"),
+        )
+    )
 
 
 def _curve(

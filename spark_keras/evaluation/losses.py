@@ -13,8 +13,8 @@ from spark_keras.cluster import session
 from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.columns import expressions as columns
 from spark_keras.columns import names
-from spark_keras.evaluation import row_losses
 from spark_keras.evaluation.metrics import evaluate, labelled_task
+from spark_keras.evaluation.rows import losses_of_rows
 from spark_keras.keras_model import first_step
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.row_losses import activity_regularized
@@ -44,7 +44,7 @@ def score_examples(dataset: DataFrame, stage: Any, classifier: bool, column: str
     penalty = penalty_of(model) if regularization else 0.0
     expressions = [columns.expression(dataset, tensor) for tensor in task.columns.tensors.values()]
     invalid = stage.getHandleInvalid()
-    losses = functools.partial(row_losses.of_batches, task, penalty, invalid)
+    losses = functools.partial(losses_of_rows, task, penalty, invalid)
     scored = dataset.withColumn(column, arrow_column(losses, "double", dataset, expressions))
     return scored.where(columns.reference(column).isNotNull()) if invalid == "skip" else scored
 

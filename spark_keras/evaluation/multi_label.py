@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyspark.sql import DataFrame
 
-from spark_keras.evaluation import label_counts, passes, plots
-from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES
-from spark_keras.evaluation.curves import Curve, curves
-from spark_keras.evaluation.curves_report import CurvesReport
-from spark_keras.evaluation.label_counts import LabelCounting
+from spark_keras.evaluation import class_counts, passes, plots
+from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES, LabelCounting
+from spark_keras.evaluation.curves import Curve, CurvesReport, curves
 from spark_keras.evaluation.partial import shares
 from spark_keras.evaluation.report import Table
 from spark_keras.evaluation.steps import Rules
@@ -112,7 +110,7 @@ class MultiLabelEvaluation(CurvesReport):
             grouped=True,
             non_finite=nonFinite,
         )
-        count = functools.partial(label_counts.count, LabelCounting(rules, limits, curves, bins))
+        count = functools.partial(class_counts.count_labels, LabelCounting(rules, limits, curves, bins))
         with passes.told(passes.frame(predictions, reads), count, curves is not False) as (sums, points):
             lengths = sums["lengths"][0]
             expected = len(labels) if labels else len(limits) if len(limits) > 1 else None

@@ -89,8 +89,8 @@ def together(parts: Sequence[Three]) -> Three:
 
 
 def decoded(row: Any) -> Three:
-    """The points of one message."""
-    first, second, third = (np.frombuffer(part, "float64") for part in (row.first, row.second, row.third))
+    """The points of one message, a row of Spark or a dict."""
+    first, second, third = (np.frombuffer(row[part], "float64") for part in ("first", "second", "third"))
     return first, second, third
 
 
@@ -106,11 +106,11 @@ def exploded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 EXPLODED = "key int, first double, second double, third double"
 
 
-def points_of(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, list[np.ndarray]]]:
+def points_of(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, Three]]:
     """Key and numbers of each message of points."""
     for batch in batches:
         for row in batch.to_pylist():
-            yield row["key"], [np.frombuffer(row[part], "float64") for part in ("first", "second", "third")]
+            yield row["key"], decoded(row)
 
 
 def shares(parts: np.ndarray, wholes: np.ndarray, nothing: float = 0.0) -> np.ndarray:
@@ -210,6 +210,13 @@ class Sums:
             else:
                 sums.add(row.name, index, values)
         return sums
+
+
+def rest(sums: Sums, points: Points) -> Iterator[pa.RecordBatch]:
+    """Batches with all that a partition still has to tell, with the number of its points among the sums."""
+    yield from points.flush()
+    sums.add("points", 0, points.sent)
+    yield from sums.batches()
 
 
 def _batch(rows: Sequence[tuple[str, int, np.ndarray, np.ndarray, np.ndarray]]) -> pa.RecordBatch:

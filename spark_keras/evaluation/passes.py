@@ -98,7 +98,7 @@ def frame(predictions: DataFrame, reads: list[Read]) -> DataFrame:
 
 @contextlib.contextmanager
 def told(rows: Any, count: Callable[..., Any], points: bool) -> Iterator[tuple[Sums, Any]]:
-    """What the partitions tell of their rows, each of which is looked at once: sums over all of them, and a DataFrame
+    """Findings of the partitions on their rows, each of which is looked at once: sums over all of them, and a DataFrame
     of the points, kept in memory or on disk while the block lasts.
 
     Args:

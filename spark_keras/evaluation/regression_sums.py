@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from spark_keras.evaluation.partial import Sums, Triples, points_of
+from spark_keras.evaluation.partial import Sums, Triples, points_of, rest
 from spark_keras.evaluation.steps import Rules, read
 
 RULES = Rules(lead="prediction", label="finite", prediction="finite", grouped=True)
@@ -99,9 +99,8 @@ def moments(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
                 found[output] = merged([*([found[output]] if output in found else []), Moments.of(*values)])
                 parts.add(output, *values)
         yield from parts.overflow()
-    yield from parts.flush()
     sums.messages = [(output, np.array(each)) for output, each in found.items()]
-    yield from sums.batches()
+    yield from rest(sums, parts)
 
 
 def merged(parts: Sequence[Moments]) -> Moments:

@@ -1,4 +1,4 @@
-"""Labelled rows through a compiled model, partition by partition: what evaluation and scoring share.
+"""Labelled rows through a compiled model on the executors: its metrics, partition by partition, and losses of rows.
 
 Free of Keras at import time; see `spark_keras.executor`.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from spark_keras.columns import row_spec
+from spark_keras.columns import arrow, row_spec
 from spark_keras.executor import process
 from spark_keras.executor.cache import RecentlyUsed
 
@@ -118,3 +118,28 @@ def evaluate_partition(task: LabelledTask, batches: Iterator[pa.RecordBatch]) ->
     yield pa.RecordBatch.from_pydict(
         {"rows": pa.array([counts["rows"]], pa.int64()), "states": pa.array([result], pa.list_(pa.float64()))}
     )
+
+
+def losses_of_rows(task: LabelledTask, penalty: float, invalid: str, batches: Iterator[Any]) -> Iterator[pa.Array]:
+    """One loss for each row; null for a row with null or NaN, unless those are refused."""
+    model = model_of(task)  # before Keras is imported here, which it prepares
+    import keras
+
+    from spark_keras.keras_model.row_losses import of_rows
+
+    names = list(task.columns.tensors)
+    for given in batches:
+        # Spark hands a single column over without a tuple around it.
+        arrays = list(given) if isinstance(given, (tuple, list)) else [given]
+        usable = np.ones(len(arrays[0]), bool)
+        if invalid != "error":
+            for array in arrays:
+                usable &= arrow.usable_rows(array)
+        batch = pa.RecordBatch.from_arrays(arrays, names)
+        _, tensors = row_spec.tensors_of(batch, task.columns, {})
+        values = np.full(len(usable), np.nan)
+        for start in range(0, int(np.count_nonzero(usable)), task.batch_size):
+            where = np.flatnonzero(usable)[start : start + task.batch_size]
+            chunk = {name: array[start : start + task.batch_size] for name, array in tensors.items()}
+            values[where] = of_rows(model, *keras.utils.unpack_x_y_sample_weight(task.columns.pack(chunk))) + penalty
+        yield pa.array(values, mask=~usable)

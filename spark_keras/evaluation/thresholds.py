@@ -102,7 +102,7 @@ class ThresholdTable(Report):
 
 
 class Thresholds:
-    """What a curve tells of single thresholds: exact, unless its class has more than two million distinct scores; then
+    """Figures of a curve at single thresholds: exact, unless its class has more than two million distinct scores; then
     among the curve's points.
     """
 
