@@ -25,10 +25,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.analysis.measured_columns import HASH, Measure, hash_of
-from spark_keras.analysis.streams import by_measure, stream
+from spark_keras.analysis.streams import UNUSUAL, by_measure, stream, unusual
 
 # What a row (measure, number) is counted as, where it is in no bin.
-_NULL, _NAN, _INFINITE, _BELOW, _ABOVE, _AT_LOW, _AT_HIGH, _STRING = range(-8, 0)
+_BELOW, _ABOVE, _AT_LOW, _AT_HIGH, _STRING = range(-5, 0)
 
 # Strings more frequent than twice this share are two neighbouring quantiles of the strings' hashes, at least.
 _HASH_GRID = 0.005
@@ -208,16 +208,14 @@ def counts(
         (x >= (guess + 1) * step + low) & (guess < bins - 1), guess + 1
     )
     place = (
-        F.when(measure >= first_string, _STRING)
-        .when(x.isNull(), _NULL)
-        .when(F.isnan(x), _NAN)
-        .when(F.abs(x) == math.inf, _INFINITE)
+        unusual(x)
         .when(low.isNull() | (x > high), _ABOVE)
         .when(x < low, _BELOW)
         .when(x == low, _AT_LOW)
         .when(x == high, _AT_HIGH)
         .otherwise(number_of_bin.otherwise(guess))
     )
+    place = F.when(measure >= first_string, _STRING).otherwise(place)
     sums = {
         "rows": F.count("*"),
         "hashes": _content()[1],
@@ -248,7 +246,7 @@ def counts(
 
 def _counts(rows: Sequence[Any], range_: Range, bins: int) -> Counts:
     found = Counts(bins=np.zeros(bins, int))
-    names = {_NULL: "nulls", _NAN: "nan", _INFINITE: "infinite", _BELOW: "below", _ABOVE: "above"}
+    names = {**UNUSUAL, _BELOW: "below", _ABOVE: "above"}
     whole = range_.least is not None
     for row in rows:
         found.content = (found.content[0] + row.rows, found.content[1] + row.hashes)
@@ -268,7 +266,7 @@ def _counts(rows: Sequence[Any], range_: Range, bins: int) -> Counts:
             found.bins[-1] += row.rows
         else:
             found.bins[row.place] += row.rows
-        if row.place not in (_NULL, _NAN, _INFINITE):
+        if row.place not in UNUSUAL:
             found.sum += row.sum
             found.zeros += row.zeros
             found.negatives += row.negatives

@@ -11,9 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from spark_keras.analysis.measured_columns import Measure
-from spark_keras.analysis.streams import literals, stream
-
-_NULL, _NAN, _INFINITE = -3, -2, -1
+from spark_keras.analysis.streams import UNUSUAL, literals, stream, unusual
 
 
 class Placed(NamedTuple):
@@ -66,17 +64,15 @@ def count_places(
     """
     rows = with_places(stream(dataset, measures, strings), edges)
     x = F.col("x")
-    place = F.when(x.isNull(), _NULL).when(F.isnan(x), _NAN).when(F.abs(x) == math.inf, _INFINITE)
-    grouped = rows.groupBy("measure", place.otherwise(F.col("place")).alias("place"), "string").agg(
+    grouped = rows.groupBy("measure", unusual(x).otherwise(F.col("place")).alias("place"), "string").agg(
         F.count("*").alias("rows"), F.max("x").alias("greatest")
     )
     found = [Placed(0, 0, 0, np.zeros(2 * len(each) + 1, int), None, {}) for each in edges]
-    names = {_NULL: "nulls", _NAN: "nan", _INFINITE: "infinite"}
     for row in grouped.collect():
         placed = found[row.measure]
         placed.strings[row.string] = placed.strings.get(row.string, 0) + row.rows
-        if row.place in names:
-            name = names[row.place]
+        if row.place in UNUSUAL:
+            name = UNUSUAL[row.place]
             placed = placed._replace(**{name: getattr(placed, name) + row.rows})
         else:
             placed.places[row.place] += row.rows

@@ -11,6 +11,15 @@ from pyspark.sql import functions as F
 
 from spark_keras.analysis.measured_columns import VALUES, Measure
 
+# Numbers that have no place among others, and what they are called.
+NULL, NAN, INFINITE = -8, -7, -6
+UNUSUAL = {NULL: "nulls", NAN: "nan", INFINITE: "infinite"}
+
+
+def unusual(x: Column) -> Column:
+    """Tells nulls, NaN and infinity; `otherwise` is to follow."""
+    return F.when(x.isNull(), NULL).when(F.isnan(x), NAN).when(F.abs(x) == math.inf, INFINITE)
+
 
 def stream(
     dataset: DataFrame, measures: Sequence[Measure], strings: Sequence[Any] = (), kept: Mapping[str, Any] | None = None

@@ -31,15 +31,7 @@ _DTYPES: dict[type[T.DataType], str] = {
     T.DoubleType: "float64",
 }
 _NUMPY = (np.ndarray, np.generic, int, float, bool)
-_SQL_TYPES = {
-    "bool": "boolean",
-    "int8": "tinyint",
-    "int16": "smallint",
-    "int32": "int",
-    "int64": "bigint",
-    "float32": "float",
-    "float64": "double",
-}
+_SQL_TYPES = {dtype: kind().simpleString() for kind, dtype in _DTYPES.items()}
 # Types that Spark does not have, and what holds their values.
 _WIDER = {
     "float16": "float32",

@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from spark_keras import plain_json
 from spark_keras.preparation.registry import decode, encode
-from spark_keras.preparation.running import Run
+from spark_keras.preparation.running import Run, apply_to_record
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.sql_text import whole_number_problem
 from spark_keras.preparation.step import Step, check_choices
@@ -217,9 +217,7 @@ class TransformProcess(
             NotImplementedError: where a step needs several rows (groups, joins, sequences), or only Spark knows it.
             ValueError: where a value is of another type than its column, or a step cannot use it.
         """
-        from spark_keras.preparation.records.run import apply
-
-        return apply(self._schemas, self._steps, record)
+        return apply_to_record(self._schemas, self._steps, record)
 
     # --- in other forms ------------------------------------------------------------------------------------------
 

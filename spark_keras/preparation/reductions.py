@@ -1,11 +1,11 @@
-"""Reductions of the rows of a group to one value: functions of a column, and aggregate expressions of SQL."""
+"""Reductions to one value, of the rows of a group or the elements of an array; and aggregate expressions of SQL."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column, SparkSession
@@ -17,7 +17,7 @@ from spark_keras.preparation.conditions import Condition, checked_condition
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.scope import reference
+from spark_keras.preparation.scope import let, reference
 
 # What rows can be grouped and ordered by.
 ORDERED = (
@@ -50,29 +50,108 @@ def _text(_field: Field, name: str) -> Field:
     return kinds.StringField(name)
 
 
+# --- of the elements of an array ---
+
+
+def _total(values: Column, add: Callable[[Column, Column], Column], start: Column) -> Column:
+    """Null where there are no values."""
+    return F.when(F.size(values) > 0, F.aggregate(values, start, add))
+
+
+def _doubles(values: Column) -> Column:
+    return values.cast("array<double>")
+
+
+def whole_sum(values: Column) -> Column:
+    """The sum of longs; null where it overflows."""
+    return _total(values, F.try_add, F.lit(0).cast("bigint"))
+
+
+def double_sum(values: Column) -> Column:
+    return _total(_doubles(values), lambda total, value: total + value, F.lit(0.0))
+
+
+def mean(values: Column) -> Column:
+    return double_sum(values) / F.size(values)
+
+
+def _variance(ddof: int) -> Callable[[Column], Column]:
+    def variance(values: Column) -> Column:
+        def around(center: Column) -> Column:
+            def add(total: Column, value: Column) -> Column:
+                return total + (value - center) * (value - center)
+
+            return F.aggregate(_doubles(values), F.lit(0.0), add)
+
+        return F.when(F.size(values) > ddof, let(mean(values), around) / (F.size(values) - ddof))
+
+    return variance
+
+
+def _root(of: Callable[[Column], Column]) -> Callable[[Column], Column]:
+    return lambda values: F.sqrt(of(values))
+
+
+def _median(values: Column) -> Column:
+    """The middle value, or the mean of the two in the middle."""
+
+    def middle(ordered: Column) -> Column:
+        size = F.size(ordered)
+        low = F.get(ordered, F.floor((size - 1) / 2).cast("int"))
+        return (low + F.get(ordered, F.floor(size / 2).cast("int"))) / 2
+
+    return F.when(F.size(values) > 0, let(F.array_sort(_doubles(values)), middle))
+
+
+def _product(values: Column) -> Column:
+    return _total(_doubles(values), lambda total, value: total * value, F.lit(1.0))
+
+
+# --- all of them ---
+
+
+def _array_range(values: Column) -> Column:
+    return F.try_subtract(F.array_max(values), F.array_min(values))
+
+
+class _Function(NamedTuple):
+    """A reduction: the columns that it takes, what comes out, and its two forms.
+
+    Args:
+        of_rows: the Spark aggregate; None where `Reduction` makes it of several.
+        of_array: of the values of an array that are not null, in their order; None where only time steps have it.
+    """
+
+    takes: tuple[type[Field], ...]
+    makes: Callable[[Any, str], Field]
+    of_rows: Callable[..., Column] | None
+    of_array: Callable[[Column], Column] | None
+
+
+_NUMBER = (kinds.NumberField,)
 _TEXT = (kinds.StringField, kinds.CategoricalField)
 
-# Name: (columns it takes, what comes out, the Spark aggregate; `_joined` makes those without)
-_FUNCTIONS: dict[str, tuple[tuple[type[Field], ...], Callable[[Any, str], Field], Callable[..., Column] | None]] = {
-    "sum": ((kinds.NumberField,), _sum, F.try_sum),
-    "mean": ((kinds.NumberField,), _double, F.avg),
-    "stdev": ((kinds.NumberField,), _double, F.stddev_samp),
-    "variance": ((kinds.NumberField,), _double, F.var_samp),
-    "range": ((kinds.NumberField,), _sum, lambda value: F.try_subtract(F.max(value), F.min(value))),
-    "min": (ORDERED, _same, F.min),
-    "max": (ORDERED, _same, F.max),
-    "count": ((), _count, F.count),
-    "countDistinct": (ORDERED, _count, F.count_distinct),
-    "first": ((), _same, F.min_by),
-    "last": ((), _same, F.max_by),
-    "product": ((kinds.NumberField,), _double, F.product),
-    "populationStdev": ((kinds.NumberField,), _double, F.stddev_pop),
-    "populationVariance": ((kinds.NumberField,), _double, F.var_pop),
-    "median": ((kinds.NumberField,), _double, F.median),
-    "append": (_TEXT, _text, None),
-    "prepend": (_TEXT, _text, None),
+_FUNCTIONS = {
+    "sum": _Function(_NUMBER, _sum, F.try_sum, double_sum),
+    "mean": _Function(_NUMBER, _double, F.avg, mean),
+    "stdev": _Function(_NUMBER, _double, F.stddev_samp, _root(_variance(1))),
+    "variance": _Function(_NUMBER, _double, F.var_samp, _variance(1)),
+    "range": _Function(_NUMBER, _sum, lambda value: F.try_subtract(F.max(value), F.min(value)), _array_range),
+    "min": _Function(ORDERED, _same, F.min, F.array_min),
+    "max": _Function(ORDERED, _same, F.max, F.array_max),
+    "count": _Function((), _count, F.count, F.size),
+    "countDistinct": _Function(ORDERED, _count, F.count_distinct, lambda values: F.size(F.array_distinct(values))),
+    "first": _Function((), _same, F.min_by, lambda values: F.get(values, F.lit(0))),
+    "last": _Function((), _same, F.max_by, lambda values: F.try_element_at(values, F.lit(-1))),
+    "product": _Function(_NUMBER, _double, F.product, _product),
+    "populationStdev": _Function(_NUMBER, _double, F.stddev_pop, _root(_variance(0))),
+    "populationVariance": _Function(_NUMBER, _double, F.var_pop, _variance(0)),
+    "median": _Function(_NUMBER, _double, F.median, _median),
+    "append": _Function(_TEXT, _text, None, None),
+    "prepend": _Function(_TEXT, _text, None, None),
 }
-
+# Those of the elements of an array: the time steps of a sequence, or a moving window of them.
+FIGURES = {name: each.of_array for name, each in _FUNCTIONS.items() if each.of_array is not None}
 
 # What depends on the order of rows.
 _ORDERED = ("first", "last", "append", "prepend")
@@ -103,7 +182,7 @@ class Reduction:
         Args:
             ordered: whether the rows have an order, as the time steps of a sequence do.
         """
-        types, result, _ = _FUNCTIONS[self.function]
+        function = _FUNCTIONS[self.function]
         if self.by is None and self.function in _ORDERED and not ordered:
             raise ValueError(
                 f"No order in {step}, {self.function}. Received: by=None. Expected: a column that orders the rows of a "
@@ -117,11 +196,11 @@ class Reduction:
             schema.require(step, [self.by], *ORDERED)
         found = None
         if self.name is not None:
-            (found,) = schema.require(f"{step}, {self.function}", [self.name], *types)
-        return result(found, output)
+            (found,) = schema.require(f"{step}, {self.function}", [self.name], *function.takes)
+        return function.makes(found, output)
 
     def column(self, schema: Schema) -> Column:
-        aggregate = _FUNCTIONS[self.function][2]
+        aggregate = _FUNCTIONS[self.function].of_rows
         if aggregate is None:
             return self._joined(schema)
         value = F.lit(1) if self.name is None else reference(self.name)

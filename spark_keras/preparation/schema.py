@@ -204,6 +204,12 @@ class Schema(HasYAML):
         """The names without those of columns that only pass through a process which does not know them."""
         return [field.name for field in self.fields if not isinstance(field, PassedField)]
 
+    @property
+    def known_first(self) -> list[str]:
+        """All names; those of columns that only pass through come last."""
+        known = self.known
+        return [*known, *(name for name in self.names if name not in known)]
+
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)
 

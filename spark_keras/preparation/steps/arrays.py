@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
-from spark_keras.preparation.array_reductions import FIGURES
+from spark_keras.preparation.reductions import FIGURES
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, let_all, reference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -68,6 +68,7 @@ class RowSteps(AddsSteps):
 @registered("keepWhere")
 class KeepWhere(Step):
     filters = True
+    keeps: ClassVar[bool] = True
 
     condition: Condition
 
@@ -76,19 +77,16 @@ class KeepWhere(Step):
         return schema
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
-        return dataset.where(self.condition.holds(schema))
+        holds = self.condition.holds(schema)
+        return dataset.where(holds if self.keeps else ~holds)
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any] | None:
-        return {} if self.condition.answer(row, schema) else None
+        return {} if bool(self.condition.answer(row, schema)) == self.keeps else None
 
 
 @registered("removeWhere")
 class RemoveWhere(KeepWhere):
-    def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
-        return dataset.where(~self.condition.holds(schema))
-
-    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any] | None:
-        return None if self.condition.answer(row, schema) else {}
+    keeps = False
 
 
 class _Replace(Step):
@@ -195,10 +193,17 @@ class RemoveMissing(Step):
         return schema.require(self.label, self.columns or schema.known)
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
-        return dataset.where(kinds.all_of([~missing(field) for field in self._fields(schema)]))
+        return dataset.where(kinds.all_of([self._fits(field) for field in self._fields(schema)]))
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any] | None:
-        return None if any(is_missing(row[field.name]) for field in self._fields(schema)) else {}
+        fits = all(self._value_fits(field, row[field.name]) for field in self._fields(schema))
+        return {} if fits else None
+
+    def _fits(self, field: kinds.Field) -> Column:
+        return ~missing(field)
+
+    def _value_fits(self, field: kinds.Field, value: Any) -> bool:
+        return not is_missing(value)
 
 
 @registered("removeInvalid")
@@ -207,18 +212,12 @@ class RemoveInvalid(RemoveMissing):
         self._fields(schema)
         return schema
 
-    def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
-        def valid(field: kinds.Field) -> Column:
-            missing = reference(field.name).isNull()
-            return F.when(missing, F.lit(field.nullable)).otherwise(F.coalesce(field.valid(), F.lit(False)))
+    def _fits(self, field: kinds.Field) -> Column:
+        valid = F.coalesce(field.valid(), F.lit(False))
+        return F.when(reference(field.name).isNull(), F.lit(field.nullable)).otherwise(valid)
 
-        return dataset.where(kinds.all_of([valid(field) for field in self._fields(schema)]))
-
-    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any] | None:
-        def fine(field: kinds.Field) -> bool:
-            return field.nullable if row[field.name] is None else is_valid(field, row[field.name])
-
-        return {} if all(map(fine, self._fields(schema))) else None
+    def _value_fits(self, field: kinds.Field, value: Any) -> bool:
+        return field.nullable if value is None else is_valid(field, value)
 
 
 def missing(field: Any) -> Column:

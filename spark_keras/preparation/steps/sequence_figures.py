@@ -12,8 +12,7 @@ from typing_extensions import Self
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import SequenceField
-from spark_keras.preparation.array_reductions import FIGURES, whole_sum
-from spark_keras.preparation.reductions import Reduction
+from spark_keras.preparation.reductions import FIGURES, Reduction, whole_sum
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, let_all

@@ -12,8 +12,8 @@ from typing_extensions import Self
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField, SequenceField
-from spark_keras.preparation.array_reductions import FIGURES
 from spark_keras.preparation.conditions import check_value, expression
+from spark_keras.preparation.reductions import FIGURES
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, let_all
