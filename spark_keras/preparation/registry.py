@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from typing_extensions import dataclass_transform
 
 _classes: dict[str, type] = {}
+# A datetime is a date, too.
+_TIMES: dict[str, type[datetime.date]] = {"datetime": datetime.datetime, "date": datetime.date}
 
 T = TypeVar("T", bound="type[Any]")
 
@@ -52,10 +54,9 @@ def encode(value: Any) -> Any:
         return {"is": name, **{key: encode(part) for key, part in parts.items()}}
     if isinstance(value, (list, tuple)):
         return [encode(part) for part in value]
-    if isinstance(value, datetime.datetime):
-        return {"is": "datetime", "value": value.isoformat()}
-    if isinstance(value, datetime.date):
-        return {"is": "date", "value": value.isoformat()}
+    for name, kind in _TIMES.items():
+        if isinstance(value, kind):
+            return {"is": name, "value": value.isoformat()}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"No form in JSON. Received: {value!r} (of type {type(value)}).")
@@ -69,10 +70,8 @@ def decode(value: Any) -> Any:
         return value
     parts = {key: decode(part) for key, part in value.items() if key != "is"}
     name = value.get("is")
-    if name == "datetime":
-        return datetime.datetime.fromisoformat(parts["value"])
-    if name == "date":
-        return datetime.date.fromisoformat(parts["value"])
+    if name in _TIMES:
+        return _TIMES[name].fromisoformat(parts["value"])
     if name not in _classes:
         raise ValueError(
             f"Unknown part in the JSON. Received: {name!r}. Expected: one of {sorted(_classes)}; a step of "

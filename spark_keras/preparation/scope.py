@@ -67,3 +67,9 @@ def let_all(values: Mapping[str, Column], result: Callable[[dict[str, Column]], 
     names = list(values)
     held = F.struct(*[values[name].alias(f"v{i}") for i, name in enumerate(names)])
     return let(held, lambda struct: result({name: struct.getField(f"v{i}") for i, name in enumerate(names)}))
+
+
+def refused(*message: str | Column) -> Column:
+    """An expression that stops the job with a message of texts and values."""
+    parts = [F.lit(part) if isinstance(part, str) else part.cast("string") for part in message]
+    return F.raise_error(F.concat(*parts))

@@ -14,7 +14,7 @@ from spark_keras.columns.expressions import with_shape
 from spark_keras.preparation.array_fields import ArrayField, OtherField
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.scope import reference
+from spark_keras.preparation.scope import reference, refused
 
 
 class Step:
@@ -117,6 +117,10 @@ class Step:
         """A value that `unusable` tells of, to be shown as an example."""
         return reference(column)
 
+    def may_be_null(self, field: Field) -> bool:
+        """Tells whether a value that is made of this field's may be null: as that is, or by the step's rule."""
+        return field.nullable or "null" in (getattr(self, "unseen", None), getattr(self, "invalid", None))
+
     @property
     def label(self) -> str:
         """Name of the step in messages."""
@@ -209,12 +213,10 @@ def by_rule(rule: str, label: str, name: str, source: Column, result: Column, ex
     """The result; where it is null though the source is not, null or an error, by the rule."""
     if rule == "null":
         return result
-    message = F.concat(
-        F.lit(f"Unusable value in column {name!r}, {label}. Received: "),
-        source.cast("string"),
-        F.lit(
-            f". Expected: {expected}. TransformProcess.problems(df) counts such values; "
-            'another rule of the step, such as "null", lets them pass.'
-        ),
+    wrong = refused(
+        f"Unusable value in column {name!r}, {label}. Received: ",
+        source,
+        f". Expected: {expected}. TransformProcess.problems(df) counts such values; "
+        'another rule of the step, such as "null", lets them pass.',
     )
-    return F.coalesce(result, F.when(source.isNotNull(), F.raise_error(message)))
+    return F.coalesce(result, F.when(source.isNotNull(), wrong))

@@ -9,6 +9,7 @@ from spark_keras.columns.expressions import quoted
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.checks import whole
 from spark_keras.preparation.clock import has_legacy_parser
+from spark_keras.preparation.scope import refused
 from spark_keras.preparation.sql_text import text_literal
 
 # Fields whose values text can stand for.
@@ -50,14 +51,12 @@ def as_read(field: kinds.Field, text: str) -> str:
 def times_of_text(field: kinds.TimeField, column: str) -> Column:
     """The points in time of a column of texts; a text that is none stops the job, an empty one is null."""
     text = quoted(column)
-    message = F.concat(
-        F.lit(f"Unusable time in column {column!r}. Received: "),
+    wrong = refused(
+        f"Unusable time in column {column!r}. Received: ",
         F.expr(text),
-        F.lit(
-            ". Expected: a time as spark.read.csv reads it, such as 2020-07-31 12:00:00, in zone "
-            f"{field.zone} unless it says its own. Step parseTime, on a `string` column of the schema, reads other "
-            "forms and has a rule for those that are no times; DataQuality counts them."
-        ),
+        ". Expected: a time as spark.read.csv reads it, such as 2020-07-31 12:00:00, in zone "
+        f"{field.zone} unless it says its own. Step parseTime, on a `string` column of the schema, reads other "
+        "forms and has a rule for those that are no times; DataQuality counts them.",
     )
-    wrong = F.expr(f"{text} IS NOT NULL AND {text} <> ''")
-    return F.coalesce(F.expr(as_read(field, text)), F.when(wrong, F.raise_error(message)))
+    there = F.expr(f"{text} IS NOT NULL AND {text} <> ''")
+    return F.coalesce(F.expr(as_read(field, text)), F.when(there, wrong))

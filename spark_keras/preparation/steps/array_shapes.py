@@ -14,7 +14,7 @@ from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.scope import let, reference
+from spark_keras.preparation.scope import let, reference, refused
 from spark_keras.preparation.step import AddsSteps, Step
 from spark_keras.preparation.steps.columns import is_number
 from spark_keras.preparation.steps.sequences import count_of
@@ -150,13 +150,12 @@ class Reshape(Step):
         value = flat
         for axis in range(len(self.shape) - 1, 0, -1):
             value = self._grouped(value, math.prod(self.shape[:axis]), self.shape[axis])
-        message = F.concat(
-            F.lit(f"Array of column {self.column!r} does not fit {self.label}. Received: "),
-            F.size(flat).cast("string"),
-            F.lit(f" elements. Expected: {math.prod(self.shape)}, for shape {self.shape}."),
+        wrong = refused(
+            f"Array of column {self.column!r} does not fit {self.label}. Received: ",
+            F.size(flat),
+            f" elements. Expected: {math.prod(self.shape)}, for shape {self.shape}.",
         )
-        wrong = F.when(flat.isNotNull(), F.raise_error(message))
-        return F.when(F.size(flat) == math.prod(self.shape), value).otherwise(wrong)
+        return F.when(F.size(flat) == math.prod(self.shape), value).when(flat.isNotNull(), wrong)
 
     @staticmethod
     def _grouped(value: Column, count: int, length: int) -> Column:

@@ -15,7 +15,7 @@ from spark_keras.preparation.array_fields import ArrayField
 from spark_keras.preparation.reductions import FIGURES
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.scope import let, let_all, reference
+from spark_keras.preparation.scope import let, let_all, reference, refused
 from spark_keras.preparation.step import AddsSteps, Step, each
 from spark_keras.preparation.steps.array_shapes import flattened, mapped, number_arrays
 from spark_keras.preparation.steps.columns import FUNCTIONS, is_number
@@ -78,16 +78,9 @@ class ArraySteps(AddsSteps):
 
 
 def _same_size(label: str, left: Column, right: Column, result: Column) -> Column:
-    message = F.concat(
-        F.lit(f"Arrays of {label} differ in length. Received: "),
-        F.size(left).cast("string"),
-        F.lit(" and "),
-        F.size(right).cast("string"),
-        F.lit(" elements. Expected: the same."),
-    )
-    return F.when(F.size(left) == F.size(right), result).otherwise(
-        F.when(left.isNotNull() & right.isNotNull(), F.raise_error(message))
-    )
+    received = f"Arrays of {label} differ in length. Received: "
+    wrong = refused(received, F.size(left), " and ", F.size(right), " elements. Expected: the same.")
+    return F.when(F.size(left) == F.size(right), result).when(left.isNotNull() & right.isNotNull(), wrong)
 
 
 def _zipped(label: str, left: Column, right: Column, depth: int, function: Callable[..., Column]) -> Column:

@@ -111,8 +111,8 @@ class ToCategorical(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], kinds.StringField, kinds.CategoricalField)
-        nullable = field.nullable or self.unseen == "null"
-        return schema.replaced({self.column: kinds.CategoricalField(self.column, self.states, nullable=nullable)})
+        made = kinds.CategoricalField(self.column, self.states, nullable=self.may_be_null(field))
+        return schema.replaced({self.column: made})
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         return {self.column: checked_state(self, self.column, self.states)}
@@ -157,8 +157,9 @@ class CategoricalToInteger(OfStates):
         changed = {}
         for field in self.categorical(schema):
             last = len(field.states) - (self.unseen != "keep")
-            nullable = field.nullable or self.unseen == "null"
-            changed[field.name] = kinds.IntegerField(field.name, minimum=0, maximum=last, nullable=nullable)
+            changed[field.name] = kinds.IntegerField(
+                field.name, minimum=0, maximum=last, nullable=self.may_be_null(field)
+            )
         return schema.replaced(changed)
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
@@ -189,8 +190,8 @@ class IntegerToCategorical(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], kinds.IntegerField, kinds.LongField)
-        nullable = field.nullable or self.unseen == "null"
-        return schema.replaced({self.column: kinds.CategoricalField(self.column, self.states, nullable=nullable)})
+        made = kinds.CategoricalField(self.column, self.states, nullable=self.may_be_null(field))
+        return schema.replaced({self.column: made})
 
     def _state(self) -> Column:
         numbered = F.create_map(*[F.lit(part) for pair in enumerate(self.states) for part in pair])
@@ -198,9 +199,8 @@ class IntegerToCategorical(Step):
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         expected = f"0 to {len(self.states) - 1}"
-        return {
-            self.column: by_rule(self.unseen, self.label, self.column, reference(self.column), self._state(), expected)
-        }
+        value = reference(self.column)
+        return {self.column: by_rule(self.unseen, self.label, self.column, value, self._state(), expected)}
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: reference(self.column).isNotNull() & self._state().isNull()}
@@ -265,8 +265,8 @@ class FirstDigit(Step):
         (field,) = schema.require(self.label, [self.column], *types, expected="a number or string")
         schema.require_new(self.label, [self.output])
         states = tuple("0123456789") + (("other",) if self.invalid == "other" else ())
-        nullable = field.nullable or self.invalid == "null"
-        return schema.inserted(self.column, [kinds.CategoricalField(self.output, states, nullable=nullable)])
+        made = kinds.CategoricalField(self.output, states, nullable=self.may_be_null(field))
+        return schema.inserted(self.column, [made])
 
     def _digit(self, schema: Schema) -> Column:
         value = reference(self.column)

@@ -169,11 +169,8 @@ class Cast(Step):
                 expected = "a number, string, categorical or boolean; deriveTime turns a time into numbers"
                 raise kinds.unfit(self.label, field, expected)
         return schema.replaced(
-            {name: ELEMENTS[wanted](name, nullable=self._nullable(schema[name])) for name, wanted in self.types}
+            {name: ELEMENTS[wanted](name, nullable=self.may_be_null(schema[name])) for name, wanted in self.types}
         )
-
-    def _nullable(self, field: kinds.Field) -> bool:
-        return field.nullable or self.invalid == "null"
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         changed = {}

@@ -126,8 +126,8 @@ class DecodeImages(_OnWorkers):
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], kinds.BinaryField)
-        nullable = field.nullable or self.invalid == "null"
-        return schema.made(self.label, ArrayField(self.output, "float", self.shape, nullable=nullable), self.column)
+        made = ArrayField(self.output, "float", self.shape, nullable=self.may_be_null(field))
+        return schema.made(self.label, made, self.column)
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
         label = f"column {self.column!r}, {self.label}"

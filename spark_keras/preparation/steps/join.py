@@ -16,6 +16,7 @@ from spark_keras.preparation.names import same_name
 from spark_keras.preparation.reductions import ORDERED
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
+from spark_keras.preparation.scope import refused
 from spark_keras.preparation.step import AddsSteps, Step, mapping_field
 
 
@@ -122,16 +123,9 @@ class Join(Step):
                 "Expected: keys only; rename or remove the others first."
             )
         no_left, no_right = self.how in ("right", "full"), self.how in ("left", "full")
-        keys = dict(self.on)
-        fields = [
-            dataclasses.replace(
-                field,
-                nullable=field.nullable or no_left
-                if field.name not in keys
-                else field.nullable or (no_left and self.other[keys[field.name]].nullable),
-            )
-            for field in schema
-        ]
+        # Of a row that is not here, the keys are those of the other table.
+        keys = {here: self.other[there].nullable for here, there in self.on}
+        fields = [dataclasses.replace(f, nullable=f.nullable or (no_left and keys.get(f.name, True))) for f in schema]
         return Schema([*fields, *(dataclasses.replace(f, nullable=f.nullable or no_right) for f in values)])
 
     def apply(self, dataset: DataFrame, schema: Schema) -> DataFrame:
@@ -152,12 +146,9 @@ class Join(Step):
         complete = all_of([reference(key).isNotNull() for key in keys])
         count = F.count(F.lit(1)).over(Window.partitionBy(*map(reference, keys)))
         shown = F.concat_ws(", ", *[reference(key).cast("string") for key in keys])
-        message = F.concat(
-            F.lit(f"Key of {self.label} occurs more than once {where}. Received: "),
-            shown,
-            F.lit(f". Expected: {self.validate!r} as `validate` says."),
-        )
-        first = F.when(complete & (count > 1), F.raise_error(message)).otherwise(reference(keys[0])).alias(keys[0])
+        received = f"Key of {self.label} occurs more than once {where}. Received: "
+        wrong = refused(received, shown, f". Expected: {self.validate!r} as `validate` says.")
+        first = F.when(complete & (count > 1), wrong).otherwise(reference(keys[0])).alias(keys[0])
         return dataset.select(*[first if name == keys[0] else reference(name) for name in dataset.columns])
 
     def __str__(self) -> str:

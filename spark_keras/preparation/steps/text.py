@@ -163,8 +163,8 @@ class ToIndices(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], *_TEXT)
-        nullable = field.nullable or self.unseen == "null"
-        return schema.made(self.label, ArrayField(self.output, "integer", (None,), nullable=nullable), self.column)
+        made = ArrayField(self.output, "integer", (None,), nullable=self.may_be_null(field))
+        return schema.made(self.label, made, self.column)
 
     def _parts(self) -> Column:
         return _terms(reference(self.column), self.delimiter)

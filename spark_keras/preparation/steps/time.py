@@ -145,8 +145,7 @@ class ParseTime(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], kinds.StringField)
-        nullable = field.nullable or self.invalid == "null"
-        return schema.replaced({self.column: kinds.TimeField(self.column, self.zone, nullable=nullable)})
+        return schema.replaced({self.column: kinds.TimeField(self.column, self.zone, nullable=self.may_be_null(field))})
 
     @property
     def _expected(self) -> str:
