@@ -11,8 +11,8 @@ from pyspark.sql.types import DataType, DoubleType
 from spark_keras.columns import names as column_names
 from spark_keras.columns import output_meaning
 from spark_keras.columns.heads import ClassificationHead, RegressionHead
-from spark_keras.evaluation import losses, of_model
 from spark_keras.evaluation import metrics as evaluation
+from spark_keras.evaluation import of_model
 from spark_keras.evaluation.classification import ClassificationEvaluation
 from spark_keras.evaluation.multi_label import MultiLabelEvaluation
 from spark_keras.evaluation.regression import RegressionEvaluation
@@ -97,7 +97,7 @@ class _FittedModel(Model, Forward, mixins.HasLabels, mixins.HasOutputLabels):
             dataset: with the features and label columns (and `weightCol`, if set).
             regularization: with what the regularizers add, as the "loss" of `evaluate`; False leaves it out.
         """
-        return losses.score(dataset, self, self._classifies, regularization)
+        return evaluation.score(dataset, self, self._classifies, regularization)
 
     def scoreExamples(self, dataset: DataFrame, lossCol: str = "loss", regularization: bool = False) -> DataFrame:
         """The DataFrame with the loss of each row: what Keras gives for a batch of this row alone.
@@ -113,7 +113,7 @@ class _FittedModel(Model, Forward, mixins.HasLabels, mixins.HasOutputLabels):
             ValueError: for a model whose loss is no mean over rows: with a `compute_loss` or `test_step` of its own,
                 or with activity regularizers.
         """
-        return losses.score_examples(dataset, self, self._classifies, lossCol, regularization)
+        return evaluation.score_examples(dataset, self, self._classifies, lossCol, regularization)
 
 
 class KerasModel(_FittedModel, TensorOutputs):

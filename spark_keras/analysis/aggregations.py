@@ -1,8 +1,8 @@
 """The two aggregations of an analysis, each over all columns at once.
 
-All measures of a row become rows (measure, number), which are grouped by the measure (see `streams`). So the plan has
-the same few aggregates however many columns there are: the code that Spark generates for them stays small enough for
-the JVM to compile, where thousands of aggregates side by side do not.
+All measures of a row become rows (measure, number), which are grouped by the measure (see `measured_columns`). So the
+plan has the same few aggregates however many columns there are: the code that Spark generates for them stays small
+enough for the JVM to compile, where thousands of aggregates side by side do not.
 
 1. `sketches`: quantiles, least and greatest value, approximate number of distinct values.
 2. `counts`: with the range known, all counts, sums of powers around the median, histogram, frequencies of strings, and
@@ -24,8 +24,7 @@ import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_keras.analysis.measured_columns import HASH, Measure, hash_of
-from spark_keras.analysis.streams import UNUSUAL, by_measure, stream, unusual
+from spark_keras.analysis.measured_columns import HASH, UNUSUAL, Measure, by_measure, hash_of, stream, unusual
 
 # What a row (measure, number) is counted as, where it is in no bin.
 _BELOW, _ABOVE, _AT_LOW, _AT_HIGH, _STRING = range(-5, 0)

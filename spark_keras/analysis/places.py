@@ -10,8 +10,7 @@ import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_keras.analysis.measured_columns import Measure
-from spark_keras.analysis.streams import UNUSUAL, literals, stream, unusual
+from spark_keras.analysis.measured_columns import UNUSUAL, Measure, literals, stream, unusual
 
 
 class Placed(NamedTuple):

@@ -15,7 +15,6 @@ from spark_keras.analysis.aggregations import scale_of
 from spark_keras.analysis.column_analysis import ColumnAnalysis
 from spark_keras.analysis.distributions import distribution_of
 from spark_keras.analysis.places import with_places
-from spark_keras.analysis.streams import by_measure, stream
 from spark_keras.analysis.summaries import category_names
 
 # Numbers with more classes than this, by their percentiles, are divided at their deciles.
@@ -125,9 +124,9 @@ def relations(
     y = F.when(F.abs(y) < math.inf, y)
     reached = [F.when(y >= edge, 1).otherwise(0) for edge in label_edges.tolist()]
     label_class = sum(reached, F.lit(0))
-    rows = stream(dataset, numbers, kept={"y": y, "label": label_class})
+    rows = m.stream(dataset, numbers, kept={"y": y, "label": label_class})
     rows = with_places(rows.where((F.abs("x") < math.inf) & F.col("y").isNotNull()), edges)
-    x = (F.col("x") - by_measure([_centre(each) for each in edges], "double")) * by_measure(
+    x = (F.col("x") - m.by_measure([_centre(each) for each in edges], "double")) * m.by_measure(
         [_scale(each) for each in edges], "double"
     )
     y = (F.col("y") - _centre(label_edges)) * _scale(label_edges)

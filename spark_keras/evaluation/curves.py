@@ -13,9 +13,9 @@ from pyspark.sql import functions as F
 
 from spark_keras.evaluation import plots
 from spark_keras.evaluation.partial import EXPLODED, Sums, decoded, exploded, shares, together
-from spark_keras.evaluation.report import Report
 from spark_keras.evaluation.thresholds import Thresholds
 from spark_keras.reports import tables
+from spark_keras.reports.tables import Report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

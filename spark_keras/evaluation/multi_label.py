@@ -14,8 +14,8 @@ from spark_keras.evaluation import class_counts, passes, plots
 from spark_keras.evaluation.class_counts import CURVES_FOR_CLASSES, LabelCounting
 from spark_keras.evaluation.curves import Curve, CurvesReport, curves
 from spark_keras.evaluation.partial import shares
-from spark_keras.evaluation.report import Table
 from spark_keras.evaluation.steps import Rules
+from spark_keras.reports.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

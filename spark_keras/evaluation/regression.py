@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from spark_keras.evaluation import passes, plots, regression_sums
 from spark_keras.evaluation.partial import EXPLODED, SCHEMA, Sums, exploded
 from spark_keras.evaluation.regression_sums import Moments
-from spark_keras.evaluation.report import Report, Table
+from spark_keras.reports.tables import Report, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

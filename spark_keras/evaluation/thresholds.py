@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spark_keras.evaluation.report import Report, Table
 from spark_keras.reports import tables
+from spark_keras.reports.tables import Report, Table
 
 if TYPE_CHECKING:
     import pandas

@@ -25,7 +25,6 @@ from spark_keras.preparation.steps.arrays import ArraySteps
 from spark_keras.preparation.steps.categories import CategorySteps
 from spark_keras.preparation.steps.columns import ColumnSteps
 from spark_keras.preparation.steps.constants import ConstantSteps
-from spark_keras.preparation.steps.distances import DistanceSteps
 from spark_keras.preparation.steps.images import ImageSteps
 from spark_keras.preparation.steps.in_sequences import InSequences, TimeStepSteps, settled
 from spark_keras.preparation.steps.join import Join, JoinSteps, Rows, SavedRows
@@ -60,7 +59,6 @@ class TransformProcess(
     TimeTextSteps,
     NormaliseSteps,
     ReduceSteps,
-    DistanceSteps,
     ArraySteps,
     ArrayShapeSteps,
     ImageSteps,

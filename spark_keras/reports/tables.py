@@ -1,4 +1,4 @@
-"""Parts of reports: tables as text and HTML, figures as SVG."""
+"""Reports and their parts: tables as text, HTML and pandas, figures as SVG."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import html
 import importlib
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from spark_keras.reports import numbers
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def required(module: str, package: str, what: str) -> Any:
@@ -55,3 +58,30 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str 
     body = "".join(row(cells, "td") for cells in rows)
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return f"<table>{title}<thead>{row(head, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+# A table: its caption, its head, its rows.
+Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
+
+
+class Report:
+    """A report with a table of figures: as text, as HTML in a notebook, and as pandas."""
+
+    _HEAD: ClassVar[Sequence[str]]
+
+    def _table(self) -> list[list[Any]]:
+        raise NotImplementedError
+
+    def _tables(self) -> list[Table]:
+        raise NotImplementedError
+
+    def toPandas(self) -> pandas.DataFrame:
+        """The figures: one row per class, label or output."""
+        pandas = required("pandas", "pandas", "toPandas()")
+        return pandas.DataFrame(self._table(), columns=self._HEAD).set_index(self._HEAD[0])
+
+    def __str__(self) -> str:
+        return "\n\n".join(text_table(head, rows) for _, head, rows in self._tables())
+
+    def _repr_html_(self) -> str:
+        return "".join(html_table(head, rows, caption) for caption, head, rows in self._tables())

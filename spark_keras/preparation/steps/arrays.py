@@ -1,8 +1,9 @@
-"""Arrays computed from numbers and arrays: saved with the process, without Python on the workers."""
+"""Arrays computed from numbers and arrays, and distances: saved with the process, without Python on the workers."""
 
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from spark_keras.preparation.scope import let, let_all, reference, refused
 from spark_keras.preparation.step import AddsSteps, Step, each
 from spark_keras.preparation.steps.array_shapes import flattened, mapped, number_arrays
 from spark_keras.preparation.steps.columns import FUNCTIONS, is_number
+from spark_keras.preparation.steps.reduce import several
 
 _OPERATORS: dict[str, Callable[[Column, Column], Column]] = {
     "+": lambda left, right: left + right,
@@ -75,6 +77,19 @@ class ArraySteps(AddsSteps):
                 where one of them is 0.
         """
         return self.add(ArrayDistance(output, first, second, metric))
+
+    def distance(self, output: str, first: Sequence[str], second: Sequence[str], metric: str = "euclidean") -> Self:
+        """Adds a double with the distance of two points; null where a coordinate is.
+
+            process.distance("km", ["pickup lat", "pickup lon"], ["dropoff lat", "dropoff lon"], metric="haversine")
+
+        Args:
+            first: columns with the coordinates of one point.
+            second: those of the other one, in the same order.
+            metric: "euclidean" (default), "manhattan", or "haversine": along the surface of a sphere with the mean
+                radius of the Earth, 6371.0088 km, in kilometres, of latitudes and longitudes in degrees.
+        """
+        return self.add(Distance(output, several(first), several(second), metric))
 
 
 def _same_size(label: str, left: Column, right: Column, result: Column) -> Column:
@@ -255,3 +270,47 @@ class ArrayDistance(Step):
 
         both = {"left": _doubles(schema[self.first]), "right": _doubles(schema[self.second])}
         return {self.output: let_all(both, distance)}
+
+
+# The mean radius of the Earth (IUGG), in kilometres.
+EARTH_RADIUS = 6371.0088
+
+
+@registered("distance")
+class Distance(Step):
+    output: str
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    metric: str = choice(("euclidean", "manhattan", "haversine"), default="euclidean")
+
+    def schema_after(self, schema: Schema) -> Schema:
+        on_earth = self.metric == "haversine"
+        if not len(self.first) == len(self.second) == (2 if on_earth else max(len(self.first), 1)):
+            expected = "a latitude and a longitude each" if on_earth else "as many columns for both points"
+            raise ValueError(
+                f"Wrong coordinates in {self.label}. Received: {list(self.first)} and {list(self.second)}. "
+                f"Expected: {expected}."
+            )
+        fields = schema.require(self.label, [*self.first, *self.second], kinds.NumberField, expected="a number")
+        nullable = any(field.nullable for field in fields)
+        return schema.made(self.label, kinds.DoubleField(self.output, minimum=0, nullable=nullable))
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        first = [reference(name).cast("double") for name in self.first]
+        second = [reference(name).cast("double") for name in self.second]
+        if self.metric == "haversine":
+            return {self.output: _haversine(*first, *second)}
+        apart = [b - a for a, b in zip(first, second)]
+        if self.metric == "manhattan":
+            return {self.output: functools.reduce(operator.add, map(F.abs, apart))}
+        return {self.output: F.sqrt(functools.reduce(operator.add, [part * part for part in apart]))}
+
+
+def _haversine(latitude: Column, longitude: Column, latitude2: Column, longitude2: Column) -> Column:
+    """2 r asin √(sin²(Δφ/2) + cos φ₁ cos φ₂ sin²(Δλ/2)) (R. W. Sinnott, "Virtues of the Haversine", 1984)."""
+    half_phi = F.sin(F.radians(latitude2 - latitude) / 2)
+    half_lambda = F.sin(F.radians(longitude2 - longitude) / 2)
+    across = F.cos(F.radians(latitude)) * F.cos(F.radians(latitude2)) * half_lambda * half_lambda
+    root = F.sqrt(half_phi * half_phi + across)
+    # Rounding can make the root of opposite points a little more than 1; least would take a NaN for larger.
+    return F.lit(2 * EARTH_RADIUS) * F.asin(F.when(root > 1, F.lit(1.0)).otherwise(root))
