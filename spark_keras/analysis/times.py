@@ -19,25 +19,23 @@ _DAY = 86_400_000_000
 def instant(value: float, data_type: str) -> Any:
     """The time so many units after 1970, to the microsecond: aware and in UTC for a timestamp, else naive."""
     microseconds = round(value * _DAY) if data_type == "date" else round(value)
-    try:
-        moment = _EPOCH + datetime.timedelta(microseconds=microseconds)
-    except OverflowError:
-        if data_type == "date" and abs(microseconds) >= 2**63:
-            return np.datetime64(round(value), "D")
-        # The edge of a histogram may be rounded up to one microsecond more than there is.
-        return np.datetime64(min(microseconds, 2**63 - 1), "us")
-    return moment if data_type == "timestamp" else moment.replace(tzinfo=None)
+    if data_type == "date" and abs(microseconds) >= 2**63:
+        return np.datetime64(round(value), "D")
+    # The edge of a histogram may be rounded up to one microsecond more than there is.
+    moment = _python(np.datetime64(min(microseconds, 2**63 - 1), "us"))
+    aware = data_type == "timestamp" and isinstance(moment, datetime.datetime)
+    return moment.replace(tzinfo=datetime.timezone.utc) if aware else moment
 
 
 def exact(value: float, data_type: str) -> Any:
     """A value of the column: as `instant`, but a date for dates."""
-    if data_type != "date":
-        return instant(value, data_type)
-    days = math.floor(value)
-    try:
-        return datetime.date(1970, 1, 1) + datetime.timedelta(days)
-    except OverflowError:
-        return np.datetime64(days, "D")
+    return _python(np.datetime64(math.floor(value), "D")) if data_type == "date" else instant(value, data_type)
+
+
+def _python(time: np.datetime64) -> Any:
+    """Python's datetime or date, where it has the time."""
+    found = time.item()
+    return found if isinstance(found, datetime.date) else time
 
 
 def units(time: Any) -> float:

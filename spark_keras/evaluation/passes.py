@@ -30,7 +30,7 @@ _FAULTS = {
         "as many labels as predictions and no null among them, or among weights; leave such rows out before",
     ),
     "non-finite": ("NaN or infinite numbers ({})", "finite numbers"),
-    "index": ("what is no class index ({})", "class indices"),
+    "index": ("what is no class index ({})", "class indices from 0{}"),
     "binary": ("neither 0 nor 1 ({})", "0 or 1"),
     "one-hot": ("no single 1 among zeros", "labels with one number for each class, a single 1 and else 0"),
     "probability": (
@@ -160,7 +160,4 @@ def _received(fault: Fault, named: dict[str, Read], classes: int | None) -> str:
 
 
 def _expected(fault: Fault, classes: int | None) -> str:
-    if fault.kind == "index":
-        until = f" to {classes - 1}" if classes else ""
-        return f"class indices from 0{until}"
-    return _FAULTS[fault.kind][1]
+    return _FAULTS[fault.kind][1].format(f" to {classes - 1}" if classes else "")

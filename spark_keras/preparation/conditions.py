@@ -17,6 +17,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.array_fields import ArrayField, SequenceField
 from spark_keras.preparation.clock import literal
 from spark_keras.preparation.records.values import as_float, is_valid, order, printed, python_pattern
 from spark_keras.preparation.registry import registered
@@ -148,6 +149,8 @@ OPERATORS = {
     ">=": operator.ge,
 }
 _OF_TWO: dict[str, Callable[[Column, Column], Column]] = {"&": operator.and_, "|": operator.or_, "^": operator.ne}
+_ARRAYS = (SequenceField, ArrayField)
+_TEXTS = (kinds.StringField, kinds.CategoricalField, kinds.BinaryField)
 
 
 def value_of(value: Any, row: Mapping[str, Any], field: Any = None) -> Any:
@@ -198,6 +201,46 @@ class Compare(Condition):
     def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
         other = value_of(self.value, row, schema[self.name])
         return compared(self.operator, row[self.name], other)
+
+
+@registered("compareLength")
+class CompareLength(Condition):
+    """The length of a column's value compared with a whole number, or with one of several by "in"."""
+
+    name: str
+    operator: str
+    value: Any
+
+    def check(self, schema: Schema, step: str) -> None:
+        schema.require(step, [self.name], *_ARRAYS, *_TEXTS, expected="a sequence, array, string or binary")
+        known = [*OPERATORS, "in"]
+        if self.operator not in known:
+            raise ValueError(f"Unknown comparison in {step}. Received: {self.operator!r}. Expected: {known}.")
+        values = self.value if isinstance(self.value, tuple) else (self.value,)
+        if not values or not all(isinstance(n, int) and not isinstance(n, bool) for n in values):
+            raise ValueError(
+                f"Invalid length of column {self.name!r} in {step}. Received: {self.value!r}. Expected: a whole number."
+            )
+
+    def column(self, schema: Schema) -> Column:
+        value = reference(self.name)
+        # The size of a missing array is -1 in some sessions, null in others.
+        size = F.when(value.isNotNull(), F.size(value))
+        length = size if isinstance(schema[self.name], _ARRAYS) else F.length(value)
+        if self.operator == "in":
+            return length.isin(list(self.value))
+        return OPERATORS[self.operator](length, F.lit(self.value))
+
+    def __str__(self) -> str:
+        if self.operator == "in":
+            return f"col({self.name!r}).length().isIn({', '.join(map(str, self.value))})"
+        return f"col({self.name!r}).length() {self.operator} {self.value}"
+
+    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
+        length = None if row[self.name] is None else len(row[self.name])
+        if self.operator == "in":
+            return any_true([compared("==", length, value) for value in self.value])
+        return compared(self.operator, length, self.value)
 
 
 @registered("isIn")

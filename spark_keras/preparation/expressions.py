@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pyspark.sql import Column
-from pyspark.sql import functions as F
 
-from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.array_fields import ArrayField, SequenceField
 from spark_keras.preparation.conditions import (
-    OPERATORS,
     ColumnName,
     Compare,
+    CompareLength,
     Condition,
     IsIn,
     IsInfinite,
@@ -21,16 +17,9 @@ from spark_keras.preparation.conditions import (
     IsNaN,
     IsNull,
     Matches,
-    any_true,
-    compared,
 )
 from spark_keras.preparation.reductions import Reduction, SqlReduction
-from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema
-from spark_keras.preparation.scope import reference
-
-_ARRAYS = (SequenceField, ArrayField)
-_TEXTS = (kinds.StringField, kinds.CategoricalField, kinds.BinaryField)
 
 
 def col(name: str) -> ColumnExpression:
@@ -61,46 +50,6 @@ def sqlReduction(expression: str) -> SqlReduction:
 def operand(value: Any) -> Any:
     """A value as steps keep it: a `col` becomes its name, a list a tuple."""
     return ColumnName(value.name) if isinstance(value, ColumnExpression) else value
-
-
-@registered("compareLength")
-class CompareLength(Condition):
-    """The length of a column's value compared with a whole number, or with one of several by "in"."""
-
-    name: str
-    operator: str
-    value: Any
-
-    def check(self, schema: Schema, step: str) -> None:
-        schema.require(step, [self.name], *_ARRAYS, *_TEXTS, expected="a sequence, array, string or binary")
-        known = [*OPERATORS, "in"]
-        if self.operator not in known:
-            raise ValueError(f"Unknown comparison in {step}. Received: {self.operator!r}. Expected: {known}.")
-        values = self.value if isinstance(self.value, tuple) else (self.value,)
-        if not values or not all(isinstance(n, int) and not isinstance(n, bool) for n in values):
-            raise ValueError(
-                f"Invalid length of column {self.name!r} in {step}. Received: {self.value!r}. Expected: a whole number."
-            )
-
-    def column(self, schema: Schema) -> Column:
-        value = reference(self.name)
-        # The size of a missing array is -1 in some sessions, null in others.
-        size = F.when(value.isNotNull(), F.size(value))
-        length = size if isinstance(schema[self.name], _ARRAYS) else F.length(value)
-        if self.operator == "in":
-            return length.isin(list(self.value))
-        return OPERATORS[self.operator](length, F.lit(self.value))
-
-    def __str__(self) -> str:
-        if self.operator == "in":
-            return f"col({self.name!r}).length().isIn({', '.join(map(str, self.value))})"
-        return f"col({self.name!r}).length() {self.operator} {self.value}"
-
-    def answer(self, row: Mapping[str, Any], schema: Schema) -> bool | None:
-        length = None if row[self.name] is None else len(row[self.name])
-        if self.operator == "in":
-            return any_true([compared("==", length, value) for value in self.value])
-        return compared(self.operator, length, self.value)
 
 
 class Compared:

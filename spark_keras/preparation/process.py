@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -129,11 +130,8 @@ class TransformProcess(
         return self._copy_of(self._schemas, (*self._steps[:-1], (name, self._steps[-1][1])))
 
     def _new_name(self, name: str) -> str:
-        taken = dict(self._steps)
-        count = 1
-        while (name if count == 1 else f"{name} {count}") in taken:
-            count += 1
-        return name if count == 1 else f"{name} {count}"
+        numbered = (f"{name} {number}" for number in itertools.count(2))
+        return next(each for each in itertools.chain([name], numbered) if each not in self.steps)
 
     def _with(self, step: Step, name: str) -> Self:
         check_choices(step)

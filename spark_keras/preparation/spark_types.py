@@ -18,17 +18,11 @@ METADATA = "spark_keras.field"
 # The comment of a column of texts that are times of a zone.
 _TIME_IN = "time in zone "
 
+_FIELDS: list[type[kinds.Field]] = [*ELEMENTS.values(), kinds.DateField, kinds.BinaryField]
 _SIMPLE: dict[type[T.DataType], Callable[..., kinds.Field]] = {
-    T.StringType: kinds.StringField,
+    **{type(field.fixedType): field for field in _FIELDS},
     T.ByteType: kinds.IntegerField,
     T.ShortType: kinds.IntegerField,
-    T.IntegerType: kinds.IntegerField,
-    T.LongType: kinds.LongField,
-    T.FloatType: kinds.FloatField,
-    T.DoubleType: kinds.DoubleField,
-    T.BooleanType: kinds.BooleanField,
-    T.DateType: kinds.DateField,
-    T.BinaryType: kinds.BinaryField,
 }
 
 

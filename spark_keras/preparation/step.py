@@ -130,7 +130,10 @@ class Step:
         shown = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.metadata.get("mapping"):
+            if field.metadata.get("vocabulary"):
+                more = [f"… {len(value)} terms"] if len(value) > 6 else []
+                shown.append(f"[{', '.join([*map(repr, value[:6]), *more])}]")
+            elif field.metadata.get("mapping"):
                 shown.append("{" + ", ".join(f"{_shown(key)}: {_shown(part)}" for key, part in value) + "}")
             elif field.name == "columns":
                 shown += [_shown(part) for part in value]
@@ -138,7 +141,7 @@ class Step:
                 shown.append(_shown(value))
             elif value != field.default:
                 shown.append(f"{field.name}={_shown(value)}")
-        return f"{self.registered_name}({', '.join(shown)})"
+        return f"{self.label.removeprefix('step ')}({', '.join(shown)})"
 
 
 class AddsSteps:
@@ -176,6 +179,11 @@ def _shown(value: Any) -> str:
 def mapping_field() -> Any:
     """A dataclass field that holds a dict, as a tuple of pairs."""
     return dataclasses.field(metadata={"mapping": True})
+
+
+def vocabulary_field() -> Any:
+    """A dataclass field that holds terms, of which the first are shown."""
+    return dataclasses.field(metadata={"vocabulary": True})
 
 
 def check_choices(step: Step) -> None:

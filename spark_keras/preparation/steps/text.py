@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import zlib
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from spark_keras.preparation.array_fields import ArrayField
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, reference
-from spark_keras.preparation.step import AddsSteps, Step, by_rule
+from spark_keras.preparation.step import AddsSteps, Step, by_rule, vocabulary_field
 from spark_keras.preparation.steps.one_hot import one_hot, one_hot_schema
 
 _TEXT = (kinds.StringField, kinds.CategoricalField)
@@ -152,7 +151,7 @@ def _terms(text: Column, delimiter: str | None) -> Column:
 class ToIndices(Step):
     column: str
     output: str
-    terms: tuple[str, ...]
+    terms: tuple[str, ...] = vocabulary_field()
     delimiter: str | None = None
     unseen: str = choice(("error", "null", "drop", "keep"), "rule `unseen`", default="error")
     first: int = 0
@@ -190,15 +189,12 @@ class ToIndices(Step):
     def shown(self, schema: Schema, column: str) -> Column:
         return F.get(self._unknown(), F.lit(0))
 
-    def __str__(self) -> str:
-        return _vocabulary_step(self, self.terms)
-
 
 @registered("bagOfWords")
 class BagOfWords(Step):
     column: str
     output: str
-    terms: tuple[str, ...]
+    terms: tuple[str, ...] = vocabulary_field()
     delimiter: str = r"\s+"
     counts: bool = True
 
@@ -235,24 +231,9 @@ class BagOfWords(Step):
 
         return let(ends, runs)
 
-    def __str__(self) -> str:
-        return _vocabulary_step(self, self.terms)
-
 
 def _float(value: float) -> Column:
     return F.lit(value).cast("float")
-
-
-def _vocabulary_step(step: Any, terms: Sequence[str]) -> str:
-    """The step in one line, with the first of its terms only."""
-    shown = ", ".join(map(repr, terms[:6])) + (f", … {len(terms)} terms" if len(terms) > 6 else "")
-    options = [
-        f"{field.name}={getattr(step, field.name)!r}"
-        for field in dataclasses.fields(step)[3:]
-        if getattr(step, field.name) != field.default
-    ]
-    name = step.label.removeprefix("step ")
-    return f"{name}({', '.join([repr(step.column), repr(step.output), f'[{shown}]', *options])})"
 
 
 @registered("delimitedToMultiHot")
