@@ -113,12 +113,8 @@ class MultiLabelEvaluation(CurvesReport):
         count = functools.partial(class_counts.count_labels, LabelCounting(rules, limits, curves, bins))
         with passes.told(passes.frame(predictions, reads), count, curves is not False) as (sums, points):
             lengths = sums["lengths"][0]
-            expected = len(labels) if labels else len(limits) if len(limits) > 1 else None
-            if (
-                len(lengths) > 1
-                or (len(lengths) and len(limits) > 1 and len(limits) != lengths[0])
-                or (len(lengths) and expected not in (None, lengths[0]))
-            ):
+            expected = [*([len(labels)] if labels else []), *([len(limits)] if len(limits) > 1 else [])]
+            if len(lengths) and len({*lengths.tolist(), *expected}) > 1:
                 raise ValueError(
                     "Labels and predictions do not agree. Received: arrays of "
                     f"{' and '.join(str(length) for length in lengths)} numbers in {reads[1].label}, "

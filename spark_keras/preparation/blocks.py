@@ -7,7 +7,7 @@ of what a function gives are found on the driver, before any job.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -144,10 +144,7 @@ def reduceBlocks(
     selected = df.select(*[e.alias(f"c{i}") for i, e in enumerate(_wire(df, tensors))])
     returned = ", ".join(f"{expressions.quoted(output.name)} {sql_type(output)}" for output in found)
 
-    def reduce(batches: Iterator[Any]) -> Iterator[Any]:
-        return block_program.reduce_blocks(task, batches)
-
-    rows = selected.mapInArrow(reduce, returned).collect()
+    rows = selected.mapInArrow(functools.partial(block_program.reduce_blocks, task), returned).collect()
     if not rows:
         raise ValueError(
             "Nothing to reduce in reduceBlocks. Received: a DataFrame without rows. Expected: one row or more."
@@ -203,8 +200,7 @@ def aggregate(
     found, uses_keras = outputs_of("aggregate", fn, several, outputs, by_row=True)
     check_new("aggregate", found, keys)
     task = _task("aggregate", probe, fn, several, found, uses_keras, True, nulls)
-    applied = _applied(lists, task)
-    return applied.drop(*[f"\0{name}" for name in names])
+    return _applied(lists, task).drop(*[f"\0{name}" for name in names])
 
 
 # --- the job ---------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from spark_keras.preparation.sql_text import fits_float
 
 _FAMILIES: dict[str, tuple[type[kinds.Field], ...]] = {
     "a number": (kinds.NumberField,),
-    "a string": (kinds.StringField, kinds.CategoricalField),
+    "a string": kinds.TEXT,
     "a boolean": (kinds.BooleanField,),
     "a time": (kinds.TimeField,),
     "a date": (kinds.DateField,),
@@ -150,7 +150,7 @@ OPERATORS = {
 }
 _OF_TWO: dict[str, Callable[[Column, Column], Column]] = {"&": operator.and_, "|": operator.or_, "^": operator.ne}
 _ARRAYS = (SequenceField, ArrayField)
-_TEXTS = (kinds.StringField, kinds.CategoricalField, kinds.BinaryField)
+_TEXTS = (*kinds.TEXT, kinds.BinaryField)
 
 
 def value_of(value: Any, row: Mapping[str, Any], field: Any = None) -> Any:
@@ -280,7 +280,7 @@ class Matches(Condition):
         kinds.checked_pattern(f"col({self.name!r}).matches", self.pattern)
 
     def check(self, schema: Schema, step: str) -> None:
-        schema.require(step, [self.name], kinds.StringField, kinds.CategoricalField, kinds.NumberField)
+        schema.require(step, [self.name], *kinds.TEXT, kinds.NumberField)
 
     def column(self, schema: Schema) -> Column:
         return reference(self.name).cast("string").rlike(kinds.whole(self.pattern))

@@ -332,6 +332,10 @@ class BinaryField(_OfLength):
     fixedType: ClassVar[T.DataType] = T.BinaryType()
 
 
+# Fields of strings.
+TEXT = (StringField, CategoricalField)
+
+
 def all_of(checks: Sequence[Column]) -> Column:
     """True where each check is."""
     return functools.reduce(operator.and_, checks, F.lit(True))

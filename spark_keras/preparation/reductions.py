@@ -129,7 +129,6 @@ class _Function(NamedTuple):
 
 
 _NUMBER = (kinds.NumberField,)
-_TEXT = (kinds.StringField, kinds.CategoricalField)
 
 _FUNCTIONS = {
     "sum": _Function(_NUMBER, _sum, F.try_sum, double_sum),
@@ -147,8 +146,8 @@ _FUNCTIONS = {
     "populationStdev": _Function(_NUMBER, _double, F.stddev_pop, _root(_variance(0))),
     "populationVariance": _Function(_NUMBER, _double, F.var_pop, _variance(0)),
     "median": _Function(_NUMBER, _double, F.median, _median),
-    "append": _Function(_TEXT, _text, None, None),
-    "prepend": _Function(_TEXT, _text, None, None),
+    "append": _Function(kinds.TEXT, _text, None, None),
+    "prepend": _Function(kinds.TEXT, _text, None, None),
 }
 # Those of the elements of an array: the time steps of a sequence, or a moving window of them.
 FIGURES = {name: each.of_array for name, each in _FUNCTIONS.items() if each.of_array is not None}

@@ -9,13 +9,14 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 from typing_extensions import Self
 
 from spark_keras import plain_json
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.agreement import Agreement, disagreement, no_column
 from spark_keras.preparation.array_fields import ArrayField, PassedField
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.names import UnknownColumn, repeated, same_name, unknown_column
@@ -347,8 +348,6 @@ class Schema(HasYAML):
         """The schema of a DDL string such as "time TIMESTAMP, amount DOUBLE NOT NULL"; Spark's active session reads
         it. `zone` is that of timestamps without a comment as `toDDL` writes it.
         """
-        from pyspark.sql import SparkSession
-
         return Schema.of(SparkSession.builder.getOrCreate().createDataFrame([], ddl).schema, zone=zone)
 
     def toJSON(self) -> str:
@@ -379,8 +378,6 @@ class Schema(HasYAML):
         Raises:
             ValueError: where columns are missing, are too many, or have other types; all of them are named.
         """
-        from spark_keras.preparation.agreement import Agreement, disagreement, no_column
-
         agreement = Agreement.of(self, dataset)
         problems = [*map(no_column, agreement.missing), *agreement.wrong_types(self)]
         if not dropOthers:

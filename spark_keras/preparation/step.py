@@ -117,9 +117,34 @@ class Step:
         """A value that `unusable` tells of, to be shown as an example."""
         return reference(column)
 
+    @property
+    def _rule(self) -> str:
+        """The step's rule for values that it cannot use."""
+        return getattr(self, "unseen", getattr(self, "invalid", "error"))
+
     def may_be_null(self, field: Field) -> bool:
         """Tells whether a value that is made of this field's may be null: as that is, or by the step's rule."""
-        return field.nullable or "null" in (getattr(self, "unseen", None), getattr(self, "invalid", None))
+        return field.nullable or self._rule == "null"
+
+    def by_rule(self, name: str, source: Column, result: Column, expected: str) -> Column:
+        """The result; where it is null though the source is not, that or an error, by the step's rule."""
+        if self._rule != "error":
+            return result
+        wrong = refused(
+            f"Unusable value in column {name!r}, {self.label}. Received: ",
+            source,
+            f". Expected: {expected}. TransformProcess.problems(df) counts such values; "
+            'another rule of the step, such as "null", lets them pass.',
+        )
+        return F.coalesce(result, F.when(source.isNotNull(), wrong))
+
+    def value_by_rule(self, name: str, source: Any, result: Any, expected: str) -> Any:
+        """As `by_rule`, of the values of one record."""
+        if result is None and source is not None and self._rule == "error":
+            raise ValueError(
+                f"Unusable value in column {name!r}, {self.label}. Received: {source!r}. Expected: {expected}."
+            )
+        return result
 
     @property
     def label(self) -> str:
@@ -215,16 +240,3 @@ def choose(step: str, what: str, value: Any, choices: Any) -> Any:
     if value not in choices:
         raise ValueError(f"Invalid {what} in step {step}. Received: {value!r}. Expected: one of {list(choices)}.")
     return value
-
-
-def by_rule(rule: str, label: str, name: str, source: Column, result: Column, expected: str) -> Column:
-    """The result; where it is null though the source is not, null or an error, by the rule."""
-    if rule == "null":
-        return result
-    wrong = refused(
-        f"Unusable value in column {name!r}, {label}. Received: ",
-        source,
-        f". Expected: {expected}. TransformProcess.problems(df) counts such values; "
-        'another rule of the step, such as "null", lets them pass.',
-    )
-    return F.coalesce(result, F.when(source.isNotNull(), wrong))

@@ -17,7 +17,7 @@ from spark_keras.preparation.records import values
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference, try_cast
-from spark_keras.preparation.step import AddsSteps, Step, by_rule, each
+from spark_keras.preparation.step import AddsSteps, Step, each
 
 RULES = ("error", "null")
 RULES_WITH_KEEP = ("error", "null", "keep")
@@ -94,23 +94,25 @@ def checked_state(step: Any, column: str, states: Sequence[str]) -> Column:
     """The value of a column, if it is a state; else by the step's rule."""
     value = reference(column)
     known = F.when(value.isin(list(states)), value)
-    return by_rule(step.unseen, step.label, column, value, known, f"one of the states {list(states)}")
+    return step.by_rule(column, value, known, f"one of the states {list(states)}")
 
 
 def state_by_rule(step: Any, column: str, value: Any, states: Sequence[str]) -> Any:
     """The value of one record, if it is a state; else by the step's rule, which may be to keep what is unseen."""
     known = value if value in states else None
-    return values.by_rule(step.unseen, step.label, column, value, known, f"one of the states {list(states)}")
+    return step.value_by_rule(column, value, known, f"one of the states {list(states)}")
 
 
 @registered("toCategorical")
 class ToCategorical(Step):
+    takes: ClassVar[tuple[type[kinds.Field], ...]] = kinds.TEXT
+
     column: str
     states: tuple[str, ...]
     unseen: str = choice(RULES, "rule `unseen`", default="error")
 
     def schema_after(self, schema: Schema) -> Schema:
-        (field,) = schema.require(self.label, [self.column], kinds.StringField, kinds.CategoricalField)
+        (field,) = schema.require(self.label, [self.column], *self.takes)
         made = kinds.CategoricalField(self.column, self.states, nullable=self.may_be_null(field))
         return schema.replaced({self.column: made})
 
@@ -140,7 +142,7 @@ class OfStates(Step):
         number = number_of_state(value, field.states)
         if self.unseen == "keep":
             return F.when(is_unseen(field), F.lit(unseen)).otherwise(number)
-        return by_rule(self.unseen, self.label, field.name, value, number, f"one of the states {list(field.states)}")
+        return self.by_rule(field.name, value, number, f"one of the states {list(field.states)}")
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {name: is_unseen(schema.field(name, kinds.CategoricalField)) for name in self.columns}
@@ -183,15 +185,8 @@ class CategoricalToInteger(OfStates):
 
 
 @registered("integerToCategorical")
-class IntegerToCategorical(Step):
-    column: str
-    states: tuple[str, ...]
-    unseen: str = choice(RULES, "rule `unseen`", default="error")
-
-    def schema_after(self, schema: Schema) -> Schema:
-        (field,) = schema.require(self.label, [self.column], kinds.IntegerField, kinds.LongField)
-        made = kinds.CategoricalField(self.column, self.states, nullable=self.may_be_null(field))
-        return schema.replaced({self.column: made})
+class IntegerToCategorical(ToCategorical):
+    takes = (kinds.IntegerField, kinds.LongField)
 
     def _state(self) -> Column:
         numbered = F.create_map(*[F.lit(part) for pair in enumerate(self.states) for part in pair])
@@ -200,7 +195,7 @@ class IntegerToCategorical(Step):
     def expressions(self, schema: Schema) -> dict[str, Column]:
         expected = f"0 to {len(self.states) - 1}"
         value = reference(self.column)
-        return {self.column: by_rule(self.unseen, self.label, self.column, value, self._state(), expected)}
+        return {self.column: self.by_rule(self.column, value, self._state(), expected)}
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: reference(self.column).isNotNull() & self._state().isNull()}
@@ -208,7 +203,7 @@ class IntegerToCategorical(Step):
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
         value, count = row[self.column], len(self.states)
         state = self.states[value] if value is not None and 0 <= value < count else None
-        return {self.column: values.by_rule(self.unseen, self.label, self.column, value, state, f"0 to {count - 1}")}
+        return {self.column: self.value_by_rule(self.column, value, state, f"0 to {count - 1}")}
 
 
 @registered("pivot")
@@ -261,7 +256,7 @@ class FirstDigit(Step):
     _expected: ClassVar[str] = "a value that has a first digit"
 
     def schema_after(self, schema: Schema) -> Schema:
-        types = (kinds.NumberField, kinds.StringField, kinds.CategoricalField)
+        types = (kinds.NumberField, *kinds.TEXT)
         (field,) = schema.require(self.label, [self.column], *types, expected="a number or string")
         schema.require_new(self.label, [self.output])
         states = tuple("0123456789") + (("other",) if self.invalid == "other" else ())
@@ -281,7 +276,7 @@ class FirstDigit(Step):
         value, digit = reference(self.column), self._digit(schema)
         if self.invalid == "other":
             return {self.output: F.coalesce(digit, F.when(value.isNotNull(), F.lit("other")))}
-        return {self.output: by_rule(self.invalid, self.label, self.column, value, digit, self._expected)}
+        return {self.output: self.by_rule(self.column, value, digit, self._expected)}
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: reference(self.column).isNotNull() & self._digit(schema).isNull()}
@@ -297,4 +292,4 @@ class FirstDigit(Step):
             digit = found[0] if found else None
         if self.invalid == "other":
             return {self.output: "other" if digit is None and value is not None else digit}
-        return {self.output: values.by_rule(self.invalid, self.label, self.column, value, digit, self._expected)}
+        return {self.output: self.value_by_rule(self.column, value, digit, self._expected)}

@@ -13,12 +13,12 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ELEMENTS
-from spark_keras.preparation.records import numbers, values
+from spark_keras.preparation.records import values
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference, try_cast, written
 from spark_keras.preparation.sql_text import number_literal, text_literal
-from spark_keras.preparation.step import AddsSteps, Step, by_rule, choose, each, mapping_field, pairs
+from spark_keras.preparation.step import AddsSteps, Step, choose, each, mapping_field, pairs
 
 
 class ColumnSteps(AddsSteps):
@@ -173,13 +173,14 @@ class Cast(Step):
         )
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        changed = {}
-        for name, wanted in self.types:
-            expected = f"a value that can be cast to {wanted}"
-            changed[name] = by_rule(
-                self.invalid, self.label, name, reference(name), self._cast(schema[name], wanted), expected
-            )
-        return changed
+        return {
+            name: self.by_rule(name, reference(name), self._cast(schema[name], wanted), self._expected(wanted))
+            for name, wanted in self.types
+        }
+
+    @staticmethod
+    def _expected(wanted: str) -> str:
+        return f"a value that can be cast to {wanted}"
 
     def _cast(self, field: kinds.Field, wanted: str) -> Column:
         target = ELEMENTS[wanted]("").sparkType.simpleString()
@@ -203,9 +204,8 @@ class Cast(Step):
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
         made = {}
         for name, wanted in self.types:
-            result = None if row[name] is None else numbers.cast(schema[name], row[name], wanted)
-            expected = f"a value that can be cast to {wanted}"
-            made[name] = values.by_rule(self.invalid, self.label, name, row[name], result, expected)
+            result = None if row[name] is None else values.cast(schema[name], row[name], wanted)
+            made[name] = self.value_by_rule(name, row[name], result, self._expected(wanted))
         return made
 
 
@@ -274,7 +274,7 @@ class Arithmetic(Step):
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
         parts = [part if is_number(part) else row[part] for part in self.operands]
-        return {self.output: numbers.arithmetic(self.operator, parts, self._whole(schema))}
+        return {self.output: values.arithmetic(self.operator, parts, self._whole(schema))}
 
 
 def is_number(value: Any) -> bool:
@@ -328,4 +328,4 @@ class Function(Step):
         return {self.output: FUNCTIONS[self.function](reference(self.column).cast("double"))}
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
-        return {self.output: numbers.function(self.function, row[self.column])}
+        return {self.output: values.function(self.function, row[self.column])}

@@ -11,11 +11,10 @@ from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.array_fields import ArrayField
-from spark_keras.preparation.records import values
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import AddsSteps, Step, by_rule, each
+from spark_keras.preparation.step import AddsSteps, Step, each
 from spark_keras.preparation.steps.categories import (
     RULES,
     RULES_WITH_KEEP,
@@ -156,7 +155,7 @@ class IntegerToOneHot(Step):
         numbers, value = self._range(schema), reference(self.column)
         if self.unseen != "keep":
             expected = f"{numbers[0]} to {numbers[-1]}"
-            value = by_rule(self.unseen, self.label, self.column, value, F.when(self._inside(schema), value), expected)
+            value = self.by_rule(self.column, value, F.when(self._inside(schema), value), expected)
         ones = [value == number for number in numbers]
         return one_hot(self.column, list(map(str, numbers)), value, ones, self.asArray)
 
@@ -204,7 +203,7 @@ class OneHotToCategorical(Step):
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         source, state = self._array(schema), self._state(schema)
-        return {self.column: by_rule(self.unseen, self.label, self.column, source, state, self._expected)}
+        return {self.column: self.by_rule(self.column, source, state, self._expected)}
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: self._array(schema).isNotNull() & self._state(schema).isNull()}
@@ -220,4 +219,4 @@ class OneHotToCategorical(Step):
             ones = None if None in ones else ones
         right = ones is not None and len(ones) == len(self.states) and [one for one in ones if one != 0] == [1]
         state = self.states[list(ones).index(1)] if right else None
-        return {self.column: values.by_rule(self.unseen, self.label, self.column, ones, state, self._expected)}
+        return {self.column: self.value_by_rule(self.column, ones, state, self._expected)}

@@ -18,8 +18,6 @@ from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
 from spark_keras.preparation.step import AddsSteps, Step, each, mapping_field, pairs
 
-_TEXT = (kinds.StringField, kinds.CategoricalField)
-
 
 class StringSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
@@ -60,7 +58,7 @@ class _TextStep(Step):
     """A step that changes strings so that what was known of them holds no longer."""
 
     def _texts(self, schema: Schema, names: Any, nullable: bool = False) -> Schema:
-        found = schema.require(self.label, names, *_TEXT)
+        found = schema.require(self.label, names, *kinds.TEXT)
         return schema.replaced({f.name: kinds.StringField(f.name, nullable=f.nullable or nullable) for f in found})
 
 
@@ -191,7 +189,7 @@ class Concat(Step):
     separator: str = ""
 
     def schema_after(self, schema: Schema) -> Schema:
-        found = schema.require(self.label, self.columns, *_TEXT)
+        found = schema.require(self.label, self.columns, *kinds.TEXT)
         return schema.made(self.label, kinds.StringField(self.output, nullable=any(f.nullable for f in found)))
 
     def expressions(self, schema: Schema) -> dict[str, Column]:

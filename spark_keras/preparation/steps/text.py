@@ -16,10 +16,8 @@ from spark_keras.preparation.array_fields import ArrayField
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import let, reference
-from spark_keras.preparation.step import AddsSteps, Step, by_rule, vocabulary_field
+from spark_keras.preparation.step import AddsSteps, Step, vocabulary_field
 from spark_keras.preparation.steps.one_hot import one_hot, one_hot_schema
-
-_TEXT = (kinds.StringField, kinds.CategoricalField)
 
 # Terms in each bucket, on the average. Spark searches a map from its start.
 _IN_BUCKET = 4
@@ -161,7 +159,7 @@ class ToIndices(Step):
         return "step charactersToIndices" if self.delimiter is None else "step termsToIndices"
 
     def schema_after(self, schema: Schema) -> Schema:
-        (field,) = schema.require(self.label, [self.column], *_TEXT)
+        (field,) = schema.require(self.label, [self.column], *kinds.TEXT)
         made = ArrayField(self.output, "integer", (None,), nullable=self.may_be_null(field))
         return schema.made(self.label, made, self.column)
 
@@ -178,7 +176,7 @@ class ToIndices(Step):
         complete = let(numbers, lambda all_: F.when(F.forall(all_, lambda number: number.isNotNull()), all_))
         what = "characters" if self.delimiter is None else "terms"
         expected = f"{what} among the {len(self.terms)} of the step"
-        return {self.output: by_rule(self.unseen, self.label, self.column, reference(self.column), complete, expected)}
+        return {self.output: self.by_rule(self.column, reference(self.column), complete, expected)}
 
     def _unknown(self) -> Column:
         return F.filter(self._parts(), lambda term: _number_of(term, self.terms).isNull())
@@ -199,7 +197,7 @@ class BagOfWords(Step):
     counts: bool = True
 
     def schema_after(self, schema: Schema) -> Schema:
-        (field,) = schema.require(self.label, [self.column], *_TEXT)
+        (field,) = schema.require(self.label, [self.column], *kinds.TEXT)
         made = ArrayField(self.output, "float", (len(self.terms),), nullable=field.nullable)
         return schema.made(self.label, made, self.column)
 
@@ -245,7 +243,7 @@ class DelimitedToMultiHot(Step):
     asArray: bool = False
 
     def schema_after(self, schema: Schema) -> Schema:
-        (field,) = schema.require(self.label, [self.column], *_TEXT)
+        (field,) = schema.require(self.label, [self.column], *kinds.TEXT)
         nullable = field.nullable or self.unseen == "null"
         return one_hot_schema(schema, self.label, self.column, self.states, self.asArray, nullable)
 
@@ -262,7 +260,7 @@ class DelimitedToMultiHot(Step):
         if self.unseen != "keep":
             states = F.when(F.forall(named, self._is_state), named)
             expected = f"a list of the states {list(self.states)} with {self.delimiter!r} between them"
-            named = by_rule(self.unseen, self.label, self.column, reference(self.column), states, expected)
+            named = self.by_rule(self.column, reference(self.column), states, expected)
         ones = [F.array_contains(named, state) for state in self.states]
         return one_hot(self.column, self.states, named, ones, self.asArray)
 

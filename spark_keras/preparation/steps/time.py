@@ -27,7 +27,7 @@ from spark_keras.preparation.records import times, values
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import AddsSteps, Step, by_rule, choose, mapping_field, pairs
+from spark_keras.preparation.step import AddsSteps, Step, choose, mapping_field, pairs
 from spark_keras.preparation.steps.time_texts import GUESSED
 
 _DAY = MICROSECONDS["days"]
@@ -172,7 +172,7 @@ class ParseTime(Step):
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
         value = reference(self.column)
-        return {self.column: by_rule(self.invalid, self.label, self.column, value, self._parsed(), self._expected)}
+        return {self.column: self.by_rule(self.column, value, self._parsed(), self._expected)}
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: reference(self.column).isNotNull() & self._parsed().isNull()}
@@ -183,7 +183,7 @@ class ParseTime(Step):
             result = times.parsed(text, pattern, self.zone)
             if result is not None:
                 break
-        return {self.column: values.by_rule(self.invalid, self.label, self.column, text, result, self._expected)}
+        return {self.column: self.value_by_rule(self.column, text, result, self._expected)}
 
 
 def _check_legacy_zone(pattern: str) -> None:
