@@ -186,11 +186,11 @@ def _checked(
     if rules.ignored:
         counts &= ~np.isin(label, rules.ignored)
     sums.add("leftOut", 0, np.count_nonzero(~counts))
-    sound = counts & _sound("label", rules.label, values, missing, counts, classes, sums)
-    sound &= _sound("weight", "weight", values, missing, counts, classes, sums)
-    for name, rule in (("prediction", rules.prediction), ("scores", rules.scores)):
+    sound = counts.copy()
+    kept_to = {"label": rules.label, "weight": "weight", "prediction": rules.prediction, "scores": rules.scores}
+    for name, rule in kept_to.items():
         if name in values:
-            allowed = rules.non_finite == "wrong" and (name == "scores" or rules.grouped)
+            allowed = rules.non_finite == "wrong" and (name == "scores" or (name == "prediction" and rules.grouped))
             sound &= _sound(name, rule, values, missing, counts, classes, sums, allowed)
     sums.add("invalid", 0, np.count_nonzero(counts & ~sound))
     sums.add("rows", 0, np.count_nonzero(counts))

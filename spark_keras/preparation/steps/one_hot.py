@@ -66,23 +66,20 @@ class OneHotSteps(AddsSteps):
         return self.add(OneHotToCategorical(column, tuple(states), unseen))
 
 
-def one_hot_schema(
-    schema: Schema, step: str, column: str, states: Sequence[str], as_array: bool, nullable: bool
-) -> Schema:
-    """The schema with a column replaced by one for each state, or by one array of them."""
-    if as_array:
+def one_hot_schema(step: Any, schema: Schema, field: kinds.Field, states: Sequence[str]) -> Schema:
+    """The schema with a column replaced by one for each state, or by one array of them, as the step wants it."""
+    column, nullable = field.name, step.may_be_null(field)
+    if step.asArray:
         return schema.replaced({column: ArrayField(column, "float", (len(states),), nullable=nullable)})
     names = one_hot_names(column, states)
-    schema.require_new(step, names)
+    schema.require_new(step.label, names)
     made = [kinds.IntegerField(name, minimum=0, maximum=1, nullable=nullable) for name in names]
     return schema.inserted(column, made).without([column])
 
 
-def one_hot(
-    column: str, states: Sequence[str], source: Column, ones: Sequence[Column], as_array: bool
-) -> dict[str, Column]:
+def one_hot(step: Any, column: str, states: Sequence[str], source: Column, ones: Sequence[Column]) -> dict[str, Column]:
     """The new columns: whether each state is meant, of a source that is null where that is unknown."""
-    if as_array:
+    if step.asArray:
         return {column: F.when(source.isNotNull(), F.array(*[one.cast("float") for one in ones]))}
     return {name: one.cast("int") for name, one in zip(one_hot_names(column, states), ones)}
 
@@ -97,8 +94,7 @@ class CategoricalToOneHot(OfStates):
 
     def schema_after(self, schema: Schema) -> Schema:
         for field in self.categorical(schema):
-            nullable = field.nullable or self.unseen == "null"
-            schema = one_hot_schema(schema, self.label, field.name, field.states, self.asArray, nullable)
+            schema = one_hot_schema(self, schema, field, field.states)
         return schema
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
@@ -106,7 +102,7 @@ class CategoricalToOneHot(OfStates):
         for field in self.categorical(schema):
             number = self.number(field, -1)
             ones = [number == position for position in range(len(field.states))]
-            made.update(one_hot(field.name, field.states, number, ones, self.asArray))
+            made.update(one_hot(self, field.name, field.states, number, ones))
         return made
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
@@ -144,8 +140,7 @@ class IntegerToOneHot(Step):
         )
 
     def schema_after(self, schema: Schema) -> Schema:
-        numbers, nullable = self._range(schema), schema[self.column].nullable or self.unseen == "null"
-        return one_hot_schema(schema, self.label, self.column, list(map(str, numbers)), self.asArray, nullable)
+        return one_hot_schema(self, schema, schema[self.column], list(map(str, self._range(schema))))
 
     def _inside(self, schema: Schema) -> Column:
         numbers = self._range(schema)
@@ -157,7 +152,7 @@ class IntegerToOneHot(Step):
             expected = f"{numbers[0]} to {numbers[-1]}"
             value = self.by_rule(self.column, value, F.when(self._inside(schema), value), expected)
         ones = [value == number for number in numbers]
-        return one_hot(self.column, list(map(str, numbers)), value, ones, self.asArray)
+        return one_hot(self, self.column, list(map(str, numbers)), value, ones)
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: ~self._inside(schema)}

@@ -244,8 +244,7 @@ class DelimitedToMultiHot(Step):
 
     def schema_after(self, schema: Schema) -> Schema:
         (field,) = schema.require(self.label, [self.column], *kinds.TEXT)
-        nullable = field.nullable or self.unseen == "null"
-        return one_hot_schema(schema, self.label, self.column, self.states, self.asArray, nullable)
+        return one_hot_schema(self, schema, field, self.states)
 
     def _named(self) -> Column:
         parts = F.split(reference(self.column), rf"\Q{self.delimiter}\E")
@@ -262,7 +261,7 @@ class DelimitedToMultiHot(Step):
             expected = f"a list of the states {list(self.states)} with {self.delimiter!r} between them"
             named = self.by_rule(self.column, reference(self.column), states, expected)
         ones = [F.array_contains(named, state) for state in self.states]
-        return one_hot(self.column, self.states, named, ones, self.asArray)
+        return one_hot(self, self.column, self.states, named, ones)
 
     def unusable(self, schema: Schema) -> dict[str, Column]:
         return {self.column: F.coalesce(F.exists(self._named(), lambda part: ~self._is_state(part)), F.lit(False))}
