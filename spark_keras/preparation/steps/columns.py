@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyspark.sql import Column
@@ -286,31 +286,16 @@ def _whole_number(function: Any) -> Any:
     return lambda value: F.when(F.abs(value) < F.lit(2.0**53), function(value)).otherwise(value)
 
 
-FUNCTIONS = {
-    "abs": F.abs,
+# Those that Spark has by the same name.
+_EXPONENTIAL = ("abs", "sqrt", "cbrt", "exp", "expm1", "log", "log2", "log10", "log1p")
+_CIRCULAR = ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "radians", "degrees")
+
+FUNCTIONS: dict[str, Callable[[Column], Column]] = {
+    **{name: getattr(F, name) for name in (*_EXPONENTIAL, *_CIRCULAR)},
     "ceil": _whole_number(F.ceil),
     "floor": _whole_number(F.floor),
     "round": F.round,
-    "sqrt": F.sqrt,
-    "cbrt": F.cbrt,
-    "exp": F.exp,
-    "expm1": F.expm1,
-    "log": F.log,
-    "log2": F.log2,
-    "log10": F.log10,
-    "log1p": F.log1p,
-    "sin": F.sin,
-    "cos": F.cos,
-    "tan": F.tan,
-    "asin": F.asin,
-    "acos": F.acos,
-    "atan": F.atan,
-    "sinh": F.sinh,
-    "cosh": F.cosh,
-    "tanh": F.tanh,
     "sign": F.signum,
-    "radians": F.radians,
-    "degrees": F.degrees,
 }
 
 
