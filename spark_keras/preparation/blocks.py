@@ -21,17 +21,8 @@ from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.columns import expressions
 from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor import pickling, process
-from spark_keras.preparation import block_program
+from spark_keras.preparation import block_program, block_signature
 from spark_keras.preparation.block_program import BlockTask
-from spark_keras.preparation.block_signature import (
-    check_new,
-    check_rule,
-    inputs_of,
-    names_of,
-    outputs_of,
-    shape_metadata,
-    sql_type,
-)
 
 
 def mapBlocks(
@@ -127,10 +118,10 @@ def reduceBlocks(
     Example:
         >>> reduceBlocks(df, lambda x: keras.ops.sum(x, axis=0))
     """
-    check_rule("reduceBlocks", nulls, ("error", "skip"))
-    tensors = inputs_of("reduceBlocks", df, names_of(fn, inputs), shapes)
+    block_signature.check_rule("reduceBlocks", nulls, ("error", "skip"))
+    tensors = block_signature.inputs_of("reduceBlocks", df, block_signature.names_of(fn, inputs), shapes)
     names = [tensor.name for tensor in tensors]
-    found, uses_keras = outputs_of("reduceBlocks", fn, tensors, names, by_row=False)
+    found, uses_keras = block_signature.outputs_of("reduceBlocks", fn, tensors, names, by_row=False)
     for output, tensor in zip(found, tensors):
         if len(output.shape) != len(tensor.shape) or any(
             None not in (a, b) and a != b for a, b in zip(output.shape, tensor.shape)
@@ -142,7 +133,7 @@ def reduceBlocks(
             )
     task = _task("reduceBlocks", df, fn, tensors, found, uses_keras, False, nulls)
     selected = df.select(*[e.alias(f"c{i}") for i, e in enumerate(_wire(df, tensors))])
-    returned = ", ".join(f"{expressions.quoted(output.name)} {sql_type(output)}" for output in found)
+    returned = ", ".join(f"{expressions.quoted(output.name)} {block_signature.sql_type(output)}" for output in found)
 
     rows = selected.mapInArrow(functools.partial(block_program.reduce_blocks, task), returned).collect()
     if not rows:
@@ -182,13 +173,13 @@ def aggregate(
     Example:
         >>> aggregate(df.groupBy("key"), lambda x: {"median": np.median(x)})
     """
-    check_rule("aggregate", nulls, ("error", "null"))
-    names = names_of(fn, inputs)
+    block_signature.check_rule("aggregate", nulls, ("error", "null"))
+    names = block_signature.names_of(fn, inputs)
     # One value of each column, for its type: the only public way from a grouped DataFrame to its schema.
     probe = grouped.agg(*[F.first(expressions.reference(name)).alias(f"c{i}") for i, name in enumerate(names)])
     keys = probe.columns[: len(probe.columns) - len(names)]
     types = probe.select(*[F.col(f"c{i}").alias(name) for i, name in enumerate(names)])
-    tensors = inputs_of("aggregate", types, names, shapes)
+    tensors = block_signature.inputs_of("aggregate", types, names, shapes)
     parts = [e.alias(f"c{i}") for i, e in enumerate(_wire(types, tensors)[:-1])]
     # Structs, because nulls alone would be left out of a list.
     collected = grouped.agg(F.collect_list(F.struct(*parts)).alias("\0rows"))
@@ -197,8 +188,8 @@ def aggregate(
         *map(expressions.reference, keys), *[rows.getField(f"c{i}").alias(f"\0{name}") for i, name in enumerate(names)]
     )
     several = tuple(t._replace(columns=(f"\0{t.name}",), shape=(None, *t.shape), depth=t.depth + 1) for t in tensors)
-    found, uses_keras = outputs_of("aggregate", fn, several, outputs, by_row=True)
-    check_new("aggregate", found, keys)
+    found, uses_keras = block_signature.outputs_of("aggregate", fn, several, outputs, by_row=True)
+    block_signature.check_new("aggregate", found, keys)
     task = _task("aggregate", probe, fn, several, found, uses_keras, True, nulls)
     return _applied(lists, task).drop(*[f"\0{name}" for name in names])
 
@@ -237,23 +228,23 @@ def _task(
 def _mapped(
     step: str, df: DataFrame, fn: Any, outputs: Any, inputs: Any, shapes: Any, nulls: str, by_row: bool
 ) -> DataFrame:
-    check_rule(step, nulls, ("error", "null"))
-    tensors = inputs_of(step, df, names_of(fn, inputs), shapes)
-    found, uses_keras = outputs_of(step, fn, tensors, outputs, by_row)
-    check_new(step, found, df.columns)
+    block_signature.check_rule(step, nulls, ("error", "null"))
+    tensors = block_signature.inputs_of(step, df, block_signature.names_of(fn, inputs), shapes)
+    found, uses_keras = block_signature.outputs_of(step, fn, tensors, outputs, by_row)
+    block_signature.check_new(step, found, df.columns)
     return _applied(df, _task(step, df, fn, tensors, found, uses_keras, by_row, nulls))
 
 
 def _applied(df: DataFrame, task: BlockTask) -> DataFrame:
     """The DataFrame with a column for each output."""
     wire = _wire(df, task.inputs)
-    fields = ",".join(f"f{i}:{sql_type(output)}" for i, output in enumerate(task.outputs))
+    fields = ",".join(f"f{i}:{block_signature.sql_type(output)}" for i, output in enumerate(task.outputs))
     struct = "\0blocks"
     results = arrow_column(functools.partial(block_program.map_blocks, task), f"struct<{fields}>", df, wire)
     applied = df.withColumn(struct, results)
     made = []
     for i, output in enumerate(task.outputs):
-        value, shape = expressions.reference(struct).getField(f"f{i}"), shape_metadata(output)
+        value, shape = expressions.reference(struct).getField(f"f{i}"), block_signature.shape_metadata(output)
         if not hasattr(F, "arrow_udf") and output.dtype in ("float32", "float64"):
             # On their way through pandas NaN became nulls; the function itself gives none.
             value = F.when(wire[-1], _nan_for_null(value, len(output.shape)))

@@ -6,18 +6,8 @@ from typing import Any
 
 from pyspark.sql import Column
 
-from spark_keras.preparation.conditions import (
-    ColumnName,
-    Compare,
-    CompareLength,
-    Condition,
-    IsIn,
-    IsInfinite,
-    IsInvalid,
-    IsNaN,
-    IsNull,
-    Matches,
-)
+from spark_keras.preparation import conditions
+from spark_keras.preparation.conditions import Condition
 from spark_keras.preparation.reductions import Reduction, SqlReduction
 from spark_keras.preparation.schema import Schema
 
@@ -49,7 +39,7 @@ def sqlReduction(expression: str) -> SqlReduction:
 
 def operand(value: Any) -> Any:
     """A value as steps keep it: a `col` becomes its name, a list a tuple."""
-    return ColumnName(value.name) if isinstance(value, ColumnExpression) else value
+    return conditions.ColumnName(value.name) if isinstance(value, ColumnExpression) else value
 
 
 class Compared:
@@ -94,11 +84,11 @@ class LengthExpression(Compared):
         return f"col({self.name!r}).length()"
 
     def _compare(self, operator: str, other: Any) -> Condition:
-        return CompareLength(self.name, operator, other)
+        return conditions.CompareLength(self.name, operator, other)
 
     def isIn(self, *lengths: int) -> Condition:
         """The length is one of these."""
-        return CompareLength(self.name, "in", tuple(lengths))
+        return conditions.CompareLength(self.name, "in", tuple(lengths))
 
 
 class ColumnExpression(Compared, Condition):
@@ -111,7 +101,7 @@ class ColumnExpression(Compared, Condition):
         return f"col({self.name!r})"
 
     def written_out(self) -> Condition:
-        return Compare(self.name, "==", True)
+        return conditions.Compare(self.name, "==", True)
 
     def check(self, schema: Schema, step: str) -> None:
         self.written_out().check(schema, step)
@@ -122,41 +112,41 @@ class ColumnExpression(Compared, Condition):
     # --- conditions ----------------------------------------------------------------------------------------------
 
     def _compare(self, operator: str, other: Any) -> Condition:
-        return Compare(self.name, operator, operand(other))
+        return conditions.Compare(self.name, operator, operand(other))
 
     def isIn(self, *values: Any) -> Condition:
         """The value is one of these (given one by one, or as one list)."""
         if len(values) == 1 and isinstance(values[0], (list, tuple, set, frozenset)):
             values = tuple(sorted(values[0]) if isinstance(values[0], (set, frozenset)) else values[0])
-        return IsIn(self.name, tuple(values))
+        return conditions.IsIn(self.name, tuple(values))
 
     def matches(self, pattern: str) -> Condition:
         """The whole string matches a regular expression (of Java, as Spark's); of a number, what Spark prints: 12, or
         for doubles 1.5, 1.0E10.
         """
-        return Matches(self.name, pattern)
+        return conditions.Matches(self.name, pattern)
 
     def isNull(self) -> Condition:
         """The value is missing."""
-        return IsNull(self.name)
+        return conditions.IsNull(self.name)
 
     def isNotNull(self) -> Condition:
         """The value is there."""
-        return ~IsNull(self.name)
+        return ~conditions.IsNull(self.name)
 
     def isNaN(self) -> Condition:
         """The value is not a number (and not missing either)."""
-        return IsNaN(self.name)
+        return conditions.IsNaN(self.name)
 
     def isInfinite(self) -> Condition:
         """The value is plus or minus infinity."""
-        return IsInfinite(self.name)
+        return conditions.IsInfinite(self.name)
 
     def isInvalid(self) -> Condition:
         """The value is there and not valid by the schema: out of range, none of the states, NaN where it is not
         allowed.
         """
-        return IsInvalid(self.name)
+        return conditions.IsInvalid(self.name)
 
     def length(self) -> LengthExpression:
         """The number of time steps of a sequence, elements of an array, characters of a string or bytes of a binary,

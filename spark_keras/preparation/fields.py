@@ -18,18 +18,10 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from typing_extensions import Self
 
+from spark_keras.preparation import sql_text
 from spark_keras.preparation.checks import checked_pattern, checked_states, checked_zone, whole
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.scope import written
-from spark_keras.preparation.sql_text import (
-    all_true,
-    float_literal,
-    in_range,
-    number_literal,
-    text_literal,
-    time_literal,
-    whole_number_problem,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +55,7 @@ class Field:
 
     def check(self, value: str) -> str:
         """SQL text that is true where a value that is not null, given as SQL text, is valid."""
-        return all_true(self._checks(value))
+        return sql_text.all_true(self._checks(value))
 
     def _checks(self, value: str) -> list[str]:
         """Conditions that are all true of a valid value."""
@@ -94,7 +86,7 @@ class Field:
 def _check_order(field: Any, low: str, high: str) -> None:
     least, most = getattr(field, low), getattr(field, high)
     for name, limit in ((low, least), (high, most)):
-        expected = whole_number_problem(limit)
+        expected = sql_text.whole_number_problem(limit)
         if expected and not isinstance(field, FloatingField):
             raise ValueError(f"Invalid {name} of column {field.name!r}. Received: {limit}. Expected: {expected}.")
     if least is not None and most is not None and least > most:
@@ -114,8 +106,7 @@ class _OfLength(Field):
         _check_order(self, "minLength", "maxLength")
 
     def _checks(self, value: str) -> list[str]:
-        limits = (None if limit is None else number_literal(limit) for limit in (self.minLength, self.maxLength))
-        return in_range(f"length({value})", *limits)
+        return sql_text.in_range(f"length({value})", self.minLength, self.maxLength, sql_text.number_literal)
 
     @property
     def description(self) -> str:
@@ -137,7 +128,7 @@ class StringField(_OfLength):
             checked_pattern(f"column {self.name!r}", self.pattern)
 
     def _checks(self, value: str) -> list[str]:
-        of_pattern = [] if self.pattern is None else [f"{value} RLIKE {text_literal(whole(self.pattern))}"]
+        of_pattern = [] if self.pattern is None else [f"{value} RLIKE {sql_text.text_literal(whole(self.pattern))}"]
         return [*super()._checks(value), *of_pattern]
 
     @property
@@ -152,11 +143,10 @@ class _Ranged(Field):
     maximum: Any
 
     # A limit as the column's values are compared with it.
-    _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(number_literal)
+    _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(sql_text.number_literal)
 
     def _checks(self, value: str) -> list[str]:
-        limits = (None if limit is None else self._literal(limit) for limit in (self.minimum, self.maximum))
-        return in_range(value, *limits)
+        return sql_text.in_range(value, self.minimum, self.maximum, self._literal)
 
     @property
     def description(self) -> str:
@@ -206,8 +196,8 @@ class FloatingField(NumberField):
 
     def check(self, value: str) -> str:
         # To Spark, NaN is larger than any number: a range would refuse it where it is allowed.
-        finite = [] if self.allowInfinite else [f"abs({value}) < {number_literal(math.inf)}"]
-        number = all_true([*super()._checks(value), *finite])
+        finite = [] if self.allowInfinite else [f"abs({value}) < {sql_text.number_literal(math.inf)}"]
+        number = sql_text.all_true([*super()._checks(value), *finite])
         return f"CASE WHEN isnan({value}) THEN {str(self.allowNaN).lower()} ELSE {number} END"
 
     @property
@@ -224,7 +214,7 @@ class FloatField(FloatingField):
     fixedType: ClassVar[T.DataType] = T.FloatType()
     narrower: ClassVar[tuple[type, ...]] = (T.ByteType, T.ShortType)
     # 0.1 as a float is more than 0.1 as a double.
-    _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(float_literal)
+    _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(sql_text.float_literal)
 
 
 @registered("double")
@@ -257,7 +247,7 @@ class CategoricalField(Field):
         object.__setattr__(self, "states", checked_states(self.name, self.states))
 
     def check(self, value: str) -> str:
-        return f"{value} IN ({', '.join(map(text_literal, self.states))})"
+        return f"{value} IN ({', '.join(map(sql_text.text_literal, self.states))})"
 
     @property
     def description(self) -> str:
@@ -289,7 +279,7 @@ class TimeField(_Ranged):
     maximum: datetime.datetime | None = None
 
     kind: ClassVar[str] = "time"
-    _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(time_literal)
+    _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(sql_text.time_literal)
 
     def accepts(self, dataType: T.DataType) -> bool:
         of_zone = (T.StringType, T.TimestampNTZType) if self.zone is not None else ()
@@ -318,7 +308,7 @@ class DateField(_Ranged):
 
     kind: ClassVar[str] = "date"
     fixedType: ClassVar[T.DataType] = T.DateType()
-    _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(time_literal)
+    _literal: ClassVar[staticmethod[[Any], str]] = staticmethod(sql_text.time_literal)
 
     def __post_init__(self) -> None:
         _check_limits(self, "a date")

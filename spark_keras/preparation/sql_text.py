@@ -10,7 +10,8 @@ import datetime
 import math
 import numbers
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 _MOST = 2**63
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -56,10 +57,14 @@ def all_true(checks: Iterable[str]) -> str:
     return " AND ".join(f"({check})" for check in checks) or "true"
 
 
-def in_range(value: str, least: str | None, most: str | None) -> list[str]:
-    """Checks that a value, as SQL text, lies between limits, as SQL text."""
+def in_range(value: str, least: Any, most: Any, literal: Callable[[Any], str]) -> list[str]:
+    """Checks that a value, as SQL text, lies between limits, where there are some.
+
+    Args:
+        literal: makes SQL text of a limit.
+    """
     limits = ((">=", least), ("<=", most))
-    return [f"{value} {operator} {limit}" for operator, limit in limits if limit is not None]
+    return [f"{value} {operator} {literal(limit)}" for operator, limit in limits if limit is not None]
 
 
 def whole_number_problem(value: object) -> str | None:

@@ -13,16 +13,9 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from typing_extensions import Self
 
+from spark_keras.preparation import clock
 from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.clock import (
-    MICROSECONDS,
-    has_legacy_parser,
-    microseconds,
-    moved_by_calendar,
-    point_in_time,
-    wall_clock,
-    wall_clock_of_text,
-)
+from spark_keras.preparation.clock import MICROSECONDS
 from spark_keras.preparation.records import times, values
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
@@ -153,7 +146,7 @@ class ParseTime(Step):
 
     def _parsed(self) -> Column:
         value = reference(self.column)
-        legacy = has_legacy_parser()
+        legacy = clock.has_legacy_parser()
         tries = []
         for pattern in self.formats:
             if _has_zone(pattern):
@@ -161,8 +154,8 @@ class ParseTime(Step):
                     _check_legacy_zone(pattern)
                 tries.append(F.try_to_timestamp(value, F.lit(pattern)))
             elif legacy or self.zone is None:
-                wall = wall_clock_of_text(value, pattern)
-                tries.append(wall if self.zone is None else point_in_time(wall, self.zone))
+                wall = clock.wall_clock_of_text(value, pattern)
+                tries.append(wall if self.zone is None else clock.point_in_time(wall, self.zone))
             else:
                 # With the zone in the text, Spark does not ask for the session's.
                 text = F.concat(value, F.lit(f" {self.zone}"))
@@ -253,11 +246,12 @@ class AddTime(Step):
         if self.unit in _CALENDAR:
             unit, times = _CALENDAR[self.unit]
             interval = F.expr(f"INTERVAL '{self.amount * times}' {unit}")
-            return {self.column: moved_by_calendar(field, interval)}
+            return {self.column: clock.moved_by_calendar(field, interval)}
         if field.zone is None:
             seconds = self.amount * MICROSECONDS[self.unit] / 1_000_000
             return {self.column: reference(self.column) + F.expr(f"INTERVAL '{seconds:.3f}' SECOND")}
-        return {self.column: F.timestamp_micros(microseconds(field) + F.lit(self.amount * MICROSECONDS[self.unit]))}
+        moved = clock.microseconds(field) + F.lit(self.amount * MICROSECONDS[self.unit])
+        return {self.column: F.timestamp_micros(moved)}
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
         value, zone = row[self.column], schema.field(self.column, kinds.TimeField).zone
@@ -288,7 +282,7 @@ class TimeDifference(Step):
         return schema.made(self.label, kinds.DoubleField(self.output, nullable=end.nullable or start.nullable))
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        difference = microseconds(schema[self.end]) - microseconds(schema[self.start])
+        difference = clock.microseconds(schema[self.end]) - clock.microseconds(schema[self.start])
         return {self.output: difference / F.lit(float(MICROSECONDS[self.unit]))}
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
@@ -304,7 +298,7 @@ def _integer(
     def field_of(name: str) -> kinds.Field:
         return kinds.IntegerField(name, minimum=low, maximum=high)
 
-    return field_of, lambda field: part(wall_clock(field)), of_value
+    return field_of, lambda field: part(clock.wall_clock(field)), of_value
 
 
 def _second_of_day(wall: Column) -> Column:
@@ -323,7 +317,7 @@ _CLOCK: dict[str, Any] = {
     "second": _integer(0, 59, F.second, lambda t: t.second),
     "millisecond": (
         lambda name: kinds.IntegerField(name, minimum=0, maximum=999),
-        lambda field: F.floor(F.pmod(microseconds(field), F.lit(1_000_000)) / 1000),
+        lambda field: F.floor(F.pmod(clock.microseconds(field), F.lit(1_000_000)) / 1000),
         lambda t: t.microsecond // 1000,
     ),
     "secondOfDay": _integer(0, 86_399, _second_of_day, lambda t: t.hour * 3600 + t.minute * 60 + t.second),
@@ -336,15 +330,15 @@ PARTS: dict[str, Any] = {
     "day": _integer(1, 31, F.dayofmonth, lambda t: t.day),
     "dayOfYear": _integer(1, 366, F.dayofyear, lambda t: t.timetuple().tm_yday),
     "dayOfWeek": _integer(1, 7, lambda wall: F.weekday(wall) + 1, lambda t: t.isoweekday()),
-    "date": (kinds.DateField, lambda field: wall_clock(field).cast("date"), times.day),
+    "date": (kinds.DateField, lambda field: clock.wall_clock(field).cast("date"), times.day),
     "epochSeconds": (
         kinds.LongField,
-        lambda field: _whole(microseconds(field), 1_000_000),
+        lambda field: _whole(clock.microseconds(field), 1_000_000),
         lambda t: times.microseconds(t) // 1_000_000,
     ),
     "epochMilliseconds": (
         kinds.LongField,
-        lambda field: _whole(microseconds(field), 1_000),
+        lambda field: _whole(clock.microseconds(field), 1_000),
         lambda t: times.microseconds(t) // 1_000,
     ),
     **_CLOCK,
