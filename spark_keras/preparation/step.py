@@ -169,6 +169,28 @@ class Step:
         return f"{self.label.removeprefix('step ')}({', '.join(shown)})"
 
 
+class RuledStep(Step):
+    """A step that puts new values in the place of a column's, and has a rule for those that it cannot use."""
+
+    def results(self, schema: Schema) -> dict[str, Column]:
+        """New values by column; null where the step cannot use the old one."""
+        raise NotImplementedError
+
+    def expected(self, column: str) -> str:
+        """Describes the values that the step can use."""
+        raise NotImplementedError
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        return {
+            name: self.by_rule(name, self.shown(schema, name), result, self.expected(name))
+            for name, result in self.results(schema).items()
+        }
+
+    def unusable(self, schema: Schema) -> dict[str, Column]:
+        results = self.results(schema).items()
+        return {name: self.shown(schema, name).isNotNull() & result.isNull() for name, result in results}
+
+
 class AddsSteps:
     """A transform process, to the methods named after steps; each of them returns a new process."""
 

@@ -17,7 +17,7 @@ from spark_keras.preparation.records import values
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference, try_cast
-from spark_keras.preparation.step import AddsSteps, Step, each
+from spark_keras.preparation.step import AddsSteps, RuledStep, Step, each
 
 RULES = ("error", "null")
 RULES_WITH_KEEP = ("error", "null", "keep")
@@ -90,13 +90,6 @@ def is_unseen(field: kinds.CategoricalField) -> Column:
     return value.isNotNull() & ~value.isin(list(field.states))
 
 
-def checked_state(step: Any, column: str, states: Sequence[str]) -> Column:
-    """The value of a column, if it is a state; else by the step's rule."""
-    value = reference(column)
-    known = F.when(value.isin(list(states)), value)
-    return step.by_rule(column, value, known, f"one of the states {list(states)}")
-
-
 def state_by_rule(step: Any, column: str, value: Any, states: Sequence[str]) -> Any:
     """The value of one record, if it is a state; else by the step's rule, which may be to keep what is unseen."""
     known = value if value in states else None
@@ -104,7 +97,7 @@ def state_by_rule(step: Any, column: str, value: Any, states: Sequence[str]) -> 
 
 
 @registered("toCategorical")
-class ToCategorical(Step):
+class ToCategorical(RuledStep):
     takes: ClassVar[tuple[type[kinds.Field], ...]] = kinds.TEXT
 
     column: str
@@ -116,11 +109,12 @@ class ToCategorical(Step):
         made = kinds.CategoricalField(self.column, self.states, nullable=self.may_be_null(field))
         return schema.replaced({self.column: made})
 
-    def expressions(self, schema: Schema) -> dict[str, Column]:
-        return {self.column: checked_state(self, self.column, self.states)}
+    def results(self, schema: Schema) -> dict[str, Column]:
+        value = reference(self.column)
+        return {self.column: F.when(value.isin(list(self.states)), value)}
 
-    def unusable(self, schema: Schema) -> dict[str, Column]:
-        return {self.column: is_unseen(kinds.CategoricalField(self.column, self.states))}
+    def expected(self, column: str) -> str:
+        return f"one of the states {list(self.states)}"
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
         return {self.column: state_by_rule(self, self.column, row[self.column], self.states)}
@@ -188,22 +182,17 @@ class CategoricalToInteger(OfStates):
 class IntegerToCategorical(ToCategorical):
     takes = (kinds.IntegerField, kinds.LongField)
 
-    def _state(self) -> Column:
+    def results(self, schema: Schema) -> dict[str, Column]:
         numbered = F.create_map(*[F.lit(part) for pair in enumerate(self.states) for part in pair])
-        return F.try_element_at(numbered, try_cast(reference(self.column), "int"))
+        return {self.column: F.try_element_at(numbered, try_cast(reference(self.column), "int"))}
 
-    def expressions(self, schema: Schema) -> dict[str, Column]:
-        expected = f"0 to {len(self.states) - 1}"
-        value = reference(self.column)
-        return {self.column: self.by_rule(self.column, value, self._state(), expected)}
-
-    def unusable(self, schema: Schema) -> dict[str, Column]:
-        return {self.column: reference(self.column).isNotNull() & self._state().isNull()}
+    def expected(self, column: str) -> str:
+        return f"0 to {len(self.states) - 1}"
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
-        value, count = row[self.column], len(self.states)
-        state = self.states[value] if value is not None and 0 <= value < count else None
-        return {self.column: self.value_by_rule(self.column, value, state, f"0 to {count - 1}")}
+        value = row[self.column]
+        state = self.states[value] if value is not None and 0 <= value < len(self.states) else None
+        return {self.column: self.value_by_rule(self.column, value, state, self.expected(self.column))}
 
 
 @registered("pivot")
@@ -228,7 +217,9 @@ class Pivot(Step):
     def expressions(self, schema: Schema) -> dict[str, Column]:
         states = schema.field(self.key, kinds.CategoricalField).states
         default = F.lit(self.default).cast(schema[self.value].sparkType)
-        key = checked_state(self, self.key, states) if self.unseen == "error" else reference(self.key)
+        key = reference(self.key)
+        known = F.when(key.isin(list(states)), key)
+        key = self.by_rule(self.key, key, known, f"one of the states {list(states)}")
         return {
             name: F.when(key == state, reference(self.value)).otherwise(default)
             for name, state in zip(one_hot_names(self.key, states), states)

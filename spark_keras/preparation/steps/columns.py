@@ -18,7 +18,7 @@ from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference, try_cast, written
 from spark_keras.preparation.sql_text import number_literal, text_literal
-from spark_keras.preparation.step import AddsSteps, Step, choose, each, mapping_field, pairs
+from spark_keras.preparation.step import AddsSteps, RuledStep, Step, choose, each, mapping_field, pairs
 
 
 class ColumnSteps(AddsSteps):
@@ -152,7 +152,7 @@ class Duplicate(Step):
 
 
 @registered("cast")
-class Cast(Step):
+class Cast(RuledStep):
     each_alone = "types"
 
     types: tuple[tuple[str, str], ...] = mapping_field()
@@ -162,7 +162,7 @@ class Cast(Step):
         for name, wanted in self.types:
             (field,) = schema.require(self.label, [name])
             choose("cast", f"type of column {name!r}", wanted, ELEMENTS)
-            simple = (kinds.NumberField, kinds.StringField, kinds.CategoricalField, kinds.BooleanField)
+            simple = (kinds.NumberField, *kinds.TEXT, kinds.BooleanField)
             decimal = field.description.startswith("decimal")
             day = isinstance(field, kinds.DateField) and wanted == "string"
             if not (isinstance(field, simple) or decimal or day):
@@ -172,20 +172,16 @@ class Cast(Step):
             {name: ELEMENTS[wanted](name, nullable=self.may_be_null(schema[name])) for name, wanted in self.types}
         )
 
-    def expressions(self, schema: Schema) -> dict[str, Column]:
-        return {
-            name: self.by_rule(name, reference(name), self._cast(schema[name], wanted), self._expected(wanted))
-            for name, wanted in self.types
-        }
+    def results(self, schema: Schema) -> dict[str, Column]:
+        return {name: self._cast(schema[name], wanted) for name, wanted in self.types}
 
-    @staticmethod
-    def _expected(wanted: str) -> str:
-        return f"a value that can be cast to {wanted}"
+    def expected(self, column: str) -> str:
+        return f"a value that can be cast to {dict(self.types)[column]}"
 
     def _cast(self, field: kinds.Field, wanted: str) -> Column:
         target = ELEMENTS[wanted]("").sparkType.simpleString()
         source = reference(field.name)
-        if isinstance(field, (kinds.StringField, kinds.CategoricalField)) and wanted in _BITS:
+        if isinstance(field, kinds.TEXT) and wanted in _BITS:
             return written(field.name, lambda text: _whole_number_of_text(text, target))
         if isinstance(field, kinds.FloatingField) and wanted in _BITS:
             # As a double, the largest whole number is one too large, which Spark's cast lets pass.
@@ -196,16 +192,11 @@ class Cast(Step):
             return source != F.lit(0)
         return try_cast(source, target)
 
-    def unusable(self, schema: Schema) -> dict[str, Column]:
-        return {
-            name: reference(name).isNotNull() & self._cast(schema[name], wanted).isNull() for name, wanted in self.types
-        }
-
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
         made = {}
         for name, wanted in self.types:
             result = None if row[name] is None else values.cast(schema[name], row[name], wanted)
-            made[name] = self.value_by_rule(name, row[name], result, self._expected(wanted))
+            made[name] = self.value_by_rule(name, row[name], result, self.expected(name))
         return made
 
 

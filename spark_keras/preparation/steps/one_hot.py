@@ -14,7 +14,7 @@ from spark_keras.preparation.array_fields import ArrayField
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import AddsSteps, Step, each
+from spark_keras.preparation.step import AddsSteps, RuledStep, Step, each
 from spark_keras.preparation.steps.categories import (
     RULES,
     RULES_WITH_KEEP,
@@ -159,7 +159,7 @@ class IntegerToOneHot(Step):
 
 
 @registered("oneHotToCategorical")
-class OneHotToCategorical(Step):
+class OneHotToCategorical(RuledStep):
     column: str
     states: tuple[str, ...]
     unseen: str = choice(RULES, "rule `unseen`", default="error")
@@ -178,33 +178,23 @@ class OneHotToCategorical(Step):
         schema.require(self.label, names, kinds.NumberField, expected="a number")
         return schema.inserted(names[-1], [made]).without(names)
 
-    @property
-    def _expected(self) -> str:
+    def expected(self, column: str) -> str:
         return f"1 for one of the states {list(self.states)} and 0 for all others"
 
-    def _array(self, schema: Schema) -> Column:
+    def shown(self, schema: Schema, column: str) -> Column:
         if self.column in schema:
             return reference(self.column)
         names = one_hot_names(self.column, self.states)
         complete = kinds.all_of([reference(name).isNotNull() for name in names])
         return F.when(complete, F.array(*[reference(name).cast("double") for name in names]))
 
-    def _state(self, schema: Schema) -> Column:
-        array = self._array(schema)
+    def results(self, schema: Schema) -> dict[str, Column]:
+        array = self.shown(schema, self.column)
         position = F.call_function("array_position", array.cast("array<double>"), F.lit(1.0)).cast("int")
         zeros = F.size(F.filter(array, lambda x: x == 0))
         one_hot = (position > 0) & (zeros == len(self.states) - 1) & (F.size(array) == len(self.states))
-        return F.when(one_hot, F.try_element_at(F.array(*[F.lit(state) for state in self.states]), position))
-
-    def expressions(self, schema: Schema) -> dict[str, Column]:
-        source, state = self._array(schema), self._state(schema)
-        return {self.column: self.by_rule(self.column, source, state, self._expected)}
-
-    def unusable(self, schema: Schema) -> dict[str, Column]:
-        return {self.column: self._array(schema).isNotNull() & self._state(schema).isNull()}
-
-    def shown(self, schema: Schema, column: str) -> Column:
-        return self._array(schema)
+        states = F.array(*[F.lit(state) for state in self.states])
+        return {self.column: F.when(one_hot, F.try_element_at(states, position))}
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
         if self.column in schema:
@@ -214,4 +204,4 @@ class OneHotToCategorical(Step):
             ones = None if None in ones else ones
         right = ones is not None and len(ones) == len(self.states) and [one for one in ones if one != 0] == [1]
         state = self.states[list(ones).index(1)] if right else None
-        return {self.column: self.value_by_rule(self.column, ones, state, self._expected)}
+        return {self.column: self.value_by_rule(self.column, ones, state, self.expected(self.column))}

@@ -20,7 +20,7 @@ from spark_keras.preparation.records import times, values
 from spark_keras.preparation.registry import choice, registered
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.scope import reference
-from spark_keras.preparation.step import AddsSteps, Step, choose, mapping_field, pairs
+from spark_keras.preparation.step import AddsSteps, RuledStep, Step, choose, mapping_field, pairs
 from spark_keras.preparation.steps.time_texts import GUESSED
 
 _DAY = MICROSECONDS["days"]
@@ -130,7 +130,7 @@ def _has_zone(pattern: str) -> bool:
 
 
 @registered("parseTime")
-class ParseTime(Step):
+class ParseTime(RuledStep):
     column: str
     formats: tuple[str, ...]
     zone: str | None = "UTC"
@@ -140,11 +140,10 @@ class ParseTime(Step):
         (field,) = schema.require(self.label, [self.column], kinds.StringField)
         return schema.replaced({self.column: kinds.TimeField(self.column, self.zone, nullable=self.may_be_null(field))})
 
-    @property
-    def _expected(self) -> str:
+    def expected(self, column: str) -> str:
         return f"a time as {' or '.join(self.formats)}"
 
-    def _parsed(self) -> Column:
+    def results(self, schema: Schema) -> dict[str, Column]:
         value = reference(self.column)
         legacy = clock.has_legacy_parser()
         tries = []
@@ -161,14 +160,7 @@ class ParseTime(Step):
                 text = F.concat(value, F.lit(f" {self.zone}"))
                 letters = "xxx" if self.zone[0] in "+-" else "VV"
                 tries.append(F.try_to_timestamp(text, F.lit(f"{pattern} {letters}")))
-        return F.coalesce(*tries)
-
-    def expressions(self, schema: Schema) -> dict[str, Column]:
-        value = reference(self.column)
-        return {self.column: self.by_rule(self.column, value, self._parsed(), self._expected)}
-
-    def unusable(self, schema: Schema) -> dict[str, Column]:
-        return {self.column: reference(self.column).isNotNull() & self._parsed().isNull()}
+        return {self.column: F.coalesce(*tries)}
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
         text, result = row[self.column], None
@@ -176,7 +168,7 @@ class ParseTime(Step):
             result = times.parsed(text, pattern, self.zone)
             if result is not None:
                 break
-        return {self.column: self.value_by_rule(self.column, text, result, self._expected)}
+        return {self.column: self.value_by_rule(self.column, text, result, self.expected(self.column))}
 
 
 def _check_legacy_zone(pattern: str) -> None:
