@@ -1,18 +1,79 @@
-"""A DataFrame against a schema: which column is which, and what has to be cast."""
+"""Columns of Spark and fields of a schema: one as the other, which is which in a DataFrame, and what has to be cast."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import types as T
 
-from spark_keras.columns.expressions import reference
+from spark_keras import plain_json
+from spark_keras.columns.expressions import quoted, reference
+from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.array_fields import ELEMENTS, ArrayField, OtherField
 from spark_keras.preparation.clock import point_in_time
 from spark_keras.preparation.fields import Field, NumberField, TimeField
 from spark_keras.preparation.names import case_sensitive
+from spark_keras.preparation.registry import decode
 from spark_keras.preparation.texts import times_of_text
+
+# What Spark's types do not tell, in the metadata of a column.
+METADATA = "spark_keras.field"
+# The comment of a column of texts that are times of a zone.
+_TIME_IN = "time in zone "
+
+_FIELDS: list[type[Field]] = [*ELEMENTS.values(), kinds.DateField, kinds.BinaryField]
+_SIMPLE: dict[type[T.DataType], Callable[..., Field]] = {
+    **{type(field.fixedType): field for field in _FIELDS},
+    T.ByteType: kinds.IntegerField,
+    T.ShortType: kinds.IntegerField,
+}
+
+
+def column_ddl(field: Field) -> str:
+    """A column as `Schema.toDDL` writes it."""
+    zone = field.zone if isinstance(field, TimeField) else None
+    kind = field.sparkType.simpleString() if zone is None else "string"
+    comment = "" if zone is None else f" COMMENT '{_TIME_IN}{zone}'"
+    return f"{quoted(field.name)} {kind}{'' if field.nullable else ' NOT NULL'}{comment}"
+
+
+def _zone_in(comment: str) -> str | None:
+    """The zone in a comment as `toDDL` writes it; None in any other."""
+    zone = comment.removeprefix(_TIME_IN)
+    try:
+        return None if zone == comment else kinds.checked_zone("a comment", zone)
+    except ValueError:
+        return None
+
+
+def field_of(field: T.StructField, zone: str) -> Field:
+    """The field of a column, with what its metadata tell; `zone` is that of timestamps."""
+    kept = (field.metadata or {}).get(METADATA)
+    if kept is not None:
+        known = decode(plain_json.loads(kept)).named(field.name)
+        # Metadata outlive a cast.
+        if known.accepts(field.dataType) and not (isinstance(known, TimeField) and known.sparkType != field.dataType):
+            return known
+    name, kind, nullable = field.name, field.dataType, field.nullable
+    zone_of_text = _zone_in((field.metadata or {}).get("comment", ""))
+    if zone_of_text is not None and isinstance(kind, T.StringType):
+        return TimeField(name, zone_of_text, nullable=nullable)
+    if type(kind) in _SIMPLE:
+        return _SIMPLE[type(kind)](name, nullable=nullable)
+    if isinstance(kind, T.TimestampType):
+        return TimeField(name, zone, nullable=nullable)
+    if isinstance(kind, T.TimestampNTZType):
+        return TimeField(name, None, nullable=nullable)
+    depth, element = 0, kind
+    while isinstance(element, T.ArrayType):
+        depth, element = depth + 1, element.elementType
+    names = [known for known, cls in ELEMENTS.items() if cls("").sparkType == element]
+    if depth and names:
+        return ArrayField(name, names[0], (None,) * depth, nullable=nullable)
+    return OtherField(name, kind.json(), nullable=nullable)
 
 
 @dataclasses.dataclass(frozen=True)

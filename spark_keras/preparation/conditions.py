@@ -122,10 +122,7 @@ def check_value(step: str, field: kinds.Field, value: Any, schema: Schema) -> No
     if fits and isinstance(field, kinds.CategoricalField) and value not in field.states:
         fits, family = False, f"one of the states {list(field.states)}"
     if not fits:
-        raise ValueError(
-            f"Value does not fit column {field.name!r} in {step}. Received: {value!r}. "
-            f"Expected: {family}, as the column is {field.description}."
-        )
+        raise kinds.wrong_value(step, field.name, repr(value), f"{family}, as the column is {field.description}")
 
 
 def expression(value: Any, field: kinds.Field | None = None) -> Column:

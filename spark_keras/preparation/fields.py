@@ -10,6 +10,8 @@ import datetime
 import functools
 import math
 import operator
+import re
+import zoneinfo
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -19,7 +21,6 @@ from pyspark.sql import types as T
 from typing_extensions import Self
 
 from spark_keras.preparation import sql_text
-from spark_keras.preparation.checks import checked_pattern, checked_states, checked_zone, whole
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.scope import written
 
@@ -338,6 +339,11 @@ def unfit(step: str, field: Field, expected: str, but: str = "") -> ValueError:
     )
 
 
+def wrong_value(step: str, name: str, received: str, expected: str) -> ValueError:
+    """The error of a value that a step would put into a column."""
+    return ValueError(f"Value does not fit column {name!r} in {step}. Received: {received}. Expected: {expected}.")
+
+
 def _range_text(least: Any, most: Any, what: str = "") -> list[str]:
     if least is None and most is None:
         return []
@@ -346,3 +352,56 @@ def _range_text(least: Any, most: Any, what: str = "") -> list[str]:
     if most is None:
         return [f"{what}≥ {least}"]
     return [f"{what}{least}…{most}"]
+
+
+# --- as users give them ---
+
+
+def checked_pattern(what: str, pattern: str) -> str:
+    """A regular expression, refused where it cannot be compiled.
+
+    Spark compiles it as a regular expression of Java. Python's are the same but for a few constructs of Java that are
+    taken out of the check: ``\\p{…}`` and ``\\Q…\\E``.
+    """
+    if not isinstance(pattern, str):
+        raise TypeError(
+            f"Invalid pattern in {what}. Received: {pattern!r}. Expected: a regular expression as a string."
+        )
+    common = re.sub(r"\\[pP]\{\w+\}", r"\\w", re.sub(r"\\Q.*?\\E", "", pattern))
+    try:
+        re.compile(common)
+    except re.error as error:
+        raise ValueError(
+            f"Invalid pattern in {what}. Received: {pattern!r}, {error}. Expected: a regular expression."
+        ) from error
+    return pattern
+
+
+def checked_zone(what: str, zone: str) -> str:
+    """A time zone by its name in the time zone database, or an offset such as "+02:00"."""
+    if isinstance(zone, str) and re.fullmatch(r"[+-]\d\d:\d\d", zone):
+        return zone
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"Unknown time zone in {what}. Received: {zone!r}. "
+            'Expected: a name such as "UTC" or "America/New_York", or an offset such as "+02:00".'
+        ) from error
+    return zone
+
+
+def whole(pattern: str) -> str:
+    """A pattern that matches whole values only; lines do not end a value."""
+    return rf"\A(?:{pattern})\z"
+
+
+def checked_states(name: str, states: Any) -> tuple[str, ...]:
+    """The states of a categorical column: strings, each once."""
+    given = tuple(states) if isinstance(states, (list, tuple)) else ()
+    if not given or not all(isinstance(state, str) for state in given) or len(set(given)) < len(given):
+        raise ValueError(
+            f"Invalid states of categorical column {name!r}. Received: {states!r}. "
+            "Expected: a list of strings, at least one, each once."
+        )
+    return given

@@ -100,9 +100,8 @@ class TransformProcess(
 
     def __init__(self, schema: Schema | DataFrame | StructType | None = None, labels: str | Sequence[str] = ()):
         super().__init__()
-        if schema is None:
-            schema = Schema()
-        start = schema if isinstance(schema, Schema) else Schema.of(schema)
+        given = Schema() if schema is None else schema
+        start = given if isinstance(given, Schema) else Schema.of(given)
         marked = (labels,) if isinstance(labels, str) else tuple(labels)
         self._schemas: tuple[Schema, ...] = (start.labels(*marked) if marked else start,)
         self._steps: tuple[tuple[str, Step], ...] = ()

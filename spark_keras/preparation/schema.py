@@ -16,12 +16,11 @@ from typing_extensions import Self
 from spark_keras import plain_json
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.agreement import Agreement, disagreement, no_column
+from spark_keras.preparation.agreement import METADATA, Agreement, column_ddl, disagreement, field_of, no_column
 from spark_keras.preparation.array_fields import ArrayField, PassedField
 from spark_keras.preparation.fields import Field
 from spark_keras.preparation.names import UnknownColumn, repeated, same_name, unknown_column
 from spark_keras.preparation.registry import decode, encode, registered
-from spark_keras.preparation.spark_types import METADATA, column_ddl, field_of
 from spark_keras.preparation.yaml_form import HasYAML
 
 F = TypeVar("F", bound=Field)

@@ -7,7 +7,6 @@ from pyspark.sql import functions as F
 
 from spark_keras.columns.expressions import quoted
 from spark_keras.preparation import fields as kinds
-from spark_keras.preparation.checks import whole
 from spark_keras.preparation.clock import has_legacy_parser
 from spark_keras.preparation.scope import refused
 from spark_keras.preparation.sql_text import text_literal
@@ -44,7 +43,7 @@ def as_read(field: kinds.Field, text: str) -> str:
     line = f"""concat('"', {text}, '"')"""
     parsed = f"from_csv({line}, 'v {kind}', map({', '.join(options)})).v"
     plain = _PLAIN.get(type(field))
-    fast = f"WHEN {text} RLIKE {text_literal(whole(plain))} THEN try_cast({text} AS {kind}) " if plain else ""
+    fast = f"WHEN {text} RLIKE {text_literal(kinds.whole(plain))} THEN try_cast({text} AS {kind}) " if plain else ""
     return f"""CASE {fast}WHEN locate('"', {text}) = 0 AND locate(char(92), {text}) = 0 THEN {parsed} END"""
 
 

@@ -88,10 +88,8 @@ class PadArray(Step):
         element = field.elementField
         whole = isinstance(element, kinds.NumberField) and element.whole
         if not is_number(self.value) or (whole and self.value != int(self.value)):
-            raise ValueError(
-                f"Value does not fit column {self.column!r} in {self.label}. Received: {self.value!r}. "
-                f"Expected: a {'whole ' if whole else ''}number, as the column is {field.description}."
-            )
+            expected = f"a {'whole ' if whole else ''}number, as the column is {field.description}"
+            raise kinds.wrong_value(self.label, self.column, repr(self.value), expected)
         return schema.replaced({self.column: dataclasses.replace(field, shape=(self.length,))})
 
     def expressions(self, schema: Schema) -> dict[str, Column]:

@@ -76,10 +76,7 @@ class ReplaceMissing(Step):
             (field,) = schema.require(self.label, [name])
             check_value(self.label, field, value, schema)
             if isinstance(value, float) and math.isnan(value):
-                raise ValueError(
-                    f"Value does not fit column {name!r} in {self.label}. Received: nan. Expected: a value that is not "
-                    "itself a missing one."
-                )
+                raise kinds.wrong_value(self.label, name, "nan", "a value that is not itself a missing one")
             check_fits(self.label, field, value, schema)
             other = getattr(value, "name", None)
             changed[name] = dataclasses.replace(field, nullable=other is not None and schema[other].nullable)
@@ -143,9 +140,7 @@ def _fitting(field: kinds.Field, value: Any, strategy: str) -> Any:
     if not field.whole:
         return float(value)
     if float(value) != int(value):
-        raise ValueError(
-            f"Value does not fit column {field.name!r} in step imputeMissing. Received: {value}, the {strategy}. "
-            f'Expected: a whole number, as the column is {field.description}: strategy="median" or "mode", or a cast '
-            "to double before."
-        )
+        wanted = f"a whole number, as the column is {field.description}"
+        advice = 'strategy="median" or "mode", or a cast to double before'
+        raise kinds.wrong_value("step imputeMissing", field.name, f"{value}, the {strategy}", f"{wanted}: {advice}")
     return int(value)

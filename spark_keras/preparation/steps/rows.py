@@ -171,10 +171,8 @@ def check_fits(step: str, field: Any, value: Any, schema: Schema) -> None:
         fits = fractions or (isinstance(value, int) and -limits[field.kind] <= value < limits[field.kind])
         received = repr(value)
     if not fits:
-        raise ValueError(
-            f"Value does not fit column {field.name!r} in {step}. Received: {received}. "
-            f"Expected: {field.description}; cast the column first where it shall hold such numbers."
-        )
+        expected = f"{field.description}; cast the column first where it shall hold such numbers"
+        raise kinds.wrong_value(step, field.name, received, expected)
 
 
 @registered("removeMissing")

@@ -140,10 +140,8 @@ class PadSequences(SequenceStep):
         for field in sequences_of(schema, self.label):
             element = field.element
             if getattr(element, "whole", False) and self.value != int(self.value):
-                raise ValueError(
-                    f"Value does not fit column {field.name!r} in {self.label}. Received: {self.value}. "
-                    f"Expected: a whole number, as the column is {field.description}."
-                )
+                expected = f"a whole number, as the column is {field.description}"
+                raise kinds.wrong_value(self.label, field.name, str(self.value), expected)
             if not isinstance(element, kinds.NumberField):
                 element = dataclasses.replace(element, nullable=True)
             changed[field.name] = dataclasses.replace(field, element=element, length=self.length)

@@ -41,10 +41,10 @@ class TextSteps(AddsSteps):
         known = _checked_vocabulary(
             "charactersToIndices", list(characters) if isinstance(characters, str) else characters
         )
-        if any(len(character) != 1 for character in known):
+        wrong = [character for character in known if len(character) != 1][:5]
+        if wrong:
             raise ValueError(
-                "Invalid characters in step charactersToIndices. Received: "
-                f"{[character for character in known if len(character) != 1][:5]}. Expected: single characters."
+                f"Invalid characters in step charactersToIndices. Received: {wrong}. Expected: single characters."
             )
         return self.add(ToIndices(column, output, known, None, unseen, _first("charactersToIndices", first)))
 
