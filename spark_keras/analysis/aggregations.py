@@ -145,15 +145,9 @@ def sketches(
         quantiles = dict(zip(asked, row.quantiles or ()))
         grid = [quantiles[share] for share in _GRID] if quantiles else []
         heavy = tuple(sorted({int(left) for left, right in itertools.pairwise(grid) if left == right}))
-        whole = measures[row.measure].whole
+        ends = {"least": row.least, "greatest": row.greatest} if measures[row.measure].whole else {}
         found[row.measure] = Sketch(
-            quantiles,
-            row.distinct,
-            tuple(grid[::2]),
-            heavy,
-            least=row.least if whole else None,
-            greatest=row.greatest if whole else None,
-            content=(row.rows, row.hashes),
+            quantiles, row.distinct, tuple(grid[::2]), heavy, content=(row.rows, row.hashes), **ends
         )
     return found
 

@@ -25,11 +25,10 @@ from spark_keras.preparation.steps.array_shapes import ArrayShapeSteps
 from spark_keras.preparation.steps.arrays import ArraySteps
 from spark_keras.preparation.steps.categories import CategorySteps
 from spark_keras.preparation.steps.columns import ColumnSteps
-from spark_keras.preparation.steps.constants import ConstantSteps
+from spark_keras.preparation.steps.fill import FillSteps
 from spark_keras.preparation.steps.images import ImageSteps
 from spark_keras.preparation.steps.in_sequences import InSequences, TimeStepSteps, settled
 from spark_keras.preparation.steps.join import Join, JoinSteps, Rows, SavedRows
-from spark_keras.preparation.steps.missing import MissingSteps
 from spark_keras.preparation.steps.normalise import NormaliseSteps
 from spark_keras.preparation.steps.one_hot import OneHotSteps
 from spark_keras.preparation.steps.reduce import ReduceSteps
@@ -50,8 +49,7 @@ class TransformProcess(
     Transformer,
     ColumnSteps,
     RowSteps,
-    ConstantSteps,
-    MissingSteps,
+    FillSteps,
     CategorySteps,
     OneHotSteps,
     StringSteps,

@@ -52,8 +52,7 @@ class Schema(HasYAML):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", tuple(self.fields))
-        names = self.names
-        twice = repeated(names)
+        twice = repeated(self.names)
         if twice:
             raise ValueError(
                 f"Columns occur twice in a schema. Received: {twice}. Expected: each name once; to Spark, names that "

@@ -239,12 +239,10 @@ class Pivot(Step):
 
 
 @registered("firstDigit")
-class FirstDigit(Step):
+class FirstDigit(RuledStep):
     column: str
     output: str
     invalid: str = choice(("error", "null", "other"), "rule `invalid`", default="error")
-
-    _expected: ClassVar[str] = "a value that has a first digit"
 
     def schema_after(self, schema: Schema) -> Schema:
         types = (kinds.NumberField, *kinds.TEXT)
@@ -254,23 +252,23 @@ class FirstDigit(Step):
         made = kinds.CategoricalField(self.output, states, nullable=self.may_be_null(field))
         return schema.inserted(self.column, [made])
 
-    def _digit(self, schema: Schema) -> Column:
+    def expected(self, column: str) -> str:
+        return "a value that has a first digit"
+
+    def results(self, schema: Schema) -> dict[str, Column]:
         value = reference(self.column)
         if not isinstance(schema[self.column], kinds.NumberField):
-            return F.when(value.rlike(r"\A[0-9]"), F.substring(value, 1, 1))
+            return {self.column: F.when(value.rlike(r"\A[0-9]"), F.substring(value, 1, 1))}
         # In 0.034 and in 3.4E-2 alike, the first digit that is not 0.
-        return F.when(value == 0, F.lit("0")).when(
-            value.cast("string").rlike("[1-9]"), F.regexp_extract(value.cast("string"), "[1-9]", 0)
-        )
+        text = value.cast("string")
+        digit = F.when(text.rlike("[1-9]"), F.regexp_extract(text, "[1-9]", 0))
+        return {self.column: F.when(value == 0, F.lit("0")).otherwise(digit)}
 
     def expressions(self, schema: Schema) -> dict[str, Column]:
-        value, digit = reference(self.column), self._digit(schema)
+        digit = super().expressions(schema)[self.column]
         if self.invalid == "other":
-            return {self.output: F.coalesce(digit, F.when(value.isNotNull(), F.lit("other")))}
-        return {self.output: self.by_rule(self.column, value, digit, self._expected)}
-
-    def unusable(self, schema: Schema) -> dict[str, Column]:
-        return {self.column: reference(self.column).isNotNull() & self._digit(schema).isNull()}
+            digit = F.coalesce(digit, F.when(reference(self.column).isNotNull(), F.lit("other")))
+        return {self.output: digit}
 
     def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
         value, digit = row[self.column], None
@@ -281,6 +279,6 @@ class FirstDigit(Step):
         elif value is not None:
             found = re.search("[1-9]", values.printed(value, isinstance(schema[self.column], kinds.FloatField)))
             digit = found[0] if found else None
-        if self.invalid == "other":
-            return {self.output: "other" if digit is None and value is not None else digit}
-        return {self.output: self.value_by_rule(self.column, value, digit, self._expected)}
+        if self.invalid == "other" and value is not None:
+            return {self.output: digit or "other"}
+        return {self.output: self.value_by_rule(self.column, value, digit, self.expected(self.column))}

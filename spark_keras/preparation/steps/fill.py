@@ -1,4 +1,4 @@
-"""Missing values replaced: by others, or by a figure of other rows."""
+"""Values put in: where some are missing, or into a new column."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from pyspark.sql import functions as F
 from typing_extensions import Self
 
 from spark_keras.preparation import fields as kinds
+from spark_keras.preparation.array_fields import ELEMENTS
+from spark_keras.preparation.clock import literal
 from spark_keras.preparation.conditions import check_value, expression, value_of
 from spark_keras.preparation.expressions import operand
-from spark_keras.preparation.records.values import is_missing, stored
+from spark_keras.preparation.records.values import is_missing, stored, taken
 from spark_keras.preparation.registry import registered
 from spark_keras.preparation.schema import Schema, unknown_column
 from spark_keras.preparation.scope import reference
@@ -26,10 +28,21 @@ from spark_keras.preparation.steps.rows import check_fits, missing
 
 _STRATEGIES = ("mean", "median", "mode", "min", "max")
 # Those that can be counted and put in order.
-_COUNTED = (kinds.NumberField, kinds.StringField, kinds.CategoricalField, kinds.BooleanField, kinds.DateField)
+_COUNTED = (kinds.NumberField, *kinds.TEXT, kinds.BooleanField, kinds.DateField)
+
+# Types of a new column, and those of Python's values.
+_TYPES: dict[str, type[kinds.Field]] = {**ELEMENTS, "time": kinds.TimeField, "date": kinds.DateField}
+_NAMES = {
+    bool: "boolean",
+    str: "string",
+    int: "long",
+    float: "double",
+    datetime.date: "date",
+    datetime.datetime: "time",
+}
 
 
-class MissingSteps(AddsSteps):
+class FillSteps(AddsSteps):
     """Methods of a transform process; each returns a new process."""
 
     def replaceMissing(self, values: Mapping[str, Any]) -> Self:
@@ -62,6 +75,23 @@ class MissingSteps(AddsSteps):
             found = _of_rows if hasattr(analysis, "agg") else _of_analysis
             values[name] = _fitting(field, found(analysis, field, strategy), strategy)
         return self.add(ReplaceMissing(tuple(values.items())))
+
+    def constant(self, output: str, value: Any, type: str | None = None, zone: str | None = None) -> Self:
+        """Adds a column with one value in all rows.
+
+        Args:
+            value: a boolean, string, integer, float, `datetime.datetime` or `datetime.date`; None for a column without
+                values.
+            type: "boolean", "string", "integer", "long", "float", "double", "time" or "date"; by default that of the
+                value: a long for an integer, a double for a float. None needs it.
+            zone: the time zone of a time's calendar; default "UTC" for a datetime with a time zone, and none for one
+                without.
+        """
+        if type is not None:
+            choose("constant", "type", type, _TYPES)
+        if zone is not None:
+            kinds.checked_zone("step constant", zone)
+        return self.add(Constant(output, value, type, zone))
 
 
 @registered("replaceMissing")
@@ -144,3 +174,39 @@ def _fitting(field: kinds.Field, value: Any, strategy: str) -> Any:
         advice = 'strategy="median" or "mode", or a cast to double before'
         raise kinds.wrong_value("step imputeMissing", field.name, f"{value}, the {strategy}", f"{wanted}: {advice}")
     return int(value)
+
+
+@registered("constant")
+class Constant(Step):
+    output: str
+    value: Any
+    type: str | None = None
+    zone: str | None = None
+
+    def schema_after(self, schema: Schema) -> Schema:
+        name = self.type or _NAMES.get(type(self.value))
+        if name is None:
+            raise TypeError(
+                f"Invalid value in {self.label}. Received: {self.value!r}. Expected: a boolean, string, integer, "
+                'float, datetime or date; or None, with a type such as type="double".'
+            )
+        field = _TYPES[name](self.output, nullable=self.value is None)
+        if isinstance(field, kinds.TimeField):
+            without_zone = isinstance(self.value, datetime.datetime) and self.value.tzinfo is None
+            field = dataclasses.replace(field, zone=None if without_zone else self.zone or "UTC")
+        if self.zone is not None and getattr(field, "zone", None) != self.zone:
+            raise ValueError(
+                f"Value does not fit the time zone in {self.label}. Received: {self.value!r}, zone={self.zone!r}. "
+                "Expected: a datetime with a time zone, or no `zone`."
+            )
+        if self.value is not None:
+            check_value(self.label, field, self.value, schema)
+            if isinstance(field, kinds.NumberField):
+                check_fits(self.label, field, self.value, schema)
+        return schema.made(self.label, field)
+
+    def expressions(self, schema: Schema) -> dict[str, Column]:
+        return {self.output: F.lit(None) if self.value is None else literal(self.value)}
+
+    def record(self, row: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+        return {self.output: taken(self.schema_after(schema)[self.output], self.value)}
