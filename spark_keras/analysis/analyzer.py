@@ -161,8 +161,9 @@ def _element_counts(dataset: DataFrame, fields: Sequence[measured_columns.Field]
 def _correlations(dataset: DataFrame, names: Sequence[str]) -> Correlations:
     """Pearson's, of the rows in which both numbers are finite."""
     fields = [measured_columns.field_of(dataset, name) for name in names]
-    measured = [measure.expression for measure in measured_columns.measures_of(fields, {})]
-    numbers = [F.when(F.abs(number) < float("inf"), number) for number in measured]
+    # One for each; hashes of categories come behind them.
+    measures = measured_columns.measures_of(fields, {})[: len(names)]
+    numbers = [F.when(F.abs(each.expression) < float("inf"), each.expression) for each in measures]
     pairs = [(i, j) for i in range(len(names)) for j in range(i)]
     x = F.col("x")
     structs = [F.struct(F.lit(n).alias("pair"), x[i].alias("a"), x[j].alias("b")) for n, (i, j) in enumerate(pairs)]

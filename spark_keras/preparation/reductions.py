@@ -107,11 +107,11 @@ def _product(values: Column) -> Column:
     return _total(_doubles(values), lambda total, value: total * value, F.lit(1.0))
 
 
-# --- all of them ---
-
-
 def _array_range(values: Column) -> Column:
     return F.try_subtract(F.array_max(values), F.array_min(values))
+
+
+# --- all of them ---
 
 
 class _Function(NamedTuple):
