@@ -26,8 +26,8 @@ pyarrow.array(numpy.ones(3))
 importing.join()
 assert importing.seconds >= 0.05 and "keras" in sys.modules
 # Left out, and still there for whom needs it.
-assert not {"sklearn", "jax"} & set(sys.modules)
-import jax, sklearn.base
+assert not {"matplotlib", "sklearn", "jax"} & set(sys.modules)
+import jax, matplotlib.pyplot, sklearn.base
 """
 
 
