@@ -18,3 +18,9 @@ def to_tensor() -> Callable[[np.ndarray], Any]:
 
         return jax_arrays.tensor
     return tensor_of if keras.backend.backend() == "tensorflow" else lambda array: array
+
+
+def minibatch(batches: Any, index: Any) -> Any:
+    """One of the minibatches in stacks, nested as they are."""
+    # An output without a label has None.
+    return keras.tree.map_structure(lambda stacked: None if stacked is None else stacked[index], batches)

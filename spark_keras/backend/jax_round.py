@@ -103,21 +103,17 @@ class JaxKernel:
 
     def _train_round(self, values: Any, integers: Any, batches: Any, fixed: list[Any]) -> Any:
         state, read = self._unpacked(values, integers)
-
-        def body(index: Any, state: Any) -> Any:
-            return self._stepped_by("train_step")(state, batches, index, read, fixed)
-
-        first, stop = integers[-2:].astype("int32")
-        return self._packed(jax.lax.fori_loop(first, stop, body, state), read)
+        return self._packed(self._looped("train_step", integers, state, batches, read, fixed), read)
 
     def _evaluate_round(self, values: Any, integers: Any, batches: Any, fixed: list[Any]) -> Any:
         (trainable, others, _, metrics), read = self._unpacked(values, integers)
+        return _flat(self._looped("test_step", integers, (trainable, others, metrics), batches, read, fixed)[-1])
 
-        def body(index: Any, state: Any) -> Any:
-            return self._stepped_by("test_step")(state, batches, index, read, fixed)
-
+    def _looped(self, method: str, integers: Any, state: Any, batches: Any, read: list[Any], fixed: list[Any]) -> Any:
+        """The state after the minibatches that a program's integers name."""
+        step = self._stepped_by(method)
         first, stop = integers[-2:].astype("int32")
-        return _flat(jax.lax.fori_loop(first, stop, body, (trainable, others, metrics))[-1])
+        return jax.lax.fori_loop(first, stop, lambda index, state: step(state, batches, index, read, fixed), state)
 
     def _unpacked(self, values: Any, integers: Any) -> tuple[tuple[list[Any], ...], list[Any]]:
         """(trainable, non-trainable, optimizer, metrics): the state of JAX's trainer, whose metrics start at zero; and

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
+from spark_keras.backend.arrays import minibatch
 from spark_keras.backend.base import Result
 from spark_keras.keras_model import frozen, held
 from spark_keras.keras_model.metrics import read_metrics
@@ -32,12 +33,8 @@ class StepsKernel:
     def train(self, state: State, seeds: np.ndarray, batches: Any, first: int, steps: int) -> Result:
         self._write(state)
         self._seed(seeds)
-        metrics: Any = np.zeros_like(read_metrics(self.model))
         before = frozen.versions(self._frozen)
-        for step in range(first, first + steps):
-            self.model.reset_metrics()
-            self.model.train_on_batch(*keras.utils.unpack_x_y_sample_weight(_minibatch(batches, step)))
-            metrics = metrics + read_metrics(self.model)
+        metrics = self._summed(self.model.train_on_batch, batches, range(first, first + steps))
         # The other backends have told it before: they compile the step, and show what it assigns.
         for variable in frozen.written_since(self._frozen, before):
             raise frozen.Assigned(variable)
@@ -47,10 +44,14 @@ class StepsKernel:
         """A model that is random when it predicts, too, draws the same numbers in each evaluation, on any worker."""
         self._write(state)
         self._seed(np.zeros((len(seed_variables(self.model)), 2), "int64"))
-        metrics: Any = np.zeros_like(read_metrics(self.model))
-        for step in range(steps):
+        return self._summed(self.model.test_on_batch, batches, range(steps))
+
+    def _summed(self, step: Callable[..., Any], batches: Any, places: Iterable[int]) -> Any:
+        """Takes a step with each of these minibatches; the sum of the metrics' states after them."""
+        metrics = np.zeros_like(read_metrics(self.model))
+        for place in places:
             self.model.reset_metrics()
-            self.model.test_on_batch(*keras.utils.unpack_x_y_sample_weight(_minibatch(batches, step)))
+            step(*keras.utils.unpack_x_y_sample_weight(minibatch(batches, place)))
             metrics = metrics + read_metrics(self.model)
         return metrics
 
@@ -105,8 +106,3 @@ def _as_in_fit(step: Callable[..., Any]) -> Callable[..., Any]:
         return step(*state, keras.utils.pack_x_y_sample_weight(*parts), **keywords)
 
     return wrapped
-
-
-def _minibatch(batches: Any, step: int) -> Any:
-    # An output without a label has None.
-    return keras.tree.map_structure(lambda stacked: None if stacked is None else stacked[step], batches)

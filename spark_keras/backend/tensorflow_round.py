@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from spark_keras.backend.arrays import to_tensor
+from spark_keras.backend.arrays import minibatch, to_tensor
 from spark_keras.backend.base import Result
 from spark_keras.backend.tensorflow_program import Program
 from spark_keras.backend.xla_rule import without_gain
@@ -69,7 +69,7 @@ class GraphKernel:
         self._assign(self.model.metrics_variables, self._no_metrics())
 
         def body(index: Any) -> Any:
-            step(_minibatch(batches, index))
+            step(minibatch(batches, index))
             return index + 1
 
         with following_weights(self.model):
@@ -129,7 +129,7 @@ class StatelessKernel(GraphKernel):
         held = [*self._unpacked(values, integers), *self._seeds(integers), *self._no_metrics()]
 
         def body(index: Any, *held: Any) -> Any:
-            after = _stepped(self.model, list(zip(known, held)), _minibatch(batches, index))
+            after = _stepped(self.model, list(zip(known, held)), minibatch(batches, index))
             # A loop insists on the same types and shapes before and after.
             same = [tf.reshape(tf.cast(new, old.dtype), old.shape) for new, old in zip(after, held)]
             return index + 1, *same
@@ -221,11 +221,6 @@ def _through_keras(optimizer: keras.optimizers.Optimizer, trainable: Iterable[ke
 def _each_minibatch(body: Any, integers: Any, *held: Any) -> Any:
     """Runs body(index, *held) → (next index, *held) for the minibatches that a program's integers name."""
     return tf.while_loop(lambda index, *_: index < integers[-1], body, [integers[-2], *held], parallel_iterations=1)
-
-
-def _minibatch(batches: Any, index: Any) -> Any:
-    # An output without a label has None.
-    return keras.tree.map_structure(lambda stacked: None if stacked is None else stacked[index], batches)
 
 
 def _concatenated(parts: list[Any], dtype: Any) -> Any:

@@ -40,8 +40,9 @@ def _function(compute: Compute, return_type: DataType | str, dataset: DataFrame,
         return arrow_udf(apply, return_type)
 
     import pandas as pd
+    from pyspark.sql.pandas.types import to_arrow_type
 
-    arrow_types = [_arrow_type(field.dataType.simpleString()) for field in dataset.select(*inputs).schema]
+    arrow_types = [to_arrow_type(field.dataType) for field in dataset.select(*inputs).schema]
 
     def apply_pandas(batches: Any) -> Any:
         arrays = (
@@ -66,21 +67,3 @@ def _function(compute: Compute, return_type: DataType | str, dataset: DataFrame,
     }
     # Its own annotations are those set above.
     return F.pandas_udf(apply_pandas, return_type)  # type: ignore[call-overload]
-
-
-_NUMBERS = {
-    "boolean": pa.bool_(),
-    "tinyint": pa.int8(),
-    "smallint": pa.int16(),
-    "int": pa.int32(),
-    "bigint": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "binary": pa.binary(),
-}
-
-
-def _arrow_type(wire: str) -> pa.DataType:
-    if wire.startswith("array<"):
-        return pa.list_(_arrow_type(wire[len("array<") : -1]))
-    return _NUMBERS[wire]

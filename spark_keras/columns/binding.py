@@ -153,15 +153,13 @@ def selected(dataset: DataFrame, spec: ShardColumns, *others: Column) -> DataFra
 def loaded_rows(dataset: DataFrame, stage: Any, spec: ShardColumns) -> DataFrame:
     """The columns that a fit loads, with a boolean column `v` where rows are held out for validation."""
     indicator = param_or_none(stage, "validationIndicatorCol")
-    rows = selected(
-        dataset,
-        spec,
-        *([expressions.column(dataset, "validationIndicatorCol", indicator).alias("v")] if indicator else []),
-    )
-    if spec.validation and not indicator:
-        content = [expressions.reference(name) for name in spec.tensors]
-        rows = validation_rows.with_held_out(rows, content, "v", stage.getOrDefault("validationSplit"), stage.getSeed())
-    return rows
+    if indicator:
+        return selected(dataset, spec, expressions.column(dataset, "validationIndicatorCol", indicator).alias("v"))
+    rows = selected(dataset, spec)
+    if not spec.validation:
+        return rows
+    content = [expressions.reference(name) for name in spec.tensors]
+    return validation_rows.with_held_out(rows, content, "v", stage.getOrDefault("validationSplit"), stage.getSeed())
 
 
 def shard_dataset(dataset: DataFrame, stage: Any, spec: ShardColumns, workers: int) -> DataFrame:
@@ -176,12 +174,12 @@ def shard_dataset(dataset: DataFrame, stage: Any, spec: ShardColumns, workers: i
 
 def held_out_rows(dataset: DataFrame, stage: Any, spec: ShardColumns) -> DataFrame:
     """The rows of the DataFrame that a fit validates on."""
-    if param_or_none(stage, "validationIndicatorCol"):
-        return dataset.where(expressions.column(dataset, "validationIndicatorCol", stage.getValidationIndicatorCol()))
+    indicator = param_or_none(stage, "validationIndicatorCol")
+    if indicator:
+        return dataset.where(expressions.column(dataset, "validationIndicatorCol", indicator))
     content = [expressions.expression(dataset, tensor) for tensor in spec.tensors.values()]
     # A name that no other column has.
     name = f"_{stage.uid}_held_out"
-    marked = validation_rows.with_held_out(
-        dataset, content, name, stage.getOrDefault("validationSplit"), stage.getSeed()
-    )
+    split = stage.getOrDefault("validationSplit")
+    marked = validation_rows.with_held_out(dataset, content, name, split, stage.getSeed())
     return marked.where(expressions.reference(name)).drop(name)

@@ -15,21 +15,19 @@ from spark_keras.executor.invalid_data import InvalidData
 
 
 class TensorHead(NamedTuple):
-    """Outputs as they are; `wanted` names the outputs to give, None leaves one out."""
+    """Outputs as they are, or as flat rows of doubles.
+
+    Args:
+        wanted: names of the outputs to give; None leaves one out.
+        vectors: whether to give flat rows of doubles, in row-major order.
+    """
 
     wanted: tuple[str | None, ...]
+    vectors: bool
 
     def __call__(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: output for name, output in zip(self.wanted, outputs) if name is not None}
-
-
-class VectorHead(NamedTuple):
-    """Outputs as flat rows of doubles, in row-major order; `wanted` as of `TensorHead`."""
-
-    wanted: tuple[str | None, ...]
-
-    def __call__(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: _doubles(output) for name, output in zip(self.wanted, outputs) if name is not None}
+        given = {name: output for name, output in zip(self.wanted, outputs) if name is not None}
+        return {name: _doubles(output) for name, output in given.items()} if self.vectors else given
 
 
 def _doubles(output: np.ndarray) -> np.ndarray:

@@ -53,7 +53,8 @@ class ForwardTask(NamedTuple):
 def predict(task: ForwardTask, batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.Array]:
     """One result for each row; a row with null or NaN gives null unless `invalid` is "error"."""
     process.prepare(task.settings)
-    model = _models_of_process.get(_key(task), lambda: CompiledModel(task))
+    key = task.digest, task.safe_mode, task.output_layer, task.batch_size, task.settings, repr(task.form)
+    model = _models_of_process.get(key, lambda: CompiledModel(task))
     for given in batches:
         # Spark hands a single column over without a tuple around it.
         batch = given if isinstance(given, (tuple, list)) else (given,)
@@ -124,14 +125,3 @@ def _padded(array: np.ndarray, rows: int) -> np.ndarray:
 
 
 _models_of_process = RecentlyUsed(4)
-
-
-def _key(task: ForwardTask) -> tuple[Any, ...]:
-    return (
-        task.digest,
-        task.safe_mode,
-        task.output_layer,
-        task.batch_size,
-        task.settings,
-        repr(task.form),
-    )

@@ -17,7 +17,7 @@ from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.columns import binding
 from spark_keras.columns import expressions as columns
 from spark_keras.columns import names as column_names
-from spark_keras.columns.heads import TensorHead, VectorHead
+from spark_keras.columns.heads import TensorHead
 from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.cache import RecentlyUsed
 from spark_keras.executor.process import ProcessSettings
@@ -188,12 +188,10 @@ class TensorOutputs(Forward, mixins.HasOutputs):
         names = [output.name for output in outputs]
         prediction = self.getPredictionCol()
         if named is None:
-            if len(outputs) == 1:
-                return [prediction or None]
-            return [f"{prediction}_{name}" if prediction else None for name in names]
+            several = len(outputs) > 1
+            return [(f"{prediction}_{name}" if several else prediction) if prediction else None for name in names]
         if isinstance(named, dict):
-            unknown = sorted(set(named) - set(names))
-            if unknown:
+            if not named.keys() <= set(names):
                 raise ValueError(
                     f"Wrong outputs in Param `outputCols`. Received: {named!r}. "
                     f"Expected: names among the model's outputs {names}."
@@ -218,7 +216,7 @@ class TensorOutputs(Forward, mixins.HasOutputs):
         kept = [(name, field, output) for name, field, output in zip(names, fields, outputs) if name and field]
         types = {field: DOUBLES if vectors else tensor_type(output) for _, field, output in kept}
         made = [OutputColumn(name, field, vectors, _vector_metadata(output, vectors)) for name, field, output in kept]
-        return self._applied(dataset, inputs, VectorHead(fields) if vectors else TensorHead(fields), types, made, layer)
+        return self._applied(dataset, inputs, TensorHead(fields, vectors), types, made, layer)
 
 
 def _vector_metadata(output: Tensor, vector: bool) -> dict[str, Any] | None:

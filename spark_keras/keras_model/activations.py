@@ -7,15 +7,15 @@ from typing import Any
 import keras
 from keras.src.utils.naming import to_snake_case
 
-from spark_keras.keras_model import signature
+from spark_keras.keras_model import cost, signature
 
 # Layers that end with the activation that they are given.
-_ACTIVATED = tuple(
-    getattr(keras.layers, name)
-    for name in (
-        "Activation Dense EinsumDense Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose "
-        "SeparableConv1D SeparableConv2D DepthwiseConv1D DepthwiseConv2D"
-    ).split()
+_ACTIVATED = (
+    keras.layers.Activation,
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    *cost.CONVOLUTIONS,
+    *cost.TRANSPOSED_CONVOLUTIONS,
 )
 # Layers and operations that keep what numbers mean: when a model predicts, they pass them on, or average them.
 _PASSING = (

@@ -44,6 +44,7 @@ class KerasArchive:
 
     Attributes:
         size: of the content, in bytes.
+        suffix: of a file's name: ".keras", or ".h5" for Keras' format of before.
         digest: of content and code, as SHA-256.
     """
 
@@ -59,11 +60,11 @@ class KerasArchive:
         self.description = description
         self.code = code
         self.size = len(content) if isinstance(content, bytes) else os.path.getsize(content)
-        self._suffix = ".h5" if model_files.is_hdf5(content) else ".keras"
+        self.suffix = ".h5" if model_files.is_hdf5(content) else ".keras"
         # Its bytes, or the path of a file with them.
         self._held: bytes | str
         if self.size > MEMORY_BYTES:
-            self._held = _own_file(self, self._suffix)
+            self._held = _own_file(self, self.suffix)
             if isinstance(content, bytes):
                 Path(self._held).write_bytes(content)
             else:
@@ -123,18 +124,13 @@ class KerasArchive:
         """The bytes of the archive; those of a large one are read anew each time."""
         return Path(self._held).read_bytes() if isinstance(self._held, str) else self._held
 
-    @property
-    def suffix(self) -> str:
-        """Of a file's name: ".keras", or ".h5" for Keras' format of before."""
-        return self._suffix
-
     @contextlib.contextmanager
     def file(self) -> Iterator[str]:
         """The path of a file with the archive, to be read inside this context."""
         if isinstance(self._held, str):
             yield self._held
             return
-        with _new_path(self._suffix) as path:
+        with _new_path(self.suffix) as path:
             Path(path).write_bytes(self.data)
             yield path
 
@@ -227,17 +223,13 @@ def _own_file(owner: object, suffix: str) -> str:
 
 
 def _save(model: keras.Model, path: str) -> None:
-    if _bytes_of(model) <= MEMORY_BYTES:
+    if sum(4 * math.prod(weight.shape) for weight in model.weights) <= MEMORY_BYTES:
         model.save(path)
     else:
         # Keras writes a folder to disk, but makes a `.keras` file in memory, as large as the model.
         model.save(f"{path}.folder", zipped=False)
         _pack(f"{path}.folder", path)
     left_out.add(path, model)
-
-
-def _bytes_of(model: keras.Model) -> int:
-    return sum(4 * math.prod(weight.shape) for weight in model.weights)
 
 
 def _pack(folder: str, path: str) -> None:

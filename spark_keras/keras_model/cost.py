@@ -20,11 +20,7 @@ CONVOLUTIONS = tuple(
 )
 
 
-TRANSPOSED_CONVOLUTIONS = (
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-)
+TRANSPOSED_CONVOLUTIONS = keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose
 
 
 class LayerCost(NamedTuple):

@@ -98,11 +98,7 @@ class Timeline:
     def _round(self, epoch: int, ended: float, seconds: float, waited: float, told: Sequence[WorkerReport]) -> None:
         self._rounds += 1
         self._epoch_seconds += seconds
-        slow = (seconds, self._rounds, epoch + 1)
-        if len(self._slowest) < _SLOWEST:
-            heapq.heappush(self._slowest, slow)
-        elif slow > self._slowest[0]:
-            heapq.heapreplace(self._slowest, slow)
+        self._slowest = heapq.nlargest(_SLOWEST, [*self._slowest, (seconds, self._rounds, epoch + 1)])
         record = self._records[-1] if self._records else None
         if record is None or record["rounds"] >= self._stride or record["epoch"] != epoch + 1:
             began = ended - self._origin - seconds
@@ -161,7 +157,7 @@ class Timeline:
             "records": _plain(self._records),
             "slowest": [
                 {"seconds": round(seconds, 6), "round": number, "epoch": epoch}
-                for seconds, number, epoch in sorted(self._slowest, reverse=True)
+                for seconds, number, epoch in self._slowest
             ],
             "magnitudes": self._magnitudes.described(),
         }
