@@ -9,6 +9,7 @@ import keras
 from spark_keras.backend.base import Choice
 from spark_keras.backend.kernels import candidates
 from spark_keras.backend.xla_rule import without_gain
+from spark_keras.keras_model import held
 
 # What XLA costs and saves, in seconds: to compile a round, beyond what TensorFlow's own graph takes; saved in a
 # minibatch whatever the model, and for each weight, which an optimizer updates in one pass; lost for each
@@ -37,7 +38,7 @@ def choose(model: keras.Model, minibatches: int | None, batch_size: int, jit: bo
         return Choice(possible[0] if jit else possible[-1], "Param jitCompile")
     if keras.backend.backend() == "jax":
         return _on_jax(model)
-    if type(model).train_step is not keras.Model.train_step:
+    if held.has_own_step(model):
         return Choice("graph", "the model has a train_step of its own")
     other = without_gain(model)
     if other is not None:

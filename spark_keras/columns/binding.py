@@ -64,16 +64,13 @@ def _in_order(param: str, what: str, named: Any, wanted: Sequence[Tensor]) -> li
 
 def tensor_column(dataset: DataFrame, param: str, name: str, column: str, wanted: Tensor | None) -> TensorColumn:
     """A tensor of one column, of whatever shape its rows have."""
-    data_type = expressions.column_type(dataset, param, column)
-    depth, _ = expressions.column_depth(data_type, param, column)
-    return TensorColumn(name, param, (column,), (), _numpy_dtype(wanted), depth)
+    return TensorColumn(name, param, (column,), (), _numpy_dtype(wanted), expressions.depth_of(dataset, param, column))
 
 
 def _scalars(dataset: DataFrame, name: str, several: Sequence[str], wanted: Sequence[Tensor] | None) -> TensorColumn:
     for column in several:
-        data_type = expressions.column_type(dataset, "featuresCols", column)
-        depth, _ = expressions.column_depth(data_type, "featuresCols", column)
-        if depth:
+        if expressions.depth_of(dataset, "featuresCols", column):
+            data_type = expressions.column_type(dataset, "featuresCols", column)
             raise ValueError(
                 f"Column {column!r} in Param `featuresCols` is not a scalar. Received type: "
                 f"{data_type.simpleString()}. Expected: numbers or booleans; an array or vector goes into featuresCol."

@@ -67,6 +67,11 @@ def column_depth(data_type: Any, param: str, column: str) -> tuple[int, Any]:
     )
 
 
+def depth_of(dataset: DataFrame, param: str, column: str) -> int:
+    """Nesting depth of the column that a Param names, which can become a tensor."""
+    return column_depth(column_type(dataset, param, column), param, column)[0]
+
+
 # Where `TensorAnalyzer` writes shapes into a column's metadata.
 _SHAPE_KEY = "tensor_shape"
 

@@ -14,7 +14,7 @@ from spark_keras.columns.binding import tensor_column
 from spark_keras.columns.class_weights import ClassWeights
 from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.columns.tensor_column import TensorColumn
-from spark_keras.keras_model import signature
+from spark_keras.keras_model import held, signature
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params.values import param_or_none
 
@@ -66,7 +66,7 @@ def label_columns(dataset: DataFrame, stage: Any, model: keras.Model) -> Named:
         return Named("labelCols", named, found)
     column = param_or_none(stage, "labelCol")
     if column is not None and not stage.isSet("labelCol"):
-        may_lack_one = type(model).train_step is not keras.Model.train_step or not _compares(model)
+        may_lack_one = held.has_own_step(model) or not _compares(model)
         looks_at_one = has_own_step(model) or _compares(model)
         if not looks_at_one or (may_lack_one and not _has_column(dataset, column)):
             column = None

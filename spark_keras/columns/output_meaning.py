@@ -164,8 +164,8 @@ def check_classifier(dataset: DataFrame, stage: Any, model: keras.Model, outputs
         )
     head_of(model, stage, outputs[0])
     label = stage.getLabelCol()
-    depth, _ = expressions.column_depth(expressions.column_type(dataset, "labelCol", label), "labelCol", label)
-    if depth and outputs[0].shape != (1,) and meaning.exclusive is False:
+    several = expressions.depth_of(dataset, "labelCol", label) > 0
+    if several and outputs[0].shape != (1,) and meaning.exclusive is False:
         raise ValueError(
             f"Several labels per row are not what a classifier learns. Received: arrays in column {label!r} "
             f"(labelCol), and a model that scores each of {outputs[0].shape[-1]} labels by itself. Expected: class "

@@ -10,7 +10,7 @@ import numpy as np
 
 from spark_keras.columns import arrow
 from spark_keras.columns.row_spec import ShardColumns
-from spark_keras.keras_model import state as states
+from spark_keras.keras_model import metrics
 from spark_keras.keras_model.signature import Tensor
 
 # Rows in each of the two parts that are compared.
@@ -72,18 +72,13 @@ def _tried(model: keras.Model, spec: ShardColumns, outputs: Sequence[Tensor], ad
                     variable.assign(np.zeros(variable.shape))
             for y, prediction in rows:
                 compiled.update_state(y, prediction, np.ones(_ROWS, "float32"))
-            found.append([_state(metric) for metric in doubtful])
+            found.append([metrics.states_of(metric.variables) for metric in doubtful])
     except Exception:  # the user's code, given rows that it was not made for
         return set()
     finally:
         model.reset_metrics()
     agree = [np.allclose(one + other, both, rtol=1e-4, atol=1e-6) for one, other, both in zip(*found)]
     return {metric.name for metric, same in zip(doubtful, agree) if same == adds_up}
-
-
-def _state(metric: keras.metrics.Metric) -> np.ndarray:
-    parts = [states.to_numpy(variable.value).reshape(-1) for variable in metric.variables]
-    return np.concatenate(parts).astype("float64") if parts else np.zeros(0)
 
 
 def _made_up_rows(spec: ShardColumns, outputs: Sequence[Tensor], seed: int) -> tuple[Any, Any]:

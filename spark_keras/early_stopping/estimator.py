@@ -36,6 +36,9 @@ from spark_keras.params.values import param_or_none
 from spark_keras.training.checkpoints.in_use import exclusive
 from spark_keras.training.trainer import Trainer
 
+# Params that are the number of a condition.
+_LIMITS = {"targetScore": TargetScore, "worstScore": WorstScore, "maxSeconds": MaxSeconds}
+
 
 class EarlyStopping(Picklable, Estimator["EarlyStoppingModel"], EarlyStoppingParams, NestedSaved):
     """Trains with a Keras estimator until a condition says stop, and returns the best model.
@@ -168,15 +171,9 @@ class EarlyStopping(Picklable, Estimator["EarlyStoppingModel"], EarlyStoppingPar
         return fitted._resetUid(self.uid)
 
     def _stopper(self, spark: SparkSession, estimator: Any) -> Stopper:
-        conditions = [
-            *([NonFiniteScore()] if self.getStopOnNonFinite() else []),
-            *([TargetScore(self.getTargetScore())] if self.isSet("targetScore") else []),
-            *([WorstScore(self.getWorstScore())] if self.isSet("worstScore") else []),
-            *([MaxSeconds(self.getMaxSeconds())] if self.isSet("maxSeconds") else []),
-            *self.getConditions(),
-        ]
-        patience = param_or_none(self, "patience")
-        asked = ("patience", "maxEpochs", "targetScore", "worstScore", "maxSeconds")
+        non_finite = [NonFiniteScore()] if self.getStopOnNonFinite() else []
+        limits = [kind(self.getOrDefault(name)) for name, kind in _LIMITS.items() if self.isSet(name)]
+        asked = ("patience", "maxEpochs", *_LIMITS)
         if not self.getConditions() and not any(self.isSet(name) for name in asked):
             raise ValueError(
                 "Nothing says when to stop. Received: no condition. Expected: `patience` (Keras' default is 0), "
@@ -185,11 +182,11 @@ class EarlyStopping(Picklable, Estimator["EarlyStoppingModel"], EarlyStoppingPar
             )
         return Stopper(
             self._score(estimator),
-            conditions,
+            [*non_finite, *limits, *self.getConditions()],
             _FileStore(spark, self.getModelDir()) if self.isSet("modelDir") else None,
             keep_last=self.getKeepLast(),
             every=self.getEvaluateEvery(),
-            patience=patience,
+            patience=param_or_none(self, "patience"),
             min_delta=self.getMinDelta(),
             baseline=param_or_none(self, "baseline"),
             start_from_epoch=self.getStartFromEpoch(),

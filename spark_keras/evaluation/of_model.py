@@ -71,8 +71,7 @@ def of_output(dataset: DataFrame, stage: Any, output: str | None) -> Scored:
     symbols = signature.symbolic_outputs(model)
     activation = activations.activation_of(symbols[index]) if len(symbols) == len(names) else None
     depths = [
-        expressions.column_depth(expressions.column_type(rows, param, name), param, name)[0]
-        for param, name in (("labelCol", label), ("predictionCol", column))
+        expressions.depth_of(rows, param, name) for param, name in (("labelCol", label), ("predictionCol", column))
     ]
     return Scored(
         rows,

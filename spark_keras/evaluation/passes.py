@@ -78,7 +78,7 @@ def reads(predictions: Any, **columns: str | None) -> list[Read]:
     found = []
     for param, column in columns.items():
         if column:
-            depth, _ = expressions.column_depth(expressions.column_type(predictions, param, column), param, column)
+            depth = expressions.depth_of(predictions, param, column)
             found.append(Read(_ROLES[param], param, column, depth))
     return found
 

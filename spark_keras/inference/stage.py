@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
+from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, StructField, StructType
@@ -60,8 +61,6 @@ class OutputColumn(NamedTuple):
     metadata: dict[str, Any] | None = None
 
     def of(self, value: Any) -> Any:
-        from pyspark.ml.functions import array_to_vector
-
         if self.vector:
             value = F.when(value.isNotNull(), array_to_vector(value))
         return value.alias(self.name, metadata=self.metadata) if self.metadata else value.alias(self.name)

@@ -71,9 +71,8 @@ def _comparing_nothing(model: keras.Model) -> Iterator[None]:
 def _paths(model: keras.Model) -> set[str]:
     """Paths of what there is, beside the model's optimizer and its metrics, which a symbolic call creates."""
     found = held.look(model)
-    return {path for each in (found.variables, found.of_optimizers, found.generators) for path in each} | {
-        variable.path for variable in model.variables
-    }
+    own = [variable.path for variable in model.variables]
+    return {*found.variables, *found.of_optimizers, *found.generators, *own}
 
 
 def take(model: keras.Model, sample: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -10,7 +12,12 @@ from spark_keras.keras_model.state import assign, to_numpy
 
 def read_metrics(model: keras.Model) -> np.ndarray:
     """The states of all metrics, the loss included, as one float64 vector."""
-    parts = [to_numpy(variable.value).reshape(-1) for variable in model.metrics_variables]
+    return states_of(model.metrics_variables)
+
+
+def states_of(variables: Sequence[keras.Variable]) -> np.ndarray:
+    """The numbers of these variables as one float64 vector."""
+    parts = [to_numpy(variable.value).reshape(-1) for variable in variables]
     return np.concatenate(parts).astype("float64") if parts else np.empty(0)
 
 

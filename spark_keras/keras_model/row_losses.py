@@ -18,7 +18,9 @@ def activity_regularized(model: keras.Model) -> list[str]:
 
 def of_rows(model: keras.Model, x: Any, y: Any, sample_weight: Any = None) -> np.ndarray:
     """Keras' loss for each row alone, without the terms of the weights' regularizers; shape (rows,)."""
-    if model._compile_loss is None or _adds_losses(model, x) or _has_mask(model, x):
+    outputs = keras.tree.flatten(model(keras.tree.map_structure(lambda array: array[:1], x), training=False))
+    masked = any(getattr(output, "_keras_mask", None) is not None for output in outputs)
+    if model._compile_loss is None or _added(model) or masked:
         # What layers add is one number for a batch; and a mask is scaled by what it leaves of the whole batch.
         return np.array([_of_batch(model, *row) for row in _rows(x, y, sample_weight)])
     compiled = _duplicate(model._compile_loss)
@@ -48,11 +50,6 @@ def _added(model: keras.Model) -> list[Any]:
     return [loss for layer in model._flatten_layers() for loss in layer._losses]
 
 
-def _adds_losses(model: keras.Model, x: Any) -> bool:
-    model(keras.tree.map_structure(lambda array: array[:1], x), training=False)
-    return bool(_added(model))
-
-
 def _duplicate(loss: Any) -> Any:
     """A shallow copy; that of the module copy would go by way of the loss's config."""
     duplicate = object.__new__(type(loss))
@@ -77,9 +74,3 @@ def _by_row(loss: Any) -> Any:
         return keras.ops.sum(values, axis=1) if total else keras.ops.mean(values, axis=1)
 
     return row_by_row
-
-
-def _has_mask(model: keras.Model, x: Any) -> bool:
-    first = keras.tree.map_structure(lambda array: array[:1], x)
-    outputs = keras.tree.flatten(model(first, training=False))
-    return any(getattr(output, "_keras_mask", None) is not None for output in outputs)
