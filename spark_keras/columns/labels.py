@@ -40,13 +40,17 @@ class Named(NamedTuple):
         """
         if isinstance(self.value, dict):
             return [output.name if output.name in self.columns else None for output in outputs]
-        if isinstance(self.value, list):
-            count = len(self.value)
-            places = range(len(outputs)) if count == len(outputs) else [i for i, each in enumerate(wanted) if each]
-        else:
-            count, places = 1, range(len(outputs)) if len(outputs) == 1 else [i for i, w in enumerate(wanted) if w]
+        count = len(self.value) if isinstance(self.value, list) else 1
+        places = range(len(outputs)) if count == len(outputs) else [i for i, each in enumerate(wanted) if each]
         keys = dict(zip(places, range(count))) if len(places) == count else {}
         return [keys.get(index) if keys.get(index) in self.columns else None for index in range(len(outputs))]
+
+
+def _named(dataset: DataFrame, param: str, value: Any, tensor: str) -> Named:
+    """The columns that the value of a Param names, each with its depth."""
+    by_key = value if isinstance(value, dict) else dict(enumerate(value if isinstance(value, list) else [value]))
+    found = {key: tensor_column(dataset, param, tensor, column, None) for key, column in by_key.items() if column}
+    return Named(param, value, found)
 
 
 # --- labels --------------------------------------------------------------------------------------------------------
@@ -61,18 +65,14 @@ def label_columns(dataset: DataFrame, stage: Any, model: keras.Model) -> Named:
     """
     named = param_or_none(stage, "labelCols")
     if named is not None:
-        pairs = named.items() if isinstance(named, dict) else enumerate(named)
-        found = {key: tensor_column(dataset, "labelCols", str(key), column, None) for key, column in pairs if column}
-        return Named("labelCols", named, found)
+        return _named(dataset, "labelCols", named, "label")
     column = param_or_none(stage, "labelCol")
     if column is not None and not stage.isSet("labelCol"):
         may_lack_one = held.has_own_step(model) or not _compares(model)
         looks_at_one = has_own_step(model) or _compares(model)
         if not looks_at_one or (may_lack_one and not _has_column(dataset, column)):
             column = None
-    if column is None:
-        return Named("labelCol", None, {})
-    return Named("labelCol", column, {0: tensor_column(dataset, "labelCol", "label", column, None)})
+    return _named(dataset, "labelCol", column, "label")
 
 
 def _has_column(dataset: DataFrame, column: str) -> bool:
@@ -161,20 +161,14 @@ def weight_columns(dataset: DataFrame, stage: Any, model: keras.Model) -> Named:
             f"Params `weightCol` and `weightCols` exclude each other. Received: weightCol={column!r}, "
             f"weightCols={several!r}. Expected: weightCol for rows, weightCols for each output of them."
         )
-    if several is None:
-        pairs, param = ([] if column is None else [(0, column)]), "weightCol"
-    else:
-        pairs, param = list(several.items() if isinstance(several, dict) else enumerate(several)), "weightCols"
-    found = {
-        key: tensor_column(dataset, param, "sample_weight", name, None)._replace(dtype="float32", non_negative=True)
-        for key, name in pairs
-        if name
-    }
-    for weight in found.values():
+    param, value = ("weightCol", column) if several is None else ("weightCols", several)
+    named = _named(dataset, param, value, "sample_weight")
+    for weight in named.columns.values():
         # Before a row is looked at for the array's length.
         if weight.depth and _one_loss_for_a_row(model):
             _refuse_array(weight, "the losses of this model have one number for a row, too")
-    return Named(param, column if several is None else several, found)
+    weights = {key: each._replace(dtype="float32", non_negative=True) for key, each in named.columns.items()}
+    return named._replace(columns=weights)
 
 
 def _one_loss_for_a_row(model: keras.Model) -> bool:

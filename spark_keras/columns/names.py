@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -139,9 +138,8 @@ def _with_fields(dataset: DataFrame) -> list[str]:
 
 
 def _ambiguous(param: str, name: str, columns: Iterable[str]) -> ValueError:
-    counts = Counter(columns)
     return ValueError(
-        f"Ambiguous column in Param `{param}`. Received: {name!r}, which may be any of {list(counts.elements())}. "
+        f"Ambiguous column in Param `{param}`. Received: {name!r}, which may be any of {list(columns)}. "
         "Expected: a name of one column; rename or drop the others (Spark tells names by their case only where "
         "spark.sql.caseSensitive is true)."
     )
