@@ -17,6 +17,7 @@ from spark_keras.backend.tensorflow_program import Program
 from spark_keras.backend.xla_rule import without_gain
 from spark_keras.executor.aligned import aligned
 from spark_keras.keras_model.first_step import refuse_untracked
+from spark_keras.keras_model.origin import of_keras
 from spark_keras.keras_model.state import Layout, State, following_weights, seed_variables, variables
 
 
@@ -153,7 +154,7 @@ def only_through_keras(model: keras.Model) -> bool:
     # What was given to `compile` is inside of one metric.
     metrics = [part for metric in model.metrics for part in (metric, *getattr(metric, "metrics", ()))]
     parts = [*model._flatten_layers(), *metrics, optimizer]
-    if without_gain(model) is not None or not all(type(part).__module__.startswith("keras.") for part in parts):
+    if without_gain(model) is not None or not all(of_keras(type(part)) for part in parts):
         return False
     if type(optimizer).__name__ not in OPTIMIZERS or not model.trainable_weights:
         return False

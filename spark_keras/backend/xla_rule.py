@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from spark_keras.keras_model.origin import of_keras
+
 # Layers for which one XLA program per round wins on a CPU, unless minibatches are large. XLA runs convolutions inside a
 # loop some twenty times slower than TensorFlow's own kernels, and gains nothing on recurrent layers; a layer that was
 # never measured counts as one of those.
@@ -17,7 +19,7 @@ XLA_LAYERS = (
 def without_gain(model: keras.Model) -> keras.layers.Layer | None:
     """A layer that is not known to run faster on a CPU when XLA compiles it, compiling aside; None if there is none."""
     for layer in model._flatten_layers():
-        known = type(layer).__module__.startswith("keras.") and type(layer).__name__ in XLA_LAYERS
+        known = of_keras(type(layer)) and type(layer).__name__ in XLA_LAYERS
         if not known and not isinstance(layer, keras.Model):
             return layer
     return None

@@ -11,6 +11,7 @@ import keras
 from spark_keras.columns import expressions
 from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.keras_model import losses
+from spark_keras.keras_model.origin import of_keras
 from spark_keras.keras_model.signature import Tensor
 
 
@@ -47,7 +48,7 @@ def rule_of(loss: Any) -> LabelRule:
     if isinstance(loss, str) and loss.lower() in ("crossentropy", "ce"):
         return LabelRule("either")
     function, settings = losses.computed_by(loss)
-    if not (getattr(function, "__module__", None) or "").startswith("keras."):
+    if not of_keras(function):
         return LabelRule("own")
     kind = _KINDS.get(getattr(function, "__name__", ""), "values")
     if kind not in ("indices", "categories"):

@@ -15,6 +15,7 @@ from spark_keras.columns import output_meaning
 from spark_keras.columns.row_spec import ShardColumns, zeros
 from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.keras_model import activations, signature
+from spark_keras.keras_model.origin import of_keras
 from spark_keras.keras_model.signature import Tensor
 
 
@@ -51,7 +52,7 @@ def metrics_explained(model: keras.Model, spec: ShardColumns, outputs: Sequence[
                 raise ValueError(_metric_problem(metric, label, output, refused)) from error
         raise
     for metric, label, output in _compared(model, spec, outputs):
-        if output.shape[-1:] == (1,) or not type(metric).update_state.__module__.startswith("keras."):
+        if output.shape[-1:] == (1,) or not of_keras(type(metric).update_state):
             continue
         refused = _refusal(metric, label, output)
         if isinstance(metric, keras.metrics.CategoricalAccuracy) and _indices(label, output):

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame
 from spark_keras.columns import expressions
 from spark_keras.columns.heads import ClassificationHead
 from spark_keras.keras_model import activations, losses, signature
+from spark_keras.keras_model.origin import of_keras
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params import converters
 from spark_keras.params.values import param_or_none
@@ -64,8 +65,7 @@ _LOSSES = {
 def said_by_loss(loss: Any) -> Meaning:
     """Meaning that a loss gives the outputs, in whatever form compile() was given it."""
     function, settings = losses.computed_by(loss)
-    of_keras = activations.of_keras(getattr(function, "__module__", None))
-    said = _LOSSES.get(getattr(function, "__name__", ""), UNKNOWN) if of_keras else UNKNOWN
+    said = _LOSSES.get(getattr(function, "__name__", ""), UNKNOWN) if of_keras(function) else UNKNOWN
     # A loss of the user's own may have this setting, too.
     if "from_logits" in settings:
         return said._replace(kind="logits" if settings["from_logits"] else "probabilities")

@@ -11,6 +11,7 @@ import numpy as np
 from spark_keras.columns import arrow
 from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.keras_model import metrics
+from spark_keras.keras_model.origin import of_keras
 from spark_keras.keras_model.signature import Tensor
 
 # Rows in each of the two parts that are compared.
@@ -38,7 +39,8 @@ def refuse_not_summable(model: keras.Model, spec: ShardColumns, outputs: Sequenc
 
 
 def _doubtful(model: keras.Model) -> set[str]:
-    return {metric.name for metric in leaves(model) if not _of_keras(metric)}
+    # A class of the user's may leave Keras' own `update_state` as it is, and only change what is counted.
+    return {metric.name for metric in leaves(model) if not of_keras(type(metric).update_state)}
 
 
 def leaves(model: keras.Model) -> list[keras.metrics.Metric]:
@@ -50,15 +52,10 @@ def leaves(model: keras.Model) -> list[keras.metrics.Metric]:
     return found
 
 
-def _of_keras(metric: keras.metrics.Metric) -> bool:
-    """Tells whether Keras' own code updates the metric; a class of the user's may only change what is counted."""
-    return type(metric).update_state.__module__.startswith("keras.")
-
-
 def _tried(model: keras.Model, spec: ShardColumns, outputs: Sequence[Tensor], adds_up: bool) -> set[str]:
     """Metrics that were found to add up, or not to; one that cannot be tried is neither."""
     compiled = next((metric for metric in model.metrics if getattr(metric, "metrics", None)), None)
-    doubtful = [metric for metric in getattr(compiled, "metrics", []) if not _of_keras(metric)]
+    doubtful = [metric for metric in getattr(compiled, "metrics", []) if not of_keras(type(metric).update_state)]
     if compiled is None or not doubtful:
         return set()
     parts = [_made_up_rows(spec, outputs, seed) for seed in (1, 2)]

@@ -8,6 +8,7 @@ import keras
 from keras.src.utils.naming import to_snake_case
 
 from spark_keras.keras_model import cost, signature
+from spark_keras.keras_model.origin import of_keras
 
 # Layers that end with the activation that they are given.
 _ACTIVATED = (
@@ -42,15 +43,15 @@ def activation_of(output: Any) -> str | None:
 
 
 def _passes(operation: Any) -> bool:
-    return of_keras(type(operation).__module__) and type(operation).__name__ in _PASSING
+    return of_keras(type(operation)) and type(operation).__name__ in _PASSING
 
 
 def _activation_at(operation: Any, output: Any) -> str | None:
     """The activation that an operation itself applies last."""
     if isinstance(operation, _ACTIVATED):
         # A subclass of the user's may go on.
-        return _name_of(operation.activation, output) if of_keras(type(operation).call.__module__) else None
-    if not of_keras(type(operation).__module__):
+        return _name_of(operation.activation, output) if of_keras(type(operation).call) else None
+    if not of_keras(type(operation)):
         return None
     name = to_snake_case(type(operation).__name__)
     if name in ("softmax", "log_softmax"):
@@ -61,9 +62,4 @@ def _activation_at(operation: Any, output: Any) -> str | None:
 def _name_of(activation: Any, output: Any) -> str | None:
     if isinstance(activation, keras.layers.Layer):
         return _activation_at(activation, output)
-    return activation.__name__ if of_keras(getattr(activation, "__module__", None)) else None
-
-
-def of_keras(module: str | None) -> bool:
-    """Tells whether a module of this name is one of Keras'."""
-    return (module or "").split(".")[0] == "keras"
+    return activation.__name__ if of_keras(activation) else None

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from spark_keras.keras_model import own_code
+from spark_keras.keras_model.origin import of_keras
 
 # The parts whose configuration for the moment is another one belong to the model that the user holds.
 _completing = threading.RLock()
@@ -54,7 +55,7 @@ def complete(model: keras.Model) -> Iterator[None]:
 
 def _may_forget(part: Any) -> bool:
     """Of Keras' own parts only losses and metrics do, and none that wraps a function."""
-    if not type(part).__module__.startswith("keras."):
+    if not of_keras(type(part)):
         return True
     losses_and_metrics = isinstance(part, (keras.losses.Loss, keras.metrics.Metric))
     return losses_and_metrics and "fn" not in inspect.signature(type(part)).parameters
@@ -71,9 +72,7 @@ def _configurations(part: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, {}  # Keras refuses the part where it is serialised, and says why
     parameters = inspect.signature(type(part)).parameters
     config = dict(told)
-    if type(part).from_config.__module__.startswith("keras.") and not any(
-        each.kind is each.VAR_KEYWORD for each in parameters.values()
-    ):
+    if of_keras(type(part).from_config) and not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
         # What Keras' base class tells, and this constructor does not take.
         config = {name: value for name, value in told.items() if name in parameters}
     for name, parameter in parameters.items():
@@ -83,7 +82,7 @@ def _configurations(part: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         if value is not _MISSING:
             if value != parameter.default:
                 config[name] = value
-        elif parameter.default is not parameter.empty and not type(part).__module__.startswith("keras."):
+        elif parameter.default is not parameter.empty and not of_keras(type(part)):
             warnings.warn(
                 f"get_config() of {type(part).__name__} does not tell its argument `{name}`, nor has it an attribute "
                 f"of this name. The executors rebuild it with the default, {parameter.default!r}. Expected: a "

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import keras
 
 from spark_keras.executor.invalid_data import InvalidData
+from spark_keras.keras_model.origin import of_keras
 
 # Objects whose attributes are followed.
 HOLDERS = (
@@ -152,7 +153,7 @@ def follows_keras(model: keras.Model) -> bool:
 def _of_keras(part: Any) -> bool:
     given = (getattr(part, name, None) for name in ("fn", "_fn", "function", "activation"))
     kinds = [type(part), *(each for each in given if callable(each))]
-    return all((getattr(each, "__module__", None) or "").startswith("keras.") for each in kinds)
+    return all(of_keras(each) for each in kinds)
 
 
 class Untracked(InvalidData):

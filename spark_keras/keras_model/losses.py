@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from spark_keras.keras_model.origin import of_keras
+
 
 def computed_by(loss: Any) -> tuple[Any, dict[str, Any]]:
     """The function that computes a loss, in whatever form `compile` got it, and the settings that it gets; no function
@@ -20,7 +22,7 @@ def computed_by(loss: Any) -> tuple[Any, dict[str, Any]]:
     if not isinstance(loss, keras.losses.Loss):
         return loss, {}
     # A class of the user's may keep what Keras computes, and a class of Keras' what the user computes.
-    if type(loss).call.__module__.startswith("keras.") and hasattr(loss, "fn"):
+    if of_keras(type(loss).call) and hasattr(loss, "fn"):
         function, settings = computed_by(loss.fn)
         return function, {**settings, **getattr(loss, "_fn_kwargs", {})}
     return None, loss.get_config()

@@ -22,6 +22,7 @@ import keras
 from keras.src.saving import object_registration, serialization_lib
 
 from spark_keras.executor import pickling
+from spark_keras.keras_model.origin import of_keras
 
 # Names in a structure begin so.
 PREFIX = "spark_keras>"
@@ -168,7 +169,7 @@ def _keras_finds(value: Any) -> bool:
         return keras.saving.get_registered_object(keras.saving.get_registered_name(value)) is value
     if value.__name__ == "<lambda>":
         return False
-    if value.__module__.startswith("keras.") and "<locals>" in value.__qualname__:
+    if of_keras(value) and "<locals>" in value.__qualname__:
         # What Keras wraps around each layer's methods, which is in no configuration.
         return True
     try:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from spark_keras.keras_model.origin import of_keras
+
 
 class Tensor(NamedTuple):
     """A tensor of a model, without the batch dimension; None stands for a free dimension."""
@@ -73,8 +75,7 @@ def outputs_of(model: keras.Model, x: Any) -> tuple[tuple[Tensor, ...], Any]:
 def graph_of(model: keras.Model) -> keras.Function | None:
     """The graph of a built Sequential or functional model, which computes just that; None of any other layer."""
     functional = getattr(model, "_functional", model)  # a Sequential wraps one
-    own = not type(functional).call.__module__.startswith("keras.") if isinstance(functional, keras.Function) else True
-    return None if own else functional
+    return functional if isinstance(functional, keras.Function) and of_keras(type(functional).call) else None
 
 
 def symbolic_outputs(model: keras.Model) -> Sequence[Any]:
