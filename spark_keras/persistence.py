@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import warnings
 from typing import Any
 
@@ -90,7 +90,7 @@ class KerasReader(StageReader[R]):
         DefaultParamsReader.getAndSetParams(instance, metadata)
         extra = metadata.get("keras", {})
         if "modelFn" in extra:
-            instance._set(modelFn=imported(extra["modelFn"]))
+            instance._set(modelFn=pkgutil.resolve_name(extra["modelFn"]))
         files = (read_file(self.sparkSession, f"{path}/{MODEL_FILE}{suffix}") for suffix in (".keras", ".h5"))
         data = next(filter(None, files), None)
         if data is not None:
@@ -116,11 +116,3 @@ def import_name(param: str, function: Any) -> str:
             f"{'; or set `model` instead' if param == 'modelFn' else ''}."
         )
     return f"{module}:{name}"
-
-
-def imported(name: str) -> Any:
-    module, _, path = name.partition(":")
-    found = importlib.import_module(module)
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
-
-from spark_keras.persistence import imported
 
 
 class Progress(NamedTuple):
@@ -202,7 +201,7 @@ def _described(condition: Condition) -> dict[str, Any]:
 def _made(parts: dict[str, Any]) -> Any:
     if set(parts) != {"condition", "config"}:
         return parts
-    kind = imported(parts["condition"])
+    kind = pkgutil.resolve_name(parts["condition"])
     if not (isinstance(kind, type) and issubclass(kind, Condition)):
         raise ValueError(f"{parts['condition']} is not a Condition.")
     return kind(**parts["config"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from typing import Any
 
 from pyspark.ml.util import DefaultParamsReader, MLWritable
@@ -10,7 +11,7 @@ from typing_extensions import Self
 from spark_keras.cluster import files
 from spark_keras.early_stopping import conditions
 from spark_keras.early_stopping.result import EarlyStoppingResult
-from spark_keras.persistence import KerasReader, KerasSaved, import_name, imported
+from spark_keras.persistence import KerasReader, KerasSaved, import_name
 from spark_keras.stage_metadata import R, StageWriter, connection, save_metadata
 
 # Params whose values are Python objects; stages among them have folders of their own.
@@ -68,7 +69,7 @@ class NestedReader(KerasReader[R]):
         DefaultParamsReader.getAndSetParams(instance, metadata)
         instance._set(**{name: stage for name, stage in stages.items() if name not in models})
         if "scoreFunction" in extra:
-            instance._set(scoreFunction=imported(extra["scoreFunction"]))
+            instance._set(scoreFunction=pkgutil.resolve_name(extra["scoreFunction"]))
         if "conditions" in extra:
             instance._set(conditions=[conditions.from_json(saved) for saved in extra["conditions"]])
         result = files.read_file(self.sparkSession, f"{path}/{_RESULT_FILE}")
@@ -78,5 +79,5 @@ class NestedReader(KerasReader[R]):
 
     def _stage(self, path: str) -> Any:
         name = DefaultParamsReader.loadMetadata(path, connection(self))["class"].replace("org.apache.spark", "pyspark")
-        reader = imported(":".join(name.rsplit(".", 1))).read()
+        reader = pkgutil.resolve_name(name).read()
         return (reader.safeMode(self._safe_mode) if isinstance(reader, KerasReader) else reader).load(path)

@@ -9,13 +9,13 @@ from spark_keras import KerasTransformer
 
 
 def test_integers_are_exact_in_vectors_or_refused():
-    from spark_keras.columns.heads import VectorHead
+    from spark_keras.columns.heads import TensorHead
     from spark_keras.executor.invalid_data import InvalidData
 
-    exact = VectorHead(("f0",))([np.array([[2**53, -(2**53)]])])["f0"]
+    exact = TensorHead(("f0",), vectors=True)([np.array([[2**53, -(2**53)]])])["f0"]
     assert exact.dtype == "float64" and exact.astype("int64").tolist() == [[2**53, -(2**53)]]
     with pytest.raises(InvalidData, match="outputFormat"):
-        VectorHead(("f0",))([np.array([[2**53 + 1]])])
+        TensorHead(("f0",), vectors=True)([np.array([[2**53 + 1]])])
 
 
 def test_another_format_is_refused_when_it_is_set():
