@@ -86,7 +86,7 @@ class EarlyStoppingParams(converters.NoneIsUnset):
     maxSeconds = param(
         "maxSeconds",
         "seconds of training at most; looked at between rounds",
-        converters.number("maxSeconds", lambda seconds: seconds > 0, "more than 0"),
+        converters.seconds("maxSeconds"),
     )
     targetScore = param("targetScore", "stops at a score as good as this one", TypeConverters.toFloat)
     worstScore = param("worstScore", "stops at a score worse than this one", TypeConverters.toFloat)

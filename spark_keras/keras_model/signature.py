@@ -27,7 +27,11 @@ def inputs_of(model: keras.Model) -> tuple[Tensor, ...] | None:
         named = sorted(structure.items())
     else:
         named = [(tensor.name, tensor) for tensor in keras.tree.flatten(structure)]
-    return tuple(Tensor(name, tuple(t.shape[1:]), keras.backend.standardize_dtype(t.dtype)) for name, t in named)
+    return tuple(_tensor(name, symbol) for name, symbol in named)
+
+
+def _tensor(name: str, symbol: Any) -> Tensor:
+    return Tensor(name, tuple(symbol.shape[1:]), keras.backend.standardize_dtype(symbol.dtype))
 
 
 def _inputs_struct(model: keras.Model) -> Any:
@@ -103,9 +107,7 @@ def _named_tensors(model: keras.Model, result: Any) -> tuple[Tensor, ...]:
         names = list(model.output_names)
     else:
         names = [f"output_{index}" for index in range(len(flat))] if len(flat) > 1 else ["output"]
-    return tuple(
-        Tensor(name, tuple(t.shape[1:]), keras.backend.standardize_dtype(t.dtype)) for name, t in zip(names, flat)
-    )
+    return tuple(map(_tensor, names, flat))
 
 
 def check_only_output(outputs: Sequence[Tensor]) -> None:

@@ -16,17 +16,13 @@ def held(value: Any) -> str | dict[str, Any]:
     """
     if isinstance(value, keras.optimizers.Optimizer):
         value = keras.saving.serialize_keras_object(value)
-    if isinstance(value, str):
-        try:
-            keras.optimizers.get(value)
-        except ValueError as error:
-            raise _refusal(value) from error
-        return value
-    if not isinstance(value, dict) or "class_name" not in value:
+    if not isinstance(value, str) and not (isinstance(value, dict) and "class_name" in value):
         raise _refusal(value)
     try:
+        if isinstance(value, str):
+            keras.optimizers.get(value)
         return json.loads(json.dumps(value))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise _refusal(value) from error
 
 
