@@ -61,7 +61,7 @@ class Laboratory:
     def losses(self, way: Way, workers: int, rate: float, seed: int) -> tuple[float, float]:
         """(loss, area under the ROC curve) on the rows held out, after a training."""
         task = self.task
-        size = max(1, round(task.batch_size * (1 / workers if way.batch is None else way.batch)))
+        size = max(min(way.least, task.batch_size), round(task.batch_size * way.batch / workers**way.shared))
         factor = rate_scaling.factor(way.scaling, workers)
         steps = task.epochs * math.ceil(len(self.training[1]) / workers / size)
         warm_up = round(steps * way.warm_up) if factor != 1 else 0

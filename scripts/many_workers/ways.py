@@ -19,7 +19,9 @@ class Way(NamedTuple):
 
     Args:
         scaling: of the learning rate, by the number of workers: "none", "sqrt" or "linear".
-        batch: rows per minibatch and worker, as a share of those of one worker; None: they share them.
+        batch: rows per minibatch and worker, as a share of those of one worker.
+        shared: power of the number of workers by which these are divided; 1: workers share a minibatch of one worker.
+        least: rows that a minibatch has at least.
         momentum: of an outer Nesterov optimizer; None: plain averaging.
         outer_rate: its learning rate.
         frequency: minibatches between two averagings.
@@ -27,7 +29,9 @@ class Way(NamedTuple):
     """
 
     scaling: str = "none"
-    batch: float | None = 1.0
+    batch: float = 1.0
+    shared: float = 0.0
+    least: int = 1
     momentum: float | None = None
     outer_rate: float = 1.0
     frequency: int = 10
@@ -43,11 +47,16 @@ WAYS = {
     "half batch, sqrt": Way("sqrt", 0.5),
     "half batch, linear": Way("linear", 0.5),
     "quarter batch, sqrt": Way("sqrt", 0.25),
-    "batch of all workers": Way(batch=None),
+    "quarter batch": Way(batch=0.25),
+    "batch by the root of workers": Way(shared=0.5),
+    "batch of all workers": Way(shared=1.0),
+    "batch of all workers, 8 rows at least": Way(shared=1.0, least=8),
+    "batch of all workers, every 3": Way(shared=1.0, frequency=3),
+    "batch of all workers, every minibatch": Way(shared=1.0, frequency=1),
     "Nesterov 0.5": Way(momentum=0.5),
     "Nesterov 0.9, rate 0.7": Way(momentum=0.9, outer_rate=0.7),
     "half batch, Nesterov 0.5": Way(batch=0.5, momentum=0.5),
-    "half batch, sqrt, Nesterov 0.5": Way("sqrt", 0.5, 0.5),
+    "half batch, sqrt, Nesterov 0.5": Way("sqrt", 0.5, momentum=0.5),
     "quarter batch, Nesterov 0.9, rate 0.7": Way(batch=0.25, momentum=0.9, outer_rate=0.7),
     "half batch, linear, warm-up": Way("linear", 0.5, warm_up=0.2),
     "every minibatch": Way(frequency=1),

@@ -48,7 +48,7 @@ def test_figures_are_those_of_keras_whatever_ran_before(laboratory):
 
 @pytest.mark.parametrize("scaling, times", [("linear", 4.0), ("sqrt", 2.0)])
 def test_four_workers_that_share_a_batch_train_with_the_scaled_rate(laboratory, scaling, times):
-    found = laboratory.losses(Way(scaling, batch=None), 4, 0.1, 0)
+    found = laboratory.losses(Way(scaling, shared=1.0), 4, 0.1, 0)
     np.testing.assert_allclose(found, by_keras(laboratory, 0.1 * times, 0), rtol=1e-5)
 
 
