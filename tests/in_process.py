@@ -25,6 +25,7 @@ def train(
     callbacks=(),
     outer=None,
     checkpoints=None,
+    turns=None,
     **settings,
 ):
     """What `loop.train` gives; the model is trained.
@@ -32,10 +33,11 @@ def train(
     Args:
         workers: an `InProcessWorkers`; or their number, or the rows of each, as of `InProcessWorkers.of_arrays`.
         outer: an outer optimizer.
+        turns: how long each worker takes for a minibatch, as of `InProcessWorkers`.
         settings: further fields of the schedule.
     """
     if not isinstance(workers, InProcessWorkers):
-        arguments = {"validation": validation, "seed": seed, "shuffle": shuffle}
+        arguments = {"validation": validation, "seed": seed, "shuffle": shuffle, "turns": turns}
         workers = InProcessWorkers.of_arrays(model, data, workers, batch_size, **arguments)
     rows = tuple(shard.rows for shard in workers.shards)
     kernel = choose.choose(model, epochs * -(-max(rows) // batch_size), batch_size, jit).kernel

@@ -164,6 +164,12 @@ class _Driver:
             states.write(self.model, self.layout, self.strategy.state)
             self.model_is_current = True
 
+    def settle(self) -> None:
+        """Ends what the workers have begun."""
+        before = self.strategy.state
+        self.strategy.settle()
+        self.model_is_current &= self.strategy.state is before
+
     def run_callback(self, hook: Any, *arguments: Any, last: bool = False) -> None:
         """Runs a hook with the model holding the state, and takes over whatever the hook changes in the model; after
         the last one the model itself is what is left.
@@ -208,6 +214,7 @@ class _Driver:
 
     def finalize(self) -> None:
         """As Keras at the end of a fit: an optimizer that keeps averages of the weights (`use_ema`) puts them in."""
+        self.settle()
         counter = self.layout.iterations
         # Before the first step they are zeros.
         if optimizers.keeps_averages(self.model.optimizer) and (
@@ -264,6 +271,7 @@ class _Driver:
 
     def validate(self, handlers: Any) -> dict[str, float]:
         """Results on the rows held out, of the state that callbacks leave for it: some swap weights in and out."""
+        self.settle()
         self.run_callback(handlers.on_test_begin)
         results = self._evaluate()
         self.timeline.driver("evaluating", self.clock.lap("evaluate"))
@@ -302,6 +310,7 @@ class _Keeper:
         if self._checkpoints is None or not self._checkpoints.due(position):
             return
         driver = self._driver
+        driver.settle()
         arrays: callback_state.Arrays = {}
         self._checkpoints.write(
             Snapshot(

@@ -28,6 +28,7 @@ class Schedule(NamedTuple):
         validate_every: epochs from one validation to the next; the last epoch has one, too.
         initial_epoch: the first epoch, unless a callback sets another one.
         kernel: how rounds are compiled.
+        mode: "synchronous" or "asynchronous".
     """
 
     epochs: int
@@ -40,6 +41,7 @@ class Schedule(NamedTuple):
     validate_every: int = 1
     initial_epoch: int = 0
     kernel: str = "graph"
+    mode: str = "synchronous"
 
     @property
     def minibatches(self) -> int:

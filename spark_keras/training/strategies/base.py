@@ -69,6 +69,9 @@ class Strategy(Protocol):
     def assign(self, state: State) -> None:
         """A callback has changed the model, or a checkpoint is taken up: training goes on from this state."""
 
+    def settle(self) -> None:
+        """Ends what is under way: before a validation, before `save`, and when the fit ends."""
+
     def save(self) -> dict[str, np.ndarray]:
         """Gives all that is needed beside the state to go on to the same bits, for checkpoints."""
 

@@ -7,6 +7,7 @@ import keras
 from spark_keras.keras_model import state as states
 from spark_keras.training.rules.outer_step import OuterStep
 from spark_keras.training.settings import Schedule
+from spark_keras.training.strategies.asynchronous import Asynchronous
 from spark_keras.training.strategies.averaging import Averaging
 from spark_keras.training.strategies.base import Strategy
 from spark_keras.training.strategies.outer import OuterOptimizer
@@ -20,8 +21,10 @@ def strategy_of(model: keras.Model, schedule: Schedule, outer: keras.optimizers.
         outer: the outer optimizer; None for plain averaging.
     """
     layout = states.layout_of(model)
+    trained = layout.entries[: len(model.trainable_weights)]
+    if schedule.mode == "asynchronous":
+        return Asynchronous(layout, schedule, trained[-1].stop if trained else 0)
     strategy = Averaging(layout, schedule)
     if outer is None:
         return strategy
-    trained = layout.entries[: len(model.trainable_weights)]
     return OuterOptimizer(strategy, OuterStep(outer, trained, layout.dtype))

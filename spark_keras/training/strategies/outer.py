@@ -42,6 +42,9 @@ class OuterOptimizer:
             self._inner.assign(self._step(old, self._inner.state))
         return result
 
+    def settle(self) -> None:
+        self._inner.settle()
+
     def save(self) -> dict[str, np.ndarray]:
         return self._inner.save() | {f"{ARRAY}{index}": array for index, array in enumerate(self._step.read())}
 

@@ -72,8 +72,14 @@ class Workers(Protocol):
 
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
         """Asks several workers at the same time; yields their answers in the order of the questions. One call at a
-        time: its answers are used up before the next one.
+        time: its answers are used up before the next one, and no posted question is open.
         """
+
+    def post(self, question: Question) -> None:
+        """Asks a worker that has no open question, and does not wait for it."""
+
+    def first_answer(self) -> Answer:
+        """Waits for the first answer to a posted question, whichever it is."""
 
     def freeze(self, weights: FrozenWeights | None) -> None:
         """Before the first questions, and between two where a callback has changed them: those of the driver's model,

@@ -7,6 +7,7 @@ accuracy of a model.
 from __future__ import annotations
 
 import contextlib
+import heapq
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from spark_keras.keras_model import first_step, own_code
 from spark_keras.keras_model.rate_scaling import UNSCALED, RateScaling
 from spark_keras.keras_model.state import FrozenWeights
 from spark_keras.telemetry.phases import Phases
+from spark_keras.training.requests import Train
 from spark_keras.training.wire.connections import Endpoint
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.worker.replica import Replica
@@ -37,10 +39,22 @@ class InProcessWorkers:
         shards: the rows of each worker.
         task: as it travels to workers elsewhere.
         replica: of the model, from other workers with the same task; None: one of their own.
+        turns: how long each worker takes for a minibatch, by which posted questions are answered earlier or later; None:
+            all take one turn. They are counted and not waited for.
     """
 
-    def __init__(self, shards: Sequence[Shard], task: WorkerTask, replica: Replica | None = None):
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        task: WorkerTask,
+        replica: Replica | None = None,
+        turns: Sequence[int] | None = None,
+    ):
         self.task = task
+        self._turns = turns or [1] * len(shards)
+        self._now = 0
+        # Posted questions: (turn in which it is answered, shard), and the question.
+        self._posted: list[tuple[int, int, Question]] = []
         self._frozen: FrozenWeights | None = None
         self.replica = replica or Replica(
             task.architecture, task.settings, task.safe_mode, task.columns, task.rate_scaling
@@ -62,6 +76,7 @@ class InProcessWorkers:
         seed: int = 0,
         shuffle: bool = False,
         rate_scaling: RateScaling = UNSCALED,
+        turns: Sequence[int] | None = None,
     ) -> InProcessWorkers:
         """Workers that have the rows of arrays, in their order.
 
@@ -76,6 +91,7 @@ class InProcessWorkers:
             validation: rows to validate on, of the same form; all workers together have them.
             shuffle: whether each epoch has an order of its own.
             rate_scaling: of the learning rates.
+            turns: how long each worker takes for a minibatch.
         """
         columns, _ = _taken_apart(data)
         first_step.build(model, columns.sample())
@@ -89,7 +105,7 @@ class InProcessWorkers:
             Endpoint(""), settings, architecture, False, columns, batch_size, shuffle, seed, count, rate_scaling,
             prefetch=0,
         )  # fmt: skip
-        return cls.dealt(task, data, workers, validation)
+        return cls.dealt(task, data, workers, validation, turns=turns)
 
     @classmethod
     def dealt(
@@ -99,6 +115,7 @@ class InProcessWorkers:
         workers: int | Sequence[int],
         validation: tuple[Any, ...] | None = None,
         replica: Replica | None = None,
+        turns: Sequence[int] | None = None,
     ) -> InProcessWorkers:
         """Workers with the task of others, and rows as `of_arrays` takes them; with their replica nothing is compiled
         again.
@@ -110,20 +127,33 @@ class InProcessWorkers:
         parts = {name: np.array_split(array, ends) for name, array in arrays.items()}
         others = {name: np.array_split(array, count) for name, array in held_out.items()}
         shards = [Shard(_rows(parts, index), _rows(others, index), {}, "") for index in range(count)]
-        return cls(shards, task, replica)
+        return cls(shards, task, replica, turns)
 
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
-        for shard, request, state in list(questions):
-            started, phases = time.perf_counter(), Phases()
-            worker = self._workers[shard]
-            if self._frozen is not None and worker.frozen != self._frozen.digest:
-                worker.freeze(*self._frozen)
-            done = worker.answer(request, state, phases)
-            seconds = time.perf_counter() - started
-            yield Answer(
-                shard, done.state, done.metrics, done.rows, done.kernel, seconds, done.non_finite, phases.taken(),
-                done.kernels,
-            )  # fmt: skip
+        yield from map(self._answer, list(questions))
+
+    def post(self, question: Question) -> None:
+        shard, request = question.shard, question.request
+        minibatches = 1
+        if isinstance(request, Train):
+            minibatches = min(request.stop, -(-self.shards[shard].rows // self.task.batch_size)) - request.start
+        heapq.heappush(self._posted, (self._now + self._turns[shard] * minibatches, shard, question))
+
+    def first_answer(self) -> Answer:
+        self._now, _, question = heapq.heappop(self._posted)
+        return self._answer(question)
+
+    def _answer(self, question: Question) -> Answer:
+        started, phases = time.perf_counter(), Phases()
+        worker = self._workers[question.shard]
+        if self._frozen is not None and worker.frozen != self._frozen.digest:
+            worker.freeze(*self._frozen)
+        done = worker.answer(question.request, question.state, phases)
+        seconds = time.perf_counter() - started
+        return Answer(
+            question.shard, done.state, done.metrics, done.rows, done.kernel, seconds, done.non_finite, phases.taken(),
+            done.kernels,
+        )  # fmt: skip
 
     def freeze(self, weights: FrozenWeights | None) -> None:
         self._frozen = weights

@@ -55,6 +55,10 @@ class RequestBook:
         # Pieces of held states, by shard and start; None: asked for.
         self._pieces: dict[tuple[int, int], np.ndarray | None] = {}
         self._ticket = 0
+        # By shard, that of its last question.
+        self._tickets: dict[int, int] = {}
+        # Shards whose posted question has no answer yet that was given.
+        self._posted: set[int] = set()
 
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
         """As of `Workers`."""
@@ -63,27 +67,49 @@ class RequestBook:
         self.supervisor.asked = self.supervisor.waited
         self._pending = {each.shard: each for each in questions}
         shards = list(self._pending)
+        self._tickets = dict.fromkeys(shards, self._ticket)
         self._same = self._same_request()
         for shard in shards:
             self._send_request(shard)
         for shard in shards:
             self.supervisor.wait_for(lambda: shard in self._answers)  # noqa: B023
-            answer, arrays = self._answers[shard]
-            self.supervisor.warn(answer.warning)
-            if not answer.held:
-                # From now on the worker is not needed for this answer.
-                del self._pending[shard]
-            yield Answer(
-                shard,
-                self._state(shard, answer.held, arrays[:-1]),
-                np.array(arrays[-1]) if arrays else None,
-                answer.rows,
-                answer.kernel,
-                answer.seconds,
-                answer.non_finite,
-                checked(answer.phases),
-                answer.kernels,
-            )
+            yield self._answer(shard)
+
+    def post(self, question: Question) -> None:
+        """As of `Workers`."""
+        shard = question.shard
+        self._ticket += 1
+        self._posted.add(shard)
+        self._tickets[shard], self._pending[shard], self._same = self._ticket, question, None
+        self._forget_answer(shard)
+        if shard in self.supervisor.attempts.active:
+            self.supervisor.attempts.active[shard].heard = self.supervisor.waited
+        self._send_request(shard)
+
+    def first_answer(self) -> Answer:
+        """As of `Workers`."""
+        self.supervisor.wait_for(lambda: not self._posted.isdisjoint(self._answers))
+        shard = next(shard for shard in self._answers if shard in self._posted)
+        self._posted.remove(shard)
+        return self._answer(shard)
+
+    def _answer(self, shard: int) -> Answer:
+        answer, arrays = self._answers[shard]
+        self.supervisor.warn(answer.warning)
+        if not answer.held:
+            # From now on the worker is not needed for this answer.
+            del self._pending[shard]
+        return Answer(
+            shard,
+            self._state(shard, answer.held, arrays[:-1]),
+            np.array(arrays[-1]) if arrays else None,
+            answer.rows,
+            answer.kernel,
+            answer.seconds,
+            answer.non_finite,
+            checked(answer.phases),
+            answer.kernels,
+        )
 
     def _state(self, shard: int, held: int, arrays: list[np.ndarray]) -> State | None:
         if held:
@@ -104,7 +130,7 @@ class RequestBook:
         return self.supervisor.server.encode_for_all(self._message(first), first.state)
 
     def _message(self, question: Question) -> protocol.Ask:
-        message = protocol.Ask(ticket=self._ticket, request=question.request)
+        message = protocol.Ask(ticket=self._tickets[question.shard], request=question.request)
         if self.frozen is not None:
             digest, values = self.frozen
             message.frozen = (digest, *_kind(values))
@@ -147,14 +173,14 @@ class RequestBook:
     def _request_piece(self, shard: int, start: int, stop: int) -> None:
         if (shard, start) not in self._pieces:
             self._pieces[shard, start] = None
-            self.supervisor.send(shard, protocol.Fetch(ticket=self._ticket, start=start, stop=stop))
+            self.supervisor.send(shard, protocol.Fetch(ticket=self._tickets[shard], start=start, stop=stop))
 
     # --- answers ---
 
     def answered(self, worker: Attempt, message: Any, buffers: list[Any]) -> None:
         """Takes what a shard's worker said."""
         shard = worker.shard
-        if message.ticket != self._ticket or shard not in self._pending:
+        if shard not in self._pending or message.ticket != self._tickets[shard]:
             return
         if isinstance(message, protocol.Done):
             arrays = protocol.arrays_of(message, buffers, worker.memory)
@@ -170,7 +196,7 @@ class RequestBook:
                 if self.frozen is None:
                     raise protocol.ProtocolError("It pulls frozen weights of a model that has none.")
                 values = self.frozen.values
-            announced = protocol.Piece(ticket=self._ticket, start=start)
+            announced = protocol.Piece(ticket=self._tickets[shard], start=start)
             self.supervisor.send(shard, announced, [values[start : message.stop]])
 
     def _check_answer(self, shard: int, answer: protocol.Done, arrays: list[np.ndarray]) -> None:
@@ -191,10 +217,13 @@ class RequestBook:
         """Asks anew: a shard has a worker that knows nothing of what was asked before."""
         if shard in self._pending and shard in self.supervisor.attempts.active:
             # The replacement repeats the round from the same state, to the same bits.
-            self._answers.pop(shard, None)
-            self._pieces = {key: piece for key, piece in self._pieces.items() if key[0] != shard}
+            self._forget_answer(shard)
             self.supervisor.attempts.active[shard].heard = self.supervisor.waited
             self._send_request(shard)
+
+    def _forget_answer(self, shard: int) -> None:
+        self._answers.pop(shard, None)
+        self._pieces = {key: piece for key, piece in self._pieces.items() if key[0] != shard}
 
     def owes(self, shard: int) -> bool:
         """Tells whether the driver waits for something from this shard's worker."""

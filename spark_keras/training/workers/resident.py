@@ -52,6 +52,12 @@ class ResidentWorkers:
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
         return self._book.ask(questions)
 
+    def post(self, question: Question) -> None:
+        self._book.post(question)
+
+    def first_answer(self) -> Answer:
+        return self._book.first_answer()
+
     def freeze(self, weights: FrozenWeights | None) -> None:
         self._book.frozen = weights
 
