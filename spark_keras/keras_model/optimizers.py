@@ -25,3 +25,8 @@ def parts(optimizer: Any) -> list[Any]:
 def keeps_averages(optimizer: Any) -> bool:
     """Tells whether an optimizer has averages of the weights, which become the weights when training ends."""
     return any(getattr(each, "use_ema", False) for each in parts(optimizer))
+
+
+def accumulates_gradients(optimizer: Any) -> bool:
+    """Whether an optimizer adds up the gradients of several minibatches before it steps."""
+    return any(getattr(each, "gradient_accumulation_steps", None) for each in parts(optimizer))

@@ -240,6 +240,15 @@ _ROWS = (
         default="auto",
     ),
     _training(
+        "mode",
+        'how workers train together: "synchronous": the driver averages them when all have trained their next '
+        'minibatches; "asynchronous": it adds what each worker has trained when it comes, and no worker waits for '
+        "another; faster where some are slow, without the promise of the same bits",
+        converters.one_of("mode", "synchronous", "asynchronous"),
+        decides=BITS_IF_CHANGED,
+        default="synchronous",
+    ),
+    _training(
         "averagingFrequency",
         'minibatches between two averagings of the workers\' parameters, or "epoch"',
         converters.averaging_frequency,

@@ -71,6 +71,7 @@ class Plan:
     Args:
         numWorkers: number of workers.
         threads: CPU threads of each worker.
+        mode: "synchronous" or "asynchronous".
         averagingFrequency: minibatches between two averagings, or "epoch".
         batchSize: rows per minibatch and worker.
         learningRateFactor: by which workers multiply the learning rate, once it is warmed up.
@@ -89,6 +90,7 @@ class Plan:
 
     numWorkers: int
     threads: int
+    mode: str
     averagingFrequency: int | str
     batchSize: int
     learningRateFactor: float
@@ -139,9 +141,10 @@ def _described(plan: Plan) -> Iterator[str]:
     frequency = plan.averagingFrequency
     between = count(frequency, "minibatch") if isinstance(frequency, int) else "all minibatches"
     shard = f"{size(plan.bytesPerRow)} per row, in {'memory' if plan.shardStorage == 'memory' else 'a file'}"
+    then = "then averaging" if plan.mode == "synchronous" else "then its update, without waiting for others"
     yield "== Training plan =="
     yield f"Epoch: {rows}{rounds}"
-    yield f"+- Round: {between} on each of {workers}, then averaging"
+    yield f"+- Round: {between} on each of {workers}, {then}"
     yield f"   +- Step: {count(plan.batchSize, 'row')}, kernel {plan.kernel}"
     yield (
         f"      :- Model: {count(plan.parameters, 'parameter')}, {size(plan.stateBytes)} of state, "

@@ -68,6 +68,7 @@ class Planned(HasTraining):
         decisions = {
             "numWorkers": self._decided("numWorkers", task.workers, "as many as the session can run at the same time"),
             "threads": self._decided("cpusPerWorker", task.settings.threads, "spark.task.cpus"),
+            "mode": self._decided("mode", self.getMode(), "the default"),
             "averagingFrequency": self._decided("averagingFrequency", self.getAveragingFrequency(), "the default"),
             "batchSize": self._batch_size(task),
             "learningRateFactor": self._decided("learningRateScaling", task.rate_scaling.factor, "the default"),

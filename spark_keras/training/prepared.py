@@ -73,6 +73,7 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
         labels.refuse_without_loss(model, spec)
     summable.refuse_not_summable(model, spec, outputs)
     _check_optimizer(estimator, model)
+    _check_mode(estimator, model)
     outer = outer_optimizer.optimizer(param_or_none(estimator, "outerOptimizer"), estimator.getCustomObjects())
     architecture = architectures.architecture(model, spec.names_in_structures)
     settings = ProcessSettings.of_driver(_threads(estimator, spark), estimator.getCustomObjects())
@@ -196,4 +197,23 @@ def _check_optimizer(estimator: Any, model: keras.Model) -> None:
             "An optimizer that is not `model.optimizer`, or is inside of a MultiOptimizer, was told to "
             "exclude_from_weight_decay(…), which does not reach the workers. Expected: an optimizer without weight "
             "decay for those variables."
+        )
+
+
+def _check_mode(estimator: Any, model: keras.Model) -> None:
+    """Refuses what needs the mean of all workers."""
+    if estimator.getMode() == "synchronous":
+        return
+    outer = param_or_none(estimator, "outerOptimizer")
+    if outer is not None:
+        raise ValueError(
+            f'Param `outerOptimizer` does not go with mode="asynchronous". Received: {outer!r}. Expected: none: '
+            "it steps from the mean of all workers, for which asynchronous ones do not wait."
+        )
+    optimizers = [model.optimizer, *held.of(model).optimizers.values()]
+    if any(map(optimizer_parts.accumulates_gradients, optimizers)):
+        raise ValueError(
+            'Param `mode` does not go with the optimizer. Received: "asynchronous" and gradient_accumulation_steps. '
+            'Expected: an optimizer without them, or "synchronous": asynchronous workers begin at any step, also where '
+            "gradients are half added up."
         )

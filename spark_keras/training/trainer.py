@@ -161,6 +161,7 @@ class Trainer:
             non_finite="keep" if hooks.look_after_non_finite(callbacks) else estimator.getNonFinite(),
             initial_epoch=estimator.getInitialEpoch(),
             kernel=plan.kernel,
+            mode=estimator.getMode(),
         )
         return schedule, plan
 

@@ -350,11 +350,19 @@ def test_estimator_without_a_model_is_refused(df):
         KerasTransformer().transform(df)
 
 
+def accumulating():
+    model = classifier_model()
+    model.compile(keras.optimizers.SGD(gradient_accumulation_steps=2), model.loss)
+    return model
+
+
 @pytest.mark.parametrize(
     "params, parts",
     [
         ({"batchSize": 25, "globalBatch": True, "numWorkers": 2}, ("batchSize", "25", "a multiple of 2")),
         ({"learningRateWarmup": 3, "optimizerState": "reset"}, ("learningRateWarmup", "3", "average")),
+        ({"mode": "asynchronous", "outerOptimizer": "sgd"}, ("outerOptimizer", "'sgd'", "asynchronous", "none")),
+        ({"mode": "asynchronous", "model": accumulating()}, ("mode", "gradient_accumulation_steps", "synchronous")),
     ],
 )
 def test_params_that_do_not_go_together_are_refused_before_any_job(spark, df, params, parts):

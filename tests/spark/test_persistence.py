@@ -134,6 +134,7 @@ ESTIMATOR_PARAMS = {
     "maxShardMemory": 2**31,
     "prefetch": 0,
     "jitCompile": "measure",
+    "mode": "asynchronous",
     "averagingFrequency": "epoch",
     "optimizerState": "reset",
     "outerOptimizer": "adam",

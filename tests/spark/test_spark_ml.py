@@ -260,6 +260,7 @@ VALUES = {
     "learningRateWarmup": 3,
     "maxFailures": 2,
     "maxShardMemory": 2**30,
+    "mode": "asynchronous",
     "model": KerasArchive(b"archive"),
     "modelFn": linear,
     "modelParams": {"units": 3},

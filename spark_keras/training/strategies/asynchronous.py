@@ -162,13 +162,14 @@ class Asynchronous:
     # --- checkpoints ---
 
     def save(self) -> dict[str, np.ndarray]:
-        ahead = [each for each in self._tallies.items() if each[1].rows]
-        metrics = [tally.metrics for _, tally in ahead if tally.metrics is not None]
+        # Of spans that some workers have trained, and others not.
+        ahead = [(number, tally.rows) for number, tally in self._tallies.items() if tally.metrics is not None]
+        metrics = [tally.metrics for tally in self._tallies.values() if tally.metrics is not None]
         return self._starts.save() | {
             "positions": np.array(self._positions, "int64"),
             "steps": self._steps,
-            "ahead": np.array([(number, tally.rows) for number, tally in ahead], "int64").reshape(-1, 2),
-            "ahead metrics": np.array(metrics, "float64").reshape(len(ahead), -1),
+            "ahead": np.array(ahead, "int64").reshape(-1, 2),
+            "ahead metrics": np.stack(metrics) if metrics else np.zeros((0, 0)),
             "ahead skipped": np.array(list(self._skipped()), "int64").reshape(-1, 2),
         }
 

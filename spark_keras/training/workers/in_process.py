@@ -39,8 +39,8 @@ class InProcessWorkers:
         shards: the rows of each worker.
         task: as it travels to workers elsewhere.
         replica: of the model, from other workers with the same task; None: one of their own.
-        turns: how long each worker takes for a minibatch, by which posted questions are answered earlier or later; None:
-            all take one turn. They are counted and not waited for.
+        turns: how long each worker takes for a minibatch, by which posted questions are answered earlier or later;
+            None: all take one turn. They are counted and not waited for.
     """
 
     def __init__(

@@ -93,6 +93,7 @@ def test_measured_times_agree_with_each_other_and_with_the_phases(spark):
 def test_a_param_wins_and_the_plan_says_so(spark):
     by_rule = regressor().trainingPlan(frame(spark))
     chosen = {"numWorkers": 1, "averagingFrequency": 3, "batchSize": 8, "cpusPerWorker": 2, "maxShardMemory": "1m"}
+    chosen |= {"mode": "asynchronous"}
     by_param = regressor(**chosen).trainingPlan(frame(spark, 70_000))
     assert (by_rule.numWorkers, by_rule.threads, by_rule.averagingFrequency, by_rule.batchSize) == (2, 1, 10, 32)
     assert not any("Param" in reason for reason in by_rule.reasons.values())
@@ -100,7 +101,8 @@ def test_a_param_wins_and_the_plan_says_so(spark):
     assert by_param.shardStorage == "file"
     for field, param in {"threads": "cpusPerWorker", "shardStorage": "maxShardMemory"}.items():
         assert f"Param {param}" in by_param.reasons[field]
-    for param in ("numWorkers", "averagingFrequency", "batchSize"):
+    assert (by_rule.mode, by_param.mode) == ("synchronous", "asynchronous")
+    for param in ("numWorkers", "mode", "averagingFrequency", "batchSize"):
         assert by_param.reasons[param] == f"Param {param}"
 
 

@@ -50,6 +50,7 @@ def test_none_means_that_a_param_is_not_set():
         ("batchSize", -1, "1 or more"),
         ("numWorkers", 0, "1 or more"),
         ("cpusPerWorker", 0, "1 or more"),
+        ("mode", "downpour", "['synchronous', 'asynchronous']"),
         ("averagingFrequency", 0, "1 or more"),
         ("averagingFrequency", "round", '"epoch"'),
         ("outerOptimizer", "sdg", "a Keras optimizer, its name"),

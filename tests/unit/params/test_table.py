@@ -77,6 +77,7 @@ def test_changed_params_are_those_of_another_fit():
         "validationSplit": 0.5,
         "nonFinite": "skip",
         "initialEpoch": 2,
+        "mode": "asynchronous",
     }
     assert decisive(spark_keras.KerasRegressor(**changed, numWorkers=3, prefetch=0, verbose=0)) == changed
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -72,9 +74,9 @@ def test_state_is_what_travels():
     assert cost.state_bytes == 4 * (3 * 42 + 1) + 8
 
 
-def made(rows, frequency=10, workers=2, kernel="graph"):
+def made(rows, frequency=10, workers=2, kernel="graph", mode="synchronous"):
     values = {"numWorkers": workers, "threads": 1, "averagingFrequency": frequency, "batchSize": 32, "kernel": kernel}
-    values["learningRateFactor"] = 1.0
+    values |= {"learningRateFactor": 1.0, "mode": mode}
     decisions = {name: plan.Decision(value, "a test") for name, value in values.items()}
     decisions["shardStorage"] = plan.storage(rows, 100, 2**20, "a test")
     return plan.make(decisions, costs.ModelCost((), 1000, 4000), 100, rows)
@@ -95,6 +97,13 @@ def test_unknown_rows_leave_open_what_depends_on_them():
     planned = made(None)
     assert planned.rows is planned.minibatches is planned.rounds is None
     assert "unknown rows" in str(planned)
+
+
+@pytest.mark.parametrize("mode, then", [("synchronous", "averaging"), ("asynchronous", "its update, without waiting")])
+def test_the_plan_tells_what_becomes_of_what_a_worker_has_trained(mode, then):
+    told = str(made(plan.Rows(1900, 1000, 1000, True), mode=mode))
+    assert f"10 minibatches on each of 2 workers of 1 thread, then {then}" in told
+    assert re.search(rf"mode +{mode} +a test", told)
 
 
 def test_every_kernel_gives_way_to_known_ones():
