@@ -48,7 +48,7 @@ def test_a_fit_leaves_no_thread_and_no_socket(spark):
 @pytest.mark.parametrize("local", [True, False], ids=["same machine", "over the network"])
 @pytest.mark.slow
 def test_a_state_too_large_for_one_message_travels_in_pieces_to_the_same_bits(spark, monkeypatch, local):
-    from spark_keras.training.strategies import mean
+    from spark_keras.training.rules import mean
     from spark_keras.training.wire import server
     from spark_keras.training.worker.closure import WorkerTask
 
