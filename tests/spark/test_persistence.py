@@ -25,6 +25,7 @@ from spark_keras import (
     KerasRegressor,
     KerasTransformer,
 )
+from spark_keras.params.table import OBJECT_PARAMS
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -123,11 +124,15 @@ ESTIMATOR_PARAMS = {
     "weightCols": ["v", "w"],
     "classWeight": {0: 0.5, 3: 2.0},
     "outputCols": {"x": "y"},
+    "outputFormat": "vector",
     "weightCol": "w",
     "validationSplit": 0.25,
     "epochs": 7,
     "initialEpoch": 2,
     "batchSize": 5,
+    "globalBatch": True,
+    "learningRateScaling": "sqrt",
+    "learningRateWarmup": 5,
     "shuffle": False,
     "numWorkers": 3,
     "cpusPerWorker": 2,
@@ -151,12 +156,15 @@ ESTIMATOR_PARAMS = {
 }
 
 
-def test_estimator_comes_back_with_every_param_and_its_model(tmp_path):
+def test_estimator_comes_back_with_every_param_and_its_model(spark, tmp_path):
     estimator = KerasEstimator(model=dense_model(), **ESTIMATOR_PARAMS)
     estimator.save(str(tmp_path / "e"))
     loaded = KerasEstimator.load(str(tmp_path / "e"))
     assert params_of(loaded) == params_of(estimator)
     assert {name: loaded.getOrDefault(name) for name in ESTIMATOR_PARAMS} == ESTIMATOR_PARAMS
+    # All but those that others exclude and those whose values are objects.
+    others = {"featuresCol", "featuresCols", "labelCol", "predictionCol", "validationIndicatorCol"} | OBJECT_PARAMS
+    assert {param.name for param in estimator.params} - others <= set(ESTIMATOR_PARAMS)
     assert loaded.uid == estimator.uid
 
 
