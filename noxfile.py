@@ -35,9 +35,9 @@ PYTORCH_PINS = "requirements/pytorch.txt"
 PYTORCH = re.search(r"^torch==.*$", (ROOT / PYTORCH_PINS).read_text(), re.MULTILINE)[0].replace("==", "")
 INSTALLER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 
-# Three processes, each with a Spark session of its own, so that two compute while one waits for a session or a process
-# to start: the groups of conftest.py in their order, which keeps changes of the kind of session rare.
-IN_PARALLEL = ["--numprocesses", "3", "--dist", "loadscope", "--no-loadscope-reorder"]
+# Two processes, each with a Spark session of its own, so that one computes while the other waits for a session or a
+# process to start: the groups of conftest.py in their order, which keeps changes of the kind of session rare.
+IN_PARALLEL = ["--numprocesses", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
 UNIT = ["tests/unit", "--numprocesses", "2", "--dist", "worksteal"]
 MISSING = {
     "java": "Spark needs Java 17 or newer, and none was found in JAVA_HOME, on the PATH or in /usr/lib/jvm. Install one"

@@ -248,7 +248,7 @@ def test_params_that_do_not_go_with_the_meaning_are_refused(spark, line):
     likely = compiled("bce", "sigmoid")
     refused(spark, lambda: classifier(likely, threshold=0.7).fit(line), "`threshold`", "0.7", "thresholds")
     refused(spark, lambda: classifier(likely, outputType="log"), "outputType", "'log'", "margins")
-    refused(spark, lambda: classifier(likely, threshold=float("nan")), "threshold", "NaN")
+    refused(spark, lambda: classifier(likely, threshold=float("nan")), "threshold", "nan")
     fitted = KerasClassificationModel(model=svm)
     refused(spark, lambda: fitted.copy().setThresholds([0.3, 0.7]).transform(line), "thresholds", "margins")
     refused(spark, lambda: fitted.copy().setProbabilityCol("p").transform(line), "probabilityCol", "margins")

@@ -15,6 +15,7 @@ from spark_keras import (
     KerasRegressionModel,
     KerasRegressor,
 )
+from spark_keras.keras_model.metrics import states_of
 
 NUMBERS = ["month", "day", "hour", "distance", "dep_delay", "sched_arr_time"]
 
@@ -184,8 +185,6 @@ def test_fit_refuses_a_metric_whose_state_cannot_be_summed(spark, flights):
 
 
 def test_every_metric_of_keras_has_a_state_that_adds_up(spark):
-    from spark_keras.columns import summable
-
     tried = 0
     random = np.random.default_rng(0)
     rows = [
@@ -213,7 +212,7 @@ def test_every_metric_of_keras_has_a_state_that_adds_up(spark):
                 sparse = "Sparse" in name or name in ("IoU", "MeanIoU")
                 y = y.argmax(-1).astype("int32") if sparse else y
                 metric.update_state(y, p.argmax(-1) if name in ("IoU", "MeanIoU") else p)
-            found.append(summable._state(metric))
+            found.append(states_of(metric.variables))
         np.testing.assert_allclose(found[0] + found[1], found[2], rtol=1e-5, err_msg=name)
         tried += 1
     assert tried > 35

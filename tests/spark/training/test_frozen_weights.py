@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 
 import keras
 import numpy as np
 import pytest
-from same_bits.twelve_fits import Kill
 
 from spark_keras import KerasRegressor
 from spark_keras.training.wire import protocol
@@ -121,12 +122,24 @@ def test_a_round_carries_what_is_trained_and_frozen_weights_come_once_to_a_proce
     assert not np.array_equal(found[2], expected[2])
 
 
+class Kill(keras.callbacks.Callback):
+    """Kills a worker of the fit after the first epoch."""
+
+    def __init__(self, traffic):
+        super().__init__()
+        self.traffic = traffic
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0:
+            os.kill(min(self.traffic.processes), signal.SIGKILL)
+
+
 @pytest.mark.slow
 def test_a_worker_in_place_of_a_killed_one_gets_the_frozen_weights(spark, traffic):
     undisturbed = fit(spark, seed=4)
     have = set(traffic.processes)
     traffic.clear()
-    assert bits(fit(spark, seed=4, callbacks=[Kill()])) == bits(undisturbed)
+    assert bits(fit(spark, seed=4, callbacks=[Kill(traffic)])) == bits(undisturbed)
     # At least one is new: the one in place of the killed one.
     assert traffic.frozen == FROZEN * len(traffic.processes - have) > 0
 
