@@ -28,5 +28,5 @@ def keeps_averages(optimizer: Any) -> bool:
 
 
 def accumulates_gradients(optimizer: Any) -> bool:
-    """Whether an optimizer adds up the gradients of several minibatches before it steps."""
+    """Tells whether an optimizer adds up the gradients of several minibatches before it steps."""
     return any(getattr(each, "gradient_accumulation_steps", None) for each in parts(optimizer))

@@ -23,7 +23,7 @@ from spark_keras.training.workers.base import Answer, Question, Workers
 
 
 class _Pull(NamedTuple):
-    """What a worker trains: the number of its span, the driver's state then, and that with which it begins."""
+    """Work of a worker: the number of its span, the driver's state then, and that with which it begins."""
 
     span: int
     shared: State

@@ -45,7 +45,7 @@ class Tally:
         return answer
 
     def result(self, waited: float) -> PeriodResult:
-        """What the answers have come to."""
+        """The period that the answers make."""
         metrics = self.metrics if self.rows else None
         return PeriodResult(self.rows, metrics, self._kernel, self._reports, self._seconds, waited, self.skipped)
 

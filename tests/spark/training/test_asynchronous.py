@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import pytest
 from conftest import every_session
+from counting import counting_model
+from interruption import Interrupt
 from pyspark.sql import functions as F
 from python_workers import KillAWorker
 from regression import dropout_model, frame, in_training_order, keras_weights, mlp, regression_rows, weights_of
@@ -19,26 +21,13 @@ def estimator(**params):
     return KerasRegressor(**{"mode": "asynchronous", "numWorkers": 2, "verbose": 0, **params})
 
 
-@keras.saving.register_keras_serializable("spark_keras_tests")
-class SumOfOutputs(keras.losses.Loss):
-    """Linear in the weight, so that with SGD the weight counts the rows."""
-
-    def __init__(self, name="sum_of_outputs", reduction="sum"):
-        super().__init__(name=name, reduction="sum")
-
-    def call(self, y_true, y_pred):
-        return y_pred
-
-
 def counting(spark, rows, **params):
     """A fit whose weight ends at minus the sum of all rows, each as often as there are epochs, over two: each of two
     workers with equally many rows counts half.
     """
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
-    model.compile(keras.optimizers.SGD(1.0), SumOfOutputs())
     values = [float(2.0 ** -(i % 16)) for i in range(rows)]
     df = spark.createDataFrame([(value, 0.0) for value in values], ["x", "label"]).coalesce(1)
-    fitted = estimator(model=model, featuresCols=["x"], **params).fit(df)
+    fitted = estimator(model=counting_model(), featuresCols=["x"], **params).fit(df)
     return fitted, weights_of(fitted)[0], -sum(values) / 2
 
 
@@ -133,23 +122,11 @@ def test_early_stopping_ends_it(spark):
     assert model.bestModel.summary.epochs < 50
 
 
-class Crash(keras.callbacks.Callback):
-    """The end of a driver, after an epoch."""
-
-    def __init__(self, epoch):
-        super().__init__()
-        self.epoch = epoch
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self.epoch:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.slow
 def test_a_fit_that_goes_on_from_a_checkpoint_loses_and_repeats_no_row(spark, tmp_path):
     settings = {"batchSize": 4, "averagingFrequency": 2, "epochs": 4, "checkpointDir": f"file://{tmp_path}/folder"}
     with pytest.raises(KeyboardInterrupt):
-        counting(spark, 80, callbacks=[Crash(2)], **settings)
-    fitted, weight, expected = counting(spark, 80, callbacks=[Crash(99)], **settings)
+        counting(spark, 80, callbacks=[Interrupt(2)], **settings)
+    fitted, weight, expected = counting(spark, 80, callbacks=[Interrupt(99)], **settings)
     assert fitted.summary.epochs == 4
     assert weight == pytest.approx(4 * expected, rel=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from interruption import Interrupt
 from pyspark.sql import functions as F
 
 from spark_keras import EarlyStopping, KerasRegressor
@@ -51,18 +52,6 @@ def by_keras(data, callbacks, epochs=3, optimizer=None, **arguments):
     options = {"batch_size": BATCH, "shuffle": False, "verbose": 0} | arguments
     model.fit(*data[1], epochs=epochs, callbacks=callbacks, validation_data=data[2], **options)
     return model
-
-
-class Interrupt(keras.callbacks.Callback):
-    """Fails once, as training is interrupted."""
-
-    def __init__(self, epoch):
-        super().__init__()
-        self.epoch = epoch
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self.epoch:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("save_freq", ["epoch", 3])

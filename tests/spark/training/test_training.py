@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import every_session
+from counting import counting_model
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import functions as F
 from regression import dropout_model, frame, in_training_order, keras_weights, linear, mlp, regression_rows, weights_of
@@ -85,22 +86,6 @@ def test_convolutional_net_on_two_workers_equals_one_with_twice_the_batch(spark)
     )
     expected.fit(images, labels, batch_size=40, epochs=3, verbose=0)
     np.testing.assert_allclose(weights_of(fitted), keras_weights(expected), atol=1e-6)
-
-
-def counting_model():
-    """Its loss is linear in its only weight, so that with SGD the weight counts the rows: w = -sum(x)."""
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
-    model.compile(keras.optimizers.SGD(1.0), SumOfOutputs())
-    return model
-
-
-@keras.saving.register_keras_serializable("spark_keras_tests")
-class SumOfOutputs(keras.losses.Loss):
-    def __init__(self, name="sum_of_outputs", reduction="sum"):
-        super().__init__(name=name, reduction="sum")
-
-    def call(self, y_true, y_pred):
-        return y_pred
 
 
 @pytest.mark.parametrize("rows, batch, frequency, partitions", [(37, 64, 10, 5), (8, 3, 1, 2)])

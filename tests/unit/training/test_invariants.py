@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from counting import counting, expected_counts
 from in_process import train
 
 from spark_keras.keras_model import state as states
@@ -57,31 +58,6 @@ def test_workers_that_average_each_minibatch_equal_one_with_a_batch_so_many_time
     )
     weights, _ = fitted_by_keras(network(keras.optimizers.SGD(0.3)), workers * size, 2, slice(rows))
     assert_close(model.get_weights(), weights, 1e-6)
-
-
-class Sum(keras.losses.Loss):
-    """Its gradient by a row's weights is minus the row."""
-
-    def __init__(self):
-        super().__init__(reduction="sum")
-
-    def call(self, y_true, y_pred):
-        return -y_pred[..., 0]
-
-
-def counting(rows):
-    """A model with a weight for each of so many rows, each of which is a unit vector: a step of SGD(1) adds 1 there."""
-    model = keras.Sequential([keras.Input((rows,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
-    model.compile(keras.optimizers.SGD(1.0), Sum())
-    return model, (np.eye(rows, dtype="float32"), np.zeros((rows, 1), "float32"))
-
-
-def expected_counts(counts, size, frequency):
-    """What each row has added: the share of its worker in the rows of its round."""
-    of_row = [(worker, row // size // frequency) for worker, count in enumerate(counts) for row in range(count)]
-    trained = {each: of_row.count(each) for each in of_row}
-    whole = {round_: sum(n for (_, other), n in trained.items() if other == round_) for _, round_ in trained}
-    return [trained[each] / whole[each[1]] for each in of_row]
 
 
 @pytest.mark.parametrize("workers, frequency", [(1, 3), (2, 1), (3, None), (5, 3), (8, None), (16, 1), (16, 3)])

@@ -7,6 +7,7 @@ import heapq
 import keras
 import numpy as np
 import pytest
+from counting import counting, expected_counts
 from in_process import train
 
 from spark_keras.keras_model import state as states
@@ -75,23 +76,6 @@ def test_one_worker_has_the_bits_of_the_synchronous_mode_also_where_callbacks_ch
 # --- rows ----------------------------------------------------------------------------------------------------------
 
 
-class Sum(keras.losses.Loss):
-    """Its gradient by a row's weights is minus the row."""
-
-    def __init__(self):
-        super().__init__(reduction="sum")
-
-    def call(self, y_true, y_pred):
-        return -y_pred[..., 0]
-
-
-def counting(rows):
-    """A model with a weight for each of so many rows, each of which is a unit vector: a step of SGD(1) adds 1 there."""
-    model = keras.Sequential([keras.Input((rows,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
-    model.compile(keras.optimizers.SGD(1.0), Sum())
-    return model, (np.eye(rows, dtype="float32"), np.zeros((rows, 1), "float32"))
-
-
 @pytest.mark.parametrize("workers, frequency", [(2, 1), (5, 3), (8, None), (16, 3)])
 def test_every_row_is_trained_once_in_each_epoch_and_counts_the_same_however_slow_its_worker(workers, frequency):
     # One has no rows, and most have a last minibatch that is short.
@@ -99,13 +83,8 @@ def test_every_row_is_trained_once_in_each_epoch_and_counts_the_same_however_slo
     model, data = counting(sum(counts))
     turns = [1 + index % 4 for index in range(workers)]
     fit(model, data, workers=counts, batch_size=size, frequency=frequency, epochs=2, turns=turns)
-    # The share of a row's worker in the rows of the same minibatches of the epoch.
-    of_row = [
-        (worker, row // size // (frequency or 100)) for worker, count in enumerate(counts) for row in range(count)
-    ]
-    of_all = [sum(one == other for _, other in of_row) for _, one in of_row]
-    share = [of_row.count(each) / whole for each, whole in zip(of_row, of_all, strict=True)]
-    np.testing.assert_allclose(model.get_weights()[0][:, 0], 2 * np.array(share), rtol=1e-5)
+    once = expected_counts(counts, size, frequency or 10**9)
+    np.testing.assert_allclose(model.get_weights()[0][:, 0], 2 * np.array(once), rtol=1e-5)
 
 
 def test_metrics_of_an_epoch_are_those_of_all_rows_in_one_process():
