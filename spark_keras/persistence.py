@@ -11,7 +11,8 @@ from typing_extensions import Self
 
 from spark_keras.cluster.files import read_file, write_file
 from spark_keras.keras_model.archive import KerasArchive
-from spark_keras.params.table import OBJECT_PARAMS
+from spark_keras.params.row import UNSET
+from spark_keras.params.table import OBJECT_PARAMS, TABLE
 from spark_keras.stage_metadata import R, StageReader, StageWriter, save_metadata
 from spark_keras.telemetry.summary import KerasTrainingSummary
 
@@ -88,6 +89,9 @@ class KerasReader(StageReader[R]):
         instance: Any = self.cls()
         instance._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(instance, metadata)
+        absent = {row.name: row.absent for row in TABLE.rows if row.absent is not UNSET}
+        known = metadata["defaultParamMap"]
+        instance._setDefault(**{k: v for k, v in absent.items() if instance.hasParam(k) and k not in known})
         extra = metadata.get("keras", {})
         if "modelFn" in extra:
             instance._set(modelFn=pkgutil.resolve_name(extra["modelFn"]))

@@ -31,6 +31,7 @@ def fit(rows: int, epochs: int, batch: int, frequency: int | str, seed: int) -> 
         labelCol="late",
         epochs=epochs,
         batchSize=batch,
+        globalBatch=False,
         validationSplit=0.1,
         averagingFrequency=frequency,
         callbacks=[times],

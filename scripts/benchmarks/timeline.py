@@ -37,6 +37,7 @@ def cost(data: str, network: str, epochs: int, batch: int, frequency: int, seed:
                 model=models.compiled(network, seed),
                 epochs=epochs,
                 batchSize=batch,
+                globalBatch=False,
                 averagingFrequency=frequency,
                 seed=seed,
                 verbose=0,

@@ -10,13 +10,13 @@ import numpy as np
 
 from many_workers.tasks import TASKS
 from many_workers.ways import PLAIN, RATES, WAYS, Run, Way
-from spark_keras.keras_model import rate_scaling
+from spark_keras.keras_model import held, rate_scaling
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.rate_scaling import UNSCALED, RateScaling
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.progress import Progress
 from spark_keras.training import loop
-from spark_keras.training.settings import Schedule
+from spark_keras.training.settings import Schedule, shared_rows
 from spark_keras.training.strategies.choose import strategy_of
 from spark_keras.training.workers.in_process import InProcessWorkers
 
@@ -61,8 +61,11 @@ class Laboratory:
     def losses(self, way: Way, workers: int, rate: float, seed: int) -> tuple[float, float]:
         """(loss, area under the ROC curve) on the rows held out, after a training."""
         task = self.task
-        size = max(min(way.least, task.batch_size), round(task.batch_size * way.batch / workers**way.shared))
-        factor = rate_scaling.factor(way.scaling, workers)
+        if way.auto:
+            size = shared_rows(task.batch_size, workers, held.batch_statistics(self.model))
+        else:
+            size = max(min(way.least, task.batch_size), round(task.batch_size * way.batch / workers**way.shared))
+        factor = rate_scaling.factor(way.scaling, size * workers / (task.batch_size * way.batch))
         steps = task.epochs * math.ceil(len(self.training[1]) / workers / size)
         warm_up = round(steps * way.warm_up) if factor != 1 else 0
         # A rate is a number of the state; only a warm-up is a program of its own.

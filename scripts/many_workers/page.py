@@ -8,24 +8,26 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from many_workers.ways import OPTIMIZERS, PLAIN, TASKS, TIMES_THE_BEST, WAYS, Run
+from many_workers.ways import DEFAULT, OPTIMIZERS, PLAIN, TASKS, TIMES_THE_BEST, WAYS, Run
 
 INTRODUCTION = """
     At equal epochs many workers take fewer steps one after the other than one does, and accuracy pays for it.
     These tables tell how much, for each way of making up for it: a learning rate that grows with the workers
-    (`learningRateScaling`), a smaller batch (`batchSize`), an outer optimizer (`outerOptimizer`), averaging more
-    often (`averagingFrequency`). Each number compares a training of many workers with one of a single worker from
-    the same initial weights, with the same rows, epochs and learning rate before scaling. The workers are real
-    but for Spark: they run in one process (`spark_keras.training.workers.in_process`). `scripts/accuracy`
-    measures them.
+    (`learningRateScaling`), a smaller batch (`batchSize`, `globalBatch`), an outer optimizer
+    (`outerOptimizer`), averaging more often (`averagingFrequency`). Each number compares a training of many
+    workers with one of a single worker from the same initial weights, with the same rows, epochs and learning
+    rate before scaling. The workers are real but for Spark: they run in one process
+    (`spark_keras.training.workers.in_process`). `scripts/accuracy` measures them.
 """
 TASKS_TOLD = """
     The tasks: late flights by one-hot categories and weather (*flights*) and by embeddings (*embeddings*),
-    minutes in the air (*air time*, a regression), handwritten digits (*digits*, convolutions), the next character
-    of Python's help texts (*characters*, recurrent), a synthetic classification with BatchNormalization
-    (*synthetic*). The learning rate is the best of six, half an order of magnitude apart, for one worker. "Half
-    batch" is half of the rows per minibatch that one worker has; of a "batch of all workers" each has its share.
-    Unless told otherwise, workers average every ten minibatches.
+    minutes in the air (*air time*, a regression), handwritten digits (*digits*, convolutions), the next
+    character of Python's help texts (*characters*, recurrent), a synthetic classification with
+    BatchNormalization (*synthetic*). The learning rate is the best of six, half an order of magnitude apart,
+    for one worker. "Plain": each worker has minibatches of as many rows as one worker alone
+    (`globalBatch=False`). "Half batch": of half as many. Of a "batch of all workers" each has its share; "8
+    or 16 rows at least", 16 with BatchNormalization, is `globalBatch="auto"`. Unless told otherwise, workers
+    average every ten minibatches.
 """
 COMPARED = "Validation loss compared with one worker: median over {} / worst."
 
@@ -87,11 +89,19 @@ def _table(
     for way in WAYS:
         cells = []
         for count in counts:
-            found = [difference(run, one) for run, one in pairs if (run.way, run.workers) == (way, count)]
+            of_way, plain = (
+                [pair for pair in pairs if (pair[0].way, pair[0].workers) == (name, count)] for name in (way, PLAIN)
+            )
+            # A median over a part of the cases would answer another question.
+            found = [difference(*pair) for pair in of_way] if _cases(of_way) >= _cases(plain) else []
             cells.append(f"{_number(statistics.median(found), form)} / {_number(worst(found), form)}" if found else "")
         if any(cells):
-            rows.append([f"{way} (the default)" if way == PLAIN else way, *cells])
+            rows.append([f"{way} (the default)" if way == DEFAULT else way, *cells])
     return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _cases(pairs: Sequence[tuple[Run, Run]]) -> set[tuple[str, str]]:
+    return {(run.task, run.optimizer) for run, _ in pairs}
 
 
 def _number(value: float, form: str) -> str:

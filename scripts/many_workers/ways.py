@@ -18,10 +18,11 @@ class Way(NamedTuple):
     """A way of training with many workers.
 
     Args:
-        scaling: of the learning rate, by the number of workers: "none", "sqrt" or "linear".
+        scaling: of the learning rate, by the rows of a step: "none", "sqrt" or "linear".
         batch: rows per minibatch and worker, as a share of those of one worker.
         shared: power of the number of workers by which these are divided; 1: workers share a minibatch of one worker.
         least: rows that a minibatch has at least.
+        auto: whether the rows are those of `globalBatch="auto"`.
         momentum: of an outer Nesterov optimizer; None: plain averaging.
         outer_rate: its learning rate.
         frequency: minibatches between two averagings.
@@ -36,9 +37,10 @@ class Way(NamedTuple):
     outer_rate: float = 1.0
     frequency: int = 10
     warm_up: float = 0.0
+    auto: bool = False
 
 
-PLAIN = "plain"
+PLAIN, DEFAULT = "plain", "batch of all workers, 8 or 16 rows at least"
 WAYS = {
     PLAIN: Way(),
     "sqrt": Way("sqrt"),
@@ -51,6 +53,8 @@ WAYS = {
     "batch by the root of workers": Way(shared=0.5),
     "batch of all workers": Way(shared=1.0),
     "batch of all workers, 8 rows at least": Way(shared=1.0, least=8),
+    DEFAULT: Way(auto=True),
+    f"{DEFAULT}, every 3": Way(auto=True, frequency=3),
     "batch of all workers, every 3": Way(shared=1.0, frequency=3),
     "batch of all workers, every minibatch": Way(shared=1.0, frequency=1),
     "Nesterov 0.5": Way(momentum=0.5),

@@ -188,6 +188,11 @@ def begin_anew(model: keras.Model) -> keras.Model:
     return model
 
 
+def batch_statistics(model: keras.Model) -> bool:
+    """Tells whether a layer normalises rows by those that are in their minibatch."""
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in model._flatten_layers())
+
+
 def asked_batch(model: keras.Model) -> tuple[str, int] | None:
     """(name of a stateful layer, rows in each minibatch that it takes); None where the model takes any number."""
     for layer in stateful_layers(model):

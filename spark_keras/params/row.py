@@ -25,7 +25,7 @@ class Decides(enum.Flag):
 
     Attributes:
         NOTHING: nothing, or only what the identity of a checkpoint holds in another form: the model, its callbacks, the
-            columns, the weights of classes, the number of workers and of their threads.
+            columns, the weights of classes, the number of workers and of their threads, the rows of a minibatch.
         ROWS: which rows a worker gets, so that rows that are kept for another fit can differ.
         BITS: the bits of a fit, so that a checkpoint of another value is that of another fit.
         BITS_IF_CHANGED: as BITS, but checkpoints know it only where it is not its default, as those of a release
@@ -48,6 +48,7 @@ class Row:
         converter: checks a value and gives it its type; None: the Param, and its own doc, are pyspark's.
         decides: what depends on it. Has no default, so that nobody forgets to say.
         default: a value that JSON can hold.
+        absent: what a saved stage means that was saved before there was this Param, where that is not the default.
         type: of its value, as source text, where the converter's annotation does not tell it; of pyspark's own "str".
         accepts: the type that constructor and setter take, where it is another one.
         json: whether its value can be saved as JSON.
@@ -60,6 +61,7 @@ class Row:
     _: dataclasses.KW_ONLY
     decides: Decides
     default: Any = UNSET
+    absent: Any = UNSET
     type: str = ""
     accepts: str = ""
     json: bool = True

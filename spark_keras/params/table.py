@@ -182,7 +182,11 @@ _ROWS = (
         default=0,
     ),
     _training(
-        "batchSize", "rows per minibatch and worker", converters.integer("batchSize", 1), decides=BITS, default=32
+        "batchSize",
+        "rows per minibatch, of each worker or of all together as `globalBatch` tells",
+        converters.integer("batchSize", 1),
+        decides=BITS,
+        default=32,
     ),
     _inference(
         "batchSize",
@@ -257,16 +261,21 @@ _ROWS = (
     ),
     _training(
         "globalBatch",
-        "whether `batchSize` counts the rows of all workers together, as in tf.distribute, and not those of each",
-        TypeConverters.toBoolean,
-        type="bool",
-        decides=BITS_IF_CHANGED,
-        default=False,
+        "whether `batchSize` counts the rows of all workers together, as in tf.distribute, which share them (True), or "
+        'those of each (False); "auto": workers share them, but each has 8 at least (16 with BatchNormalization), or '
+        "`batchSize` where that is less; a stateful model's are those of each",
+        converters.accepted(
+            "globalBatch", lambda value: isinstance(value, bool) or value == "auto", '"auto", True or False'
+        ),
+        type="bool | str",
+        decides=NOTHING,
+        default="auto",
+        absent=False,
     ),
     _training(
         "learningRateScaling",
-        'how the learning rate grows with the rows that all workers train in a step: "none"; "linear": as they do, '
-        'times numWorkers unless globalBatch; "sqrt": with the square root of that',
+        'how the learning rate grows with the rows that all workers train in a step: "none"; "linear": times these '
+        'rows / batchSize, which is numWorkers where globalBatch is False; "sqrt": times the square root of that',
         converters.one_of("learningRateScaling", "none", "sqrt", "linear"),
         decides=BITS_IF_CHANGED,
         default="none",

@@ -70,7 +70,7 @@ class Planned(HasTraining):
             "threads": self._decided("cpusPerWorker", task.settings.threads, "spark.task.cpus"),
             "mode": self._decided("mode", self.getMode(), "the default"),
             "averagingFrequency": self._decided("averagingFrequency", self.getAveragingFrequency(), "the default"),
-            "batchSize": self._batch_size(task),
+            "batchSize": prepared.batch,
             "learningRateFactor": self._decided("learningRateScaling", task.rate_scaling.factor, "the default"),
             "kernel": plans.Decision(*chosen),
             "shardStorage": plans.storage(
@@ -82,12 +82,6 @@ class Planned(HasTraining):
     def _decided(self, param: str, value: Any, rule: str) -> plans.Decision:
         by_param = self.isSet(param) and param_or_none(self, param) is not None
         return plans.Decision(value, f"Param {param}" if by_param else rule)
-
-    def _batch_size(self, task: WorkerTask) -> plans.Decision:
-        decision = self._decided("batchSize", task.batch_size, "the default")
-        if not self.getGlobalBatch():
-            return decision
-        return decision._replace(reason=f"{decision.reason}, {self.getBatchSize()} rows of all workers")
 
     def _kernel(
         self, model: keras.Model, batch_size: int, minibatches: int | None, workers: Workers | None

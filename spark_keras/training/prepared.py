@@ -10,7 +10,6 @@ from pyspark.sql import DataFrame, SparkSession
 
 from spark_keras.cluster import session, slots
 from spark_keras.columns import labels, mismatch, names, summable
-from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.columns.training_columns import training_columns
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model import architecture as architectures
@@ -21,6 +20,8 @@ from spark_keras.keras_model.seeding import Seeding
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params import outer_optimizer
 from spark_keras.params.values import param_or_none
+from spark_keras.training.plan import Decision
+from spark_keras.training.settings import shared_rows
 from spark_keras.training.wire import connections
 from spark_keras.training.worker.closure import WorkerTask
 
@@ -32,12 +33,14 @@ class Prepared(NamedTuple):
         model: the driver's.
         outputs: its output tensors.
         task: of the workers.
+        batch: rows per minibatch and worker, and why.
         outer: the outer optimizer; None for plain averaging.
     """
 
     model: keras.Model
     outputs: tuple[Tensor, ...]
     task: WorkerTask
+    batch: Decision
     outer: keras.optimizers.Optimizer | None
 
 
@@ -65,13 +68,21 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
     if known is None:
         estimator._check_outputs(dataset, model, outputs)
     mismatch.warn_of_losses(model, outputs)
-    batch_size = _batch_size(estimator, count)
-    spec = _batch_checked(batch_size, model, spec)
+    asked = held.asked_batch(model)
+    if asked is not None:
+        spec = spec._replace(sample_rows=asked[1])
     with seeding:
         with mismatch.metrics_explained(model, spec, outputs):
             first_step.build(model, spec.sample())
         labels.refuse_without_loss(model, spec)
     summable.refuse_not_summable(model, spec, outputs)
+    batch = _batch(estimator, count, model)
+    batch_size: int = batch.value
+    if asked is not None and asked[1] != batch_size:
+        raise ValueError(
+            f"Param `batchSize` does not fit the model. Received: {batch_size}. Expected: {asked[1]}, "
+            f"because its layer {asked[0]!r} is stateful and takes minibatches of so many rows."
+        )
     _check_optimizer(estimator, model)
     _check_mode(estimator, model)
     outer = outer_optimizer.optimizer(param_or_none(estimator, "outerOptimizer"), estimator.getCustomObjects())
@@ -92,7 +103,7 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
         max_shard_memory=param_or_none(estimator, "maxShardMemory"),
         prefetch=estimator.getPrefetch(),
     )
-    return Prepared(model, outputs, task, outer)
+    return Prepared(model, outputs, task, batch, outer)
 
 
 def _new_model(estimator: Any) -> tuple[keras.Model, bool]:
@@ -139,17 +150,28 @@ def _workers(estimator: Any, spark: SparkSession) -> int:
     return wanted
 
 
-def _batch_size(estimator: Any, workers: int) -> int:
+def _batch(estimator: Any, workers: int, model: keras.Model) -> Decision:
     """Rows per minibatch of each worker."""
-    rows = int(estimator.getBatchSize())
-    if not estimator.getGlobalBatch():
-        return rows
+    rows, shared = int(estimator.getBatchSize()), estimator.getGlobalBatch()
+    reason = "Param batchSize" if estimator.isSet("batchSize") else "the default"
+    if workers == 1 or shared is False:
+        return Decision(rows, reason)
+    of_all = f"{reason}, {rows} rows of all workers"
+    if shared == "auto":
+        asked, batch_statistics = held.asked_batch(model), held.batch_statistics(model)
+        if asked is not None:
+            return Decision(rows, f"{reason}, of each worker for stateful layer {asked[0]!r}")
+        size = shared_rows(rows, workers, batch_statistics)
+        if size * workers >= rows + workers:
+            for_layer = " for BatchNormalization" if batch_statistics else ""
+            return Decision(size, f"{of_all}, but {size} on each at least{for_layer}")
+        return Decision(size, of_all)
     if rows % workers:
         raise ValueError(
             f"Param `batchSize` cannot be dealt to the workers. Received: batchSize={rows} and globalBatch=True with "
             f"{workers} workers. Expected: a multiple of {workers}, so that each has as many rows of a step."
         )
-    return rows // workers
+    return Decision(rows // workers, of_all)
 
 
 def _rate_scaling(estimator: Any, rows: int) -> RateScaling:
@@ -162,20 +184,6 @@ def _rate_scaling(estimator: Any, rows: int) -> RateScaling:
         )
     times = rows / estimator.getBatchSize()
     return RateScaling(rate_scaling.factor(estimator.getLearningRateScaling(), times), warm_up)
-
-
-def _batch_checked(batch_size: int, model: keras.Model, spec: ShardColumns) -> ShardColumns:
-    """Refuses a batch that a stateful layer does not take; lets samples have the one that it takes."""
-    asked = held.asked_batch(model)
-    if asked is None:
-        return spec
-    name, rows = asked
-    if rows != batch_size:
-        raise ValueError(
-            f"Param `batchSize` does not fit the model. Received: {batch_size}. Expected: {rows}, "
-            f"because its layer {name!r} is stateful and takes minibatches of so many rows."
-        )
-    return spec._replace(sample_rows=rows)
 
 
 def _check_optimizer(estimator: Any, model: keras.Model) -> None:

@@ -7,11 +7,24 @@ from typing import NamedTuple
 
 # Minibatches of a round that is an epoch, however long that is.
 WHOLE_EPOCH = 2**31
+# Least rows of a minibatch's part, where all workers share it. Smaller ones can diverge, or tell BatchNormalization too
+# little of the mean and variance of all rows: docs/many-workers.md.
+FEWEST_ROWS, FEWEST_ROWS_OF_STATISTICS = 8, 16
 
 
 def minibatches_of_round(averaging_frequency: int | str) -> int | None:
     """Reads Param `averagingFrequency`: minibatches between two averagings; None for "epoch", however long that is."""
     return None if averaging_frequency == "epoch" else int(averaging_frequency)
+
+
+def shared_rows(batch_size: int, workers: int, batch_statistics: bool = False) -> int:
+    """Rows per minibatch of each of the workers that share one of `batch_size` rows.
+
+    Args:
+        batch_statistics: whether the model normalises rows by those of their minibatch.
+    """
+    fewest = FEWEST_ROWS_OF_STATISTICS if batch_statistics else FEWEST_ROWS
+    return min(batch_size, max(fewest, -(-batch_size // workers)))
 
 
 class Schedule(NamedTuple):

@@ -118,6 +118,9 @@ class Trainer:
         settings = decisive(self._estimator)
         process = task.settings
         settings |= {"numWorkers": task.workers, "threads": process.threads, "floatx": process.floatx}
+        if task.batch_size != self._estimator.getBatchSize():
+            # Left out where it is as in releases that had no other.
+            settings["rows per minibatch and worker"] = task.batch_size
         settings |= {ONEDNN: process.onednn, "dtype_policy": process.dtype_policy}
         settings["columns"] = [[*t.tensor_shape, t.dtype, t.one_hot] for t in task.columns.tensors.values()]
         settings |= task.columns.decisive

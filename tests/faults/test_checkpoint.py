@@ -24,6 +24,7 @@ def model(units=4):
 
 def estimator(**params):
     fixed = {"epochs": 4, "batchSize": 10, "averagingFrequency": 2, "numWorkers": 2, "validationSplit": 0.2}
+    fixed["globalBatch"] = False
     return KerasRegressor(**{"model": model(), "verbose": 0, **fixed, **params})
 
 
@@ -111,6 +112,7 @@ def test_what_is_another_fit_is_refused_and_named(spark, rows, tmp_path, monkeyp
     other.layers[0].set_weights([weight + 1 for weight in other.layers[0].get_weights()])
     refused("initial weights", model=other)
     refused(r"batchSize \(10, in this fit 20\)", batchSize=20)
+    refused(r"rows per minibatch and worker \(None, in this fit 5\)", globalBatch=True)
     refused("epochs", epochs=3)
     refused("callbacks", callbacks=stateful())
     refused("rows of workers 0, 1", frame(spark, *regression_rows(102)))

@@ -62,7 +62,7 @@ def test_two_thousand_partitions(spark):
 def test_two_thousand_columns(spark):
     names = [f"c{i}" for i in range(2_000)]
     df = spark.range(0, 40, 1, 2).selectExpr(*(f"(id + {i}) / 2000 AS {name}" for i, name in enumerate(names)))
-    fitted = fit(df, 2_000, featuresCols=names, labelCol="c0", batchSize=20)
+    fitted = fit(df, 2_000, featuresCols=names, labelCol="c0", batchSize=40, globalBatch=True)
     assert trained_rows(fitted) == 40
     # One step with all rows, from weights of zero: each weight is the rate times twice the mean of feature times label.
     table = (np.arange(40)[:, None] + np.arange(2_000)) / 2_000

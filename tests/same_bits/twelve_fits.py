@@ -177,6 +177,8 @@ FIXED: dict[str, Any] = {
     "numWorkers": 2,
     "seed": 3,
     "verbose": 0,
+    # Releases without this Param know of no other batch.
+    **({"globalBatch": False} if hasattr(KerasRegressor, "globalBatch") else {}),
 }
 
 

@@ -96,6 +96,14 @@ def test_saved_estimators_train_and_saved_models_have_their_summary(df):
     assert len(result.scores) == 2
 
 
+def test_a_saved_estimator_trains_with_the_rows_per_minibatch_that_it_had(df, tmp_path):
+    estimator = load(RELEASES[0], "KerasClassifier")
+    assert (estimator.getBatchSize(), estimator.getGlobalBatch()) == (4, False)
+    estimator.save(str(tmp_path / "again"))
+    assert spark_keras.KerasClassifier.load(str(tmp_path / "again")).getGlobalBatch() is False
+    assert spark_keras.KerasClassifier().getGlobalBatch() == "auto"
+
+
 def test_a_saved_analysis_tells_what_it_told(df):
     analysis = load(RELEASES[0], "DataFrameAnalysis")
     a = np.array([row.a for row in df.collect()])

@@ -88,6 +88,7 @@ def _classifier(
         model=models.compiled(network, seed),
         epochs=epochs,
         batchSize=batch,
+        globalBatch=False,  # as the others count
         averagingFrequency=frequency,
         callbacks=callbacks or [],
         seed=seed,

@@ -93,6 +93,7 @@ def large_shards(gigabytes: float, epochs: int, batch: int, frequency: int, memo
         model=models.compiled("mlp"),
         epochs=epochs,
         batchSize=batch,
+        globalBatch=False,
         averagingFrequency=frequency,
         maxShardMemory=memory,
         callbacks=[times],

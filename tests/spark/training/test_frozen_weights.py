@@ -87,7 +87,8 @@ def model(seed=1):
 
 
 def fit(spark, seed=1, **params):
-    fixed = {"epochs": 3, "batchSize": 10, "averagingFrequency": 2, "numWorkers": 2, "seed": 3, "verbose": 0}
+    fixed = {"epochs": 3, "batchSize": 10, "globalBatch": False, "averagingFrequency": 2, "numWorkers": 2}
+    fixed |= {"seed": 3, "verbose": 0}
     return KerasRegressor(model=model(seed), **{**fixed, **params}).fit(rows(spark))
 
 

@@ -95,7 +95,7 @@ def test_a_param_wins_and_the_plan_says_so(spark):
     chosen = {"numWorkers": 1, "averagingFrequency": 3, "batchSize": 8, "cpusPerWorker": 2, "maxShardMemory": "1m"}
     chosen |= {"mode": "asynchronous"}
     by_param = regressor(**chosen).trainingPlan(frame(spark, 70_000))
-    assert (by_rule.numWorkers, by_rule.threads, by_rule.averagingFrequency, by_rule.batchSize) == (2, 1, 10, 32)
+    assert (by_rule.numWorkers, by_rule.threads, by_rule.averagingFrequency, by_rule.batchSize) == (2, 1, 10, 16)
     assert not any("Param" in reason for reason in by_rule.reasons.values())
     assert (by_param.numWorkers, by_param.threads, by_param.averagingFrequency, by_param.batchSize) == (1, 2, 3, 8)
     assert by_param.shardStorage == "file"
@@ -107,19 +107,39 @@ def test_a_param_wins_and_the_plan_says_so(spark):
 
 
 def test_the_plan_tells_rows_of_a_step_and_the_factor_of_the_learning_rate(spark):
-    plain = regressor(numWorkers=2, learningRateScaling="sqrt").trainingPlan(frame(spark))
-    assert plain.learningRateFactor == math.sqrt(2)
-    assert plain.reasons["learningRateFactor"] == "Param learningRateScaling"
+    of_each = regressor(numWorkers=2, globalBatch=False, learningRateScaling="sqrt").trainingPlan(frame(spark))
+    assert (of_each.batchSize, of_each.learningRateFactor) == (32, math.sqrt(2))
+    assert of_each.reasons["learningRateFactor"] == "Param learningRateScaling"
+    assert of_each.reasons["batchSize"] == "the default"
     of_all = regressor(numWorkers=2, batchSize=64, globalBatch=True, learningRateScaling="linear")
     planned = of_all.trainingPlan(frame(spark))
     assert (planned.batchSize, planned.learningRateFactor) == (32, 1.0)
     assert planned.reasons["batchSize"] == "Param batchSize, 64 rows of all workers"
 
 
+def test_workers_share_a_batch_by_default_but_for_minibatches_that_are_small_or_of_a_stateful_layer(spark):
+    def told(workers, **params):
+        plan = regressor(numWorkers=workers, learningRateScaling="linear", **params).trainingPlan(frame(spark))
+        return plan.batchSize, plan.learningRateFactor, plan.reasons["batchSize"]
+
+    assert told(1) == (32, 1.0, "the default")
+    assert told(2) == (16, 1.0, "the default, 32 rows of all workers")
+    assert told(2, batchSize=12) == (8, 16 / 12, "Param batchSize, 12 rows of all workers, but 8 on each at least")
+    assert told(2, batchSize=6) == (6, 2.0, "Param batchSize, 6 rows of all workers, but 6 on each at least")
+    normalized = built(layers.Dense(4), layers.BatchNormalization(), layers.Dense(1), shape=(3,))
+    of_statistics = "Param batchSize, 20 rows of all workers, but 16 on each at least for BatchNormalization"
+    assert told(2, model=normalized, batchSize=20) == (16, 1.6, of_statistics)
+    layers_of_state = layers.Reshape((3, 1)), layers.LSTM(2, stateful=True, name="memory"), layers.Dense(1)
+    stateful = keras.Sequential([keras.Input(batch_shape=(20, 3)), *layers_of_state])
+    stateful.compile("sgd", "mse")
+    of_each = 20, 2.0, "Param batchSize, of each worker for stateful layer 'memory'"
+    assert told(2, model=stateful, batchSize=20) == of_each
+
+
 def test_kernel_and_its_reason_follow_the_rule(spark):
-    short = regressor().trainingPlan(frame(spark))
+    short = regressor(globalBatch=False).trainingPlan(frame(spark))
     # 100 rows on each worker are 4 minibatches.
-    long = regressor(epochs=2000).trainingPlan(frame(spark))
+    long = regressor(globalBatch=False, epochs=2000).trainingPlan(frame(spark))
     unknown = regressor().trainingPlan(
         spark.createDataFrame(frame(spark).rdd, "a double, b double, c long, label double")
     )
@@ -145,7 +165,7 @@ def test_explaining_starts_no_job(spark, capsys):
     for part in ("== Training plan ==", "Epoch: 200 rows in 1 round", "+- Round: 10 minibatches on each of 2 workers"):
         assert part in text
     # Three features and a label of four bytes; 3 x 4 + 4 + 4 + 1 parameters.
-    for part in ("+- Step: 32 rows", "Model: 21 parameters", "96 FLOPs per row", "Shard: 16 bytes per row, in memory"):
+    for part in ("+- Step: 16 rows", "Model: 21 parameters", "96 FLOPs per row", "Shard: 16 bytes per row, in memory"):
         assert part in text
     assert "== Decisions ==" in text and "== Layers ==" in text
     assert estimator.explainPlan(df) is None

@@ -55,12 +55,17 @@ def test_a_batch_of_all_workers_and_a_scaled_rate_equal_local_training(spark):
     of_all = KerasRegressor(
         model=expected, batchSize=80, globalBatch=True, learningRateScaling="linear", learningRateWarmup=2, **shared
     ).fit(df)
+    by_default = KerasRegressor(model=expected, batchSize=80, **shared).fit(df)
     of_each = KerasRegressor(
-        model=linear(keras.optimizers.SGD(0.05)), batchSize=40, learningRateScaling="linear", **shared
+        model=linear(keras.optimizers.SGD(0.05)),
+        batchSize=40,
+        globalBatch=False,
+        learningRateScaling="linear",
+        **shared,
     )
     expected.fit(x, y, batch_size=80, epochs=2, verbose=0)
     # As many rows a step as `batchSize` says need no other rate; twice as many need twice the rate.
-    for fitted in (of_all, of_each.fit(df)):
+    for fitted in (of_all, by_default, of_each.fit(df)):
         assert fitted.summary.batchSize == 40
         np.testing.assert_allclose(weights_of(fitted), keras_weights(expected), atol=1e-6)
 
@@ -81,7 +86,7 @@ def test_convolutional_net_on_two_workers_equals_one_with_twice_the_batch(spark)
         ]
     )
     expected.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
-    fitted = KerasClassifier(model=expected, epochs=3, batchSize=20, numWorkers=2, averagingFrequency=1, verbose=0).fit(
+    fitted = KerasClassifier(model=expected, epochs=3, batchSize=40, numWorkers=2, averagingFrequency=1, verbose=0).fit(
         df
     )
     expected.fit(images, labels, batch_size=40, epochs=3, verbose=0)
@@ -167,7 +172,7 @@ def test_row_weights_are_those_of_keras(spark):
     rows = [(Vectors.dense([float(v) for v in a]), float(b), float(c)) for a, b, c in zip(x, y, weight, strict=True)]
     df = spark.createDataFrame(rows, ["features", "label", "w"]).coalesce(1)
     expected = linear(keras.optimizers.SGD(0.1))
-    fitted = KerasRegressor(model=expected, weightCol="w", batchSize=25, averagingFrequency=1, epochs=2, verbose=0).fit(
+    fitted = KerasRegressor(model=expected, weightCol="w", batchSize=50, averagingFrequency=1, epochs=2, verbose=0).fit(
         df
     )
     expected.fit(x, y, sample_weight=weight, batch_size=50, epochs=2, verbose=0)

@@ -11,6 +11,7 @@ import pytest
 from spark_keras.backend import kernels
 from spark_keras.keras_model import cost as costs
 from spark_keras.training import plan
+from spark_keras.training.settings import shared_rows
 
 layers = keras.layers
 
@@ -115,3 +116,24 @@ def test_shards_above_the_limit_go_to_a_file():
     rows = plan.Rows(1900, 1000, 1000, True)
     assert plan.storage(rows, 100, 100_000, "x").value == "memory"
     assert plan.storage(rows, 100, 99_999, "x").value == "file"
+
+
+# --- rows of a minibatch -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "batch_size, workers, rows",
+    [(32, 1, 32), (32, 2, 16), (32, 4, 8), (32, 16, 8), (100, 3, 34), (100, 12, 9), (100, 50, 8), (5, 1, 5), (5, 3, 5)],
+)
+def test_workers_share_a_minibatch_down_to_eight_rows_each(batch_size, workers, rows):
+    assert shared_rows(batch_size, workers) == rows
+    assert shared_rows(batch_size, workers, batch_statistics=True) == max(rows, min(16, batch_size))
+
+
+def test_shared_minibatches_are_as_large_as_one_and_none_is_larger_than_without_sharing():
+    for batch_size in range(1, 200):
+        for workers in range(1, 40):
+            rows = shared_rows(batch_size, workers)
+            assert min(batch_size, 8) <= rows <= batch_size
+            assert rows * workers >= batch_size
+            assert rows <= 8 or (rows - 1) * workers < batch_size
