@@ -26,6 +26,7 @@ def train(
     outer=None,
     checkpoints=None,
     turns=None,
+    among_workers=None,
     **settings,
 ):
     """What `loop.train` gives; the model is trained.
@@ -34,16 +35,18 @@ def train(
         workers: an `InProcessWorkers`; or their number, or the rows of each, as of `InProcessWorkers.of_arrays`.
         outer: an outer optimizer.
         turns: how long each worker takes for a minibatch, as of `InProcessWorkers`.
+        among_workers: how workers average among themselves; None: the driver does.
         settings: further fields of the schedule.
     """
     if not isinstance(workers, InProcessWorkers):
         arguments = {"validation": validation, "seed": seed, "shuffle": shuffle, "turns": turns}
+        arguments["among_workers"] = among_workers
         workers = InProcessWorkers.of_arrays(model, data, workers, batch_size, **arguments)
     rows = tuple(shard.rows for shard in workers.shards)
     kernel = choose.choose(model, epochs * -(-max(rows) // batch_size), batch_size, jit).kernel
     settings = {"optimizer_state": "average", "kernel": kernel} | settings
     validates = any(shard.validation_rows for shard in workers.shards)
     schedule = Schedule(epochs, rows, validates, batch_size, frequency, **settings)
-    strategy = strategy_of(model, schedule, outer)
+    strategy = strategy_of(model, schedule, outer, workers.task.among_workers is not None)
     progress = Progress(0, epochs, sum(rows))
     return loop.train(model, workers, strategy, schedule, list(callbacks), progress, checkpoints)

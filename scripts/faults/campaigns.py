@@ -25,8 +25,14 @@ from faults.processes import Killer, Log, executors, wait_for_end
 Figures = dict[str, Any]
 
 
-def kills(spark: Any, fits_count: int, kills_per_fit: int, executor_share: float, seed: int = 1) -> Iterator[Figures]:
-    """Fits in which processes are killed at random moments."""
+def kills(
+    spark: Any, fits_count: int, kills_per_fit: int, executor_share: float, seed: int = 1, averaging: str = "driver"
+) -> Iterator[Figures]:
+    """Fits in which processes are killed at random moments.
+
+    Args:
+        averaging: Param of these; the one without kills averages on the driver.
+    """
     log, draw = Log(), random.Random(seed)
     rows = fits.rows(spark)
     expected = fits.bits(fits.estimator().fit(rows))
@@ -35,7 +41,7 @@ def kills(spark: Any, fits_count: int, kills_per_fit: int, executor_share: float
     same = 0
     for number in range(fits_count):
         with Killer(log, draw, kills_per_fit, executor_share=executor_share) as killer:
-            fitted = fits.estimator(callbacks=[killer], maxFailures=20).fit(rows)
+            fitted = fits.estimator(callbacks=[killer], maxFailures=20, averaging=averaging).fit(rows)
         killed += killer.done
         recoveries += killer.recoveries()
         same += fits.bits(fitted) == expected

@@ -19,14 +19,21 @@ def listening_address(spark: SparkSession) -> tuple[str, str, range]:
     bind = setting(spark, "spark.keras.driver.bindAddress") or setting(spark, "spark.driver.bindAddress") or host
     if master(spark).startswith("local["):
         host = bind = "127.0.0.1"
-    ports = setting(spark, "spark.keras.driver.port")
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", ports) if ports else None
-    if ports and (not match or not 0 < int(match[1]) <= int(match[2] or match[1]) < 65536):
+    return bind, host, ports(spark, "spark.keras.driver.port")
+
+
+def ports(spark: SparkSession, name: str) -> range:
+    """Reads a setting: ports to try; none: any free port."""
+    value = setting(spark, name)
+    if not value:
+        return range(0)
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", value)
+    if not match or not 0 < int(match[1]) <= int(match[2] or match[1]) < 65536:
         raise ValueError(
-            f"Invalid value for spark.keras.driver.port. Received: {ports!r}. "
+            f"Invalid value for {name}. Received: {value!r}. "
             "Expected: a port such as 40000, or a range such as 40000-40100."
         )
-    return bind, host, range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+    return range(int(match[1]), int(match[2] or match[1]) + 1)
 
 
 def encrypted(spark: SparkSession) -> bool:

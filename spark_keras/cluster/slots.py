@@ -26,6 +26,17 @@ def slots(spark: SparkSession) -> int:
     return max(1, context.maxNumConcurrentTasks(profile))
 
 
+def hosts(spark: SparkSession) -> int:
+    """Machines on which the application has executors now."""
+    # The driver is in this map, too; on local[N] it is the only one.
+    status = spark.sparkContext._jsc.sc().getExecutorMemoryStatus()
+    names = [address.rpartition(":")[0] for address in status.keys().mkString(" ").split()]
+    driver = setting(spark, "spark.driver.host")
+    if len(names) > 1 and driver in names:
+        names.remove(driver)
+    return max(1, len(set(names)))
+
+
 def slots_can_grow(spark: SparkSession) -> bool:
     return setting(spark, "spark.dynamicAllocation.enabled", "false").lower() == "true"
 

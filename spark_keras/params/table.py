@@ -304,6 +304,14 @@ _ROWS = (
         accepts="Any",
     ),
     _training(
+        "averaging",
+        'where parameters are averaged, to the same bits: "driver"; "workers", who send slices of them to each other, '
+        'so that the driver\'s traffic does not grow with the model; "auto" as sizes of model and cluster suggest',
+        converters.one_of("averaging", "driver", "workers", "auto"),
+        decides=NOTHING,
+        default="driver",
+    ),
+    _training(
         "callbacks",
         "Keras callbacks; they run on the driver, at epoch ends (batch hooks: after each averaging)",
         converters.callbacks,

@@ -22,7 +22,7 @@ from spark_keras.training.checkpoints.snapshot import Position, Snapshot
 from spark_keras.training.requests import Evaluate
 from spark_keras.training.settings import Schedule
 from spark_keras.training.strategies.base import Span, Strategy
-from spark_keras.training.workers.base import Question, Workers
+from spark_keras.training.workers.base import Workers
 
 
 class Outcome(NamedTuple):
@@ -279,11 +279,10 @@ class _Driver:
         return {f"val_{name}": value for name, value in results.items()}
 
     def _evaluate(self) -> dict[str, float]:
-        request, state = Evaluate(self.schedule.kernel), self.strategy.state
         shards = [index for index, shard in enumerate(self.workers.shards) if shard.validation_rows]
         sums: Any = np.zeros(0)
         reports: list[WorkerReport] = []
-        for answer in self.workers.ask(Question(shard, request, state) for shard in shards):
+        for answer in self.strategy.evaluate(Evaluate(self.schedule.kernel), shards):
             sums = answer.metrics if not reports else sums + answer.metrics
             reports.append((answer.shard, 0, answer.phases))
         self.timeline.evaluation(reports)

@@ -73,6 +73,7 @@ class Plan:
         threads: CPU threads of each worker.
         mode: "synchronous" or "asynchronous".
         averagingFrequency: minibatches between two averagings, or "epoch".
+        averaging: where states are averaged, "driver" or "workers".
         batchSize: rows per minibatch and worker.
         learningRateFactor: by which workers multiply the learning rate, once it is warmed up.
         kernel: how rounds are compiled.
@@ -92,6 +93,7 @@ class Plan:
     threads: int
     mode: str
     averagingFrequency: int | str
+    averaging: str
     batchSize: int
     learningRateFactor: float
     kernel: str
@@ -141,7 +143,8 @@ def _described(plan: Plan) -> Iterator[str]:
     frequency = plan.averagingFrequency
     between = count(frequency, "minibatch") if isinstance(frequency, int) else "all minibatches"
     shard = f"{size(plan.bytesPerRow)} per row, in {'memory' if plan.shardStorage == 'memory' else 'a file'}"
-    then = "then averaging" if plan.mode == "synchronous" else "then its update, without waiting for others"
+    where = "on the driver" if plan.averaging == "driver" else "among the workers"
+    then = f"then averaging {where}" if plan.mode == "synchronous" else "then its update, without waiting for others"
     yield "== Training plan =="
     yield f"Epoch: {rows}{rounds}"
     yield f"+- Round: {between} on each of {workers}, {then}"

@@ -70,6 +70,7 @@ class Planned(HasTraining):
             "threads": self._decided("cpusPerWorker", task.settings.threads, "spark.task.cpus"),
             "mode": self._decided("mode", self.getMode(), "the default"),
             "averagingFrequency": self._decided("averagingFrequency", self.getAveragingFrequency(), "the default"),
+            "averaging": prepared.averaging,
             "batchSize": prepared.batch,
             "learningRateFactor": self._decided("learningRateScaling", task.rate_scaling.factor, "the default"),
             "kernel": plans.Decision(*chosen),

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import keras
 from pyspark.sql import DataFrame, SparkSession
 
-from spark_keras.cluster import session, slots
+from spark_keras.cluster import addresses, session, slots
 from spark_keras.columns import labels, mismatch, names, summable
 from spark_keras.columns.training_columns import training_columns
 from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model import architecture as architectures
 from spark_keras.keras_model import first_step, held, own_code, rate_scaling, signature
 from spark_keras.keras_model import optimizers as optimizer_parts
+from spark_keras.keras_model import state as states
 from spark_keras.keras_model.rate_scaling import RateScaling
 from spark_keras.keras_model.seeding import Seeding
 from spark_keras.keras_model.signature import Tensor
@@ -22,8 +23,9 @@ from spark_keras.params import outer_optimizer
 from spark_keras.params.values import param_or_none
 from spark_keras.training.plan import Decision
 from spark_keras.training.settings import shared_rows
+from spark_keras.training.strategies.place import place
 from spark_keras.training.wire import connections
-from spark_keras.training.worker.closure import WorkerTask
+from spark_keras.training.worker.closure import AmongWorkers, WorkerTask
 
 
 class Prepared(NamedTuple):
@@ -35,6 +37,7 @@ class Prepared(NamedTuple):
         task: of the workers.
         batch: rows per minibatch and worker, and why.
         outer: the outer optimizer; None for plain averaging.
+        averaging: where states are averaged, "driver" or "workers".
     """
 
     model: keras.Model
@@ -42,6 +45,7 @@ class Prepared(NamedTuple):
     task: WorkerTask
     batch: Decision
     outer: keras.optimizers.Optimizer | None
+    averaging: Decision
 
 
 def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
@@ -89,6 +93,7 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
     architecture = architectures.architecture(model, spec.names_in_structures)
     settings = ProcessSettings.of_driver(_threads(estimator, spark), estimator.getCustomObjects())
     code = own_code.pickled(model, architecture)
+    averaging = _averaging(estimator, spark, model, outer, count)
     task = WorkerTask(
         endpoint=connections.Endpoint(""),  # known when the fit's own socket is open
         settings=settings._replace(custom_objects=settings.custom_objects + code),
@@ -102,8 +107,9 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
         rate_scaling=_rate_scaling(estimator, batch_size * count),
         max_shard_memory=param_or_none(estimator, "maxShardMemory"),
         prefetch=estimator.getPrefetch(),
+        among_workers=_among_workers(estimator, spark) if averaging.value == "workers" else None,
     )
-    return Prepared(model, outputs, task, batch, outer)
+    return Prepared(model, outputs, task, batch, outer, averaging)
 
 
 def _new_model(estimator: Any) -> tuple[keras.Model, bool]:
@@ -148,6 +154,25 @@ def _workers(estimator: Any, spark: SparkSession) -> int:
             "session more cores."
         )
     return wanted
+
+
+def _averaging(
+    estimator: Any, spark: SparkSession, model: keras.Model, outer: keras.optimizers.Optimizer | None, workers: int
+) -> Decision:
+    if estimator.getMode() == "asynchronous":
+        return Decision("driver", "asynchronous workers have no average")
+    wanted, optimizer_state = estimator.getAveraging(), estimator.getOptimizerState()
+    hosts = slots.hosts(spark) if wanted == "auto" else 1
+    chosen, reason = place(wanted, states.layout_of(model), optimizer_state, outer, workers, hosts)
+    by_param = estimator.isSet("averaging") and wanted != "auto"
+    return Decision(chosen, "Param averaging" if by_param else reason)
+
+
+def _among_workers(estimator: Any, spark: SparkSession) -> AmongWorkers:
+    ports = addresses.ports(spark, "spark.keras.worker.port")
+    return AmongWorkers(
+        estimator.getOptimizerState(), param_or_none(estimator, "outerOptimizer"), (ports.start, ports.stop)
+    )
 
 
 def _batch(estimator: Any, workers: int, model: keras.Model) -> Decision:
@@ -212,6 +237,11 @@ def _check_mode(estimator: Any, model: keras.Model) -> None:
     """Refuses what needs the mean of all workers."""
     if estimator.getMode() == "synchronous":
         return
+    if estimator.getAveraging() == "workers":
+        raise ValueError(
+            'Param `averaging` does not go with mode="asynchronous". Received: "workers". Expected: "driver", which '
+            'adds each update when it comes, or mode="synchronous".'
+        )
     outer = param_or_none(estimator, "outerOptimizer")
     if outer is not None:
         raise ValueError(

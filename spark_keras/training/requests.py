@@ -18,6 +18,8 @@ class Train(_Request, frozen=True):
         stop: the one after the last.
         frequency: minibatches of a full round, by which a worker sizes what it prepares.
         kernel: how rounds are compiled.
+        version: of the state that the worker holds and begins with; it keeps what it has trained, too. None: the state
+            comes with the request, and the new one goes with the answer.
     """
 
     epoch: int
@@ -25,12 +27,14 @@ class Train(_Request, frozen=True):
     stop: int
     frequency: int
     kernel: str
+    version: int | None = None
 
 
 class Evaluate(_Request, frozen=True):
-    """Evaluate the rows held out."""
+    """Evaluate the rows held out; `version` as of `Train`."""
 
     kernel: str
+    version: int | None = None
 
 
 class Measure(_Request, frozen=True):
@@ -40,7 +44,45 @@ class Measure(_Request, frozen=True):
     frequency: int
 
 
-Request = Train | Evaluate | Measure
+class Hold(_Request, frozen=True):
+    """Hold a state, and no other one, for requests to come.
+
+    Args:
+        version: by which they name it.
+        parts: (role, its values, its integers) of the states that are put together in the one that travels. The roles:
+            "shared", the averaged state; "own", the worker's own after its last round; "initial", the one before
+            training; "outer", the variables of the outer optimizer.
+    """
+
+    version: int
+    parts: tuple[tuple[str, int, int], ...]
+
+
+class Fetch(_Request, frozen=True):
+    """Send what you hold, put together in the order of these roles. What a worker has not come to have is left out.
+
+    Args:
+        sizes: of all values and all integers together.
+    """
+
+    version: int
+    roles: tuple[str, ...]
+    sizes: tuple[int, int]
+
+
+class Average(_Request, frozen=True):
+    """Average what all workers have trained, among the workers, and hold it as the next version.
+
+    Args:
+        version: with which the round began.
+        weights: of each shard; 0 leaves it out.
+    """
+
+    version: int
+    weights: tuple[int, ...]
+
+
+Request = Train | Evaluate | Measure | Hold | Fetch | Average
 
 
 def name_of(request: Request) -> str:

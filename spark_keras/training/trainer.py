@@ -82,7 +82,7 @@ class Trainer:
         ):
             seconds = {"start": time.perf_counter() - started}
             schedule, plan = self._settle(bound, workers, callbacks, checkpoints)
-            strategy = strategy_of(bound.model, schedule, bound.outer)
+            strategy = strategy_of(bound.model, schedule, bound.outer, bound.averaging.value == "workers")
             outcome = self._train(bound.model, workers, strategy, schedule, callbacks, checkpoints)
             shards = workers.shards
         seconds |= outcome.seconds | {"total": time.perf_counter() - started}

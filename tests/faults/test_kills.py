@@ -24,15 +24,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("averaging", ["driver", "workers"])
 @pytest.mark.parametrize("spark", [pytest.param(LOCAL, id="local")], indirect=True)
-def test_a_worker_killed_at_a_random_moment_changes_no_bit(spark):
-    *_, figures = campaigns.kills(spark, fits_count=1, kills_per_fit=1, executor_share=0.0, seed=6)
+def test_a_worker_killed_at_a_random_moment_changes_no_bit(spark, averaging):
+    *_, figures = campaigns.kills(spark, fits_count=1, kills_per_fit=1, executor_share=0.0, seed=6, averaging=averaging)
     assert (figures["same"], figures["kills"]) == (1, 1)
 
 
+@pytest.mark.parametrize("averaging", ["driver", pytest.param("workers", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("spark", [CLUSTER], indirect=True)
-def test_executors_and_workers_killed_at_random_moments_change_no_bit(spark):
-    *_, figures = campaigns.kills(spark, fits_count=1, kills_per_fit=2, executor_share=0.7, seed=7)
+def test_executors_and_workers_killed_at_random_moments_change_no_bit(spark, averaging):
+    *_, figures = campaigns.kills(spark, fits_count=1, kills_per_fit=2, executor_share=0.7, seed=7, averaging=averaging)
     # An executor, and then a worker.
     assert (figures["same"], figures["kills"], figures["executors"]) == (1, 2, 1)
 

@@ -18,9 +18,11 @@ from spark_keras.cluster import files as cluster_files
 from spark_keras.keras_model import first_step, frozen
 from spark_keras.keras_model import state as states
 from spark_keras.training.checkpoints import checkpoints as checkpoint
+from spark_keras.training.worker.closure import AmongWorkers
 from spark_keras.training.workers.in_process import InProcessWorkers
 
 ROWS, BATCH, EPOCHS = (14, 9), 4, 3
+ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.1}}
 ROUNDS = 2  # in an epoch: four minibatches, two between averagings
 
 
@@ -39,10 +41,10 @@ def with_fixed_rate():
     return built
 
 
-def workers_of(built):
+def workers_of(built, among_workers=None):
     random = np.random.default_rng(8)
     x, y = (random.normal(size=(sum(ROWS), width)).astype("float32") for width in (3, 1))
-    return InProcessWorkers.of_arrays(built, (x, y), ROWS, BATCH, seed=3, shuffle=True)
+    return InProcessWorkers.of_arrays(built, (x, y), ROWS, BATCH, seed=3, shuffle=True, among_workers=among_workers)
 
 
 class Interrupt(keras.callbacks.Callback):
@@ -76,16 +78,18 @@ def files(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "optimizer_state, build, outer",
+    "optimizer_state, build, outer, averaging",
     [
-        ("average", model, None),
-        ("local", with_fixed_rate, None),
-        ("reset", with_fixed_rate, None),
-        ("local", model, lambda: keras.optimizers.Adam(0.1)),
+        ("average", model, None, "driver"),
+        ("local", with_fixed_rate, None, "driver"),
+        ("reset", with_fixed_rate, None, "driver"),
+        ("local", model, ADAM, "driver"),
+        ("average", model, ADAM, "workers"),
+        ("local", with_fixed_rate, None, "workers"),
     ],
 )
-def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer_state, build, outer):
-    workers = workers_of(build())
+def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer_state, build, outer, averaging):
+    workers = workers_of(build(), AmongWorkers(optimizer_state, outer) if averaging == "workers" else None)
 
     def fit(folder, rounds=-1):
         built = build()
@@ -101,7 +105,7 @@ def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer
             checkpoints.open()
             checkpoints.resume(["rows", "rows"])
         settings = {"frequency": 2, "optimizer_state": optimizer_state, "kernel": "graph"}
-        settings |= {"outer": outer()} if outer else {}
+        settings |= {"outer": keras.optimizers.get(outer)} if outer else {}
         outcome = train(
             built, None, workers=workers, epochs=EPOCHS, batch_size=BATCH, callbacks=callbacks, checkpoints=checkpoints,
             **settings,

@@ -362,6 +362,8 @@ def accumulating():
         ({"batchSize": 25, "globalBatch": True, "numWorkers": 2}, ("batchSize", "25", "a multiple of 2")),
         ({"learningRateWarmup": 3, "optimizerState": "reset"}, ("learningRateWarmup", "3", "average")),
         ({"mode": "asynchronous", "outerOptimizer": "sgd"}, ("outerOptimizer", "'sgd'", "asynchronous", "none")),
+        ({"mode": "asynchronous", "averaging": "workers"}, ("averaging", "workers", "asynchronous", "driver")),
+        ({"averaging": "workers", "outerOptimizer": "lamb"}, ("averaging", "Lamb", "driver", "norms")),
         ({"mode": "asynchronous", "model": accumulating()}, ("mode", "gradient_accumulation_steps", "synchronous")),
     ],
 )

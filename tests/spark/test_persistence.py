@@ -140,6 +140,7 @@ ESTIMATOR_PARAMS = {
     "prefetch": 0,
     "jitCompile": "measure",
     "mode": "asynchronous",
+    "averaging": "workers",
     "averagingFrequency": "epoch",
     "optimizerState": "reset",
     "outerOptimizer": "adam",

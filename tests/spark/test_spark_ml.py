@@ -236,6 +236,7 @@ STAGES = [
     KerasTransformer,
 ]
 VALUES = {
+    "averaging": "workers",
     "averagingFrequency": "epoch",
     "batchSize": 7,
     "callbacks": [keras.callbacks.TerminateOnNaN()],

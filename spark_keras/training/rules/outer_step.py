@@ -5,6 +5,7 @@ S. J. Reddi et al., "Adaptive Federated Optimization" (2021), algorithm 1; A. Do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +14,18 @@ import numpy as np
 
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.state import Entry, State
+
+# Those that treat each number by itself: no norms, no shapes.
+_ELEMENTWISE = ("SGD", "RMSprop", "Adam", "AdamW", "Adagrad", "Adadelta", "Adamax", "Nadam", "Ftrl", "Lion")
+
+
+def is_elementwise(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Tells if the bits of its step are the same with any number of threads."""
+    return (
+        any(type(optimizer) is getattr(keras.optimizers, name, None) for name in _ELEMENTWISE)
+        and optimizer.clipnorm is None
+        and optimizer.global_clipnorm is None
+    )
 
 
 class OuterStep:
@@ -26,7 +39,7 @@ class OuterStep:
     """
 
     def __init__(self, optimizer: keras.optimizers.Optimizer, trained: tuple[Entry, ...], dtype: str):
-        self._optimizer, self._trained = optimizer, trained
+        self._optimizer, self._trained, self._dtype = optimizer, trained, dtype
         # Of the weights' names and shapes, which some optimizers go by.
         self._variables = [
             keras.Variable(np.zeros(each.shape, dtype), dtype=dtype, name=each.path.rpartition("/")[2])
@@ -55,6 +68,25 @@ class OuterStep:
     def write(self, arrays: Iterable[np.ndarray]) -> None:
         for variable, array in zip(self._optimizer.variables, arrays):
             variable.assign(array)
+
+    def state(self) -> State:
+        """The optimizer's variables as a state: those that are floating-point numbers, and the integers."""
+        arrays = [array.reshape(-1) for array in self.read()]
+        floats = [array for array in arrays if array.dtype.kind == "f"]
+        others = [array.astype("int64") for array in arrays if array.dtype.kind != "f"]
+        values = np.concatenate([np.empty(0, self._dtype), *floats], dtype=self._dtype)
+        return State(values, np.concatenate([np.empty(0, "int64"), *others]))
+
+    def assign(self, state: State) -> None:
+        """Takes over what `state` gave."""
+        taken, arrays = [0, 0], []
+        for variable in self._optimizer.variables:
+            dtype = keras.backend.standardize_dtype(variable.dtype)
+            integer, size = "float" not in dtype, math.prod(variable.shape)
+            start = taken[integer]
+            taken[integer] += size
+            arrays.append(state[integer][start : taken[integer]].reshape(variable.shape).astype(dtype))
+        self.write(arrays)
 
 
 def _part(state: State, entry: Entry) -> np.ndarray:

@@ -7,13 +7,13 @@ server.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from spark_keras.keras_model.state import Layout, State
-from spark_keras.training.requests import Train
+from spark_keras.training.requests import Evaluate, Train
 from spark_keras.training.rules.mean import weighted_mean
 from spark_keras.training.settings import Schedule
 from spark_keras.training.strategies.base import PeriodResult, Span
@@ -160,6 +160,9 @@ class Asynchronous:
         return State(values, integers)
 
     # --- checkpoints ---
+
+    def evaluate(self, request: Evaluate, shards: Sequence[int]) -> Iterator[Answer]:
+        return self._workers.ask(Question(shard, request, self.state) for shard in shards)
 
     def save(self) -> dict[str, np.ndarray]:
         # Of spans that some workers have trained, and others not.

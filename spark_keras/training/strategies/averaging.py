@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from spark_keras.keras_model.state import Layout, State
-from spark_keras.training.requests import Train
+from spark_keras.training.requests import Evaluate, Train
 from spark_keras.training.rules.mean import weighted_mean
 from spark_keras.training.settings import Schedule
 from spark_keras.training.strategies.base import PeriodResult, Span
 from spark_keras.training.strategies.starts import Starts
 from spark_keras.training.strategies.tally import Tally
-from spark_keras.training.workers.base import Question, Workers
+from spark_keras.training.workers.base import Answer, Question, Workers
 
 
 class Averaging:
@@ -57,6 +57,9 @@ class Averaging:
 
     def settle(self) -> None:
         pass
+
+    def evaluate(self, request: Evaluate, shards: Sequence[int]) -> Iterator[Answer]:
+        return self._workers.ask(Question(shard, request, self.state) for shard in shards)
 
     def save(self) -> dict[str, np.ndarray]:
         return self._starts.save()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.timeline import WorkerReport
-from spark_keras.training.workers.base import Workers
+from spark_keras.training.requests import Evaluate
+from spark_keras.training.workers.base import Answer, Workers
 
 
 class Span(NamedTuple):
@@ -71,6 +72,9 @@ class Strategy(Protocol):
 
     def settle(self) -> None:
         """Ends what is under way: before a validation, before `save`, and when the fit ends."""
+
+    def evaluate(self, request: Evaluate, shards: Sequence[int]) -> Iterator[Answer]:
+        """Answers of the workers of these shards, which evaluate the state."""
 
     def save(self) -> dict[str, np.ndarray]:
         """Gives all that is needed beside the state to go on to the same bits, for checkpoints."""

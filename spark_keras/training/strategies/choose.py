@@ -7,24 +7,32 @@ import keras
 from spark_keras.keras_model import state as states
 from spark_keras.training.rules.outer_step import OuterStep
 from spark_keras.training.settings import Schedule
+from spark_keras.training.strategies.among_workers import AveragingAmongWorkers
 from spark_keras.training.strategies.asynchronous import Asynchronous
 from spark_keras.training.strategies.averaging import Averaging
 from spark_keras.training.strategies.base import Strategy
 from spark_keras.training.strategies.outer import OuterOptimizer
 
 
-def strategy_of(model: keras.Model, schedule: Schedule, outer: keras.optimizers.Optimizer | None) -> Strategy:
+def strategy_of(
+    model: keras.Model,
+    schedule: Schedule,
+    outer: keras.optimizers.Optimizer | None,
+    among_workers: bool = False,
+) -> Strategy:
     """The strategy of a fit.
 
     Args:
         model: the driver's, built.
         outer: the outer optimizer; None for plain averaging.
+        among_workers: whether the workers average among themselves; else the driver does.
     """
     layout = states.layout_of(model)
     trained = layout.entries[: len(model.trainable_weights)]
     if schedule.mode == "asynchronous":
         return Asynchronous(layout, schedule, trained[-1].stop if trained else 0)
+    step = None if outer is None else OuterStep(outer, trained, layout.dtype)
+    if among_workers:
+        return AveragingAmongWorkers(layout, schedule, step)
     strategy = Averaging(layout, schedule)
-    if outer is None:
-        return strategy
-    return OuterOptimizer(strategy, OuterStep(outer, trained, layout.dtype))
+    return strategy if step is None else OuterOptimizer(strategy, step)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from spark_keras.keras_model.state import State
+from spark_keras.training.requests import Evaluate
 from spark_keras.training.rules.outer_step import OuterStep
 from spark_keras.training.strategies.base import PeriodResult, Span, Strategy
-from spark_keras.training.workers.base import Workers
+from spark_keras.training.workers.base import Answer, Workers
 
 ARRAY = "outer optimizer "
 
@@ -44,6 +45,9 @@ class OuterOptimizer:
 
     def settle(self) -> None:
         self._inner.settle()
+
+    def evaluate(self, request: Evaluate, shards: Sequence[int]) -> Iterator[Answer]:
+        return self._inner.evaluate(request, shards)
 
     def save(self) -> dict[str, np.ndarray]:
         return self._inner.save() | {f"{ARRAY}{index}": array for index, array in enumerate(self._step.read())}

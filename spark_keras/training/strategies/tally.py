@@ -39,7 +39,7 @@ class Tally:
             self.metrics = answer.metrics if self.metrics is None else self.metrics + answer.metrics
         self.rows += answer.rows
         self._seconds = max(self._seconds, answer.seconds)
-        self._reports.append((answer.shard, answer.rows if answer.state is not None else 0, answer.phases))
+        self._reports.append((answer.shard, answer.rows, answer.phases))
         # A worker without full minibatches in this round tells none.
         self._kernel = answer.kernel or self._kernel
         return answer

@@ -118,6 +118,21 @@ class Connection:
         raise NotImplementedError
 
 
+def dealer(context: zmq.Context, endpoint: Endpoint) -> zmq.Socket:
+    """A socket with the keys of a fit, not connected yet."""
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 5000)
+    socket.setsockopt(zmq.MAXMSGSIZE, protocol.BUFFER_BYTES)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MILLISECONDS // 4)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_MILLISECONDS)
+    if endpoint.server_key is not None:
+        socket.curve_serverkey = endpoint.server_key
+        socket.curve_publickey, socket.curve_secretkey = endpoint.client_public, endpoint.client_secret
+    if "[" in endpoint.address:
+        socket.setsockopt(zmq.IPV6, 1)
+    return socket
+
+
 class RemoteConnection(Connection):
     """A worker's connection over TCP.
 
@@ -129,16 +144,7 @@ class RemoteConnection(Connection):
         super().__init__(endpoint.fit)
         self._encrypted = endpoint.server_key is not None
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 5000)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, protocol.BUFFER_BYTES)
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MILLISECONDS // 4)
-        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_MILLISECONDS)
-        if endpoint.server_key is not None:
-            self._socket.curve_serverkey = endpoint.server_key
-            self._socket.curve_publickey, self._socket.curve_secretkey = endpoint.client_public, endpoint.client_secret
-        if "[" in endpoint.address:
-            self._socket.setsockopt(zmq.IPV6, 1)
+        self._socket = dealer(self._context, endpoint)
         self._events = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self._socket.connect(endpoint.address)
         if not self._connected():

@@ -86,7 +86,12 @@ class Error(FromTask):
 
 
 class Join(FromTask):
-    """It has loaded its rows; see `ShardInfo`. `memory` is the name of what it shares with the driver."""
+    """It has loaded its rows; see `ShardInfo`.
+
+    Args:
+        memory: name of what it shares with the driver.
+        address: where it listens for the other workers; "": nowhere.
+    """
 
     rows: Count
     validation_rows: Count
@@ -97,6 +102,7 @@ class Join(FromTask):
     seconds: dict[str, float]
     warning: str | None = None
     memory: str | None = None
+    address: str = ""
 
 
 class Progress(Message):
@@ -112,6 +118,7 @@ class Done(Message):
         held: numbers of the state that are to be fetched, piece by piece; 0: the state is here.
         phases: seconds by phase.
         kernels: seconds by kernel, where they were measured.
+        lost: whether nothing was done: a state is not here, or another worker has gone.
     """
 
     ticket: Count
@@ -123,6 +130,7 @@ class Done(Message):
     held: Count = 0
     phases: list[float] = []
     kernels: dict[str, float] | None = None
+    lost: bool = False
 
 
 class Payload(Message):
@@ -152,6 +160,7 @@ class Ask(Message):
         pull: type and length of the state's numbers, where they are to be pulled; the arrays lack them then.
         memory: of all workers of a machine, where the arrays are there.
         frozen: digest, type and length of the model's frozen weights; a worker that holds others pulls them first.
+        addresses: of all workers, for what they do among themselves.
     """
 
     ticket: Count
@@ -159,6 +168,13 @@ class Ask(Message):
     pull: tuple[str, Count] | None = None
     memory: str | None = None
     frozen: tuple[str, str, Count] | None = None
+    addresses: list[str] = []
+
+
+class BreakOff(Message):
+    """End of what the workers do among themselves: one of them has gone."""
+
+    ticket: Count
 
 
 class Piece(Message):
@@ -184,6 +200,22 @@ class Ping(Message):
     """Nothing: by it the driver finds out whether somebody is there."""
 
 
+# --- what workers say to each other --------------------------------------------------------------------------------
+
+
+class Part(Message):
+    """A parcel of an `Exchange`.
+
+    Args:
+        ticket: of the request of which it is a part.
+    """
+
+    ticket: Count
+    sender: Count
+    chunk: Count
+    averaged: bool
+
+
 class Unexpected(Envelope):
     """A message that nobody says, but for its envelope.
 
@@ -196,7 +228,8 @@ class Unexpected(Envelope):
 
 
 FROM_WORKERS = msgspec.json.Decoder(Start | Loading | Error | Join | Progress | Done | Payload | Pull)
-FROM_DRIVER = msgspec.json.Decoder(Ask | Piece | Fetch | Stop | Ping)
+FROM_DRIVER = msgspec.json.Decoder(Ask | BreakOff | Piece | Fetch | Stop | Ping)
+FROM_OTHERS = msgspec.json.Decoder(Part)
 _UNEXPECTED = msgspec.json.Decoder(Unexpected)
 _ENCODER = msgspec.json.Encoder()
 

@@ -36,11 +36,22 @@ class Server:
         ports: ports to try in turn; an empty range lets the system choose.
         encrypted: whether TCP connections are.
         local: whether workers on this machine may come without TCP.
+        fit: the endpoint of a fit's driver, where a worker listens for the others: they show that they are of this fit
+            as they do to the driver, and the worker is known by the keys that all of them have.
     """
 
-    def __init__(self, bind_host: str, host: str, ports: range, encrypted: bool, local: bool = True):
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.ROUTER)
+    def __init__(
+        self,
+        bind_host: str,
+        host: str,
+        ports: range,
+        encrypted: bool,
+        local: bool = True,
+        fit: connections.Endpoint | None = None,
+    ):
+        self._decoder = protocol.FROM_WORKERS if fit is None else protocol.FROM_OTHERS
+        self.context = zmq.Context()
+        self._socket = self.context.socket(zmq.ROUTER)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._listener: socket.socket | None = None
@@ -50,18 +61,20 @@ class Server:
         self._ready: list[Any] = []
         # Messages received from each peer; None: nothing more is heard from it.
         self._received: dict[Any, int | None] = {}
-        fit = secrets.token_hex(16)
-        self._fit = repr(fit).encode()
+        secret = secrets.token_hex(16) if fit is None else fit.fit
+        self._fit = repr(secret).encode()
         self.endpoint = connections.Endpoint("")
         try:
-            self.endpoint = self._listen_for_others(bind_host, host, ports, encrypted)._replace(fit=fit)
+            self.endpoint = self._listen_for_others(bind_host, host, ports, encrypted, fit)._replace(fit=secret)
             if local and hasattr(socket, "AF_UNIX"):
                 self._listen_here()
         except BaseException:
             self.close()
             raise
 
-    def _listen_for_others(self, bind_host: str, host: str, ports: range, encrypted: bool) -> connections.Endpoint:
+    def _listen_for_others(
+        self, bind_host: str, host: str, ports: range, encrypted: bool, fit: connections.Endpoint | None
+    ) -> connections.Endpoint:
         endpoint = connections.Endpoint("")
         self._socket.setsockopt(zmq.MAXMSGSIZE, protocol.BUFFER_BYTES)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, connections.HEARTBEAT_MILLISECONDS // 4)
@@ -73,8 +86,10 @@ class Server:
             self._socket.setsockopt(zmq.IPV6, 1)
             bind_host = f"[{bind_host}]"
         if encrypted:
-            server_public, server_secret = zmq.curve_keypair()
-            client_public, client_secret = zmq.curve_keypair()
+            client_public, client_secret = (
+                zmq.curve_keypair() if fit is None else (fit.client_public, fit.client_secret)
+            )
+            server_public, server_secret = zmq.curve_keypair() if fit is None else (client_public, client_secret)
             self._socket.curve_server = True
             self._socket.curve_secretkey, self._socket.curve_publickey = server_secret, server_public
             endpoint = connections.Endpoint("", server_public, client_public, client_secret)
@@ -116,9 +131,7 @@ class Server:
         source = self._ready.pop(0)
         if source is self._socket:
             peer, *frames = self._socket.recv_multipart(copy=False)
-            return self._checked(
-                bytes(peer.buffer), lambda: protocol.opened(self._unsealed(frames), protocol.FROM_WORKERS)
-            )
+            return self._checked(bytes(peer.buffer), lambda: protocol.opened(self._unsealed(frames), self._decoder))
         if self._listener is not None and source == self._listener.fileno():
             accepted = self._listener.accept()[0]
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
@@ -129,7 +142,7 @@ class Server:
             return None
         connection = self._connections[source]
         try:
-            return self._checked(connection, lambda: connections.read(connection, protocol.FROM_WORKERS))
+            return self._checked(connection, lambda: connections.read(connection, self._decoder))
         except (EOFError, OSError):
             self.drop(connection)
             return None
@@ -225,7 +238,7 @@ class Server:
         if self._listener is not None:
             self._listener.close()
         self._socket.close(linger=1000)
-        connections.end(self._context)
+        connections.end(self.context)
         if self.endpoint.folder:
             temporary.remove(self.endpoint.folder)
 

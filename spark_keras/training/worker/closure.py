@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spark_keras.executor import process as executor
 from spark_keras.executor.memory import memory_share
 from spark_keras.keras_model.rate_scaling import UNSCALED, RateScaling
 from spark_keras.training.wire import connections
 from spark_keras.training.worker import shard as shards
+
+
+class AmongWorkers(NamedTuple):
+    """The averaging that workers do among themselves.
+
+    Args:
+        optimizer_state: what becomes of the optimizers' variables, as of `Schedule`.
+        outer: the outer optimizer, as Param `outerOptimizer` holds it; None for plain averaging.
+        ports: on which a worker may listen for the others; an empty range lets the system choose.
+    """
+
+    optimizer_state: str
+    outer: str | dict[str, Any] | None = None
+    ports: tuple[int, int] = (0, 0)
 
 
 class WorkerTask(NamedTuple):
@@ -31,6 +45,7 @@ class WorkerTask(NamedTuple):
         inline_bytes: states up to this size travel with the message; larger ones in pieces, which each side asks for.
         shared_bytes: states up to this size are shared in memory, where the driver is on the same machine.
         piece: numbers in a message when a large state travels to the worker in pieces.
+        among_workers: how the workers average among themselves; None: the driver averages.
     """
 
     endpoint: connections.Endpoint
@@ -49,6 +64,7 @@ class WorkerTask(NamedTuple):
     inline_bytes: int = 2**20
     shared_bytes: int = 2**26
     piece: int = 2**21
+    among_workers: AmongWorkers | None = None
 
 
 def default_max_memory(task: WorkerTask) -> int:

@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from spark_keras.telemetry.phases import Phases
-from spark_keras.training.requests import Train
+from spark_keras.training.requests import Average, Train
 from spark_keras.training.wire import connections, protocol
+from spark_keras.training.wire.others import Others
+from spark_keras.training.worker import among_others
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.worker.shard_worker import ShardWorker
 
@@ -47,8 +49,14 @@ class Heartbeat:
             raise ConnectionError(f"The rows of the worker broke off: {error}") from error
 
 
-def serve(connection: connections.Connection, worker: ShardWorker, task: WorkerTask) -> int:
-    """Answers requests until the driver says stop; returns the number of rounds."""
+def serve(
+    connection: connections.Connection, worker: ShardWorker, task: WorkerTask, others: Others | None = None
+) -> int:
+    """Answers requests until the driver says stop; returns the number of rounds.
+
+    Args:
+        others: the other workers, where they average among themselves.
+    """
     from spark_keras.keras_model.state import State
 
     rounds = 0
@@ -76,7 +84,7 @@ def serve(connection: connections.Connection, worker: ShardWorker, task: WorkerT
             if frozen is None:
                 return rounds
             worker.freeze(digest, frozen)
-        state = State(*arrays) if message.pull is None else None
+        state = State(*arrays) if arrays and message.pull is None else None
         if message.pull is not None:
             # Likewise.
             integers = np.array(arrays[0])
@@ -88,7 +96,13 @@ def serve(connection: connections.Connection, worker: ShardWorker, task: WorkerT
         request = message.request
         rounds += isinstance(request, Train)
         heartbeat = Heartbeat(connection, protocol.Progress(ticket=message.ticket))
-        done = worker.answer(request, state, phases, heartbeat.give)
+        if isinstance(request, Average) and others is not None:
+            averaged = among_others.average(worker, request, message, others, connection, heartbeat.give)
+            if averaged is None:
+                return rounds
+            done = averaged
+        else:
+            done = worker.answer(request, state, phases, heartbeat.give)
         answer = protocol.Done(
             ticket=message.ticket,
             rows=done.rows,
@@ -98,6 +112,7 @@ def serve(connection: connections.Connection, worker: ShardWorker, task: WorkerT
             non_finite=done.non_finite,
             phases=phases.taken(),
             kernels=done.kernels,
+            lost=done.lost,
         )
         arrays = [*(done.state or ()), *([] if done.metrics is None else [done.metrics])]
         shared = connection.memory is not None and connection.memory.fits(arrays)
@@ -119,7 +134,8 @@ def _next(connection: connections.Connection) -> tuple[Any, list[np.ndarray]]:
             if os.getppid() != parent:
                 raise RuntimeError("The executor has ended.")
         message, arrays = connection.receive()
-        if not isinstance(message, protocol.Ping):
+        # What is over here needs not be broken off.
+        if not isinstance(message, protocol.Ping | protocol.BreakOff):
             return message, arrays
 
 

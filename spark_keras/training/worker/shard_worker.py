@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spark_keras.telemetry.phases import Phases
-from spark_keras.training.requests import Evaluate, Measure, Request, Train
+from spark_keras.training.requests import Evaluate, Fetch, Hold, Measure, Request, Train
 from spark_keras.training.worker import shard as shards
 from spark_keras.training.worker import stacks
 from spark_keras.training.worker.closure import WorkerTask
+from spark_keras.training.worker.held_states import HeldStates
 from spark_keras.training.worker.minibatches import Minibatches
 from spark_keras.training.worker.replica import Replica
 from spark_keras.training.worker.shard import Shard
@@ -35,6 +36,7 @@ class Done(NamedTuple):
         warning: what the user should know.
         non_finite: a variable that has become NaN or infinite.
         kernels: seconds by kernel, where they were measured.
+        lost: whether a state is not held here, or another worker has gone, so that nothing was done.
     """
 
     rows: int
@@ -44,6 +46,10 @@ class Done(NamedTuple):
     warning: str | None = None
     non_finite: str | None = None
     kernels: dict[str, float] | None = None
+    lost: bool = False
+
+
+LOST = Done(0, lost=True)
 
 
 def _nothing() -> None:
@@ -58,11 +64,18 @@ class ShardWorker:
         index: of the shard.
         shard: its rows.
         replica: of the model.
+
+    Attributes:
+        shard: its index.
     """
 
     def __init__(self, task: WorkerTask, index: int, shard: Shard, replica: Replica):
+        self.shard = index
         self._task, self._shard, self._replica = task, shard, replica
         self._minibatches = Minibatches(shard.training, task, index, _prepare(task, training=True))
+        self._held: HeldStates | None = None
+        if task.among_workers is not None:
+            self._held = HeldStates(index, replica, task.among_workers, task.settings)
 
     @property
     def frozen(self) -> str | None:
@@ -90,12 +103,24 @@ class ShardWorker:
             return self._train(request, state, phases, beat)
         if isinstance(request, Evaluate):
             done, phase = self._evaluate(request, state, beat), "evaluating"
+        elif isinstance(request, Hold):
+            self.held.hold(request, state)
+            done, phase = Done(0), "wire"
+        elif isinstance(request, Fetch):
+            done, phase = self._fetch(request), "wire"
         elif isinstance(request, Measure):
             done, phase = self._measure(request, state), "compiling"
         else:
             raise TypeError(f"No worker answers {request!r}.")
         phases.lap(phase)
         return done
+
+    @property
+    def held(self) -> HeldStates:
+        """The states for averaging among the workers."""
+        if self._held is None:
+            raise RuntimeError("The workers of this fit hold no states.")
+        return self._held
 
     def look_ahead(self, request: Request) -> None:
         """Prepares what follows a request; called when the driver has its answer, and the worker would only wait."""
@@ -106,6 +131,10 @@ class ShardWorker:
         from spark_keras.backend.kernels import for_few_steps
         from spark_keras.keras_model.state import non_finite_variable
 
+        if request.version is not None:
+            state = self.held.begin(request.version)
+            if state is None:
+                return LOST
         start, rows, name, warnings = state, 0, None, []
         metrics: np.ndarray | float = 0.0
         minibatches, replica, epoch, frequency = self._minibatches, self._replica, request.epoch, request.frequency
@@ -127,8 +156,15 @@ class ShardWorker:
         if not rows:
             return Done(0)
         non_finite = non_finite_variable(replica.layout, start, state)
+        if request.version is not None:
+            self.held.keep(state)
+            state = None
         phases.lap("computing")
         return Done(rows, state, np.asarray(metrics), name, " ".join(warnings) or None, non_finite)
+
+    def _fetch(self, request: Fetch) -> Done:
+        there, state = self.held.fetch(request)
+        return Done(0, state, None if state is None else np.empty(0)) if there else LOST
 
     def _measure(self, request: Measure, state: Any) -> Done:
         """Times kernels on the first stack of the first epoch; what cannot be compiled is left out."""
@@ -150,6 +186,10 @@ class ShardWorker:
     def _evaluate(self, request: Evaluate, state: Any, beat: Callable[[], None]) -> Done:
         from spark_keras.backend.kernels import for_few_steps
 
+        if request.version is not None:
+            state = self.held.shared(request.version)
+            if state is None:
+                return LOST
         rows, warnings = self._shard.validation, []
         metrics: np.ndarray | float = 0.0
         if not rows.count:

@@ -19,6 +19,7 @@ from spark_keras.executor import process as executor
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.telemetry.phases import Phases
 from spark_keras.training.wire import connections, protocol
+from spark_keras.training.wire.others import Others
 from spark_keras.training.worker import shard as shards
 from spark_keras.training.worker.closure import WorkerTask, default_max_memory
 from spark_keras.training.worker.replica import of_process
@@ -53,7 +54,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     phases = Phases(())
     # Rows load while TensorFlow imports, which takes some ten seconds in a new process.
     importing = executor.KerasImport()
-    connection = shard = None
+    connection = shard = others = None
     greeting = connections.connect(task.endpoint, 0)
     try:
         host = protocol.sendable(platform.node())
@@ -67,6 +68,8 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         # A large state's pieces are shared, one at a time.
         whole = replica.message_bytes <= task.shared_bytes
         connection = connections.connect(task.endpoint, replica.message_bytes if whole else 8 * task.piece)
+        if task.among_workers is not None:
+            others = Others(task.endpoint, range(*task.among_workers.ports))
         phases.lap("build")
         join = protocol.Join(
             **identity,
@@ -79,11 +82,12 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             seconds={**phases.seconds, "import": importing.seconds},
             warning=warning,
             memory=connection.memory_name,
+            address=others.address if others is not None else "",
         )
         connection.send(join)
         logger.info("Worker %d: %d rows in %s", shard_index, shard.training.count, shard.storage)
         with contextlib.closing(ShardWorker(task, shard_index, shard, replica)) as worker:
-            rounds = serve(connection, worker, task)
+            rounds = serve(connection, worker, task, others)
         yield pa.RecordBatch.from_pydict(
             {"shard": pa.array([shard_index], pa.int32()), "rounds": pa.array([rounds], pa.int64())}
         )
@@ -98,6 +102,8 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     finally:
         if shard is not None:
             shard.close()
+        if others is not None:
+            others.close()
         if connection is not None:
             connection.close()
         greeting.close()

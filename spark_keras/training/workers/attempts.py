@@ -41,6 +41,7 @@ class Attempt:
         memory: what it shares with the driver.
         joined: whether it has loaded its rows.
         where: its process, for people.
+        address: where it listens for the other workers.
         heard: when it gave its last sign of life, in seconds of waiting.
     """
 
@@ -51,6 +52,7 @@ class Attempt:
     joined: bool = False
     where: str = "process unknown"
     heard: float = 0.0
+    address: str = ""
 
 
 class Attempts:
@@ -88,6 +90,10 @@ class Attempts:
     def memory(self, shard: int) -> SharedMemory | None:
         """Memory that the shard's worker shares with the driver."""
         return self.active[shard].memory if shard in self.active else None
+
+    def addresses(self) -> list[str]:
+        """Addresses where the workers of all shards listen for each other; "" for one that is not there."""
+        return [self.active[shard].address if shard in self.active else "" for shard in self._shards]
 
     def __iter__(self) -> Iterator[Attempt]:
         return iter(list(self._all))

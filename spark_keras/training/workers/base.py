@@ -26,11 +26,11 @@ class ShardInfo(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A request to the worker of a shard, and the state that it begins with."""
+    """A request to the worker of a shard, and the state that it begins with; None: one that it holds, or none."""
 
     shard: int
     request: Request
-    state: State
+    state: State | None
 
 
 class Answer(NamedTuple):
@@ -47,6 +47,8 @@ class Answer(NamedTuple):
         non_finite: a variable that has become NaN or infinite.
         phases: the worker's seconds by phase.
         kernels: seconds by kernel, where they were measured.
+        lost: whether nothing was done, because the worker is a new one that does not hold a state that it should, or
+            another one has gone.
     """
 
     shard: int
@@ -58,6 +60,11 @@ class Answer(NamedTuple):
     non_finite: str | None = None
     phases: Sequence[float] = NOTHING
     kernels: dict[str, float] | None = None
+    lost: bool = False
+
+
+class StateLostError(Exception):
+    """A worker has gone, and with it a state that was being fetched."""
 
 
 class Workers(Protocol):
@@ -72,7 +79,8 @@ class Workers(Protocol):
 
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
         """Asks several workers at the same time; yields their answers in the order of the questions. One call at a
-        time: its answers are used up before the next one, and no posted question is open.
+        time: its answers are used up before the next one, and no posted question is open. An `Average` is asked of all
+        of them.
         """
 
     def post(self, question: Question) -> None:

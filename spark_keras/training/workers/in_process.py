@@ -23,9 +23,10 @@ from spark_keras.keras_model import first_step, own_code
 from spark_keras.keras_model.rate_scaling import UNSCALED, RateScaling
 from spark_keras.keras_model.state import FrozenWeights
 from spark_keras.telemetry.phases import Phases
-from spark_keras.training.requests import Train
+from spark_keras.training.requests import Average, Train
 from spark_keras.training.wire.connections import Endpoint
-from spark_keras.training.worker.closure import WorkerTask
+from spark_keras.training.worker.closure import AmongWorkers, WorkerTask
+from spark_keras.training.worker.exchange import in_process
 from spark_keras.training.worker.replica import Replica
 from spark_keras.training.worker.shard import MemoryRows, Shard
 from spark_keras.training.worker.shard_worker import ShardWorker
@@ -77,6 +78,7 @@ class InProcessWorkers:
         shuffle: bool = False,
         rate_scaling: RateScaling = UNSCALED,
         turns: Sequence[int] | None = None,
+        among_workers: AmongWorkers | None = None,
     ) -> InProcessWorkers:
         """Workers that have the rows of arrays, in their order.
 
@@ -92,6 +94,7 @@ class InProcessWorkers:
             shuffle: whether each epoch has an order of its own.
             rate_scaling: of the learning rates.
             turns: how long each worker takes for a minibatch.
+            among_workers: how they average among themselves; None: they do not.
         """
         columns, _ = _taken_apart(data)
         first_step.build(model, columns.sample())
@@ -103,7 +106,7 @@ class InProcessWorkers:
         count = workers if isinstance(workers, int) else len(workers)
         task = WorkerTask(
             Endpoint(""), settings, architecture, False, columns, batch_size, shuffle, seed, count, rate_scaling,
-            prefetch=0,
+            prefetch=0, among_workers=among_workers,
         )  # fmt: skip
         return cls.dealt(task, data, workers, validation, turns=turns)
 
@@ -130,7 +133,11 @@ class InProcessWorkers:
         return cls(shards, task, replica, turns)
 
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
-        yield from map(self._answer, list(questions))
+        asked = list(questions)
+        if asked and isinstance(asked[0].request, Average):
+            yield from self._average(asked[0].request)
+        else:
+            yield from map(self._answer, asked)
 
     def post(self, question: Question) -> None:
         shard, request = question.shard, question.request
@@ -152,8 +159,19 @@ class InProcessWorkers:
         seconds = time.perf_counter() - started
         return Answer(
             question.shard, done.state, done.metrics, done.rows, done.kernel, seconds, done.non_finite, phases.taken(),
-            done.kernels,
+            done.kernels, done.lost,
         )  # fmt: skip
+
+    def _average(self, request: Average) -> Iterator[Answer]:
+        exchanges = [worker.held.exchange(request) for worker in self._workers]
+        there = [exchange for exchange in exchanges if exchange is not None]
+        lost = len(there) < len(exchanges)
+        if not lost:
+            in_process(there)
+            for worker, exchange in zip(self._workers, there):
+                worker.held.averaged(request, exchange.mean)
+        for shard in range(len(exchanges)):
+            yield Answer(shard, None, None, 0, None, 0.0, lost=lost)
 
     def freeze(self, weights: FrozenWeights | None) -> None:
         self._frozen = weights

@@ -10,10 +10,10 @@ import numpy as np
 
 from spark_keras.keras_model.state import FrozenWeights, State
 from spark_keras.telemetry.phases import checked
-from spark_keras.training.requests import Evaluate, Train, name_of
+from spark_keras.training.requests import Average, Evaluate, Fetch, Hold, Train, name_of
 from spark_keras.training.wire import protocol
 from spark_keras.training.workers.attempts import Attempt
-from spark_keras.training.workers.base import Answer, Question
+from spark_keras.training.workers.base import Answer, Question, StateLostError
 from spark_keras.training.workers.supervision import Supervisor
 
 _METRICS = np.dtype("float64").str
@@ -109,6 +109,7 @@ class RequestBook:
             answer.non_finite,
             checked(answer.phases),
             answer.kernels,
+            answer.lost,
         )
 
     def _state(self, shard: int, held: int, arrays: list[np.ndarray]) -> State | None:
@@ -123,7 +124,9 @@ class RequestBook:
         if len(self._pending) < 2:
             return None
         first, *others = self._pending.values()
-        if any(each.state is not first.state or each.request != first.request for each in others):
+        if first.state is None or any(
+            each.state is not first.state or each.request != first.request for each in others
+        ):
             return None
         if sum(self._shares(shard, first.state) for shard in self._pending) < 2:
             return None
@@ -134,6 +137,8 @@ class RequestBook:
         if self.frozen is not None:
             digest, values = self.frozen
             message.frozen = (digest, *_kind(values))
+        if isinstance(question.request, Average):
+            message.addresses = self.supervisor.attempts.addresses()
         return message
 
     def _shares(self, shard: int, state: State) -> bool:
@@ -142,6 +147,9 @@ class RequestBook:
 
     def _send_request(self, shard: int) -> None:
         state, message = self._pending[shard].state, self._message(self._pending[shard])
+        if state is None:
+            self.supervisor.send(shard, message)
+            return
         shared = self._shares(shard, state)
         if shared and self._same is not None:
             self.supervisor.server.send(self.supervisor.attempts.active[shard].peer, self._same)
@@ -160,6 +168,8 @@ class RequestBook:
         while (piece := self._pieces.get((shard, start))) is None:
             # A replacement must have repeated the round first.
             self.supervisor.wait_for(lambda: shard in self._answers)
+            if self._answers[shard][0].lost:
+                raise StateLostError
             self._request_piece(shard, start, stop)
             self.supervisor.wait_for(lambda: self._pieces.get((shard, start)) is not None or shard not in self._answers)
         if stop < size and self.supervisor.attempts.memory(shard) is None:
@@ -186,16 +196,21 @@ class RequestBook:
             arrays = protocol.arrays_of(message, buffers, worker.memory)
             self._check_answer(shard, message, arrays)
             self._answers[shard] = (message, arrays)
-            del self.supervisor.attempts.failures[shard]
+            request = self._pending[shard].request
+            if not (message.lost or isinstance(request, Hold)):
+                del self.supervisor.attempts.failures[shard]
+            if message.lost and isinstance(request, Average):
+                # The others wait for what this one does not have.
+                for other in self._pending.keys() - self._answers.keys():
+                    self.supervisor.send(other, protocol.BreakOff(ticket=self._ticket))
         elif isinstance(message, protocol.Payload) and (shard, message.start) in self._pieces:
             (piece,) = protocol.arrays_of(message, buffers, worker.memory)
             self._pieces[shard, message.start] = piece
         elif isinstance(message, protocol.Pull):
-            start, values = message.start, self._pending[shard].state.values
-            if message.frozen:
-                if self.frozen is None:
-                    raise protocol.ProtocolError("It pulls frozen weights of a model that has none.")
-                values = self.frozen.values
+            start, source = message.start, self.frozen if message.frozen else self._pending[shard].state
+            if source is None:
+                raise protocol.ProtocolError("It pulls numbers that nobody has.")
+            values = source.values
             announced = protocol.Piece(ticket=self._tickets[shard], start=start)
             self.supervisor.send(shard, announced, [values[start : message.stop]])
 
@@ -204,11 +219,14 @@ class RequestBook:
         _, request, state = self._pending[shard]
         info = self.supervisor.infos[shard]
         expected: list[list[Any]] = [[]]
-        if isinstance(request, Train) and answer.rows:
+        if isinstance(request, Train) and answer.rows and state is not None:
             whole = [_kind(state.values), _kind(state.integers), _METRICS]
             expected = [whole[1:]] if answer.held == len(state.values) else [whole]
-        elif isinstance(request, Evaluate) and answer.rows:
+        elif isinstance(request, (Train, Evaluate)) and answer.rows:
             expected = [[_METRICS]]
+        elif isinstance(request, Fetch):
+            size, integers = request.sizes
+            expected += [[("<i8", integers), _METRICS]] if answer.held == size else _states(size, integers)
         got = [_kind(array) for array in arrays[:-1]] + [array.dtype.str for array in arrays[-1:]]
         if got not in expected or answer.rows > max(info.rows, info.validation_rows):
             raise protocol.ProtocolError(f"It answers {name_of(request)!r} with {answer.rows} rows and {got}.")
@@ -241,6 +259,10 @@ class RequestBook:
         if not isinstance(request, Train):
             return f"in {name_of(request)}"
         return f"training minibatches {request.start} to {request.stop - 1} of epoch {request.epoch + 1}"
+
+
+def _states(size: int, integers: int) -> list[list[Any]]:
+    return [[(values, size), ("<i8", integers), _METRICS] for values in ("<f4", "<f8")]
 
 
 def _kind(array: np.ndarray) -> tuple[str, int]:

@@ -191,6 +191,7 @@ class Supervisor:
         except (OSError, ValueError) as error:
             raise protocol.ProtocolError(f"It names a shared memory that cannot be opened: {error}") from error
         attempt.peer, attempt.joined, attempt.heard = peer, True, self.waited
+        attempt.address = message.address
         info = ShardInfo(**{name: getattr(message, name) for name in ShardInfo._fields})
         if shard in self.infos and self.infos[shard].digest != info.digest:
             raise WorkerError(

@@ -106,6 +106,18 @@ def test_a_param_wins_and_the_plan_says_so(spark):
         assert by_param.reasons[param] == f"Param {param}"
 
 
+def test_averaging_is_where_its_param_says(spark):
+    planned = regressor(averaging="workers").trainingPlan(frame(spark))
+    assert (planned.averaging, planned.reasons["averaging"]) == ("workers", "Param averaging")
+    assert "then averaging among the workers" in str(planned)
+
+
+def test_workers_of_one_machine_leave_averaging_to_the_driver_by_rule(spark):
+    planned = regressor(averaging="auto").trainingPlan(frame(spark))
+    assert (planned.averaging, planned.reasons["averaging"]) == ("driver", "all workers are on one machine")
+    assert "then averaging on the driver" in str(planned)
+
+
 def test_the_plan_tells_rows_of_a_step_and_the_factor_of_the_learning_rate(spark):
     of_each = regressor(numWorkers=2, globalBatch=False, learningRateScaling="sqrt").trainingPlan(frame(spark))
     assert (of_each.batchSize, of_each.learningRateFactor) == (32, math.sqrt(2))

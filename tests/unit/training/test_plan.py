@@ -77,7 +77,7 @@ def test_state_is_what_travels():
 
 def made(rows, frequency=10, workers=2, kernel="graph", mode="synchronous"):
     values = {"numWorkers": workers, "threads": 1, "averagingFrequency": frequency, "batchSize": 32, "kernel": kernel}
-    values |= {"learningRateFactor": 1.0, "mode": mode}
+    values |= {"learningRateFactor": 1.0, "mode": mode, "averaging": "driver"}
     decisions = {name: plan.Decision(value, "a test") for name, value in values.items()}
     decisions["shardStorage"] = plan.storage(rows, 100, 2**20, "a test")
     return plan.make(decisions, costs.ModelCost((), 1000, 4000), 100, rows)
