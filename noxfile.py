@@ -122,16 +122,16 @@ def tests(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("spark", OLDER_SPARKS)
 def older_spark(session: nox.Session, spark: str) -> None:
-    """Runs the tests marked `compat` on an older Spark; on the oldest those marked `keras`, too."""
+    """Runs the tests marked `compat` on an older Spark; on the oldest those marked `oldest`, too."""
     prepare(session, "java", "browser")
     if spark == version("pyspark"):
         session.skip("It is the newest Spark for this Python.")
     folder = installed(spark)
     environment = {"PYTHONPATH": str(folder), "SPARK_HOME": str(folder / "pyspark")}
-    # Steps of preparation, none of which asks for the version of Spark, are tested on the oldest and the newest one.
-    between = ["-m", "compat", "-k", "not preparation and not transform_process"]
-    selection = ["-m", "compat or keras"] if spark == OLDER_SPARKS[0] else between
-    session.run("python", "-m", "pytest", *selection, *IN_PARALLEL, *session.posargs, env=environment)
+    # What asks for no version of Spark, such as the steps of preparation, is tested on the oldest and the newest one.
+    marked = "compat or oldest" if spark == OLDER_SPARKS[0] else "compat"
+    folders = ["tests/long", "tests/spark"]
+    session.run("python", "-m", "pytest", *folders, "-m", marked, *IN_PARALLEL, *session.posargs, env=environment)
 
 
 @nox.session

@@ -15,7 +15,7 @@ from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.keras_model.state import Layout, State
 from spark_keras.training.rules.mean import start_state, weighted_mean
 
-pytestmark = pytest.mark.keras
+pytestmark = pytest.mark.oldest
 
 
 @package

@@ -14,7 +14,7 @@ from spark_keras.keras_model import metrics as metric_states
 from spark_keras.keras_model import state as states
 
 # They rely on what Keras does not promise.
-pytestmark = pytest.mark.keras
+oldest = pytest.mark.oldest
 
 KERAS = tuple(int(part) for part in keras.__version__.split(".")[:2])
 
@@ -78,15 +78,15 @@ OPTIMIZERS = {
 }
 ROUNDS = {
     "tensorflow": [
-        ("xla", "adam", "dense"),
+        pytest.param("xla", "adam", "dense", marks=oldest),
         ("xla", "adamw", "dense"),
-        pytest.param("xla", "nesterov", "dense", marks=pytest.mark.slow),
+        pytest.param("xla", "nesterov", "dense", marks=[oldest, pytest.mark.slow]),
         pytest.param("xla", "nadam", "dense", marks=pytest.mark.slow),
         pytest.param("xla", "adam", "embedding", marks=pytest.mark.slow),
-        ("graph", "accumulated gradients", "dense"),
-        ("graph", "scaled loss", "dense"),
-        ("graph", "adamw", "convolution"),
-        ("steps", "adam", "embedding"),
+        pytest.param("graph", "accumulated gradients", "dense", marks=oldest),
+        pytest.param("graph", "scaled loss", "dense", marks=oldest),
+        pytest.param("graph", "adamw", "convolution", marks=oldest),
+        pytest.param("steps", "adam", "embedding", marks=oldest),
     ],
     "jax": [("scan", "adam", "embedding"), ("jit", "nesterov", "convolution"), ("steps", "adam", "embedding")],
     "torch": [("steps", "adam", "embedding"), ("steps", "nesterov", "convolution"), ("steps", "adamw", "dense")],
@@ -120,6 +120,7 @@ def test_a_round_equals_plain_keras(name, optimizer, layer):
         assert logs[metric] == pytest.approx(value, rel=1e-5), metric
 
 
+@oldest
 @pytest.mark.parametrize("name", KERNELS)
 def test_an_evaluation_equals_plain_keras(name):
     batches = minibatches()
@@ -134,6 +135,7 @@ def test_an_evaluation_equals_plain_keras(name):
         assert logs[metric] == pytest.approx(value, rel=1e-5), metric
 
 
+@oldest
 @pytest.mark.parametrize("name", KERNELS)
 def test_what_a_layer_derives_from_its_weights_follows_the_state(name):
     x = np.random.default_rng(0).normal(3.0, 2.0, (2, 4, 3)).astype("float32")
@@ -170,6 +172,7 @@ class Counters(keras.layers.Layer):
         return x
 
 
+@oldest
 @pytest.mark.parametrize("name", KERNELS)
 def test_integers_of_every_kind_come_back_as_they_are(name):
     x = np.zeros((3, 4, 1), "float32")
@@ -204,6 +207,7 @@ class TwoSteps(keras.Model):
         return super().train_step(state, data)
 
 
+@oldest
 @pytest.mark.parametrize("name", KERNELS)
 def test_an_overridden_train_step_is_called(name):
     x = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("float32")
@@ -245,6 +249,7 @@ def partly_labelled():
     return model
 
 
+@oldest
 @pytest.mark.parametrize("name", KERNELS)
 # Before 3.12, `Model.fit` refuses an output without a label.
 @pytest.mark.parametrize("build", [unlabelled, partly_labelled][: 1 if KERAS < (3, 12) else 2])

@@ -64,7 +64,7 @@ def test_saved_stage_loads_with_its_params_and_gives_what_it_gave(df, release, n
                 assert np.allclose(value, before, atol=1e-5)
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.parametrize("name", [name for release, name in SAVED if release == RELEASES[0]])
 def test_metadata_tell_the_version_that_saved_them(df, name, tmp_path):
     load(RELEASES[0], name).write().save(str(tmp_path / "stage"))

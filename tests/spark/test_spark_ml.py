@@ -166,7 +166,7 @@ def expected_metrics(epochs):
     return metrics
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.slow
 def test_cross_validator_with_parallel_fits_finds_the_metrics_of_gradient_descent(df):
     regressor = KerasRegressor(modelFn=zero_linear, numWorkers=1, epochs=3, batchSize=ROWS, verbose=0)

@@ -59,7 +59,7 @@ def iris_analysis(iris):
     return DataFrameAnalyzer(correlationCols=list(IRIS)[:4]).fit(iris)
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_analysis_of_iris_is_the_published_one(iris_analysis):
     for name, (low, high, mean, stdev, variance, at_min, at_max, counts) in IRIS.items():
         column = iris_analysis[name]

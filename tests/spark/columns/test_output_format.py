@@ -62,7 +62,7 @@ def test_arrays_have_no_nullable_elements_and_cluster_as_they_are(df):
     np.testing.assert_array_equal(column(clusters.transform(out), "cluster"), nearest)
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_nested_arrays_several_outputs_and_regressors_have_none_either(df):
     inputs = keras.Input((3,), name="features")
     outputs = [keras.layers.Reshape((2, 3), name="table")(keras.layers.Dense(6)(inputs)), inputs]

@@ -64,7 +64,7 @@ def regression(df):
 # --- columns and rows ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 # How far two ways of computing may differ: some units in the last of 8 or 11 bits.
 @pytest.mark.parametrize("precision, difference", [("mixed_bfloat16", 0.02), ("mixed_float16", 0.003)])
 def test_a_model_of_mixed_precision_trains_and_predicts(df, precision, difference):
@@ -416,7 +416,7 @@ UNUSABLE = [1, 5, 9]
 USABLE = [i for i in range(len(FEATURES)) if i not in UNUSABLE]
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.slow
 def test_keep_gives_null_predictions_to_incomplete_rows(gaps, softmax, regression, pair):
     for fitted, columns in [

@@ -72,7 +72,7 @@ def test_a_shared_layer_has_a_number_for_each_of_its_calls():
     assert [tensor.name for tensor in signature.inputs_of(cut)] == ["first", "second"]
 
 
-@pytest.mark.keras
+@pytest.mark.oldest
 def test_features_of_a_nested_layer_are_written(tmp_path):
     df = labelled_frame(X, np.zeros(8))
     nested = backbone()

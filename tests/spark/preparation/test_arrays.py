@@ -46,7 +46,7 @@ def frame():
     return session_for(LOCAL).createDataFrame(ROWS, SCHEMA.toStructType()).repartition(3, "id").cache()
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_arrays_are_computed_as_numpy_does(frame):
     figures = {
         "sum": np.sum, "mean": np.mean, "median": np.median, "min": np.min, "max": np.max, "range": np.ptp,
@@ -132,7 +132,7 @@ def test_arrays_that_do_not_fit_are_refused(frame):
             made.transform(frame).collect()
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_distances_of_points(spark):
     # Published: Nashville to Los Angeles 2887.2600 km with a radius of 6372.8 km (Rosetta Code, "Haversine formula").
     rows = [(36.12, -86.67, 33.94, -118.40), (0.0, 0.0, 0.0, 180.0), (10.0, 20.0, 10.0, 20.0), (90.0, 0.0, -90.0, 77.0)]

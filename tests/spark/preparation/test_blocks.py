@@ -44,7 +44,7 @@ def types(df, *names):
     return [df.schema[name].dataType.simpleString() for name in names]
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_blocks_of_numpy(frame):
     made = mapBlocks(
         frame, lambda x, y, pair: {"sum": x + y, "twice": pair * 2, "large": x > 4, "whole": x.astype("int64")}
@@ -118,7 +118,7 @@ def test_reductions_are_those_of_numpy_whatever_the_partitions(frame):
         reduceBlocks(frame.where("id > 99"), lambda x: x.sum(axis=0))
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.slow
 def test_groups_are_those_of_pandas(frame):
     def figures(x, pair):

@@ -54,7 +54,7 @@ def frame():
     return session_for(LOCAL).createDataFrame(ROWS, SCHEMA.toStructType()).repartition(3, "id").cache()
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_conditions_are_true_false_or_unknown_and_survive_json(frame):
     process = TransformProcess(SCHEMA)
     for index, (condition, _, _) in enumerate(CONDITIONS):
@@ -68,7 +68,7 @@ def test_conditions_are_true_false_or_unknown_and_survive_json(frame):
         assert {row.id for row in rows if row[f"c{index}"] is None} == false, str(condition)
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_one_filter_looks_at_all_columns(frame):
     def kept(process):
         assert repr(TransformProcess.fromJSON(process.toJSON())) == repr(process)
@@ -84,7 +84,7 @@ def test_one_filter_looks_at_all_columns(frame):
     assert kept(TransformProcess(needed).removeInvalid("kind")) == [1, 2, 4, 5, 6]
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_values_replaced_with_a_default_in_one_step(frame):
     process = (
         TransformProcess(SCHEMA)
@@ -110,7 +110,7 @@ def test_values_replaced_with_a_default_in_one_step(frame):
 # --- reductions ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_reductions_are_those_of_pandas(spark):
     values = [
         ("a", 3, 2.0, 5, "x"), ("a", 1, -3.0, 2, "y"), ("a", 2, None, 7, None), ("a", None, 0.5, 1, "w"),

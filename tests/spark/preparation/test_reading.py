@@ -48,7 +48,7 @@ def written(path, rows):
     return str(path)
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.parametrize("ansi", ["true", "false"])
 def test_the_verdict_on_a_text_is_that_of_sparks_reader(spark, tmp_path, ansi):
     draw = random.Random(5)
@@ -75,7 +75,7 @@ def test_the_verdict_on_a_text_is_that_of_sparks_reader(spark, tmp_path, ansi):
         assert quality[name].missing == 0
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.parametrize("policy", ["EXCEPTION", "LEGACY", "CORRECTED"])
 def test_texts_that_are_no_dates_or_times_never_stop_the_check(spark, policy):
     texts = [("2020-02-30", "2020-02-30 12:00"), ("2020-07-01", "2020-07-01 12:00"), ("1.7.2020", "soon")]
@@ -95,7 +95,7 @@ def test_values_out_of_range_are_judged_by_what_was_read(spark):
     assert [(c.valid, c.invalid, c.missing) for c in quality.columns] == [(1, 1, 1), (1, 2, 0)]
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_times_of_texts_are_those_of_the_schemas_zone(session, tmp_path):
     schema = Schema().time("t", zone=BERLIN).integer("n")
     process = TransformProcess(schema).deriveTime("t", {"hour": "hour", "epoch": "epochSeconds"})

@@ -109,7 +109,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_quality_counts_valid_invalid_and_missing_values(spark):
     df = spark.createDataFrame(
         ROWS, "name string, small int, measure double, country string, point array<double>, text string"
@@ -170,7 +170,7 @@ def test_limits_of_floats_are_floats(spark):
     assert DataQuality.of(df.select("f"), Schema().float("f", minimum=-1e300, maximum=1e300)).ok
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_strings_are_counted_by_class(spark):
     texts = ["", "abc", "Grüße", "a b", "12", "-3.5", "1e3", " 7", "x1", "1.2.3", None]
     df = spark.createDataFrame([(text, text, 1) for text in texts], "text string, kind string, n int")

@@ -102,7 +102,7 @@ def of_rows(process):
 
 
 @pytest.mark.slow
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_steps_for_rows_work_within_each_time_step(frame):
     expected = of_rows(TransformProcess(SCHEMA)).toSequences(by="plane", orderBy="hour")
     within = of_rows(start())
@@ -119,7 +119,7 @@ def test_steps_for_rows_work_within_each_time_step(frame):
     assert found["b"].again == [2**31 - 1, -1, 0] and found["a"].scaled[:3] == [-1.0, -0.5, None]
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_unusable_values_within_sequences_follow_the_rule_and_are_counted(frame):
     lenient = start().toCategorical("carrier", ["UA", "AA"], unseen="null").cast({"seats": "string"})
     lenient = lenient.cast({"seats": "boolean"}, invalid="null")
@@ -134,7 +134,7 @@ def test_unusable_values_within_sequences_follow_the_rule_and_are_counted(frame)
 # --- time steps and sequences that stay ------------------------------------------------------------------------------
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_time_steps_and_sequences_stay_by_conditions(frame):
     kept = by_plane(start().keepSteps(col("delay") > 1.5), frame)
     # NaN is larger than any number, and null is unknown.
@@ -152,7 +152,7 @@ def test_time_steps_and_sequences_stay_by_conditions(frame):
         assert sorted(by_plane(start().keepWhere(condition), frame)) == list(planes), str(condition)
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_back_to_rows(frame):
     process = start().removeSteps(col("carrier") == "DL").toRows(position="step")
     assert process.schema.names == [*SCHEMA.names, "step"] and process.schema["carrier"].kind == "categorical"
@@ -168,7 +168,7 @@ def test_back_to_rows(frame):
 # --- figures, differences, offsets, moving windows -------------------------------------------------------------------
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_figures_of_sequences_are_those_of_groups(frame):
     reductions = dict(
         n=countRows(), late=countRows(where=col("late")), count=col("carrier").count(),
@@ -201,7 +201,7 @@ def test_figures_of_sequences_are_those_of_groups(frame):
     assert list(row)[-6:] == ["UA", "UA", "UAAAUADL", "DL UA AA", None, 0]
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_differences_and_offsets_are_those_of_pandas(frame):
     process = (
         start()
@@ -243,7 +243,7 @@ MOVING = {
 }  # fmt: skip
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_any_function_in_moving_windows(frame):
     process = start()
     for function in MOVING:
@@ -273,7 +273,7 @@ def windows_by_hand(hours, length, every, offset, keep_empty):
     return {s: windows[s] for s in filled}
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.parametrize(
     "length, every, offset, keep_empty", [(2, 2, 0, False), (3, 1, 0, True), (4, 2, 1, False), (1, 3, 0, True)]
 )
@@ -332,7 +332,7 @@ def test_windows_of_days_begin_at_midnight_in_the_columns_zone(frame):
     assert mondays == expected.to_dict()
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_equal_parts_are_those_of_numpy(frame):
     df = frame.sparkSession.range(23).selectExpr("CASE WHEN id < 16 THEN 1 ELSE 2 END AS key", "id")
     for length in (1, 3, 5, 7, 30):

@@ -56,7 +56,7 @@ def by_pandas():
     return ordered
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_rows_become_ordered_arrays(frame):
     made = found(start(frame), frame, "hour", "delay", "late", "code")
     for plane, rows in by_pandas().items():
@@ -71,7 +71,7 @@ def test_ties_are_ordered_by_the_other_columns(frame):
     assert [code[0] for code in once[False]] == sorted(code[0] for code in once[False])
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.parametrize(
     "gap", [{"gap": 2, "on": "hour"}, {"gap": "2 hours", "on": "at"}, {"gap": datetime.timedelta(hours=2), "on": "at"}]
 )
@@ -81,7 +81,7 @@ def test_split_by_a_gap(frame, gap):
     assert sorted(map(str, made["b"])) == sorted(map(str, [[[20]], [[7, 8]], [[None, 0, 1]]]))
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_split_by_length_and_windows(frame):
     made = found(start(frame).splitSequences(length=4), frame, "hour", "code")
     assert [part[0] for part in made["a"]] == [[0, 1, 2, 3], [4, 5]]
@@ -118,7 +118,7 @@ def test_pad_as_keras_does(frame, padding, truncating, length):
         assert code == [f"{plane}{hour}" if mask else None for hour, mask in zip(hours, there)]
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_lag_and_lead_are_shifts(frame):
     for edge in ("trim", "null"):
         process = start(frame).lag("delay", "before", 2, edge=edge).lead("code", "next", edge=edge)
@@ -133,7 +133,7 @@ def test_lag_and_lead_are_shifts(frame):
             assert made[plane] == [[table[name].tolist() for name in ("delay", "before", "code", "next")]]
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_moving_windows_are_those_of_pandas(frame):
     process = start(frame)
     for function in ("sum", "mean", "min", "max"):
@@ -146,7 +146,7 @@ def test_moving_windows_are_those_of_pandas(frame):
             assert [np.nan if v is None else v for v in values] == pytest.approx(expected.tolist(), nan_ok=True)
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_stacked_sequences_are_ready_for_a_recurrent_network(frame):
     process = start(frame).splitSequences(gap=2, on="hour").padSequences(4).stackSequences("x", "delay", "late")
     assert process.schema["x"].shape == (4, 2) and process.schema.names == ["plane", "hour", "x", "code", "at"]

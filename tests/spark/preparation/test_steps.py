@@ -103,7 +103,7 @@ def test_columns_removed_kept_renamed_reordered_duplicated_constant(frame):
     assert rows[2] == (None, 3, 3, None, None, 1, 0.5, True, "w")
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_cast_by_rule(frame):
     made = start().cast(
         {"text": "double", "x": "integer", "flag": "integer", "n": "string", "m": "float"}, invalid="null"
@@ -132,7 +132,7 @@ def made_problem(name, count, examples, step="cast"):
     return Problem(step, name, count, examples)
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.parametrize("ansi", ["true", "false"])
 def test_arithmetic_is_null_where_there_is_no_result_whatever_the_session_says(frame, ansi):
     process = (
@@ -203,7 +203,7 @@ def test_functions_of_numbers_are_those_of_numpy(frame):
     same([row.down for row in made], [1e22, -math.inf, math.nan, -2.0])
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_ml_vectors_pass_untouched(frame):
     df = frame.sparkSession.createDataFrame([(Vectors.dense(1.0, 2.0), 1)], ["v", "n"])
     process = TransformProcess(df).constant("one", 1).rename({"v": "w"}).duplicate("w", "again").reorder("n")
@@ -239,7 +239,7 @@ CONDITIONS = [
 ]
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_conditions_are_true_false_or_unknown(frame):
     kept = SCHEMA
     flags = []
@@ -329,7 +329,7 @@ def test_categories_to_integers_and_back(frame):
     assert column(fewer, frame, "kind") == ["a", "b", None, "a", None, "b"]
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_categories_to_one_hot_and_back(frame):
     process = start().categoricalToOneHot("kind")
     names = ["kind[a]", "kind[b]", "kind[c]"]
@@ -374,7 +374,7 @@ def test_row_that_is_not_one_hot_follows_the_rule(frame):
         TransformProcess(Schema.of(df)).oneHotToCategorical("k", ["a", "b"]).transform(df).collect()
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_pivot_and_group_make_the_table_of_pandas(frame):
     process = start().keep("id", "flag", "kind", "n").pivot("kind", "n", default=0)
     assert process.schema.names == ["id", "kind[a]", "kind[b]", "kind[c]", "flag"]
@@ -389,7 +389,7 @@ def test_pivot_and_group_make_the_table_of_pandas(frame):
     assert column(with_nulls, frame, "kind[a]", "kind[b]", "kind[c]")[0] == (7, None, None)
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_first_digits(frame):
     values = [0.034, -1200.0, 0.0, 5e-7, 9.99e20, None, math.nan, math.inf]
     df = frame.sparkSession.createDataFrame([(i, v) for i, v in enumerate(values)], "id int, v double")
@@ -405,7 +405,7 @@ def test_first_digits(frame):
 # --- strings ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_strings(frame):
     process = (
         start()
@@ -489,7 +489,7 @@ def test_analysis_without_the_figures_is_refused(analysis, message):
 # --- groups and ranks ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_groups_reduced_with_and_without_conditions(frame):
     process = start().groupBy("flag").agg(
         rows=countRows(),
@@ -592,7 +592,7 @@ WHOLE = {
 }
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.parametrize("ansi", ["true", "false"])
 def test_every_digit_of_a_text_counts_in_a_cast_to_a_whole_number(spark, ansi):
     df = spark.createDataFrame([(text, text) for text in WHOLE], "long string, integer string")

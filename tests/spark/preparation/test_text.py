@@ -29,7 +29,7 @@ def frame():
 # --- texts -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_characters_and_terms_become_indices_and_bags(frame):
     alphabet = "abcdefghijklmnopqrstuvwxyz ü😀"
     # More terms than fit into one bucket of the table, among them such as JSON and SQL have to escape.
@@ -68,7 +68,7 @@ def test_characters_and_terms_become_indices_and_bags(frame):
     assert "from_json" not in plan.lower() and "jsontostructs" not in plan.lower()
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_sets_of_categories_become_multi_hot(frame):
     states = ["red", "green", "blue"]
     columns = TransformProcess(SCHEMA).delimitedToMultiHot("set", states, unseen="keep")
@@ -111,7 +111,7 @@ def test_unseen_terms_are_errors_by_default_and_counted(frame):
             step()
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_whole_numbers_become_one_hot(frame):
     process = TransformProcess(SCHEMA).duplicate("n", "m").integerToOneHot("n").integerToOneHot("m", 1, 2, "keep", True)
     assert process.schema.names == ["id", "text", "set", "n[0]", "n[1]", "n[2]", "n[3]", "m"]
@@ -126,7 +126,7 @@ def test_whole_numbers_become_one_hot(frame):
 # --- times and constants ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kathmandu"])
 def test_times_as_texts_are_those_of_python(spark, zone):
     before = spark.conf.get("spark.sql.session.timeZone")
@@ -178,7 +178,7 @@ def test_times_as_texts_are_those_of_python(spark, zone):
         TransformProcess(Schema().time("t", zone=None)).formatTime("t", "x", "XXX")
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_constants_of_all_types(frame):
     berlin = zoneinfo.ZoneInfo("Europe/Berlin")
     noon = datetime.datetime(2020, 7, 1, 12, tzinfo=berlin)
@@ -219,7 +219,7 @@ def test_constants_of_all_types(frame):
             TransformProcess(SCHEMA).constant("c", value, **options)
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_usual_formats_of_times_are_guessed_on_request(spark):
     def utc(*parts):
         return datetime.datetime(*parts, tzinfo=UTC)
@@ -252,7 +252,7 @@ def test_usual_formats_of_times_are_guessed_on_request(spark):
         TransformProcess(df).parseTime("at")
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_times_and_dates_have_limits(spark):
     def utc(*parts):
         return datetime.datetime(*parts, tzinfo=UTC)

@@ -23,7 +23,7 @@ TEXTS = [
 EPOCH = {"epoch": "epochMilliseconds"}
 
 
-@pytest.fixture(params=["America/New_York", "UTC", "Asia/Kathmandu"])
+@pytest.fixture(params=[pytest.param("America/New_York", marks=pytest.mark.oldest), "UTC", "Asia/Kathmandu"])
 def session(spark, request):
     before = spark.conf.get("spark.sql.session.timeZone")
     spark.conf.set("spark.sql.session.timeZone", request.param)
@@ -55,7 +55,6 @@ def milliseconds(text, zone):
     return (local.astimezone(UTC) - datetime.datetime(1970, 1, 1, tzinfo=UTC)) // datetime.timedelta(milliseconds=1)
 
 
-@pytest.mark.compat
 def test_times_and_their_parts_do_not_depend_on_the_session(texts):
     parts = {
         "y": "year", "q": "quarter", "mo": "month", "w": "week", "d": "day", "doy": "dayOfYear", "dow": "dayOfWeek",
@@ -85,7 +84,6 @@ def test_times_and_their_parts_do_not_depend_on_the_session(texts):
             }  # fmt: skip
 
 
-@pytest.mark.compat
 def test_times_move_by_lengths_of_time_and_by_the_calendar(texts):
     moves = [(36, "hours"), (-90, "minutes"), (1, "seconds"), (-1, "milliseconds"), (1, "days"), (-2, "weeks")]
     moves += [(1, "months"), (-1, "years")]
@@ -162,7 +160,7 @@ def test_times_by_formats_that_know_their_zone_offsets_and_epochs(session):
     assert values(process, df, "ns", "ms") == [(1000, 1), (-1000, -1), (None, None)]
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_times_that_do_not_parse_follow_the_rule_and_are_counted(spark):
     bad = ["2013-11-03", "tomorrow", "2013-13-01 00:00:00.0", "tomorrow"]
     df = spark.createDataFrame([(i, text) for i, text in enumerate([*TEXTS, *bad])], "id int, at string").repartition(5)
@@ -178,7 +176,6 @@ def test_times_that_do_not_parse_follow_the_rule_and_are_counted(spark):
         parsed().transform(df).collect()
 
 
-@pytest.mark.compat
 @pytest.mark.parametrize("policy", ["LEGACY", "CORRECTED"])
 def test_times_are_parsed_alike_whatever_the_sessions_parser(session, policy):
     rows = [(0, "2013-07-01 12:30:15.000250"), (1, "tomorrow"), (2, "2013-13-01 00:00:00.000000"), (3, None)]
@@ -211,7 +208,7 @@ def test_times_are_parsed_alike_whatever_the_sessions_parser(session, policy):
         session.conf.unset("spark.sql.legacy.timeParserPolicy")
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_moves_by_the_calendar_keep_the_offset_as_sparks_own_do(spark):
     # Both 02:30 of the night in which Berlin's clocks go back, a time before it, one after it, and one that is skipped.
     seconds = [1603585800, 1603589400, 1603499400, 1603675800, 1585443000, 1585353600]

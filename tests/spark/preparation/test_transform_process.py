@@ -51,7 +51,7 @@ def cleaned():
 # --- published examples ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
 def test_transactions(spark, tmp_path, zone):
     before = spark.conf.get("spark.sql.session.timeZone")
@@ -94,7 +94,7 @@ def shop():
     )
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 @pytest.mark.parametrize("how", ["inner", "left", "right", "full"])
 def test_joins_are_those_of_pandas(shop, how):
     customers, purchases = shop
@@ -151,7 +151,7 @@ def test_keys_of_a_join_are_checked(shop):
         process.join(3, on="customerID")
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_joined_rows_are_saved_with_the_process_and_joined_tables_by_name(shop, tmp_path):
     customers, purchases = shop
     names = customers.withColumnRenamed("customerID", "id")

@@ -152,7 +152,7 @@ def test_fits_at_the_same_time_share_the_rows(spark, counted, kept):
     assert weights(found[3]) == weights(chosen.fit(df, maps[3]))
 
 
-@pytest.mark.compat
+@pytest.mark.oldest
 def test_early_stopping_shares_the_rows_of_its_estimator(counted, kept):
     df, computed = counted
     stopping = EarlyStopping(estimator=estimator(), monitor="loss", maxEpochs=2)
