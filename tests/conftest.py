@@ -34,6 +34,10 @@ def session_for(master: str):
     context = SparkContext._active_spark_context
     if context is not None and context.master != master:
         SparkSession.builder.getOrCreate().stop()
+    # A worker's import of TensorFlow takes seconds of a core. On a cluster, with other backends and in processes of
+    # their own, workers import theirs themselves, as they do by default.
+    imports_once = master == LOCAL and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+    daemon = {"spark.python.daemon.module": "spark_keras.executor.daemon"} if imports_once else {}
     spark = (
         SparkSession.builder.master(master)
         .appName("spark_keras tests")
@@ -43,6 +47,7 @@ def session_for(master: str):
         .config("spark.executor.extraJavaOptions", JAVA_OPTIONS)
         .config("spark.sql.shuffle.partitions", "4")
         .config("spark.executorEnv.PYTHONPATH", os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]))
+        .config(map=daemon)
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("OFF")
