@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import importlib.util
 import re
@@ -14,21 +15,28 @@ import grimp
 import spark_keras
 
 PACKAGE = Path(spark_keras.__file__).parent
+OF_ATTRIBUTES = ("getattr", "hasattr", "setattr", "delattr")
 PRIVATE_MODULES = re.compile(r"(keras\.src|tensorflow\.python|jax\._src)\b")
 OF_SPARK = set("_jvm _jsc _jdf _jsparkSession _gateway _instantiatedSession sparkContext SparkContext".split())
 
 
-def attributes(tree: ast.AST) -> Iterator[tuple[str, str]]:
+@functools.cache
+def parsed(path: Path) -> list[ast.AST]:
+    """All nodes of the file."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+def attributes(nodes: list[ast.AST]) -> Iterator[tuple[ast.expr, str]]:
     """(what stands before the dot, name) of all attributes, those included that getattr and its kin are asked for."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute):
-            yield ast.unparse(node.value), node.attr
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr", "delattr"):
-            yield ast.unparse(node.args[0]), getattr(node.args[1], "value", "")
+            yield node.value, node.attr
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OF_ATTRIBUTES:
+            yield node.args[0], getattr(node.args[1], "value", "")
 
 
-def imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+def imports(nodes: list[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
@@ -39,8 +47,8 @@ def uses(path: Path, names: set[str]) -> list[str]:
     """The file's uses of such attributes of objects that are not its own."""
     return [
         f"{path.relative_to(PACKAGE)}: {owner}.{name}"
-        for owner, name in attributes(ast.parse(path.read_text()))
-        if name in names and owner not in ("self", "cls", "super()")
+        for node, name in attributes(parsed(path))
+        if name in names and (owner := ast.unparse(node)) not in ("self", "cls", "super()")
     ]
 
 
@@ -76,11 +84,11 @@ def test_only_keras_model_and_backend_import_private_modules_of_keras_and_what_i
     assert [
         f"{path.relative_to(PACKAGE)}: {name}"
         for path in files("keras_model", "backend")
-        for name in imports(ast.parse(path.read_text()))
+        for name in imports(parsed(path))
         if PRIVATE_MODULES.match(name)
     ] == []
 
 
 def test_only_cluster_touches_the_jvm_and_the_context():
     assert [use for path in files("cluster") for use in uses(path, OF_SPARK)] == []
-    assert [path for path in files("cluster") if "pyspark.SparkContext" in imports(ast.parse(path.read_text()))] == []
+    assert [path for path in files("cluster") if "pyspark.SparkContext" in imports(parsed(path))] == []

@@ -266,8 +266,8 @@ class Kept:
 
 @pytest.mark.parametrize("die_after, optimizer_state", [(0, "average"), (2, "local"), (4, "average")])
 def test_a_fit_goes_on_from_a_checkpoint(die_after, optimizer_state):
-    settings = {"workers": 4, "batch_size": 8, "frequency": 2, "epochs": 3, "turns": [1, 4, 2, 1], "shuffle": True}
-    settings |= {"optimizer_state": optimizer_state, "validation": DATA}
+    settings = {"workers": 2, "batch_size": 8, "frequency": 2, "epochs": 3, "turns": [1, 4], "shuffle": True}
+    settings |= {"optimizer_state": optimizer_state, "validation": DATA, "data": (FEATURES[:80], LABELS[:80])}
     whole, resumed = network("adam"), network("adam")
     expected = fit(whole, checkpoints=Kept(), **settings)
     killed = Kept(die_after)

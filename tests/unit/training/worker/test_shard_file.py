@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from open_files import only_linux, open_files
 
-from spark_keras import KerasEstimator
+import spark_keras
 from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.executor.memory import _machine_memory, memory_share
@@ -202,19 +202,19 @@ def test_a_killed_process_leaves_nothing(tmp_path):
     + [("1t", 2**40), ("2048k", 2**21)],
 )
 def test_limits_in_bytes_and_in_sparks_notation(value, size):
-    assert KerasEstimator(maxShardMemory=value).getMaxShardMemory() == size
+    assert spark_keras.KerasEstimator(maxShardMemory=value).getMaxShardMemory() == size
 
 
 @pytest.mark.parametrize("value", [0, -1, 2**20 - 1, "1023k", "1", "many", "1.5g", "-1g", "", "1x", "1gg", "1048576"])
 def test_limits_that_are_refused(value):
     with pytest.raises(ValueError, match="Invalid value for Param `maxShardMemory`. Received: .*Expected: "):
-        KerasEstimator(maxShardMemory=value)
+        spark_keras.KerasEstimator(maxShardMemory=value)
 
 
 @pytest.mark.parametrize("value", [1.5e9, True, [1]])
 def test_limits_of_a_wrong_type(value):
     with pytest.raises(TypeError, match="maxShardMemory"):
-        KerasEstimator().setMaxShardMemory(value)
+        spark_keras.KerasEstimator().setMaxShardMemory(value)
 
 
 def test_a_workers_share_of_the_memory(monkeypatch):
