@@ -45,7 +45,7 @@ def write(runs: Sequence[Run]) -> str:
     pairs = [(run, alone[_base(run)]) for run in runs if run.workers > 1 and _base(run) in alone]
     counts = sorted({run.workers for run, _ in pairs})
     seeds = len({run.seed for run in runs})
-    lines += ["", f"{len(runs):,} runs; {seeds} {'seed' if seeds == 1 else 'seeds'}."]
+    lines += ["", f"{len(runs):,} runs; {seeds} {'seed' if seeds == 1 else 'seeds, not of every way'}."]
     titles = ("The best learning rate for one worker", "Three times that", "A third of that")
     for times, title in zip(TIMES_THE_BEST, titles, strict=True):
         part = [(run, one) for run, one in pairs if run.times == times]
