@@ -65,7 +65,7 @@ class Laboratory:
             size = shared_rows(task.batch_size, workers, held.batch_statistics(self.model))
         else:
             size = max(min(way.least, task.batch_size), round(task.batch_size * way.batch / workers**way.shared))
-        factor = rate_scaling.factor(way.scaling, size * workers / (task.batch_size * way.batch))
+        factor = rate_scaling.factor(way.scaling, workers)
         steps = task.epochs * math.ceil(len(self.training[1]) / workers / size)
         warm_up = round(steps * way.warm_up) if factor != 1 else 0
         # A rate is a number of the state; only a warm-up is a program of its own.

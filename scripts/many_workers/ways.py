@@ -18,7 +18,7 @@ class Way(NamedTuple):
     """A way of training with many workers.
 
     Args:
-        scaling: of the learning rate, by the rows of a step: "none", "sqrt" or "linear".
+        scaling: of the learning rate, by the number of workers: "none", "sqrt" or "linear".
         batch: rows per minibatch and worker, as a share of those of one worker.
         shared: power of the number of workers by which these are divided; 1: workers share a minibatch of one worker.
         least: rows that a minibatch has at least.
