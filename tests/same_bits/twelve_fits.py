@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import re
@@ -35,7 +36,6 @@ os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 
 import keras
 import numpy as np
-import psutil
 
 from spark_keras import KerasClassifier, KerasRegressor
 
@@ -233,27 +233,38 @@ def resumed(df: Any) -> Any:
         return fitted
 
 
-class Kill(keras.callbacks.Callback):
-    """kill -9 of the worker that has computed most, after the first epoch."""
+class Starts(logging.Handler):
+    """Shard to the process that works on it, as the log of a fit tells."""
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.before = self.seconds()
+    SENTENCE = re.compile(r"worker (\d+) starts as process (\d+) on")
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.processes: dict[int, int] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if started := self.SENTENCE.search(record.getMessage()):
+            self.processes[int(started[1])] = int(started[2])
+
+
+class Kill(keras.callbacks.Callback):
+    """kill -9 of a worker of the fit after the first epoch, which another process must replace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.starts, self.logger, self.killed = Starts(), logging.getLogger("spark_keras"), 0
+        self.logger.addHandler(self.starts)
+        self.logger.setLevel(logging.INFO)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if epoch == 0:
-            now = self.seconds()
-            os.kill(max(now, key=lambda pid: now[pid] - self.before.get(pid, 0.0)), signal.SIGKILL)
+            self.killed = self.starts.processes[0]
+            os.kill(self.killed, signal.SIGKILL)
 
-    @staticmethod
-    def seconds() -> dict[int, float]:
-        """Of each Python worker of Spark, which its daemon has forked."""
-        found = {}
-        for process in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                parent = process.parent()
-                if parent and any(word.endswith(".daemon") for word in parent.cmdline()):
-                    found[process.pid] = process.cpu_times().user
-        return found
+    def on_train_end(self, logs: Any = None) -> None:
+        self.logger.removeHandler(self.starts)
+        if self.starts.processes[0] == self.killed:
+            raise RuntimeError(f"No worker was replaced. Received: process {self.killed} from the first round on.")
 
 
 FITS: dict[str, Callable[[Any], Any]] = {
