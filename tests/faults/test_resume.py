@@ -116,7 +116,7 @@ def test_after_any_round_the_rest_gives_the_same_bits(files, tmp_path, optimizer
 
     whole = fit(None)
     assert whole[3] == EPOCHS and whole[4] == EPOCHS * ROUNDS
-    # After each for one of them; for the others within an epoch, at its end, and before the last round.
+    # After each where all of the state is averaged; else within an epoch, at its end, and before the last round.
     for rounds in range(1, EPOCHS * ROUNDS) if optimizer_state == "average" else (1, 2, EPOCHS * ROUNDS - 1):
         folder = f"{tmp_path}/after {rounds}"
         with pytest.raises(KeyboardInterrupt):
