@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import random
 import signal
 from pathlib import Path
@@ -76,6 +77,34 @@ def test_after_the_last_failure_the_fit_fails_and_names_the_round(spark):
     log = Log()
     with pytest.raises(WorkerError, match=r"failed 1 times in a row.*of epoch 2\."):
         fits.estimator(callbacks=[KillAll()], maxFailures=1).fit(fits.rows(spark))
+
+
+class Poisoned(keras.layers.Layer):
+    """Ends the process that trains a certain row."""
+
+    def call(self, inputs):
+        import tensorflow as tf
+
+        def look(values):
+            if (values > 1000).any():
+                os._exit(1)
+            return values
+
+        return tf.ensure_shape(tf.numpy_function(look, [inputs], inputs.dtype), inputs.shape)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("averaging", ["driver", "workers"])
+def test_a_worker_that_always_dies_in_a_later_round_ends_the_fit(spark, averaging):
+    rows = spark.range(0, 100, 1, 2).selectExpr("float(if(id = 42, 1e6, id / 100)) AS x", "float(id) AS label")
+    model = keras.Sequential([keras.Input((1,)), Poisoned(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", jit_compile=False)
+    sizes = {"numWorkers": 2, "globalBatch": False, "batchSize": 5, "averagingFrequency": 1}
+    estimator = KerasRegressor(
+        model=model, featuresCols=["x"], averaging=averaging, maxFailures=2, jitCompile=False, verbose=0, **sizes
+    )
+    with pytest.raises(WorkerError, match=r"failed 2 times in a row.*training minibatches ([2-9]|10) to"):
+        estimator.fit(rows)
 
 
 @pytest.mark.slow

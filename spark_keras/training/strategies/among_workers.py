@@ -197,6 +197,8 @@ class AveragingAmongWorkers:
 
     def _fetched(self) -> bool:
         """Fetches the state that is now from one that holds it; False: it is lost."""
+        if self._keeps_own and len(self._holders) < len(self._shards):
+            return False  # nobody else has what a worker has for itself
         parts = {"shared": self.layout.sizes}
         if self._step is not None:
             outer = self._step.state()
@@ -208,6 +210,8 @@ class AveragingAmongWorkers:
                 own = {each: self._fetch(each, {"own": self.layout.sizes}) for each in with_own}
             except StateLostError:
                 self._holders.discard(shard)
+                if self._keeps_own:
+                    return False
                 continue
             if state is None:
                 raise ValueError(f"Worker {shard} sent no state.")

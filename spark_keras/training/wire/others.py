@@ -62,6 +62,8 @@ class Others:
             return None
         peer, message, buffers = received
         try:
+            if isinstance(message, protocol.Unexpected):
+                raise protocol.ProtocolError(message.error)
             return message, protocol.arrays_of(message, buffers)
         except (protocol.ProtocolError, ValueError) as error:
             self._server.refuse(peer, error)

@@ -51,6 +51,9 @@ class Server:
     ):
         self._decoder = protocol.FROM_WORKERS if fit is None else protocol.FROM_OTHERS
         self.context = zmq.Context()
+        if fit is not None:
+            # Three for each other worker; by default 1,023 in all.
+            self.context.set(zmq.MAX_SOCKETS, self.context.get(zmq.SOCKET_LIMIT))
         self._socket = self.context.socket(zmq.ROUTER)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
@@ -96,10 +99,13 @@ class Server:
         try:
             port = _bind(self._socket, bind_host, ports)
         except zmq.ZMQError as error:
+            where = f"{bind_host}, {'ports ' + str(list(ports)) if ports else 'any port'}: {error}"
             raise OSError(
-                f"The driver cannot listen for its workers on {bind_host}, "
-                f"{'ports ' + str(list(ports)) if ports else 'any port'}: {error}. Set spark.driver.bindAddress to an "
+                f"The driver cannot listen for its workers on {where}. Set spark.driver.bindAddress to an "
                 "address of this machine, and spark.keras.driver.port to a free port or a range such as 40000-40100."
+                if fit is None
+                else f"A worker cannot listen for the other workers on {where}. Set spark.keras.worker.port to a range "
+                "with more ports than workers on a host, such as 40000-40100, or leave it unset."
             ) from error
         host = f"[{host}]" if ":" in host else host
         return endpoint._replace(address=f"tcp://{host}:{port}")

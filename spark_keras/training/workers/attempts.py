@@ -20,7 +20,7 @@ class Limits(NamedTuple):
     """Limits of failure and waiting after which a fit ends.
 
     Args:
-        failures: of a shard in a row, without an answer between, that end the fit.
+        failures: of a shard in a row, without getting on between, that end the fit.
         worker_seconds: without a sign of life from a worker that has something to do.
         join_seconds: without a worker for a shard, or without a sign of life from one that loads its rows.
     """
@@ -61,7 +61,7 @@ class Attempts:
     Attributes:
         active: by shard, the one that trains it.
         ended: numbers of tasks that are over.
-        failures: by shard, since its last answer.
+        failures: by shard, since its workers got on.
         said: by shard, the traceback of its last failure.
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from spark_keras.keras_model.state import FrozenWeights, State
 from spark_keras.telemetry.phases import checked
-from spark_keras.training.requests import Average, Evaluate, Fetch, Hold, Train, name_of
+from spark_keras.training.requests import Average, Evaluate, Fetch, Measure, Request, Train, name_of
 from spark_keras.training.wire import protocol
 from spark_keras.training.workers.attempts import Attempt
 from spark_keras.training.workers.base import Answer, Question, StateLostError
@@ -57,6 +57,8 @@ class RequestBook:
         self._ticket = 0
         # By shard, that of its last question.
         self._tickets: dict[int, int] = {}
+        # By shard, the epoch and the first minibatch of the last ones that its workers have trained.
+        self._trained: dict[int, tuple[int, int]] = {}
         # Shards whose posted question has no answer yet that was given.
         self._posted: set[int] = set()
 
@@ -197,7 +199,7 @@ class RequestBook:
             self._check_answer(shard, message, arrays)
             self._answers[shard] = (message, arrays)
             request = self._pending[shard].request
-            if not (message.lost or isinstance(request, Hold)):
+            if not message.lost and self._gets_on(shard, request):
                 del self.supervisor.attempts.failures[shard]
             if message.lost and isinstance(request, Average):
                 # The others wait for what this one does not have.
@@ -213,6 +215,18 @@ class RequestBook:
             values = source.values
             announced = protocol.Piece(ticket=self._tickets[shard], start=start)
             self.supervisor.send(shard, announced, [values[start : message.stop]])
+
+    def _gets_on(self, shard: int, request: Request) -> bool:
+        """Tells if an answer shows that a shard's workers get on.
+
+        To train again what was trained before does not: among the workers the next one may die in the same round as the
+        last, and again and again.
+        """
+        if isinstance(request, Train):
+            now, before = (request.epoch, request.start), self._trained.get(shard, (-1, -1))
+            self._trained[shard] = max(now, before)
+            return now > before
+        return isinstance(request, (Evaluate, Measure))
 
     def _check_answer(self, shard: int, answer: protocol.Done, arrays: list[np.ndarray]) -> None:
         """An answer that is no state of this model, or of more rows than there are, would spoil the mean."""

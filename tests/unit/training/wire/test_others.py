@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import zmq
 
 from spark_keras.training.wire import connections, protocol
 from spark_keras.training.wire.others import Others
@@ -93,3 +94,25 @@ def test_one_that_cannot_be_reached_is_named(opened, monkeypatch):
     time.sleep(0.1)
     with pytest.raises(ConnectionError, match=r"no answer from tcp://127.0.0.1:1 .*spark.keras.worker.port"):
         one.broken()
+
+
+def test_a_worker_may_have_more_than_a_thousand_sockets(opened):
+    one = opened(Others(driver(opened, encrypted=True)))
+    limit = one._server.context.get(zmq.MAX_SOCKETS)
+    # Three for each of the other 999.
+    assert limit > 3 * 999
+
+
+def test_ports_that_are_taken_are_named_with_their_setting(opened):
+    endpoint = driver(opened, encrypted=False)
+    port = int(endpoint.address.rpartition(":")[2])
+    with pytest.raises(OSError, match=rf"A worker cannot listen .*ports \[{port}\].*spark.keras.worker.port"):
+        Others(endpoint, range(port, port + 1))
+
+
+def test_what_nobody_says_is_not_heard(opened):
+    endpoint = driver(opened, encrypted=True)
+    one, other = opened(Others(endpoint)), opened(Others(endpoint))
+    other.connect([one.address])
+    other.send(one.address, protocol.Ping(), [])
+    assert received(one, 1, seconds=1.0) == []
