@@ -216,12 +216,31 @@ def test_after_the_last_failure_the_error_names_worker_round_and_traceback(monke
 
 def test_an_answer_forgives_earlier_failures(monkeypatch):
     with Stage(monkeypatch, failures=2).playing() as stage:
-        for _ in range(4):
-            result = train(stage)
+        for epoch in range(4):
+            result = train(stage, epoch=epoch)
             stage.actors[1][-1].die()
             stage.actor(1).join().answer()
             stage.actors[0][0].answer()
             assert_trained(result())
+
+
+def test_an_answer_of_a_round_that_is_repeated_forgives_nothing(monkeypatch):
+    with Stage(monkeypatch, failures=2).playing() as stage:
+        for epoch in (0, 1, 0):
+            result = train(stage, epoch=epoch)
+            for shard in (0, 1):
+                stage.actors[shard][-1].answer()
+            assert_trained(result())
+        result = train(stage, epoch=1)
+        stage.actors[1][-1].die()
+        stage.actor(1).join().answer()
+        stage.actors[0][0].answer()
+        assert_trained(result())
+        result = train(stage, epoch=2)
+        stage.actors[1][-1].die()
+        stage.actor(1)
+        with pytest.raises(WorkerError, match="worker 1 failed 2 times in a row"):
+            result()
 
 
 def test_an_error_of_the_model_is_not_tried_again(monkeypatch):
