@@ -8,10 +8,9 @@ INTRODUCTION = """
 Written by `./scripts/benchmark`. Competitors are processes of their own, each in its own environment. They take turns
 on the same cores, with the same rows, model, epochs and batch; only one is busy at a time. Figures are medians
 (minimum–maximum): ratios to reason with, not promises, because machines differ and are noisy. The loss is that of the
-trained model over all training rows, computed in the same way for all. spark_keras runs on `local[2]` with two
-workers, each with minibatches of that batch (`globalBatch=False`).
-The best options of `model.fit` are those whose median was best when all took turns, as often as the competitors do, on
-fewer rows or epochs.
+trained model over all training rows, computed in the same way for all. spark_keras runs on `local[2]` with two workers,
+each with minibatches of that batch (`globalBatch=False`). The best options of `model.fit` are those whose median was
+best when all took turns, as often as the competitors do, on fewer rows or epochs.
 """
 ROUNDS = """
 Tables of where the time of a round goes are of the epochs after the first, as the training report has it: the mean of

@@ -80,7 +80,7 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
             first_step.build(model, spec.sample())
         labels.refuse_without_loss(model, spec)
     summable.refuse_not_summable(model, spec, outputs)
-    batch = _batch(estimator, count, model)
+    batch = _batch(estimator, count, model, asked)
     batch_size: int = batch.value
     if asked is not None and asked[1] != batch_size:
         raise ValueError(
@@ -175,17 +175,21 @@ def _among_workers(estimator: Any, spark: SparkSession) -> AmongWorkers:
     )
 
 
-def _batch(estimator: Any, workers: int, model: keras.Model) -> Decision:
-    """Rows per minibatch of each worker."""
+def _batch(estimator: Any, workers: int, model: keras.Model, asked: tuple[str, int] | None) -> Decision:
+    """Rows per minibatch of each worker.
+
+    Args:
+        asked: a stateful layer, and the rows that it takes.
+    """
     rows, shared = int(estimator.getBatchSize()), estimator.getGlobalBatch()
     reason = "Param batchSize" if estimator.isSet("batchSize") else "the default"
     if workers == 1 or shared is False:
         return Decision(rows, reason)
     of_all = f"{reason}, {rows} rows of all workers"
     if shared == "auto":
-        asked, batch_statistics = held.asked_batch(model), held.batch_statistics(model)
         if asked is not None:
             return Decision(rows, f"{reason}, of each worker for stateful layer {asked[0]!r}")
+        batch_statistics = held.batch_statistics(model)
         size = shared_rows(rows, workers, batch_statistics)
         if size * workers >= rows + workers:
             for_layer = " for BatchNormalization" if batch_statistics else ""

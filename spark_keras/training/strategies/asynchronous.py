@@ -159,10 +159,10 @@ class Asynchronous:
             integers[counter] = np.rint(self._steps[index])
         return State(values, integers)
 
-    # --- checkpoints ---
-
     def evaluate(self, request: Evaluate, shards: Sequence[int]) -> Iterator[Answer]:
         return self._workers.ask(Question(shard, request, self.state) for shard in shards)
+
+    # --- checkpoints ---
 
     def save(self) -> dict[str, np.ndarray]:
         # Of spans that some workers have trained, and others not.
