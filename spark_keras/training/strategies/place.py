@@ -47,6 +47,7 @@ def place(
         return ("driver", "the outer optimizer computes norms")
     if optimizer_state == "local" or layout.local:
         return ("driver", "workers have states of their own, which a checkpoint has on the driver")
+    hosts = min(hosts, workers)  # a fit need not use all of them
     if hosts == 1:
         return ("driver", "all workers are on one machine")
     state = layout.sizes[0] * (8 if layout.dtype == "float64" else 4) + 8 * layout.sizes[1]

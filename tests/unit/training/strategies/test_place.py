@@ -28,6 +28,7 @@ def test_times_are_those_of_links_of_one_gigabit():
     [
         ({}, "workers"),
         ({"hosts": 1}, "driver"),
+        ({"workers": 1}, "driver"),
         # A few kilobytes: messages take longer than numbers.
         ({"numbers": 500}, "driver"),
         ({"optimizer_state": "local"}, "driver"),
