@@ -21,6 +21,7 @@ import psutil
 
 from faults import fits
 from faults.processes import Killer, Log, executors, wait_for_end
+from spark_keras import temporary
 
 Figures = dict[str, Any]
 
@@ -238,18 +239,22 @@ def held(folders: _Folders) -> Figures:
 
 
 class _Folders:
-    """Notes the temporary folders that this process makes, also in the memory that processes share."""
+    """Notes the product's temporary folders that this process makes, also in the memory that processes share.
+
+    Keras makes one of its own while it saves a model, which an interrupt of just that moment leaves behind, empty.
+    """
 
     def __init__(self) -> None:
-        self._make, self._made = tempfile.mkdtemp, []
-        tempfile.mkdtemp = self._noting
+        self._make, self._made = os.mkdir, set[str]()
+        os.mkdir = self._noting
 
-    def _noting(self, *arguments: Any, **named: Any) -> str:
-        self._made.append(self._make(*arguments, **named))
-        return self._made[-1]
+    def _noting(self, path: Any, *arguments: Any, **named: Any) -> None:
+        if os.path.basename(os.fsdecode(path)).startswith(temporary.PREFIX):
+            self._made.add(path)
+        self._make(path, *arguments, **named)
 
     def left(self) -> int:
         return sum(map(os.path.exists, self._made))
 
     def forget(self) -> None:
-        tempfile.mkdtemp = self._make
+        os.mkdir = self._make

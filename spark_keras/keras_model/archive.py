@@ -8,9 +8,7 @@ import io
 import math
 import os
 import shutil
-import tempfile
 import warnings
-import weakref
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,9 +215,7 @@ def _new_path(suffix: str = ".keras") -> Iterator[str]:
 
 
 def _own_file(owner: object, suffix: str) -> str:
-    folder = tempfile.mkdtemp(prefix=temporary.PREFIX)
-    weakref.finalize(owner, temporary.remove, folder)
-    return os.path.join(folder, f"model{suffix}")
+    return os.path.join(temporary.folder_of(owner), f"model{suffix}")
 
 
 def _save(model: keras.Model, path: str) -> None:

@@ -111,7 +111,8 @@ class Server:
         return endpoint._replace(address=f"tcp://{host}:{port}")
 
     def _listen_here(self) -> None:
-        self.endpoint = self.endpoint._replace(folder=shared_memory.private_folder(), machine=shared_memory.machine())
+        self.endpoint = self.endpoint._replace(folder=shared_memory.new_folder(), machine=shared_memory.machine())
+        temporary.make(self.endpoint.folder)
         self._listener = socket.socket(socket.AF_UNIX)
         # It gets its name when it listens, for by that other drivers know that somebody is there.
         unnamed = f"{self.endpoint.unix_socket}.new"

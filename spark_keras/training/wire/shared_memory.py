@@ -28,13 +28,13 @@ def machine() -> str:
         return platform.node()
 
 
-def private_folder() -> str:
-    """A new folder that only this user can enter, in memory where the system has such a place."""
+def new_folder() -> str:
+    """A path for a new folder, in memory where the system has such a place."""
     memory = "/dev/shm"
     in_memory = os.path.isdir(memory) and os.access(memory, os.W_OK | os.X_OK)
     parent = memory if in_memory else tempfile.gettempdir()
     _remove_abandoned(parent)
-    return tempfile.mkdtemp(prefix=temporary.PREFIX, dir=parent)
+    return temporary.new_path(parent)
 
 
 def _remove_abandoned(parent: str) -> None:
