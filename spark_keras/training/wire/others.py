@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterable
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -32,8 +33,8 @@ class Others:
     """
 
     def __init__(self, endpoint: Endpoint, ports: range = range(0)):
-        host = _own_host(endpoint.address)
-        self._server = Server(host, host, ports, endpoint.server_key is not None, local=False, fit=endpoint)
+        bind, host = _own_host(endpoint.address)
+        self._server = Server(bind, host, ports, endpoint.server_key is not None, local=False, fit=endpoint)
         self._keys = endpoint._replace(server_key=self._server.endpoint.server_key)
         self._links: dict[str, _Link] = {}
         self.address = self._server.endpoint.address
@@ -122,10 +123,14 @@ class _Link(connections.Connection):
         self._socket.close(linger=0)
 
 
-def _own_host(driver: str) -> str:
-    """The address of this machine on the network on which it reaches the driver."""
+def _own_host(driver: str) -> tuple[str, str]:
+    """(interface, name for others) of this machine on the network on which it reaches the driver."""
     parts = urlsplit(driver)
     family, kind, _, _, address = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind) as probe:
         probe.connect(address)  # sends nothing
-        return probe.getsockname()[0]
+        own = probe.getsockname()[0]
+    if ip_address(own).is_loopback and parts.hostname and parts.hostname != own:
+        # The driver's own machine may know itself by an address that others do not reach: they reach it by the name.
+        return ("::" if family == socket.AF_INET6 else "0.0.0.0"), parts.hostname
+    return own, own

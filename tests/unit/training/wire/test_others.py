@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 
 import numpy as np
@@ -94,6 +95,18 @@ def test_one_that_cannot_be_reached_is_named(opened, monkeypatch):
     time.sleep(0.1)
     with pytest.raises(ConnectionError, match=r"no answer from tcp://127.0.0.1:1 .*spark.keras.worker.port"):
         one.broken()
+
+
+def test_a_worker_on_the_machine_of_the_driver_tells_the_name_by_which_others_reach_it(opened, monkeypatch):
+    # As where /etc/hosts has the machine's own name beside 127.0.1.1.
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *a, **n: resolve({"driver": "127.0.0.1"}.get(host, host), *a, **n)
+    )
+    at_driver = driver(opened, True)
+    by_name = at_driver._replace(address=at_driver.address.replace("127.0.0.1", "driver"))
+    assert opened(Others(by_name)).address.startswith("tcp://driver:")
+    assert opened(Others(at_driver)).address.startswith("tcp://127.0.0.1:")
 
 
 def test_a_worker_may_have_more_than_a_thousand_sockets(opened):
