@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pyspark.ml import Model, Transformer
@@ -21,6 +22,7 @@ from spark_keras.keras_model import signature
 from spark_keras.params import mixins
 from spark_keras.params.constructors import KerasTransformerParams
 from spark_keras.params.values import param_or_none
+from spark_keras.reports.cards import listed
 from spark_keras.telemetry.summary import KerasTrainingSummary
 
 
@@ -56,6 +58,16 @@ class _FittedModel(Model, Forward, mixins.HasLabels, mixins.HasOutputLabels):
         super().__init__()
         self._setDefault(labelCols=[])
         self._set(model=model)
+
+    def _learned(self) -> dict[str, Any]:
+        labels = self._fit_attributes.get("labels")
+        known = {"numClasses": self._fit_attributes.get("numClasses"), "labels": listed(labels) if labels else None}
+        return {**known, **(self._summary._last if self._summary is not None else {})}
+
+    def _parts(self) -> Iterator[str]:
+        yield from super()._parts()
+        if self._summary is not None:
+            yield from self._summary._parts()
 
     @property
     def hasSummary(self) -> bool:

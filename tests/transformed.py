@@ -8,7 +8,7 @@ from spark_keras.preparation import TransformProcess
 def rows_of(process, frame):
     """By id, of the process as its JSON brings it back; their types are those of its schema."""
     copy = TransformProcess.fromJSON(process.toJSON())
-    assert repr(copy) == repr(process) and copy.schema == process.schema
+    assert str(copy) == str(process) and copy.schema == process.schema
     made = copy.transform(frame)
     assert made.columns == process.schema.names
     assert [f.dataType.simpleString() for f in made.schema] == [f.sparkType.simpleString() for f in process.schema]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from spark_keras.analysis import times
+from spark_keras.reports import charts
+from spark_keras.reports.cards import Shown
+from spark_keras.reports.numbers import number
+from spark_keras.reports.tables import html_table
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,8 @@ class Statistics:
     percentiles: tuple[float, ...] | None = None
 
 
-@dataclass(frozen=True)
-class ColumnAnalysis(Statistics):
+@dataclass(frozen=True, repr=False)
+class ColumnAnalysis(Shown, Statistics):
     """Findings of the analysis on one column.
 
     | kind | columns | the figures of `Statistics` are those of |
@@ -138,6 +142,24 @@ class ColumnAnalysis(Statistics):
     tensorShape: tuple[int | None, ...] | None = None
     elements: tuple[Statistics, ...] | None = None
     values: Statistics | None = None
+
+    def _facts(self) -> dict[str, Any]:
+        names = ("name", "dataType", "kind", "rows", "nulls", "distinct", "min", "mean", "max", "stdev")
+        return {name: value if isinstance(value, str) else number(value) for name, value in self._known(names).items()}
+
+    def _parts(self) -> list[str]:
+        names = [field.name for field in dataclasses.fields(self)]
+        figures = [(name, number(value)) for name, value in self._known(names).items() if not _holds_several(value)]
+        title = f"Most frequent values of {self.name}"
+        drawn = [charts.bars(self.mostFrequent[:12], title)] if self.mostFrequent else []
+        return [*drawn, html_table(("figure", "value"), figures)]
+
+    def _known(self, names: Iterable[str]) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+def _holds_several(value: Any) -> bool:
+    return isinstance(value, (dict, tuple, Histogram, Statistics))
 
 
 # --- JSON ----------------------------------------------------------------------------------------------------------

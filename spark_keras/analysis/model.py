@@ -20,6 +20,8 @@ from spark_keras.analysis.comparisons import Drift, Tolerances
 from spark_keras.analysis.drift import DriftError, DriftWarning
 from spark_keras.analysis.params import AnalysisStageParams
 from spark_keras.analysis.relations import Relation
+from spark_keras.reports import cards
+from spark_keras.reports.tables import html_table
 from spark_keras.stage_metadata import VERSION, StageWriter
 
 if TYPE_CHECKING:
@@ -42,6 +44,13 @@ class Correlations(NamedTuple):
         import pandas as pd
 
         return pd.DataFrame(list(self.values), index=list(self.columns), columns=list(self.columns))
+
+    def __repr__(self) -> str:
+        return cards.text("Correlations", {"columns": cards.listed(self.columns)})
+
+    def _repr_html_(self) -> str:
+        rows = [(name, *row) for name, row in zip(self.columns, self.values)]
+        return cards.html("Correlations", {}, [html_table(("", *self.columns), rows)])
 
 
 class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, DefaultParamsReadable["DataFrameAnalysis"]):
@@ -205,8 +214,8 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, DefaultParamsRea
         page = html.escape(self.toHTML(), quote=True)
         return f'<iframe srcdoc="{page}" style="width:100%;height:40em;border:0" title="Analysis"></iframe>'
 
-    def __repr__(self) -> str:
-        return f"DataFrameAnalysis: uid={self.uid}, {self.rows:,} rows, {len(self)} columns"
+    def _learned(self) -> dict[str, Any]:
+        return {"rows": self.rows, "columns": len(self), "alerts": len(self.alerts)}
 
     def write(self) -> _AnalysisWriter:
         """The stage's writer: `analysis.write().overwrite().save(path)`."""

@@ -10,6 +10,7 @@ from typing_extensions import Self
 
 from spark_keras.params import converters
 from spark_keras.params.accessors import param, with_accessors
+from spark_keras.params.shown import ShowsParams
 
 
 def _share(name: str) -> Callable[[Any], float]:
@@ -24,7 +25,7 @@ def _quantiles(value: Any) -> list[float]:
 
 
 @with_accessors
-class HasInputCols(converters.NoneIsUnset):
+class HasInputCols(converters.NoneIsUnset, ShowsParams):
     """The columns that are looked at."""
 
     # Set by `keyword_only`.

@@ -32,6 +32,7 @@ from spark_keras.early_stopping.stopper import Stopper
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.params.pickling import Picklable
+from spark_keras.params.shown import ShowsParams
 from spark_keras.params.values import param_or_none
 from spark_keras.training.checkpoints.in_use import exclusive
 from spark_keras.training.trainer import Trainer
@@ -135,6 +136,10 @@ class EarlyStopping(Picklable, Estimator["EarlyStoppingModel"], EarlyStoppingPar
         if self.isSet("estimator"):
             keeping._set(estimator=self.getEstimator()._keeping_rows(paramMaps))
         return super(EarlyStopping, keeping).fitMultiple(dataset, paramMaps)
+
+    def _parts(self) -> Iterator[str]:
+        if self.isSet("estimator"):
+            yield self.getEstimator()._repr_html_()
 
     def _fit(self, dataset: DataFrame) -> EarlyStoppingModel:
         if not self.isSet("estimator"):
@@ -241,7 +246,7 @@ class _FileStore:
         states.weights_have_changed(model)
 
 
-class EarlyStoppingModel(Picklable, Model, NestedSaved):
+class EarlyStoppingModel(Picklable, ShowsParams, Model, NestedSaved):
     """The best model of a training that was stopped, and how it was stopped.
 
     It has whatever its best model has: `evaluate`, `score`, `scoreExamples`, `evaluateClassification`, `summary`
@@ -265,6 +270,16 @@ class EarlyStoppingModel(Picklable, Model, NestedSaved):
         if self._result is None:
             raise RuntimeError("No result available: this model was not fitted.")
         return self._result
+
+    def _learned(self) -> dict[str, Any]:
+        """As text and card show it; a model that is not fitted has neither."""
+        best = {} if self.bestModel is None else self.bestModel._facts()
+        return {**({} if self._result is None else self._result._facts()), **best, "uid": self.uid}
+
+    def _parts(self) -> Iterator[str]:
+        for each in (self._result, self.bestModel):
+            if each is not None:
+                yield from each._parts()
 
     def __getattr__(self, name: str) -> Any:
         # Only what this class does not have itself; not while the object is being made or unpickled.

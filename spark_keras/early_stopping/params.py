@@ -12,6 +12,7 @@ from typing_extensions import Self
 from spark_keras.early_stopping.conditions import Condition
 from spark_keras.params import converters
 from spark_keras.params.accessors import param, with_accessors
+from spark_keras.params.shown import ShowsParams
 
 
 def _is_keras_estimator(value: Any) -> bool:
@@ -29,7 +30,7 @@ def _conditions(value: Any) -> list[Condition]:
 
 
 @with_accessors
-class EarlyStoppingParams(converters.NoneIsUnset):
+class EarlyStoppingParams(converters.NoneIsUnset, ShowsParams):
     """Params that say when to stop, by what score, and what is kept."""
 
     estimator = param(

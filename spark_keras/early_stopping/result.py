@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import escape
+
 from spark_keras import plain_json
+from spark_keras.reports import charts
+from spark_keras.reports.cards import Shown
 
 if TYPE_CHECKING:
     import pandas
 
 
-@dataclasses.dataclass(frozen=True)
-class EarlyStoppingResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class EarlyStoppingResult(Shown):
     """Reason and time of a stop; kept with the saved model. Epochs are numbered from 1.
 
     Args:
@@ -57,6 +61,16 @@ class EarlyStoppingResult:
         table = pandas.DataFrame({"score": pandas.Series(self.scores, dtype="float64")})
         table.index.name = "epoch"
         return table.assign(best=table.index == self.bestEpoch)
+
+    def _facts(self) -> dict[str, Any]:
+        names = ("reason", "monitor", "bestScore", "bestEpoch", "totalEpochs")
+        return {**{name: getattr(self, name) for name in names}, "seconds": round(self.seconds, 1)}
+
+    def _parts(self) -> list[str]:
+        series = {self.monitor: list(self.scores.items())}
+        if self.bestEpoch is not None and self.bestScore is not None:
+            series["best"] = [(self.bestEpoch, self.bestScore)]
+        return [escape(self.details), charts.curves(series, f"{self.monitor} by epoch", "epoch")]
 
     def __str__(self) -> str:
         best = "no finite score" if self.bestEpoch is None else f"best {self.bestScore:.6g} in epoch {self.bestEpoch}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class ClassificationEvaluation(CurvesReport):
     """Quality of a classifier on the rows of a DataFrame, or on the steps of their sequences.
 
@@ -247,6 +247,10 @@ class ClassificationEvaluation(CurvesReport):
         )
 
     # --- how it shows itself ---
+
+    def _facts(self) -> dict[str, Any]:
+        figures = {"rows": self.rows, "classes": len(self.classes), "accuracy": self.accuracy, "mcc": self.mcc}
+        return {**figures, **super()._facts()}
 
     _OF = "classes"
     _HEAD = ("class", *CurvesReport._FIGURES)

@@ -14,7 +14,8 @@ from pyspark.sql import functions as F
 from spark_keras.evaluation import plots
 from spark_keras.evaluation.partial import EXPLODED, Sums, decoded, exploded, shares, together
 from spark_keras.evaluation.thresholds import Thresholds
-from spark_keras.reports import tables
+from spark_keras.reports import charts, tables
+from spark_keras.reports.cards import Shown, side_by_side
 from spark_keras.reports.tables import Report
 
 if TYPE_CHECKING:
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 
 # Points of a curve that are kept for drawing, spread over its length.
 POINTS = 1000
+# Points of a curve that a notebook shows.
+_DRAWN = 200
 # Points of all curves that the driver takes; more are sorted by Spark.
 DRIVER_POINTS = 2**21
 
 
-@dataclasses.dataclass(frozen=True)
-class Curve(Thresholds):
+@dataclasses.dataclass(frozen=True, repr=False)
+class Curve(Shown, Thresholds):
     """One class against all others, at every threshold of its score.
 
     Args:
@@ -73,11 +76,18 @@ class Curve(Thresholds):
         gap = np.abs(np.nan_to_num(self.binScores) - np.nan_to_num(self.binShares))
         return _share(float(np.sum(gap * self.binCounts)), float(np.sum(self.binCounts)))
 
+    def _facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("name", "positives", "negatives", "areaUnderROC", "areaUnderPR")}
+
+    def _parts(self) -> list[str]:
+        return _charts([self])
+
 
 class CurvesReport(Report):
     """A report on classes or labels, each of which may have a curve."""
 
     curves: list[Curve]
+    leftOut: int
 
     # Of what, for the captions.
     _OF: ClassVar[str]
@@ -130,8 +140,28 @@ class CurvesReport(Report):
     def __str__(self) -> str:
         return f"{tables.text_table((f'all {self._OF}', ''), self._overall())}\n\n{super().__str__()}"
 
-    def _repr_html_(self) -> str:
-        return tables.html_table(("figure", "value"), self._overall(), f"All {self._OF}") + super()._repr_html_()
+    def _facts(self) -> dict[str, Any]:
+        areas = {name: getattr(self, name) for name in ("areaUnderROC", "areaUnderPR") if self.curves}
+        return {**areas, "leftOut": self.leftOut or None}
+
+    def _parts(self) -> list[str]:
+        overall = tables.html_table(("figure", "value"), self._overall(), f"All {self._OF}")
+        return [overall, *super()._parts(), *_charts(self.curves)]
+
+
+def _charts(curves: Sequence[Curve]) -> list[str]:
+    """ROC and precision-recall curves side by side, with so few points and curves that a notebook stays small."""
+    roc: dict[str, list[tuple[float, float]]] = {}
+    pr: dict[str, list[tuple[float, float]]] = {}
+    for curve in curves[: len(charts.COLOURS)]:
+        few = np.unique(np.linspace(0, max(len(curve.thresholds) - 1, 0), _DRAWN).astype(int))[: len(curve.thresholds)]
+        true, false, precision = (
+            values[few].tolist() for values in (curve.truePositiveRate, curve.falsePositiveRate, curve.precision)
+        )
+        roc[curve.name] = [(0.0, 0.0), *zip(false, true)]
+        pr[curve.name] = list(zip(true, precision))
+    titles = ("true positive rate by false positive rate", "false positive rate"), ("precision by recall", "recall")
+    return [side_by_side(charts.curves(each, *title) for each, title in zip((roc, pr), titles))] if roc else []
 
 
 def curves(sums: Sums, points: Any, classes: Sequence[int], names: Sequence[str], bins: int) -> list[Curve]:

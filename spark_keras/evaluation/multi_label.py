@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class MultiLabelEvaluation(CurvesReport):
     """Quality of a multi-label classifier on the rows of a DataFrame, or on the steps of their sequences.
 
@@ -198,6 +198,10 @@ class MultiLabelEvaluation(CurvesReport):
         return float(values[choices[over]].mean()) if choices[over].any() else 0.0
 
     # --- how it shows itself ---
+
+    def _facts(self) -> dict[str, Any]:
+        names = ("rows", "subsetAccuracy", "hammingLoss", "jaccard")
+        return {"labels": len(self.labels), **{name: getattr(self, name) for name in names}, **super()._facts()}
 
     _OF = "labels"
     _HEAD = ("label", *CurvesReport._FIGURES)

@@ -59,7 +59,7 @@ class RegressionFigures:
     pearson: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RegressionEvaluation(Report):
     """Quality of a regressor on the rows of a DataFrame.
 
@@ -150,6 +150,10 @@ class RegressionEvaluation(Report):
         return float(np.mean([getattr(output, name) for output in self.outputs]))
 
     # --- how it shows itself ---
+
+    def _facts(self) -> dict[str, Any]:
+        figures = {name: getattr(self, name) for name in ("rows", "rmse", "mae", "bias", "r2")}
+        return {"outputs": len(self.outputs), **figures, "leftOut": self.leftOut or None}
 
     _HEAD = tuple(field.name for field in dataclasses.fields(RegressionFigures))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class ThresholdPoint:
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class ThresholdTable(Report):
     """Figures of a class at some thresholds.
 
@@ -88,6 +88,9 @@ class ThresholdTable(Report):
     _COUNTS = ("truePositives", "falsePositives", "trueNegatives", "falseNegatives")
 
     _HEAD = (*_FIGURES, *_COUNTS)
+
+    def _facts(self) -> dict[str, Any]:
+        return {"name": self.name, "thresholds": len(self.points)}
 
     def _table(self) -> list[list[float]]:
         return [[float(getattr(point, name)) for name in self._HEAD] for point in self.points]

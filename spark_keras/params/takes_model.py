@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from spark_keras.keras_model import stages
+from spark_keras.keras_model import network, stages
 from spark_keras.params.converters import NoneIsUnset
 from spark_keras.params.pickling import Picklable
+from spark_keras.params.shown import ShowsParams
 
 
-class TakesModel(Picklable, NoneIsUnset):
-    """Takes the custom objects of a fitted stage with its model."""
+class TakesModel(Picklable, NoneIsUnset, ShowsParams):
+    """Takes the custom objects of a fitted stage with its model, and shows the model's layers."""
 
     _input_kwargs: dict[str, Any]
 
@@ -20,3 +22,7 @@ class TakesModel(Picklable, NoneIsUnset):
             # What its model was made of, and this one is.
             kwargs["customObjects"] = {**stage.getCustomObjects(), **self.getOrDefault("customObjects")}
         return super()._set(**kwargs)
+
+    def _parts(self) -> Iterator[str]:
+        if self.isSet("model"):
+            yield network.html(self.getOrDefault("model"), self.getOrDefault("customObjects"))

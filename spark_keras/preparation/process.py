@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pyspark.ml import Transformer
@@ -42,10 +42,13 @@ from spark_keras.preparation.steps.text import TextSteps
 from spark_keras.preparation.steps.time import TimeSteps
 from spark_keras.preparation.steps.time_texts import TimeTextSteps
 from spark_keras.preparation.yaml_form import HasYAML
+from spark_keras.reports.cards import Shown, listed
+from spark_keras.reports.tables import html_table
 from spark_keras.stage_metadata import VERSION, StageWriter, connection, save_metadata
 
 
 class TransformProcess(
+    Shown,
     Transformer,
     ColumnSteps,
     RowSteps,
@@ -243,7 +246,19 @@ class TransformProcess(
             process = process._with(decode(step), name)
         return process
 
-    def __repr__(self) -> str:
+    def _facts(self) -> dict[str, Any]:
+        before, after = len(self._schemas[0]), len(self._schemas[-1])
+        steps = listed(name for name, _ in self._steps)
+        return {"uid": self.uid, "steps": steps or "none", "columns": f"{before} → {after}"}
+
+    def _parts(self) -> Iterator[str]:
+        steps = [("", "", " ".join(map(str.strip, _shown(self.initialSchema))))]
+        for (name, step), (before, after) in zip(self._steps, itertools.pairwise(self._schemas)):
+            columns = " ".join(map(str.strip, _shown(after))) if after != before else "the same columns"
+            steps.append((name, str(step), columns))
+        yield html_table(("step", "what it does", "columns behind it"), steps)
+
+    def __str__(self) -> str:
         """The schema that the process starts from, each step, and the schema behind it."""
         lines = [f"TransformProcess, {len(self._steps)} steps", *_shown(self.initialSchema)]
         for number, (name, step) in enumerate(self._steps, 1):
@@ -252,8 +267,6 @@ class TransformProcess(
             before, after = self._schemas[number - 1 : number + 1]
             lines += _shown(after) if after != before else ["     → the same columns"]
         return "\n".join(lines)
-
-    __str__ = __repr__
 
     def write(self) -> TransformProcessWriter:
         """The writer: `process.write().overwrite().save(path)`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
@@ -17,7 +17,8 @@ from spark_keras.preparation.agreement import Agreement, disagreement, no_column
 from spark_keras.preparation.schema import Schema
 from spark_keras.preparation.sql_text import text_literal
 from spark_keras.preparation.texts import OF_TEXT, as_read
-from spark_keras.reports.tables import text_table
+from spark_keras.reports.cards import Shown, listed
+from spark_keras.reports.tables import html_table, text_table
 
 if TYPE_CHECKING:
     import pandas
@@ -57,8 +58,8 @@ class ColumnQuality:
         return not self.invalid and (self.nullable or not self.missing)
 
 
-@dataclasses.dataclass(frozen=True)
-class DataQuality:
+@dataclasses.dataclass(frozen=True, repr=False)
+class DataQuality(Shown):
     """The values of a DataFrame held against a `Schema`; made by `DataQuality.of`.
 
     Example:
@@ -119,15 +120,24 @@ class DataQuality:
         """All figures as JSON: a list with one object for each column."""
         return plain_json.dumps([{**dataclasses.asdict(column), "ok": column.ok} for column in self.columns])
 
-    def __repr__(self) -> str:
-        header = ("column", "expected", "valid", "invalid", "missing", "examples")
-        rows = [
+    def _facts(self) -> dict[str, Any]:
+        wrong = [column.name for column in self.columns if not column.ok]
+        return {"ok": self.ok, "columns": len(self.columns), "not as expected": listed(wrong) or None}
+
+    def _parts(self) -> list[str]:
+        return [html_table(_HEADER, self._rows())]
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
             (c.name, c.expected, str(c.valid), str(c.invalid), str(c.missing), ", ".join(c.examples))
             for c in self.columns
         ]
-        return text_table(header, rows, left=len(header))
+
+    def __str__(self) -> str:
+        return text_table(_HEADER, self._rows(), left=len(_HEADER))
 
 
+_HEADER = ("column", "expected", "valid", "invalid", "missing", "examples")
 # Beyond this many columns Spark does not compile a pass as a whole (spark.sql.codegen.maxFields).
 _WIDE = 100
 # Classes of strings, as regular expressions of the whole text.

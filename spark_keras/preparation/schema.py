@@ -22,13 +22,15 @@ from spark_keras.preparation.fields import Field
 from spark_keras.preparation.names import UnknownColumn, repeated, same_name, unknown_column
 from spark_keras.preparation.registry import decode, encode, registered
 from spark_keras.preparation.yaml_form import HasYAML
+from spark_keras.reports.cards import Shown, listed
+from spark_keras.reports.tables import html_table
 
 F = TypeVar("F", bound=Field)
 
 
 @registered("schema")
 @dataclasses.dataclass(frozen=True, repr=False)
-class Schema(HasYAML):
+class Schema(Shown, HasYAML):
     """An immutable, ordered list of typed columns. Each method that adds columns returns a new schema.
 
     Args:
@@ -223,7 +225,14 @@ class Schema(HasYAML):
             raise KeyError(unknown_column("schema", name, self.names))
         return self._by_name[name]
 
-    def __repr__(self) -> str:
+    def _facts(self) -> dict[str, Any]:
+        return {"columns": len(self), "names": listed(self.names)}
+
+    def _parts(self) -> list[str]:
+        rows = [(field.name, f"{field.description}{field.marks}") for field in self.fields]
+        return [html_table(("column", "values"), rows)]
+
+    def __str__(self) -> str:
         width = max((len(field.name) for field in self.fields), default=0)
         lines = [f"  {f.name:<{width}}  {f.description}{f.marks}" for f in self.fields]
         return "\n".join([f"Schema of {len(self)} columns", *lines])

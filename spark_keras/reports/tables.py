@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from spark_keras.reports import numbers
+from spark_keras.reports.cards import Shown
 
 if TYPE_CHECKING:
     import pandas
@@ -52,8 +53,13 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
+    """A table of a card; columns of numbers stand to the right. All text is escaped."""
+    figures = [bool(rows) and not isinstance(cell, str) for cell in (rows[0] if rows else head)]
+
     def row(cells: Sequence[Any], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(numbers.cell(cell))}</{tag}>" for cell in cells) + "</tr>"
+        marks = (' class="figure"' if figure else "" for figure in figures)
+        shown = (f"<{tag}{mark}>{html.escape(numbers.cell(cell))}</{tag}>" for cell, mark in zip(cells, marks))
+        return f"<tr>{''.join(shown)}</tr>"
 
     body = "".join(row(cells, "td") for cells in rows)
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
@@ -64,8 +70,8 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str 
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
 
 
-class Report:
-    """A report with a table of figures: as text, as HTML in a notebook, and as pandas."""
+class Report(Shown):
+    """A report with a table of figures: as text, as a card in a notebook, and as pandas."""
 
     _HEAD: ClassVar[Sequence[str]]
 
@@ -83,5 +89,5 @@ class Report:
     def __str__(self) -> str:
         return "\n\n".join(text_table(head, rows) for _, head, rows in self._tables())
 
-    def _repr_html_(self) -> str:
-        return "".join(html_table(head, rows, caption) for caption, head, rows in self._tables())
+    def _parts(self) -> list[str]:
+        return [html_table(head, rows, caption) for caption, head, rows in self._tables()]

@@ -32,7 +32,7 @@ def render(summary: Any, title: str) -> str:
         "training.html",
         title=title,
         tiles=_tiles(summary),
-        learning=_learning(summary.history, summary.initialEpoch),
+        learning=learning_curves(summary.history, summary.initialEpoch),
         timeline=_lanes(timeline),
         merged=max([record["rounds"] for record in records] or [1]) * max(1, -(-len(records) // _BLOCKS)),
         phases=_phases(timeline),
@@ -59,7 +59,7 @@ def _tiles(summary: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _learning(history: dict[str, list[Any]], first: int) -> list[Any]:
+def learning_curves(history: dict[str, list[Any]], first: int) -> list[Any]:
     """A chart for each result, with that of the validation in it; the workers' throughput is one result.
 
     Args:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from spark_keras import plain_json
 from spark_keras.reports import numbers
+from spark_keras.reports.cards import Shown, side_by_side
 from spark_keras.telemetry import tables
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclasses.dataclass(frozen=True)
-class KerasTrainingSummary:
+@dataclasses.dataclass(frozen=True, repr=False)
+class KerasTrainingSummary(Shown):
     """Summary of a fit; kept with the saved model.
 
     Args:
@@ -74,6 +75,11 @@ class KerasTrainingSummary:
         """Training loss per epoch, under the name that Spark ML's summaries use."""
         return self.history.get("loss", [])
 
+    @property
+    def _last(self) -> dict[str, float]:
+        """The results of the last epoch, by name: {"loss": …, "val_loss": …, …}."""
+        return {name: values[-1] for name, values in self.history.items() if values}
+
     def toPandas(self) -> pandas.DataFrame:
         """Table of where the time went: a row for each worker and record, and one for the driver (worker −1).
 
@@ -118,8 +124,26 @@ class KerasTrainingSummary:
     # Their names up to 0.1.
     to_json, from_json = toJSON, fromJSON
 
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "epochs": self.epochs,
+            **self._last,
+            "rows": sum(self.rows),
+            "workers": self.numWorkers,
+            "rounds": self.rounds,
+            "kernel": self.kernel,
+            "seconds": round(self.seconds["total"], 1),
+            "skipped rows": sum(self.skippedRows.values()) or None,
+            "non-finite updates": sum(self.nonFiniteUpdates) or None,
+        }
+
+    def _parts(self) -> list[str]:
+        from spark_keras.telemetry.page import learning_curves
+
+        return [side_by_side(learning_curves(self.history, self.initialEpoch))]
+
     def __str__(self) -> str:
-        last = ", ".join(f"{name} {numbers.short(values[-1])}" for name, values in self.history.items() if values)
+        last = ", ".join(f"{name} {numbers.short(value)}" for name, value in self._last.items())
         skipped = f", {sum(self.skippedRows.values())} rows skipped" if self.skippedRows else ""
         skipped += f", {sum(self.nonFiniteUpdates)} non-finite updates left out" if any(self.nonFiniteUpdates) else ""
         return (

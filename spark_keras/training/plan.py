@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from spark_keras.keras_model.cost import ModelCost
+from spark_keras.reports.cards import Shown, told
 from spark_keras.reports.numbers import count, size
-from spark_keras.reports.tables import text_table
+from spark_keras.reports.tables import html_table, text_table
 
 
 class Decision(NamedTuple):
@@ -64,8 +65,8 @@ def storage(rows: Rows | None, row_bytes: int, limit: int, limited_by: str) -> D
 # --- the plan ------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Plan(Shown):
     """A fit that is to come: what it will do, and who decided it.
 
     Args:
@@ -110,6 +111,15 @@ class Plan:
 
     def __str__(self) -> str:
         return "\n".join(_described(self))
+
+    def _facts(self) -> dict[str, Any]:
+        names = ("rows", "rounds", "numWorkers", "threads", "averagingFrequency", "batchSize", "kernel", "parameters")
+        about = "" if self.rowsExact or self.rows is None else "about "
+        return {**{name: getattr(self, name) for name in names}, "rows": f"{about}{told(self.rows) or 'unknown'}"}
+
+    def _parts(self) -> list[str]:
+        rows = [(name, str(getattr(self, name)), reason) for name, reason in self.reasons.items()]
+        return [html_table(("what", "decided", "by"), rows)]
 
 
 def make(decisions: dict[str, Decision], model: ModelCost, row_bytes: int, rows: Rows | None) -> Plan:

@@ -174,7 +174,7 @@ def test_median_and_most_frequent_value_are_imputed_of_whole_numbers_too(frame):
         # The least value that half of the values do not exceed: of 1, 3, 3 and 8; without the row of NaN, 1, 3 and 3.
         assert (rows[2].n, rows[2].y, rows[3].y) == (3, 4.0, 4.0)
         assert rows[2].x == 0.5 and rows[2].kind == ("b" if source is analysis else "a")
-        assert repr(TransformProcess.fromJSON(made.toJSON())) == repr(made)
+        assert str(TransformProcess.fromJSON(made.toJSON())) == str(made)
     modes = process.imputeMissing("n", "flag", "day", analysis=frame, strategy="mode")
     rows = rows_of(modes.imputeMissing("x", analysis=frame), frame)
     assert (rows[2].n, rows[2].flag, rows[2].day, rows[2].x) == (3, False, DAY, np.mean([0.5, -1.5, 2.5, 9.0]))

@@ -61,7 +61,7 @@ def test_conditions_are_true_false_or_unknown_and_survive_json(frame):
         process = process.constant(f"c{index}", False).replaceWhere(f"c{index}", True, condition)
         process = process.replaceWhere(f"c{index}", None, ~condition)
     copy = TransformProcess.fromJSON(process.toJSON())
-    assert repr(copy) == repr(process)
+    assert str(copy) == str(process)
     rows = copy.transform(frame).collect()
     for index, (condition, true, false) in enumerate(CONDITIONS):
         assert {row.id for row in rows if row[f"c{index}"] is True} == true, str(condition)
@@ -71,7 +71,7 @@ def test_conditions_are_true_false_or_unknown_and_survive_json(frame):
 @pytest.mark.oldest
 def test_one_filter_looks_at_all_columns(frame):
     def kept(process):
-        assert repr(TransformProcess.fromJSON(process.toJSON())) == repr(process)
+        assert str(TransformProcess.fromJSON(process.toJSON())) == str(process)
         return sorted(row.id for row in process.transform(frame).collect())
 
     # Row 2 and 5: infinity is not allowed; 5: too long, no state; 6: too small, NaN in an array; 3: only missing.
@@ -94,8 +94,8 @@ def test_values_replaced_with_a_default_in_one_step(frame):
         .replaceWhere("text", "yes", col("id") == 1, otherwise=None)
     )
     assert [process.schema[name].nullable for name in ("n", "kind", "x", "text")] == [False, True, False, True]
-    assert repr(TransformProcess.fromJSON(process.toJSON())) == repr(process)
-    assert "replaceWhere('n', 1, col('flag') == True, otherwise=0)" in repr(process)
+    assert str(TransformProcess.fromJSON(process.toJSON())) == str(process)
+    assert "replaceWhere('n', 1, col('flag') == True, otherwise=0)" in str(process)
     rows = sorted(process.transform(frame).collect(), key=lambda row: row.id)
     assert [row.n for row in rows] == [1, 0, 0, 1, 0, 1]
     assert [row.kind for row in rows] == [None, "b", "b", None, "b", "b"]
@@ -133,7 +133,7 @@ def test_reductions_are_those_of_pandas(spark):
     )
     assert [field.kind for field in process.schema][-2:] == ["double", "array"]
     copy = TransformProcess.fromJSON(process.toJSON())
-    assert repr(copy) == repr(process)
+    assert str(copy) == str(process)
     found = {row.g: row for row in copy.transform(df).collect()}
     table = pd.DataFrame(values, columns=["g", "at", "x", "n", "s"])
     for group, rows in table.groupby("g"):

@@ -37,7 +37,7 @@ def test_images_are_decoded_resized_cropped_and_scaled_on_the_workers(spark, tmp
     assert process.schema["small"].shape == (4, 6, 3) and process.schema["file"].shape == (5, 5, 1)
     process.save(str(tmp_path / "process"))
     loaded = TransformProcess.load(str(tmp_path / "process"))
-    assert repr(loaded) == repr(process) and "applyLayers('image', 'small', resizing" in repr(process)
+    assert str(loaded) == str(process) and "applyLayers('image', 'small', resizing" in str(process)
     made = loaded.transform(df)
     assert made.schema["small"].metadata == {"tensor_shape": [4, 6, 3]}
     for row, file in zip(sorted(made.collect(), key=lambda row: row.id), files()):

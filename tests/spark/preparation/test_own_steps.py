@@ -49,7 +49,7 @@ class KeepOne(Step):
 
 def test_a_step_of_ones_own_is_a_step_like_any_other(spark, tmp_path):
     process = TransformProcess(SCHEMA).add(Clip("amount", 0.0)).named("clipped").add(KeepOne(col("n") > 1))
-    assert "1. clipped: clip, a step of tests('amount', 0.0)" in repr(process)
+    assert "1. clipped: clip, a step of tests('amount', 0.0)" in str(process)
     assert process.schema["amount"].maximum == 10.0
     df = spark.createDataFrame([(-1.0, 1, "a"), (99.0, 2, "b")], "amount double, n int, label string")
     process.save(str(tmp_path / "process"))
@@ -60,7 +60,7 @@ def test_a_step_of_ones_own_is_a_step_like_any_other(spark, tmp_path):
         TransformProcess.load(str(tmp_path / "process")),
     ]
     for copy in copies:
-        assert repr(copy) == repr(process)
+        assert str(copy) == str(process)
         assert copy.transform(df.drop("label").withColumn("id", F.lit(7))).collect() == [(10.0, 2, 7)]
     clipped = TransformProcess(SCHEMA).add(Clip("amount", 0.0))
     rows = [clipped.apply(row.asDict()) for row in df.collect()]

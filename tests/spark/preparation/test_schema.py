@@ -48,7 +48,7 @@ def test_ddl_has_the_types_and_spark_reads_it(spark):
 
 
 def test_print_shows_every_column_and_what_is_valid():
-    assert repr(EVERYTHING).splitlines() == [
+    assert str(EVERYTHING).splitlines() == [
         "Schema of 14 columns",
         "  name     string length 1…3 /[a-z]+/",
         "  small    integer 0…9",
@@ -126,7 +126,7 @@ def test_quality_counts_valid_invalid_and_missing_values(spark):
     table = quality.toPandas().set_index("name")
     assert np.array_equal(table[["valid", "invalid", "missing"]].sum(axis=1), [6] * 6)
     assert json.loads(quality.toJSON())[1]["examples"] == ["-1", "10"]
-    assert "country  categorical {USA, CAN}" in repr(quality)
+    assert "country  categorical {USA, CAN}" in str(quality)
 
 
 def test_quality_takes_two_passes_however_many_columns_are_invalid(spark):

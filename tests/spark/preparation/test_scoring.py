@@ -137,7 +137,7 @@ def test_names_are_found_as_spark_finds_them(rows):
 
 def test_marks_of_labels_are_kept_in_every_form(rows, tmp_path):
     process = TransformProcess(rows, labels="churned").toCategorical("churned", ["no", "yes"])
-    assert "churned: string, label" in repr(process)
+    assert "churned: string, label" in str(process)
     assert Schema.of(SCHEMA.toStructType()) == SCHEMA == Schema.fromJSON(SCHEMA.toJSON())
     process.save(str(tmp_path / "process"))
     for copy in (TransformProcess.load(str(tmp_path / "process")), TransformProcess.fromJSON(process.toJSON())):

@@ -48,7 +48,7 @@ def start():
 def rows_of(process, frame):
     """The rows, after checks that every process must pass."""
     copy = TransformProcess.fromJSON(process.toJSON())
-    assert repr(copy) == repr(process) and copy.schema == process.schema
+    assert str(copy) == str(process) and copy.schema == process.schema
     made = copy.transform(frame)
     assert made.columns == process.schema.names
     assert [f.dataType.simpleString() for f in made.schema] == [f.sparkType.simpleString() for f in process.schema]

@@ -39,7 +39,7 @@ def found(process, frame, *names):
     made = process.transform(frame).schema
     assert made.names == process.schema.names
     assert [f.dataType.simpleString() for f in made.fields] == [f.sparkType.simpleString() for f in process.schema]
-    assert repr(TransformProcess.fromJSON(process.toJSON())) == repr(process)
+    assert str(TransformProcess.fromJSON(process.toJSON())) == str(process)
     result = {}
     for row in sorted(rows, key=lambda row: (row.plane, str(row.code))):
         result.setdefault(row.plane, []).append([row[name] for name in names])

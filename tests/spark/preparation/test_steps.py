@@ -61,7 +61,7 @@ def rows_of(process, frame, order="id"):
         field.sparkType.simpleString() for field in process.schema
     ]
     copy = TransformProcess.fromJSON(process.toJSON())
-    assert repr(copy) == repr(process) and copy.schema == process.schema
+    assert str(copy) == str(process) and copy.schema == process.schema
     return sorted(made.collect(), key=lambda row: row[order]) if order else made.collect()
 
 
@@ -283,7 +283,7 @@ def test_times_are_compared_in_their_zone(frame):
     df = frame.sparkSession.createDataFrame([("2020-07-01 11:59",), ("2020-07-01 12:00",), (None,)], "t string")
     late = process.keepWhere(col("t") >= noon)
     assert late.transform(df).count() == 1
-    assert repr(TransformProcess.fromJSON(late.toJSON())) == repr(late)
+    assert str(TransformProcess.fromJSON(late.toJSON())) == str(late)
 
 
 # --- missing values --------------------------------------------------------------------------------------------------

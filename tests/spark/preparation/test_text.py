@@ -45,7 +45,7 @@ def test_characters_and_terms_become_indices_and_bags(frame):
         .bagOfWords("text", "there", terms, counts=False)
     )
     assert process.schema["bag"].shape == (len(terms),) and process.schema["kept"].description == "array of integer (?)"
-    assert "… 1007 terms" in repr(process)
+    assert "… 1007 terms" in str(process)
     number = {character: i for i, character in enumerate(alphabet)}
     place = {term: i for i, term in enumerate(terms)}
     for row in rows_of(process, frame):
@@ -266,7 +266,7 @@ def test_times_and_dates_have_limits(spark):
         .time("wall", zone=None, minimum=datetime.datetime(2013, 3, 10, 2, 30))
         .date("day", maximum=datetime.date(2020, 2, 29))
     )
-    assert Schema.fromJSON(schema.toJSON()) == schema and "date ≤ 2020-02-29" in repr(schema)
+    assert Schema.fromJSON(schema.toJSON()) == schema and "date ≤ 2020-02-29" in str(schema)
     df = spark.sql(
         "SELECT * FROM VALUES (TIMESTAMP'2019-12-31 23:00:00Z', TIMESTAMP_NTZ'2013-03-10 02:30:00', DATE'2020-02-29'),"
         "(TIMESTAMP'2019-12-31 22:59:59.999999Z', TIMESTAMP_NTZ'2013-03-10 02:29:59.9', DATE'2020-03-01'),"

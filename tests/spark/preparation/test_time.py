@@ -196,7 +196,7 @@ def test_times_are_parsed_alike_whatever_the_sessions_parser(session, policy):
         )
         assert no_zone.schema["at"] == Schema().time("at", zone=None)["at"]
         assert values(no_zone, df, "at") == [datetime.datetime(2013, 7, 1, 12, 30, 15, 250), None, None, None]
-        assert repr(TransformProcess.fromJSON(no_zone.toJSON())) == repr(no_zone)
+        assert str(TransformProcess.fromJSON(no_zone.toJSON())) == str(no_zone)
         offsets = session.createDataFrame([(0, "2020-01-01T00:00+02:00")], "id int, at string")
         of_zone = TransformProcess(Schema.of(offsets)).parseTime("at", "yyyy-MM-dd'T'HH:mmXXX").deriveTime("at", EPOCH)
         assert values(of_zone, offsets, "epoch") == [1577829600000]

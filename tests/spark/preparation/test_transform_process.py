@@ -180,7 +180,7 @@ def test_joined_rows_are_saved_with_the_process_and_joined_tables_by_name(shop, 
 
 def test_print_shows_the_schema_after_every_step():
     assert (
-        repr(cleaned().named("time is known by its hour"))
+        str(cleaned().named("time is known by its hour"))
         == """\
 TransformProcess, 6 steps
      → time: string, customer: string, merchant: string, items: integer, country: categorical {USA, CAN, FR,
@@ -287,7 +287,7 @@ def test_a_pipeline_from_raw_rows_to_predictions_is_saved_and_loaded_as_one(spar
     assert fitted.stages[-1].labels == ["Legit", "Fraud"]
     fitted.save(str(tmp_path / "fitted"))
     loaded = PipelineModel.load(str(tmp_path / "fitted"))
-    assert repr(loaded.stages[0]) == repr(process) and loaded.stages[0].uid == process.uid
+    assert str(loaded.stages[0]) == str(process) and loaded.stages[0].uid == process.uid
     predictions = loaded.transform(df).select("label", "prediction", "probability").collect()
     assert predictions == fitted.transform(df).select("label", "prediction", "probability").collect()
     assert np.mean([row.label == row.prediction for row in predictions]) > 0.9
@@ -298,6 +298,6 @@ def test_a_pipeline_from_raw_rows_to_predictions_is_saved_and_loaded_as_one(spar
         loaded.transform(df.drop("country"))
     # As an estimator that is not fitted yet, too.
     pipeline.save(str(tmp_path / "pipeline"))
-    assert repr(Pipeline.load(str(tmp_path / "pipeline")).getStages()[0]) == repr(process)
-    assert repr(process.copy()) == repr(process)
+    assert str(Pipeline.load(str(tmp_path / "pipeline")).getStages()[0]) == str(process)
+    assert str(process.copy()) == str(process)
     df.unpersist()

@@ -25,7 +25,7 @@ def test_yaml_holds_what_json_holds():
     text = process.toYAML()
     assert text.startswith(f"sparkKerasVersion: {spark_keras.__version__}\nversion: 1\nschema:\n  is: schema\n")
     copy = TransformProcess.fromYAML(text)
-    assert repr(copy) == repr(process) and copy.schema == process.schema
+    assert str(copy) == str(process) and copy.schema == process.schema
     for wrong, message in (("a: [", "No YAML"), ("- 1", "No transform process"), ("", "No transform process")):
         with pytest.raises(ValueError, match=message):
             TransformProcess.fromYAML(wrong)

@@ -1,0 +1,45 @@
+"""Stages show themselves by the Params that were set."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pyspark.ml.param import Params
+
+from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.reports.cards import Shown, listed
+
+# Of a URI: the user with a password, and a signature behind the path.
+_USER, _QUERY = re.compile(r"(?<=://)[^/@\s]*@"), re.compile(r"\?.*", re.DOTALL)
+
+
+class ShowsParams(Shown, Params):
+    """A stage whose facts are its uid, what it has learned, and each Param that is not at its default."""
+
+    def _learned(self) -> dict[str, Any]:
+        """Facts beside the Params."""
+        return {}
+
+    def _facts(self) -> dict[str, Any]:
+        defaults = self._defaultParamMap
+        given = {p.name: v for p, v in self._paramMap.items() if p not in defaults or defaults[p] is not v}
+        model: dict[str, Any] = {name: shown(given.pop(name)) for name in ("model", "modelFn") if name in given}
+        return {"uid": self.uid, **model, **self._learned(), **{name: shown(value) for name, value in given.items()}}
+
+
+def shown(value: Any) -> Any:
+    """A Param's value for people; nothing of it that could be a secret: of dicts the names, of objects the class, of
+    URIs neither user nor query.
+    """
+    if isinstance(value, KerasArchive):
+        return value.description
+    if isinstance(value, str):
+        return _QUERY.sub("?…", _USER.sub("…@", value)) if "://" in value else value
+    if isinstance(value, Params):
+        return value.uid
+    if isinstance(value, (list, tuple, dict)):
+        return listed(map(shown, value))
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return getattr(value, "__name__", type(value).__name__)
