@@ -62,9 +62,8 @@ def constructors(table: Table) -> str:
 from collections.abc import Callable
 from typing import Any
 
-from pyspark import keyword_only
-
 from spark_keras.params import mixins
+from spark_keras.params.keyword_only import keyword_only
 from spark_keras.params.table import TABLE
 """,
     ]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from pyspark import keyword_only
 from pyspark.ml import Estimator
 from pyspark.ml.util import DefaultParamsReadable
 from pyspark.sql import DataFrame
@@ -18,6 +17,7 @@ from spark_keras.analysis.column_analysis import ColumnAnalysis
 from spark_keras.analysis.model import Correlations, DataFrameAnalysis
 from spark_keras.analysis.params import AnalysisStageParams
 from spark_keras.columns import expressions as dataframe_columns
+from spark_keras.params.keyword_only import keyword_only
 from spark_keras.stage_metadata import StageWritable
 
 

@@ -22,6 +22,7 @@ from spark_keras.analysis.params import AnalysisStageParams
 from spark_keras.analysis.relations import Relation
 from spark_keras.reports import cards
 from spark_keras.reports.tables import html_table
+from spark_keras.similar_names import unknown
 from spark_keras.stage_metadata import VERSION, StageWriter
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, DefaultParamsRea
 
     def __getitem__(self, name: str) -> ColumnAnalysis:
         if name not in self._columns:
-            raise KeyError(f"Unknown column. Received: {name!r}. Expected: one of the analysed columns {self.columns}.")
+            raise KeyError(unknown("Unknown column", name, self.columns, "one of the analysed columns"))
         return self._columns[name]
 
     def __contains__(self, name: object) -> bool:

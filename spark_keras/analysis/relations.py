@@ -16,6 +16,7 @@ from spark_keras.analysis.column_analysis import ColumnAnalysis
 from spark_keras.analysis.distributions import distribution_of
 from spark_keras.analysis.places import with_places
 from spark_keras.analysis.summaries import category_names
+from spark_keras.similar_names import unknown
 
 # Numbers with more classes than this, by their percentiles, are divided at their deciles.
 _CLASSES = 21
@@ -57,10 +58,8 @@ def check_label(fields: Sequence[m.Field], label: str) -> None:
     """Raises an error unless the label is one of the columns that are analysed, with values to relate to."""
     found = [field for field in fields if field.name == label]
     if not found:
-        raise ValueError(
-            f"Unknown column in Param `labelCol`. Received: {label!r}. Expected: one of the analysed columns "
-            f"{[field.name for field in fields]}."
-        )
+        names = [field.name for field in fields]
+        raise ValueError(unknown("Unknown column in Param `labelCol`", label, names, "one of the analysed columns"))
     if m.kind_of(found[0]) not in _KINDS:
         raise ValueError(
             f"Column {label!r} in Param `labelCol` has no relations. Received type: "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
 from pyspark.ml.param import Param
 from pyspark.ml.util import DefaultParamsReadable
@@ -16,6 +15,7 @@ from spark_keras.analysis.params import HasInputCols
 from spark_keras.columns import expressions
 from spark_keras.params import converters
 from spark_keras.params.accessors import param
+from spark_keras.params.keyword_only import keyword_only
 from spark_keras.stage_metadata import StageWritable
 
 

@@ -34,10 +34,7 @@ def check_column(dataset: DataFrame, param: str, column: str) -> Any:
     """Returns the type of a column of exactly this name, or raises a `ValueError` that lists the columns there are."""
     fields = {field.name: field for field in dataset.schema.fields}
     if column not in fields:
-        raise ValueError(
-            f"Unknown column in Param `{param}`. Received: {column!r}. "
-            f"Expected: one of the DataFrame's columns {list(fields)}."
-        )
+        raise names.unknown_column(param, column, fields)
     return fields[column].dataType
 
 

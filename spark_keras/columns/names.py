@@ -12,6 +12,8 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructField
 
+from spark_keras.similar_names import unknown
+
 
 class Field(NamedTuple):
     """Meaning of a name in a DataFrame.
@@ -110,10 +112,12 @@ def _resolved_by_spark(dataset: DataFrame, param: str, name: str) -> Field:
                 raise _ambiguous(param, name, dataset.columns) from error
         else:
             return Field(sql, found[0].dataType, found[0].metadata)
-    raise ValueError(
-        f"Unknown column in Param `{param}`. Received: {name!r}. "
-        f"Expected: one of the DataFrame's columns {_with_fields(dataset)}."
-    )
+    raise unknown_column(param, name, _with_fields(dataset))
+
+
+def unknown_column(param: str, name: str, names: Iterable[str]) -> ValueError:
+    """An error that lists the columns there are, and asks for one with a similar name."""
+    return ValueError(unknown(f"Unknown column in Param `{param}`", name, names, "one of the DataFrame's columns"))
 
 
 # A part of a name: inside backticks, where two of them stand for one, or up to the next dot.

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
 from pyspark.ml.evaluation import Evaluator
 from pyspark.ml.param import Param
@@ -31,6 +30,7 @@ from spark_keras.early_stopping.scores import EvaluatorScore, FunctionScore, Mon
 from spark_keras.early_stopping.stopper import Stopper
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.archive import KerasArchive
+from spark_keras.params.keyword_only import keyword_only
 from spark_keras.params.pickling import Picklable
 from spark_keras.params.shown import ShowsParams
 from spark_keras.params.values import param_or_none

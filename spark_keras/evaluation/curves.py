@@ -17,6 +17,7 @@ from spark_keras.evaluation.thresholds import Thresholds
 from spark_keras.reports import charts, tables
 from spark_keras.reports.cards import Shown, side_by_side
 from spark_keras.reports.tables import Report
+from spark_keras.similar_names import did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,7 +108,8 @@ class CurvesReport(Report):
         """The curve of the class or label of this name."""
         found = [curve for curve in self.curves if curve.name == str(name)]
         if not found:
-            raise KeyError(f"No curve of {name!r}. Expected: one of {[curve.name for curve in self.curves]}.")
+            names = [curve.name for curve in self.curves]
+            raise KeyError(f"No curve of {name!r}. Expected: one of {names}.{did_you_mean(name, names)}")
         return found[0]
 
     def plotResiduals(self) -> Figure:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pyspark import keyword_only
-
 from spark_keras.params import mixins
+from spark_keras.params.keyword_only import keyword_only
 from spark_keras.params.table import TABLE
 
 

@@ -9,11 +9,16 @@ from typing import Any
 
 from pyspark.ml.param import Params, TypeConverters
 
+from spark_keras.similar_names import unknown
+
 
 class NoneIsUnset(Params):
     """Lets `None`, by which documentation and wrappers say that a Param is not set, mean just that."""
 
     def _set(self, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if not self.hasParam(name):
+                raise TypeError(unknown(f"Unknown Param of {type(self).__name__}", name, [p.name for p in self.params]))
         for name in [name for name, value in kwargs.items() if value is None]:
             del kwargs[name]
             self.clear(getattr(self, name))

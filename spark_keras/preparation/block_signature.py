@@ -20,6 +20,7 @@ from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.executor.invalid_data import InvalidData
 from spark_keras.preparation import block_program
 from spark_keras.preparation.block_program import Output
+from spark_keras.similar_names import did_you_mean
 
 _DTYPES: dict[type[T.DataType], str] = {
     T.BooleanType: "bool",
@@ -77,6 +78,7 @@ def inputs_of(step: str, df: DataFrame, names: Sequence[str], shapes: Any) -> tu
     if unknown:
         raise ValueError(
             f"Unknown columns in Param `shapes` of {step}. Received: {unknown}. Expected: among {list(names)}."
+            f"{did_you_mean(unknown[0], names)}"
         )
     return tuple(_input(df, name, given.get(name)) for name in names)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pyspark.sql import SparkSession
+
+from spark_keras.similar_names import unknown
 
 
 def case_sensitive(session: Any = None) -> bool:
@@ -44,7 +45,4 @@ class UnknownColumn(ValueError):
 
 def unknown_column(step: str, column: Any, names: Sequence[str]) -> str:
     """A message that names the columns there are, and one with a similar name."""
-    alike = [name for name in names if name.lower() == str(column).lower()]
-    close = alike or difflib.get_close_matches(str(column), names, 1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"Unknown column in {step}. Received: {column!r}. Expected: one of {list(names)}.{hint}"
+    return unknown(f"Unknown column in {step}", column, names)

@@ -19,6 +19,7 @@ from spark_keras.preparation.sql_text import text_literal
 from spark_keras.preparation.texts import OF_TEXT, as_read
 from spark_keras.reports.cards import Shown, listed
 from spark_keras.reports.tables import html_table, text_table
+from spark_keras.similar_names import unknown
 
 if TYPE_CHECKING:
     import pandas
@@ -108,7 +109,7 @@ class DataQuality(Shown):
         for column in self.columns:
             if column.name == name:
                 return column
-        raise KeyError(f"Unknown column. Received: {name!r}. Expected: one of {[c.name for c in self.columns]}.")
+        raise KeyError(unknown("Unknown column", name, [column.name for column in self.columns]))
 
     def toPandas(self) -> pandas.DataFrame:
         """One row for each column, as a pandas DataFrame."""
