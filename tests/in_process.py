@@ -7,6 +7,7 @@ from spark_keras.telemetry.progress import Progress
 from spark_keras.training import loop
 from spark_keras.training.settings import Schedule
 from spark_keras.training.strategies.choose import strategy_of
+from spark_keras.training.worker.closure import Compressing
 from spark_keras.training.workers.in_process import InProcessWorkers
 
 
@@ -38,13 +39,16 @@ def train(
         among_workers: how workers average among themselves; None: the driver does.
         settings: further fields of the schedule.
     """
+    settings = {"optimizer_state": "average"} | settings
     if not isinstance(workers, InProcessWorkers):
         arguments = {"validation": validation, "seed": seed, "shuffle": shuffle, "turns": turns}
         arguments["among_workers"] = among_workers
+        if settings.get("compression") is not None:
+            arguments["compressing"] = Compressing(settings["compression"], settings["optimizer_state"])
         workers = InProcessWorkers.of_arrays(model, data, workers, batch_size, **arguments)
     rows = tuple(shard.rows for shard in workers.shards)
     kernel = choose.choose(model, epochs * -(-max(rows) // batch_size), batch_size, jit).kernel
-    settings = {"optimizer_state": "average", "kernel": kernel} | settings
+    settings = {"kernel": kernel} | settings
     validates = any(shard.validation_rows for shard in workers.shards)
     schedule = Schedule(epochs, rows, validates, batch_size, frequency, **settings)
     strategy = strategy_of(model, schedule, outer, workers.task.among_workers is not None)

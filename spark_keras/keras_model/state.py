@@ -31,6 +31,17 @@ class State(NamedTuple):
     values: np.ndarray
     integers: np.ndarray
 
+    def same_bits(self, other: State) -> bool:
+        """Tells if each number is the same, NaN and the sign of a zero included."""
+        return all(np.array_equal(a.view("uint8"), b.view("uint8")) for a, b in zip(self, other))
+
+    def received(self, size: int, dtype: str, piece: int) -> State:
+        """A copy of a state whose values may still be on their way, so many numbers after each other."""
+        values = np.empty(size, dtype)
+        for start in range(0, size, piece):
+            values[start : start + piece] = self.values[start : min(start + piece, size)]
+        return State(values, np.array(self.integers))
+
 
 class FrozenWeights(NamedTuple):
     """The weights that training does not change.

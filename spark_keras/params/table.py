@@ -312,6 +312,23 @@ _ROWS = (
         default="driver",
     ),
     _training(
+        "combine",
+        'what an averaging does with what the workers have changed in the trained weights: it applies the "mean"; or '
+        'the "sum", as Deeplearning4j shares gradients: a step as of all their minibatches together, as large as '
+        "their number",
+        converters.one_of("combine", "mean", "sum"),
+        decides=BITS_IF_CHANGED,
+        default="mean",
+    ),
+    _training(
+        "compression",
+        "how workers and driver send each other what an averaging changes in the trained weights: rounded to "
+        '"float16" or "bfloat16"; or by "threshold", the signs of the largest hundredth (Strom 2015); what is not sent '
+        'is added to the next change; needs optimizerState="local" or "reset"; unset: whole states travel',
+        converters.one_of("compression", "float16", "bfloat16", "threshold"),
+        decides=BITS_IF_CHANGED,
+    ),
+    _training(
         "callbacks",
         "Keras callbacks; they run on the driver, at epoch ends (batch hooks: after each averaging)",
         converters.callbacks,

@@ -45,7 +45,7 @@ def render(summary: Any, title: str) -> str:
 def _tiles(summary: Any) -> list[tuple[str, Any]]:
     imports = [start["import"] for start in summary.timeline["start"] if "import" in start]
     trained = sum(record_rows for record in summary.timeline["records"] for record_rows in record["rows"])
-    moved = 2 * summary.stateBytes * summary.rounds * summary.numWorkers
+    moved = summary.roundBytes * summary.rounds * summary.numWorkers
     return [
         ("epochs", summary.epochs),
         ("rows per epoch", sum(summary.rows)),

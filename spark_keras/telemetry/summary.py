@@ -42,7 +42,9 @@ class KerasTrainingSummary(Shown):
             last epoch).
         nonFiniteUpdates: updates left out because of NaN or infinite numbers (`nonFinite`), for each worker; empty for
             a fit that did not tell.
-        stateBytes: bytes of the state that travels to each worker and back in each round.
+        stateBytes: bytes of the state, which travels to each worker and back in each round.
+        compressedBytes: bytes that travelled to a worker and back in a round instead, where Param `compression` is set;
+            the mean of all rounds; 0: states did.
         timeline: what happened when, as `toPandas` gives it in a table; empty for a fit that did not tell.
     """
 
@@ -64,6 +66,12 @@ class KerasTrainingSummary(Shown):
     stateBytes: int = 0
     initialEpoch: int = 0
     timeline: dict[str, Any] = dataclasses.field(default_factory=dict)
+    compressedBytes: int = 0
+
+    @property
+    def roundBytes(self) -> int:
+        """Bytes that travel to a worker and back in a round, states or compressed changes."""
+        return self.compressedBytes or 2 * self.stateBytes
 
     @property
     def totalIterations(self) -> int:

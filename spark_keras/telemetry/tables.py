@@ -55,7 +55,7 @@ def table(summary: Any) -> pandas.DataFrame:
         rows.append({**shared, "worker": DRIVER, **dict(zip(timeline["driverPhases"], record["driver"]))})
         for worker, (trained, seconds) in enumerate(zip(record["rows"], record["workers"])):
             rate = trained / max(record["driver"][0] + record["driver"][1], 1e-9)
-            moved = {"rows": trained, "rowsPerSecond": rate, "bytes": 2 * summary.stateBytes * record["rounds"]}
+            moved = {"rows": trained, "rowsPerSecond": rate, "bytes": summary.roundBytes * record["rounds"]}
             rows.append({**shared, "worker": worker, **moved, **phases, **dict(zip(timeline["phases"], seconds))})
     columns = ["epoch", "round", "rounds", "began", "seconds", "worker", "rows", "rowsPerSecond", "bytes"]
     return pandas.DataFrame(rows, columns=list(dict.fromkeys([*columns, *phases, *timeline["driverPhases"]])))

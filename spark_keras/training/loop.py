@@ -34,6 +34,7 @@ class Outcome(NamedTuple):
         initial_epoch: the epoch that training began with, from 0 on.
         epochs: how many were trained.
         non_finite: updates left out, for each worker.
+        compressed_bytes: that travelled to a worker and back in a round, in the mean; 0: states did.
     """
 
     history: dict[str, list[float]]
@@ -45,6 +46,7 @@ class Outcome(NamedTuple):
     measured: dict[str, float]
     non_finite: list[int]
     timeline: Timeline
+    compressed_bytes: int = 0
 
 
 def train(
@@ -120,6 +122,7 @@ def train(
         measured=driver.measured(),
         non_finite=driver.non_finite,
         timeline=driver.timeline,
+        compressed_bytes=round(driver.bytes / max(1, driver.periods) / len(schedule.rows)),
     )
 
 
@@ -150,6 +153,8 @@ class _Driver:
         self.non_finite = [0] * len(schedule.rows)
         self.clock = Phases(("train", "evaluate", "callbacks"))
         self.rounds = 0
+        # That travelled in compressed changes, in the rounds since this fit was begun or taken up.
+        self.bytes, self.periods = 0, 0
         self.kernel = "none"
         self.metrics: np.ndarray = np.zeros(0)
         # Seconds of each of an epoch's periods, and of a minibatch on its slowest worker.
@@ -244,6 +249,7 @@ class _Driver:
             self.timeline.round(epoch, self.round_seconds[-1], period.waited, period.reports)
             self.step_seconds.append(period.seconds / (stop - start))
             self.rounds += 1
+            self.bytes, self.periods = self.bytes + period.bytes, self.periods + 1
             for shard in period.skipped:
                 self.non_finite[shard] += 1
             if period.metrics is not None:

@@ -75,6 +75,8 @@ class Plan(Shown):
         mode: "synchronous" or "asynchronous".
         averagingFrequency: minibatches between two averagings, or "epoch".
         averaging: where states are averaged, "driver" or "workers".
+        combine: what becomes of the workers' changes, their "mean" or "sum".
+        compression: how changes travel, "float16", "bfloat16" or "threshold"; "none": states travel.
         batchSize: rows per minibatch and worker.
         learningRateFactor: by which workers multiply the learning rate, once it is warmed up.
         kernel: how rounds are compiled.
@@ -83,7 +85,8 @@ class Plan(Shown):
         rowsExact: whether the rows were counted; otherwise they are an estimate.
         bytesPerRow: of all tensors on a worker.
         parameters: of the model.
-        stateBytes: weights and the optimizer's variables, as they travel in each round.
+        stateBytes: weights and the optimizer's variables.
+        roundBytes: that travel to a worker and back in a round; where `compression` is "threshold", about.
         flopsPerRow: to train a row, forward and backward.
         minibatches: per epoch, of the largest shard; None where unknown.
         rounds: per epoch; None where unknown.
@@ -95,6 +98,8 @@ class Plan(Shown):
     mode: str
     averagingFrequency: int | str
     averaging: str
+    combine: str
+    compression: str
     batchSize: int
     learningRateFactor: float
     kernel: str
@@ -104,6 +109,7 @@ class Plan(Shown):
     bytesPerRow: int
     parameters: int
     stateBytes: int
+    roundBytes: int
     flopsPerRow: int
     minibatches: int | None
     rounds: int | None
@@ -122,7 +128,7 @@ class Plan(Shown):
         return [html_table(("what", "decided", "by"), rows)]
 
 
-def make(decisions: dict[str, Decision], model: ModelCost, row_bytes: int, rows: Rows | None) -> Plan:
+def make(decisions: dict[str, Decision], model: ModelCost, row_bytes: int, rows: Rows | None, round_bytes: int) -> Plan:
     """The plan that follows from what was decided: one `Decision` for each of the fields that have a reason."""
     values = {name: decision.value for name, decision in decisions.items()}
     frequency = values["averagingFrequency"]
@@ -135,6 +141,7 @@ def make(decisions: dict[str, Decision], model: ModelCost, row_bytes: int, rows:
         bytesPerRow=row_bytes,
         parameters=model.parameters,
         stateBytes=model.state_bytes,
+        roundBytes=round_bytes,
         flopsPerRow=model.flops_per_row,
         minibatches=minibatches,
         rounds=rounds,
@@ -154,10 +161,13 @@ def _described(plan: Plan) -> Iterator[str]:
     between = count(frequency, "minibatch") if isinstance(frequency, int) else "all minibatches"
     shard = f"{size(plan.bytesPerRow)} per row, in {'memory' if plan.shardStorage == 'memory' else 'a file'}"
     where = "on the driver" if plan.averaging == "driver" else "among the workers"
-    then = f"then averaging {where}" if plan.mode == "synchronous" else "then its update, without waiting for others"
+    what = "averaging" if plan.combine == "mean" else "the sum of their changes"
+    then = f"then {what} {where}" if plan.mode == "synchronous" else "then its update, without waiting for others"
+    packed = "" if plan.compression == "none" else f", changes as {plan.compression}"
     yield "== Training plan =="
     yield f"Epoch: {rows}{rounds}"
     yield f"+- Round: {between} on each of {workers}, {then}"
+    yield f"   :- Traffic: {size(plan.roundBytes)} to each worker and back{packed}"
     yield f"   +- Step: {count(plan.batchSize, 'row')}, kernel {plan.kernel}"
     yield (
         f"      :- Model: {count(plan.parameters, 'parameter')}, {size(plan.stateBytes)} of state, "

@@ -18,6 +18,7 @@ from spark_keras.params.values import param_or_none
 from spark_keras.training import plan as plans
 from spark_keras.training.prepared import Prepared, prepare
 from spark_keras.training.requests import Measure
+from spark_keras.training.rules.change import Changes, trained_size
 from spark_keras.training.settings import WHOLE_EPOCH, minibatches_of_round
 from spark_keras.training.worker.closure import WorkerTask, default_max_memory
 from spark_keras.training.workers.base import Question, ShardInfo, Workers
@@ -71,6 +72,8 @@ class Planned(HasTraining):
             "mode": self._decided("mode", self.getMode(), "the default"),
             "averagingFrequency": self._decided("averagingFrequency", self.getAveragingFrequency(), "the default"),
             "averaging": prepared.averaging,
+            "combine": self._decided("combine", self.getCombine(), "the default"),
+            "compression": self._decided("compression", param_or_none(self, "compression") or "none", "the default"),
             "batchSize": prepared.batch,
             "learningRateFactor": self._decided("learningRateScaling", task.rate_scaling.factor, "the default"),
             "kernel": plans.Decision(*chosen),
@@ -78,7 +81,17 @@ class Planned(HasTraining):
                 rows, row_bytes, limit, "Param maxShardMemory" if task.max_shard_memory else memory
             ),
         }
-        return plans.make(decisions, cost.model_cost(model), row_bytes, rows)
+        model_cost = cost.model_cost(model)
+        return plans.make(decisions, model_cost, row_bytes, rows, self._round_bytes(model, model_cost.state_bytes))
+
+    def _round_bytes(self, model: keras.Model, state_bytes: int) -> int:
+        """Bytes that travel to a worker and back in a round."""
+        compression = param_or_none(self, "compression")
+        if compression is None:
+            return 2 * state_bytes
+        layout = states.layout_of(model)
+        trained = trained_size(layout, len(model.trainable_weights))
+        return 2 * Changes(compression, layout, trained).usual_bytes
 
     def _decided(self, param: str, value: Any, rule: str) -> plans.Decision:
         by_param = self.isSet(param) and param_or_none(self, param) is not None

@@ -25,7 +25,7 @@ from spark_keras.training.plan import Decision
 from spark_keras.training.settings import shared_rows
 from spark_keras.training.strategies.place import place
 from spark_keras.training.wire import connections
-from spark_keras.training.worker.closure import AmongWorkers, WorkerTask
+from spark_keras.training.worker.closure import AmongWorkers, Compressing, WorkerTask
 
 
 class Prepared(NamedTuple):
@@ -89,6 +89,7 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
         )
     _check_optimizer(estimator, model)
     _check_mode(estimator, model)
+    _check_changes(estimator)
     outer = outer_optimizer.optimizer(param_or_none(estimator, "outerOptimizer"), estimator.getCustomObjects())
     architecture = architectures.architecture(model, spec.names_in_structures)
     settings = ProcessSettings.of_driver(_threads(estimator, spark), estimator.getCustomObjects())
@@ -108,6 +109,7 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
         max_shard_memory=param_or_none(estimator, "maxShardMemory"),
         prefetch=estimator.getPrefetch(),
         among_workers=_among_workers(estimator, spark) if averaging.value == "workers" else None,
+        compressing=_compressing(estimator),
     )
     return Prepared(model, outputs, task, batch, outer, averaging)
 
@@ -161,6 +163,9 @@ def _averaging(
 ) -> Decision:
     if estimator.getMode() == "asynchronous":
         return Decision("driver", "asynchronous workers have no average")
+    for param in ("compression", "combine"):
+        if estimator.getAveraging() == "auto" and not _is_plain(estimator, param):
+            return Decision("driver", f"Param {param}")
     wanted, optimizer_state = estimator.getAveraging(), estimator.getOptimizerState()
     hosts = slots.hosts(spark) if wanted == "auto" else 1
     chosen, reason = place(wanted, states.layout_of(model), optimizer_state, outer, workers, hosts)
@@ -173,6 +178,16 @@ def _among_workers(estimator: Any, spark: SparkSession) -> AmongWorkers:
     return AmongWorkers(
         estimator.getOptimizerState(), param_or_none(estimator, "outerOptimizer"), (ports.start, ports.stop)
     )
+
+
+def _compressing(estimator: Any) -> Compressing | None:
+    coding = param_or_none(estimator, "compression")
+    return None if coding is None else Compressing(coding, estimator.getOptimizerState())
+
+
+def _is_plain(estimator: Any, param: str) -> bool:
+    """Tells if changes are not compressed, or their mean is applied."""
+    return param_or_none(estimator, param) in (None, "mean")
 
 
 def _batch(estimator: Any, workers: int, model: keras.Model, asked: tuple[str, int] | None) -> Decision:
@@ -259,3 +274,24 @@ def _check_mode(estimator: Any, model: keras.Model) -> None:
             'Expected: an optimizer without them, or "synchronous": asynchronous workers begin at any step, also where '
             "gradients are half added up."
         )
+
+
+def _check_changes(estimator: Any) -> None:
+    """Refuses what does not go with compressed or summed changes."""
+    compression = param_or_none(estimator, "compression")
+    if compression is not None and estimator.getOptimizerState() == "average":
+        raise ValueError(
+            f"Param `compression` does not go with `optimizerState`. Received: {compression!r} and "
+            'optimizerState="average". Expected: "local" or "reset", which leave the optimizer\'s variables with the '
+            "workers: they would be most of what travels, and a rounded change could make a variance negative."
+        )
+    others = {"averaging": estimator.getAveraging() == "workers", "mode": estimator.getMode() == "asynchronous"}
+    others["outerOptimizer"] = compression is not None and param_or_none(estimator, "outerOptimizer") is not None
+    for param in ("compression", "combine"):
+        for other, is_set in others.items():
+            if is_set and not _is_plain(estimator, param):
+                raise ValueError(
+                    f"Param `{param}` does not go with `{other}`. Received: {param_or_none(estimator, param)!r} and "
+                    f"{other}={param_or_none(estimator, other)!r}. Expected: one of them as it is by default, "
+                    "because the driver combines what synchronous workers have changed, and sends it on."
+                )

@@ -20,6 +20,8 @@ class Train(_Request, frozen=True):
         kernel: how rounds are compiled.
         version: of the state that the worker holds and begins with; it keeps what it has trained, too. None: the state
             comes with the request, and the new one goes with the answer.
+        change: the change of the state goes with the answer, as `Changes` codes it: of so many bytes at most, and
+            so many numbers that travel whole; None: it does not.
     """
 
     epoch: int
@@ -28,6 +30,7 @@ class Train(_Request, frozen=True):
     frequency: int
     kernel: str
     version: int | None = None
+    change: tuple[int, int] | None = None
 
 
 class Evaluate(_Request, frozen=True):
@@ -51,7 +54,8 @@ class Hold(_Request, frozen=True):
         version: by which they name it.
         parts: (role, its values, its integers) of the states that are put together in the one that travels. The roles:
             "shared", the averaged state; "own", the worker's own after its last round; "initial", the one before
-            training; "outer", the variables of the outer optimizer.
+            training; "outer", the variables of the outer optimizer; "left", what the worker's last change has left
+            over.
     """
 
     version: int
@@ -82,7 +86,19 @@ class Average(_Request, frozen=True):
     weights: tuple[int, ...]
 
 
-Request = Train | Evaluate | Measure | Hold | Fetch | Average
+class Apply(_Request, frozen=True):
+    """Apply this change, in which all workers' are combined, and hold what follows as the next version.
+
+    Args:
+        version: with which the round began.
+        weights: of each shard; where it is 0, what its worker has trained in the round is left out.
+    """
+
+    version: int
+    weights: tuple[int, ...]
+
+
+Request = Train | Evaluate | Measure | Hold | Fetch | Average | Apply
 
 
 def name_of(request: Request) -> str:

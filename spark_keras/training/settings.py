@@ -42,6 +42,8 @@ class Schedule(NamedTuple):
         initial_epoch: the first epoch, unless a callback sets another one.
         kernel: how rounds are compiled.
         mode: "synchronous" or "asynchronous".
+        combine: what becomes of the workers' changes, their "mean" or "sum".
+        compression: how changes are coded, "float16", "bfloat16" or "threshold"; None: states travel.
     """
 
     epochs: int
@@ -55,6 +57,8 @@ class Schedule(NamedTuple):
     initial_epoch: int = 0
     kernel: str = "graph"
     mode: str = "synchronous"
+    combine: str = "mean"
+    compression: str | None = None
 
     @property
     def minibatches(self) -> int:

@@ -165,6 +165,8 @@ class Trainer:
             initial_epoch=estimator.getInitialEpoch(),
             kernel=plan.kernel,
             mode=estimator.getMode(),
+            combine=estimator.getCombine(),
+            compression=param_or_none(estimator, "compression"),
         )
         return schedule, plan
 
@@ -211,6 +213,7 @@ class Trainer:
             shardStorage=[shard.storage for shard in shards],
             plan={"planned": dataclasses.asdict(plan), "measured": outcome.measured},
             stateBytes=plan.stateBytes,
+            compressedBytes=outcome.compressed_bytes,
             timeline=outcome.timeline.described([shard.seconds for shard in shards]),
         )
 

@@ -365,6 +365,10 @@ def accumulating():
         ({"mode": "asynchronous", "outerOptimizer": "sgd"}, ("outerOptimizer", "'sgd'", "asynchronous", "none")),
         ({"mode": "asynchronous", "averaging": "workers"}, ("averaging", "workers", "asynchronous", "driver")),
         ({"averaging": "workers", "outerOptimizer": CLIPPED}, ("averaging", "SGD", "driver", "norms")),
+        ({"compression": "float16"}, ("compression", "'float16'", "optimizerState", "average", "local")),
+        ({"compression": "float16", "averaging": "workers", "optimizerState": "local"}, ("averaging", "'float16'")),
+        ({"combine": "sum", "mode": "asynchronous"}, ("combine", "'sum'", "mode", "asynchronous")),
+        ({"compression": "threshold", "outerOptimizer": "sgd", "optimizerState": "reset"}, ("outerOptimizer", "sgd")),
         ({"mode": "asynchronous", "model": accumulating()}, ("mode", "gradient_accumulation_steps", "synchronous")),
     ],
 )

@@ -141,6 +141,8 @@ ESTIMATOR_PARAMS = {
     "jitCompile": "measure",
     "mode": "asynchronous",
     "averaging": "workers",
+    "combine": "sum",
+    "compression": "bfloat16",
     "averagingFrequency": "epoch",
     "optimizerState": "reset",
     "outerOptimizer": "adam",

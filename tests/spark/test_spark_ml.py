@@ -262,6 +262,8 @@ VALUES = {
     "maxFailures": 2,
     "maxShardMemory": 2**30,
     "mode": "asynchronous",
+    "combine": "sum",
+    "compression": "threshold",
     "model": KerasArchive(b"archive"),
     "modelFn": linear,
     "modelParams": {"units": 3},

@@ -70,6 +70,15 @@ def weighted_mean(updates: Sequence[tuple[State | None, int]], layout: Layout, o
     return State(values, functools.reduce(np.maximum, others, integers.copy()))
 
 
+def summed(change: np.ndarray, workers: int) -> np.ndarray:
+    """The sum of the workers' changes, of which this is the mean weighted by rows; each row counts the same in it.
+
+    Args:
+        workers: that have trained a row.
+    """
+    return change * change.dtype.type(workers)
+
+
 def _mean(chunks: Sequence[np.ndarray], weights: Sequence[int], out: np.ndarray) -> None:
     if weights == [1, 1]:
         # Several times faster, and the same: where halving is not exact, among the smallest numbers, the sum is. So

@@ -62,7 +62,7 @@ class AveragingAmongWorkers:
         self._go_on_from(state)
 
     def assign(self, state: State) -> None:
-        if not _same_bits(state, self.state):
+        if not state.same_bits(self.state):
             self._go_on_from(state)
 
     @property
@@ -231,14 +231,4 @@ class AveragingAmongWorkers:
         (answer,) = self._workers.ask([Question(shard, request, None)])
         if answer.lost:
             raise StateLostError
-        if answer.state is None:
-            return None
-        values = np.empty(sizes[0], self.layout.dtype)
-        for start in range(0, len(values), PIECE):
-            values[start : start + PIECE] = answer.state.values[start : min(start + PIECE, len(values))]
-        return State(values, np.array(answer.state.integers))
-
-
-def _same_bits(one: State, other: State) -> bool:
-    """Tells if each number is the same, NaN and the sign of a zero included."""
-    return all(np.array_equal(a.view("uint8"), b.view("uint8")) for a, b in zip(one, other))
+        return None if answer.state is None else answer.state.received(sizes[0], self.layout.dtype, PIECE)

@@ -9,7 +9,7 @@ import numpy as np
 
 from spark_keras.keras_model.state import Layout, State
 from spark_keras.training.requests import Evaluate, Train
-from spark_keras.training.rules.mean import weighted_mean
+from spark_keras.training.rules.mean import summed, weighted_mean
 from spark_keras.training.settings import Schedule
 from spark_keras.training.strategies.base import PeriodResult, Span
 from spark_keras.training.strategies.starts import Starts
@@ -23,13 +23,14 @@ class Averaging:
     Args:
         layout: of the states.
         schedule: says how rounds are compiled, what becomes of the optimizers' states, and of updates that are NaN or
-            infinite.
+            infinite; and if the mean of the changes is applied, or their sum.
+        trained: how many of the first values of a state are trained weights.
     """
 
     state: State
 
-    def __init__(self, layout: Layout, schedule: Schedule):
-        self.layout, self._schedule = layout, schedule
+    def __init__(self, layout: Layout, schedule: Schedule, trained: int):
+        self.layout, self._schedule, self._trained = layout, schedule, slice(trained)
         self._workers: Workers
         self._starts = Starts(layout, schedule.optimizer_state)
 
@@ -47,7 +48,12 @@ class Averaging:
             answer = self._starts.kept(tally.counted(answer))
             updates.append((answer.state, answer.rows))
         waited = time.perf_counter() - began
-        self.state = weighted_mean(updates, self.layout, self.state)
+        mean = weighted_mean(updates, self.layout, self.state)
+        if self._schedule.combine == "sum":
+            old, trained = self.state.values[self._trained], sum(rows > 0 for _, rows in updates)
+            mean = State(mean.values.copy(), mean.integers)
+            mean.values[self._trained] = old + summed(mean.values[self._trained] - old, trained)
+        self.state = mean
         return tally.result(waited)
 
     def _questions(self, span: Span) -> Iterator[Question]:

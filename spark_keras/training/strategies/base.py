@@ -40,6 +40,7 @@ class PeriodResult(NamedTuple):
         seconds: of the slowest worker.
         waited: seconds in which the driver waited for the workers.
         skipped: workers whose update was left out, because it was NaN or infinite.
+        bytes: of all messages with changes, where they are compressed; 0: states have travelled, whose size is known.
     """
 
     rows: int
@@ -49,6 +50,7 @@ class PeriodResult(NamedTuple):
     seconds: float
     waited: float
     skipped: Sequence[int] = ()
+    bytes: int = 0
 
 
 class Strategy(Protocol):

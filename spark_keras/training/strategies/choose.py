@@ -5,12 +5,14 @@ from __future__ import annotations
 import keras
 
 from spark_keras.keras_model import state as states
+from spark_keras.training.rules.change import trained_size
 from spark_keras.training.rules.outer_step import OuterStep
 from spark_keras.training.settings import Schedule
 from spark_keras.training.strategies.among_workers import AveragingAmongWorkers
 from spark_keras.training.strategies.asynchronous import Asynchronous
 from spark_keras.training.strategies.averaging import Averaging
 from spark_keras.training.strategies.base import Strategy
+from spark_keras.training.strategies.compressed import Compressed
 from spark_keras.training.strategies.outer import OuterOptimizer
 
 
@@ -29,10 +31,13 @@ def strategy_of(
     """
     layout = states.layout_of(model)
     trained = layout.entries[: len(model.trainable_weights)]
+    size = trained_size(layout, len(trained))
     if schedule.mode == "asynchronous":
-        return Asynchronous(layout, schedule, trained[-1].stop if trained else 0)
+        return Asynchronous(layout, schedule, size)
+    if schedule.compression is not None:
+        return Compressed(layout, schedule, size)
     step = None if outer is None else OuterStep(outer, trained, layout.dtype)
     if among_workers:
         return AveragingAmongWorkers(layout, schedule, step)
-    strategy = Averaging(layout, schedule)
+    strategy = Averaging(layout, schedule, size)
     return strategy if step is None else OuterOptimizer(strategy, step)

@@ -18,7 +18,7 @@ Arrays = Sequence[np.ndarray]
 # What a header and the buffers of a message may have. A larger frame is refused before there is memory for it.
 HEADER_BYTES = 2**20
 BUFFER_BYTES = 2**31
-DTYPES = {np.dtype(name).str: np.dtype(name).itemsize for name in ("float32", "float64", "int64")}
+DTYPES = {np.dtype(name).str: np.dtype(name).itemsize for name in ("float32", "float64", "int64", "uint8")}
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 

@@ -25,6 +25,18 @@ class AmongWorkers(NamedTuple):
     ports: tuple[int, int] = (0, 0)
 
 
+class Compressing(NamedTuple):
+    """The compression of what workers and driver send each other.
+
+    Args:
+        coding: Param `compression`.
+        optimizer_state: what becomes of the optimizers' variables, as of `Schedule`.
+    """
+
+    coding: str
+    optimizer_state: str
+
+
 class WorkerTask(NamedTuple):
     """Content of the closure that every worker gets: the architecture, not the weights (they come with each round).
 
@@ -46,6 +58,7 @@ class WorkerTask(NamedTuple):
         shared_bytes: states up to this size are shared in memory, where the driver is on the same machine.
         piece: numbers in a message when a large state travels to the worker in pieces.
         among_workers: how the workers average among themselves; None: the driver averages.
+        compressing: how changes are compressed; None: states travel.
     """
 
     endpoint: connections.Endpoint
@@ -65,6 +78,7 @@ class WorkerTask(NamedTuple):
     shared_bytes: int = 2**26
     piece: int = 2**21
     among_workers: AmongWorkers | None = None
+    compressing: Compressing | None = None
 
 
 def default_max_memory(task: WorkerTask) -> int:

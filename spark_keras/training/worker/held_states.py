@@ -1,4 +1,4 @@
-"""States that a worker holds for averaging among the workers: it trains from them, and keeps what it has trained.
+"""States that a worker holds, as for averaging among the workers: it trains from them, and keeps what it has trained.
 
 Free of Keras at import time; see `spark_keras.executor`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from spark_keras.executor.process import ProcessSettings, enter_keras
-from spark_keras.training.requests import Average, Fetch, Hold
+from spark_keras.training.requests import Apply, Average, Fetch, Hold
 from spark_keras.training.worker.closure import AmongWorkers
 from spark_keras.training.worker.exchange import Exchange
 from spark_keras.training.worker.replica import Replica
@@ -51,9 +51,14 @@ class HeldStates:
     def shared(self, version: int) -> State | None:
         return self._versions.get(version, {}).get("shared")
 
-    def keep(self, trained: State) -> None:
-        """Keeps what the round has made of the state."""
+    def keep(self, trained: State) -> State | None:
+        """Keeps what the round has made of the state; what goes with the answer."""
         self._trained = trained
+        return None
+
+    def apply(self, request: Apply, message: State) -> bool:
+        """Holds what a change makes of the version; False: what it needs is not held."""
+        raise NotImplementedError
 
     def fetch(self, request: Fetch) -> tuple[bool, State | None]:
         """Tells whether the version is held, and gives what there is of it."""

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spark_keras.telemetry.phases import Phases
-from spark_keras.training.requests import Evaluate, Fetch, Hold, Measure, Request, Train
+from spark_keras.training.requests import Apply, Evaluate, Fetch, Hold, Measure, Request, Train
 from spark_keras.training.worker import shard as shards
 from spark_keras.training.worker import stacks
 from spark_keras.training.worker.closure import WorkerTask
+from spark_keras.training.worker.compressed_states import CompressedStates
 from spark_keras.training.worker.held_states import HeldStates
 from spark_keras.training.worker.minibatches import Minibatches
 from spark_keras.training.worker.replica import Replica
@@ -76,6 +77,8 @@ class ShardWorker:
         self._held: HeldStates | None = None
         if task.among_workers is not None:
             self._held = HeldStates(index, replica, task.among_workers, task.settings)
+        elif task.compressing is not None:
+            self._held = CompressedStates(index, replica, task.compressing, task.settings)
 
     @property
     def frozen(self) -> str | None:
@@ -108,6 +111,8 @@ class ShardWorker:
             done, phase = Done(0), "wire"
         elif isinstance(request, Fetch):
             done, phase = self._fetch(request), "wire"
+        elif isinstance(request, Apply):
+            done, phase = Done(0) if self.held.apply(request, state) else LOST, "wire"
         elif isinstance(request, Measure):
             done, phase = self._measure(request, state), "compiling"
         else:
@@ -117,7 +122,7 @@ class ShardWorker:
 
     @property
     def held(self) -> HeldStates:
-        """The states for averaging among the workers."""
+        """The states that stay with the worker."""
         if self._held is None:
             raise RuntimeError("The workers of this fit hold no states.")
         return self._held
@@ -157,8 +162,7 @@ class ShardWorker:
             return Done(0)
         non_finite = non_finite_variable(replica.layout, start, state)
         if request.version is not None:
-            self.held.keep(state)
-            state = None
+            state = self.held.keep(state)
         phases.lap("computing")
         return Done(rows, state, np.asarray(metrics), name, " ".join(warnings) or None, non_finite)
 

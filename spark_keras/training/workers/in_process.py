@@ -25,7 +25,7 @@ from spark_keras.keras_model.state import FrozenWeights
 from spark_keras.telemetry.phases import Phases
 from spark_keras.training.requests import Average, Train
 from spark_keras.training.wire.connections import Endpoint
-from spark_keras.training.worker.closure import AmongWorkers, WorkerTask
+from spark_keras.training.worker.closure import AmongWorkers, Compressing, WorkerTask
 from spark_keras.training.worker.exchange import in_process
 from spark_keras.training.worker.replica import Replica
 from spark_keras.training.worker.shard import MemoryRows, Shard
@@ -79,6 +79,7 @@ class InProcessWorkers:
         rate_scaling: RateScaling = UNSCALED,
         turns: Sequence[int] | None = None,
         among_workers: AmongWorkers | None = None,
+        compressing: Compressing | None = None,
     ) -> InProcessWorkers:
         """Workers that have the rows of arrays, in their order.
 
@@ -95,6 +96,7 @@ class InProcessWorkers:
             rate_scaling: of the learning rates.
             turns: how long each worker takes for a minibatch.
             among_workers: how they average among themselves; None: they do not.
+            compressing: how changes are compressed; None: they are not.
         """
         columns, _ = _taken_apart(data)
         first_step.build(model, columns.sample())
@@ -106,7 +108,7 @@ class InProcessWorkers:
         count = workers if isinstance(workers, int) else len(workers)
         task = WorkerTask(
             Endpoint(""), settings, architecture, False, columns, batch_size, shuffle, seed, count, rate_scaling,
-            prefetch=0, among_workers=among_workers,
+            prefetch=0, among_workers=among_workers, compressing=compressing,
         )  # fmt: skip
         return cls.dealt(task, data, workers, validation, turns=turns)
 

@@ -233,7 +233,12 @@ class RequestBook:
         _, request, state = self._pending[shard]
         info = self.supervisor.infos[shard]
         expected: list[list[Any]] = [[]]
-        if isinstance(request, Train) and answer.rows and state is not None:
+        if isinstance(request, Train) and answer.rows and request.change is not None:
+            most, beside = request.change
+            size = answer.held or (len(arrays[0]) if arrays else 0)
+            coded = [] if answer.held else [("|u1", size)]
+            expected = [[*coded, ("<i8", beside), _METRICS]] if size <= most else []
+        elif isinstance(request, Train) and answer.rows and state is not None:
             whole = [_kind(state.values), _kind(state.integers), _METRICS]
             expected = [whole[1:]] if answer.held == len(state.values) else [whole]
         elif isinstance(request, (Train, Evaluate)) and answer.rows:

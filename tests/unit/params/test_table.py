@@ -78,6 +78,8 @@ def test_changed_params_are_those_of_another_fit():
         "nonFinite": "skip",
         "initialEpoch": 2,
         "mode": "asynchronous",
+        "combine": "sum",
+        "compression": "float16",
         "outerOptimizer": "adam",
         "learningRateScaling": "sqrt",
         "learningRateWarmup": 5,

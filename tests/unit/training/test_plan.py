@@ -75,12 +75,13 @@ def test_state_is_what_travels():
     assert cost.state_bytes == 4 * (3 * 42 + 1) + 8
 
 
-def made(rows, frequency=10, workers=2, kernel="graph", mode="synchronous"):
+def made(rows, frequency=10, workers=2, kernel="graph", mode="synchronous", combine="mean", compression="none"):
     values = {"numWorkers": workers, "threads": 1, "averagingFrequency": frequency, "batchSize": 32, "kernel": kernel}
     values |= {"learningRateFactor": 1.0, "mode": mode, "averaging": "driver"}
+    values |= {"combine": combine, "compression": compression}
     decisions = {name: plan.Decision(value, "a test") for name, value in values.items()}
     decisions["shardStorage"] = plan.storage(rows, 100, 2**20, "a test")
-    return plan.make(decisions, costs.ModelCost((), 1000, 4000), 100, rows)
+    return plan.make(decisions, costs.ModelCost((), 1000, 4000), 100, rows, 4096)
 
 
 def test_rounds_of_an_epoch_are_those_of_the_largest_shard():
@@ -105,6 +106,15 @@ def test_the_plan_tells_what_becomes_of_what_a_worker_has_trained(mode, then):
     told = str(made(plan.Rows(1900, 1000, 1000, True), mode=mode))
     assert f"10 minibatches on each of 2 workers of 1 thread, then {then}" in told
     assert re.search(rf"mode +{mode} +a test", told)
+
+
+def test_the_plan_tells_how_changes_are_combined_and_sent():
+    rows = plan.Rows(1900, 1000, 1000, True)
+    assert "Traffic: 4 KiB to each worker and back\n" in str(made(rows))
+    told = str(made(rows, combine="sum", compression="threshold"))
+    assert "of 1 thread, then the sum of their changes on the driver" in told
+    assert "to each worker and back, changes as threshold\n" in told
+    assert re.search(r"compression +threshold +a test", told)
 
 
 def test_every_kernel_gives_way_to_known_ones():
