@@ -16,8 +16,10 @@ from spark_keras.keras_model.rate_scaling import UNSCALED, RateScaling
 from spark_keras.keras_model.state import State
 from spark_keras.telemetry.progress import Progress
 from spark_keras.training import loop
+from spark_keras.training.loop import Outcome
 from spark_keras.training.settings import Schedule, shared_rows
 from spark_keras.training.strategies.choose import strategy_of
+from spark_keras.training.worker.closure import Compressing
 from spark_keras.training.workers.in_process import InProcessWorkers
 
 _OPTIMIZERS = {
@@ -60,6 +62,11 @@ class Laboratory:
 
     def losses(self, way: Way, workers: int, rate: float, seed: int) -> tuple[float, float]:
         """(loss, area under the ROC curve) on the rows held out, after a training."""
+        history = self.train(way, workers, rate, seed).history
+        return history["val_loss"][-1], history["val_auc"][-1] if self.task.auc else float("nan")
+
+    def train(self, way: Way, workers: int, rate: float, seed: int) -> Outcome:
+        """A training from initial weights of its own."""
         task = self.task
         if way.auto:
             size = shared_rows(task.batch_size, workers, held.batch_statistics(self.model))
@@ -72,20 +79,20 @@ class Laboratory:
         scaling = RateScaling(factor, warm_up) if warm_up else UNSCALED
         self._begin(seed, rate if warm_up else rate * factor)
         worker_task = self.worker_task._replace(batch_size=size, seed=seed, workers=workers, rate_scaling=scaling)
+        if way.compression is not None:
+            worker_task = worker_task._replace(compressing=Compressing(way.compression, way.optimizer_state))
         replica = None if warm_up else self.replica
         trained_by = InProcessWorkers.dealt(worker_task, self.training, workers, self.held_out, replica)
         rows = tuple(shard.rows for shard in trained_by.shards)
         schedule = Schedule(
-            task.epochs, rows, True, size, way.frequency, "average", "keep", validate_every=task.epochs, kernel="graph"
-        )
+            task.epochs, rows, True, size, way.frequency, way.optimizer_state, "keep", validate_every=task.epochs,
+            kernel="graph", combine=way.combine, compression=way.compression,
+        )  # fmt: skip
         outer = None
         if way.momentum is not None and workers > 1:
             outer = keras.optimizers.SGD(way.outer_rate, momentum=way.momentum, nesterov=True)
         strategy = strategy_of(self.model, schedule, outer)
-        history = loop.train(
-            self.model, trained_by, strategy, schedule, [], Progress(0, task.epochs, sum(rows))
-        ).history
-        return history["val_loss"][-1], history["val_auc"][-1] if task.auc else float("nan")
+        return loop.train(self.model, trained_by, strategy, schedule, [], Progress(0, task.epochs, sum(rows)))
 
 
 def runs(

@@ -23,6 +23,9 @@ class Way(NamedTuple):
         shared: power of the number of workers by which these are divided; 1: workers share a minibatch of one worker.
         least: rows that a minibatch has at least.
         auto: whether the rows are those of `globalBatch="auto"`.
+        optimizer_state: "average", "local" or "reset".
+        combine: "mean" or "sum".
+        compression: "float16", "bfloat16" or "threshold"; None: states travel.
         momentum: of an outer Nesterov optimizer; None: plain averaging.
         outer_rate: its learning rate.
         frequency: minibatches between two averagings.
@@ -38,6 +41,9 @@ class Way(NamedTuple):
     frequency: int = 10
     warm_up: float = 0.0
     auto: bool = False
+    optimizer_state: str = "average"
+    combine: str = "mean"
+    compression: str | None = None
 
 
 PLAIN, DEFAULT = "plain", "batch of all workers, 8 or 16 rows at least"

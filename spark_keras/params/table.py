@@ -323,7 +323,7 @@ _ROWS = (
     _training(
         "compression",
         "how workers and driver send each other what an averaging changes in the trained weights: rounded to "
-        '"float16" or "bfloat16"; or by "threshold", the signs of the largest hundredth (Strom 2015); what is not sent '
+        '"float16" or "bfloat16"; or by "threshold", the signs of the largest tenth (Strom 2015); what is not sent '
         'is added to the next change; needs optimizerState="local" or "reset"; unset: whole states travel',
         converters.one_of("compression", "float16", "bfloat16", "threshold"),
         decides=BITS_IF_CHANGED,

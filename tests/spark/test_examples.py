@@ -57,6 +57,15 @@ def test_flights_delay(run_example):
 
 
 @pytest.mark.slow
+def test_gradient_sharing(run_example):
+    printed = run_example("gradient_sharing", "--epochs", "4")
+    assert "then the sum of their changes on the driver" in printed
+    assert figure(printed, "shared changes: accuracy") > 0.8
+    sent = [int(each.replace(",", "")) for each in re.findall(r"([\d,]+) bytes to each worker and back, in", printed)]
+    assert sent[0] > 50 * sent[1]
+
+
+@pytest.mark.slow
 def test_digits_cnn(run_example):
     printed = run_example("digits_cnn", "--rows", "1000", "--epochs", "8")
     accuracy = figure(printed, "has not seen:")

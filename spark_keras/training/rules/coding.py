@@ -15,7 +15,7 @@ import numpy as np
 CODINGS = ("float16", "bfloat16", "threshold")
 
 # About this share of the numbers exceeds the threshold, estimated from so many of them at most.
-SHARE, SAMPLE = 0.01, 2**18
+SHARE, SAMPLE = 0.1, 2**18
 
 LARGEST_FLOAT16 = 65504.0
 LARGEST_BFLOAT16 = float(np.uint32(0x7F7F0000).view("float32"))
@@ -44,7 +44,10 @@ def bytes_at_most(coding: str, size: int) -> int:
 
 def usual_bytes(coding: str, size: int) -> int:
     """Likewise as they are as a rule."""
-    return _HEADER.itemsize + 4 * round(SHARE * size) if coding == "threshold" else 2 * size
+    if coding != "threshold":
+        return 2 * size
+    count = round(SHARE * size)
+    return _HEADER.itemsize + min(4 * count, _bitmap_bytes(count, size))
 
 
 class Decoded:
@@ -127,7 +130,12 @@ def _adapted(magnitudes: np.ndarray) -> float:
 
 
 def _is_sparse(count: int, size: int) -> bool:
-    return 4 * count <= -(-size // 8) + -(-count // 8)
+    return 4 * count <= _bitmap_bytes(count, size)
+
+
+def _bitmap_bytes(count: int, size: int) -> int:
+    """Bytes of which numbers of all are sent, and of the signs of those."""
+    return -(-size // 8) + -(-count // 8)
 
 
 class Steps(Decoded):
