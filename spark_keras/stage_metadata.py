@@ -14,6 +14,7 @@ from pyspark.ml.util import (
     MLWriter,
 )
 
+from spark_keras.cluster import files
 from spark_keras.version import __version__
 
 R = TypeVar("R", bound=MLReadable)
@@ -37,6 +38,13 @@ class StageWriter(DefaultParamsWriter):
 
     def __init__(self, instance: Any):
         super().__init__(instance)
+
+    def save(self, path: str) -> None:
+        """Saves the stage; a path that exists is an error, unless `overwrite()` was called."""
+        # Spark's own does this on classic sessions alone.
+        if self.shouldOverwrite:
+            files.delete_folder(self.sparkSession, path)
+        self.saveImpl(path)
 
     def saveImpl(self, path: str) -> None:
         save_metadata(self.instance, path, self)

@@ -20,13 +20,15 @@ import pytest  # noqa: E402
 LOCAL = "local[2]"
 CLUSTER = "local-cluster[2,1,1024]"
 SESSIONS = [LOCAL, CLUSTER]
+# A session of Spark Connect, whose server is another process.
+CONNECT = "connect"
 # Fixtures that take tens of seconds.
-LONG_FIXTURES = {"flights_df"}
+LONG_FIXTURES = {"connect_session", "flights_df"}
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 UNIT = Path(ROOT, "tests", "unit")
 
 
-def session_for(master: str):
+def session_for(master: str, settings: dict[str, str] | None = None):
     """The session of this kind; the one of another kind is stopped, because a process has one Spark context."""
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
@@ -47,7 +49,7 @@ def session_for(master: str):
         .config("spark.executor.extraJavaOptions", JAVA_OPTIONS)
         .config("spark.sql.shuffle.partitions", "4")
         .config("spark.executorEnv.PYTHONPATH", os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]))
-        .config(map=daemon)
+        .config(map=daemon | (settings or {}))
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("OFF")
@@ -97,9 +99,53 @@ def no_spark_in_unit_tests(request, monkeypatch):
 
 
 @pytest.fixture
-def spark(request):
-    """A Spark session, `local[2]` unless a test is parametrized with `every_session`."""
-    return session_for(getattr(request, "param", LOCAL))
+def spark(request, monkeypatch):
+    """A Spark session, `local[2]` unless a test is parametrized with `every_session` or `classic_and_connect`."""
+    kind = getattr(request, "param", LOCAL)
+    if kind != CONNECT:
+        return session_for(kind)
+    # Functions and stages of Spark go by it.
+    monkeypatch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")
+    return request.getfixturevalue("connect_session")
+
+
+@pytest.fixture(scope="session")
+def connect_port():
+    """The port of a server of Spark Connect, which has the settings and the slots of `local[2]`."""
+    command = [sys.executable, os.path.join(ROOT, "tests", "connect_server.py")]
+    of_this = ("PYSPARK_GATEWAY", "SPARK_CONNECT", "SPARK_REMOTE")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(of_this)}
+    inherited["PYTHONPATH"] = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=inherited, text=True, **pipes) as server:
+        yield int(server.stdout.readline())
+        server.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def connect_session(connect_port):
+    from pyspark.sql.connect.session import SparkSession
+
+    with SparkSession.builder.remote(f"sc://127.0.0.1:{connect_port}").getOrCreate() as session:
+        yield session
+
+
+@pytest.fixture
+def same_on_connect(connect_session, monkeypatch):
+    """A function that holds what is done on Spark Connect to what is done on `local[2]`.
+
+    It takes a function of a session, which gives plain values, and gives these.
+    """
+
+    def run(action):
+        expected = action(session_for(LOCAL))
+        with monkeypatch.context() as patch:
+            patch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")
+            found = action(connect_session)
+        assert found == expected
+        return found
+
+    return run
 
 
 def labelled_frame(features, labels):
@@ -109,6 +155,8 @@ def labelled_frame(features, labels):
     return frame.coalesce(1).cache()
 
 
+on_connect = pytest.mark.parametrize("spark", [CONNECT], indirect=True)
+classic_and_connect = pytest.mark.parametrize("spark", [LOCAL, CONNECT], indirect=True)
 every_session = pytest.mark.parametrize("spark", SESSIONS, indirect=True)
 
 

@@ -14,8 +14,6 @@ from spark_keras import (
     DataFrameAnalysis,
     DataFrameAnalyzer,
     DriftError,
-    KerasClassifier,
-    KerasTransformer,
     TensorAnalyzer,
 )
 from spark_keras.preparation import (
@@ -159,12 +157,3 @@ def test_blocks(df):
     assert reduceBlocks(df, lambda v: np.sum(v, axis=0)).tolist() == v.sum(axis=0).tolist()
     medians = aggregate(df.groupBy("k"), lambda x: {"m": np.median(x)}).collect()
     assert {row.k: row.m for row in medians} == {"0": 12.25, "1": 12.5}
-
-
-def test_models_say_that_they_need_a_classic_session(df):
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
-    model.compile("sgd", "binary_crossentropy")
-    with pytest.raises(NotImplementedError, match="Expected: one of a classic session"):
-        KerasClassifier(model=model, featuresCol="v", labelCol="id").fit(df)
-    with pytest.raises(NotImplementedError, match="Expected: one of a classic session"):
-        KerasTransformer(model=model, featuresCol="v").transform(df)

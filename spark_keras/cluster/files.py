@@ -1,4 +1,4 @@
-"""Broadcasts, and files on any file system that Spark reaches."""
+"""Bytes that executors get, and files on any file system that Spark reaches."""
 
 from __future__ import annotations
 
@@ -8,31 +8,44 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from spark_keras import temporary
+from spark_keras.cluster.classic import Classic
+from spark_keras.cluster.kinds import kind_of
+from spark_keras.cluster.pieces import joined
 
 
-def broadcast(spark: SparkSession, value: Any) -> Any:
-    return spark.sparkContext.broadcast(value)
+def send(spark: SparkSession, data: bytes, digest: str) -> Any:
+    """Makes bytes known to executors, whose functions find them as the attribute `value`; `digest` tells them apart."""
+    return kind_of(spark).send(data, digest)
 
 
 def write_file(spark: SparkSession, path: str, data: bytes) -> None:
-    """Writes a file to any file system that Spark reaches."""
-    file_system, target = _hadoop_path(spark, path)
-    with temporary.folder() as folder:
-        local = Path(folder, "file")
-        local.write_bytes(data)
-        file_system.copyFromLocalFile(False, True, _path_class(spark)(f"file://{local}"), target)
+    """Writes a file to any file system that Spark reaches; from Spark Connect, as a folder with its pieces."""
+    kind_of(spark).write(path, data)
 
 
 def read_file(spark: SparkSession, path: str) -> bytes | None:
-    """Reads a file from any file system that Spark reaches; None if there is none."""
+    """Reads what `write_file` wrote, with whichever session; None if there is nothing."""
     with temporary.folder() as folder:
         local = Path(folder, "file")
-        return local.read_bytes() if fetch_file(spark, path, str(local)) else None
+        return joined(local) if fetch_file(spark, path, str(local)) else None
+
+
+def fetch_file(spark: SparkSession, path: str, local: str) -> bool:
+    """Copies a file, or a folder with all in it, of any file system that Spark reaches; False if there is none."""
+    return kind_of(spark).fetch(path, local)
+
+
+def delete_folder(spark: SparkSession, path: str) -> None:
+    """Deletes a file, or a folder with all in it, if there is one."""
+    kind_of(spark).delete(path)
+
+
+# --- what checkpoints need; with a classic session ---
 
 
 def list_folder(spark: SparkSession, path: str) -> list[str]:
     """Names of what is in a folder of any file system that Spark reaches; none if there is no such folder."""
-    file_system, folder = _hadoop_path(spark, path)
+    file_system, folder = Classic(spark).hadoop_path(path)
     if not file_system.exists(folder):
         return []
     return [status.getPath().getName() for status in file_system.listStatus(folder)]
@@ -44,33 +57,15 @@ def place_file(spark: SparkSession, local: str, folder: str, name: str, unfinish
     Args:
         unfinished: the name until then.
     """
-    file_system, target = _hadoop_path(spark, folder)
-    path = _path_class(spark)
+    classic = Classic(spark)
+    file_system, target = classic.hadoop_path(folder)
+    path = classic.path_class
     file_system.mkdirs(target)
     file_system.copyFromLocalFile(False, True, path(f"file://{local}"), path(target, unfinished))
     if not file_system.rename(path(target, unfinished), path(target, name)):
         raise OSError(f"{folder}/{unfinished} could not be renamed to {name}.")
 
 
-def fetch_file(spark: SparkSession, path: str, local: str) -> bool:
-    """Copies a file, or a folder with all in it, of any file system that Spark reaches; False if there is none."""
-    file_system, source = _hadoop_path(spark, path)
-    if not file_system.exists(source):
-        return False
-    file_system.copyToLocalFile(False, source, _path_class(spark)(f"file://{local}"), True)
-    return True
-
-
 def delete_file(spark: SparkSession, path: str) -> None:
-    file_system, target = _hadoop_path(spark, path)
+    file_system, target = Classic(spark).hadoop_path(path)
     file_system.delete(target, False)
-
-
-def _path_class(spark: SparkSession) -> Any:
-    jvm: Any = spark.sparkContext._jvm
-    return jvm.org.apache.hadoop.fs.Path
-
-
-def _hadoop_path(spark: SparkSession, path: str) -> tuple[Any, Any]:
-    hadoop_path = _path_class(spark)(path)
-    return hadoop_path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()), hadoop_path

@@ -21,6 +21,7 @@ import keras
 from pyspark.sql import SparkSession
 
 from spark_keras.cluster import jobs, session
+from spark_keras.cluster.kinds import kind_of
 
 # Names of modules, and of the distributions whose versions matter.
 _MODULES = ("spark_keras", "keras", "numpy", "pyarrow", "zmq", "msgspec", "cloudpickle", "h5py")
@@ -63,13 +64,13 @@ def check(spark: SparkSession) -> None:
     Raises:
         InterpreterError: in three lines: what is wrong, what was found and expected, what to set.
     """
-    application = spark.sparkContext.applicationId
+    kind = kind_of(spark)
     with _checking:
-        if application in _checked:
+        if kind.application in _checked:
             return
         asked = {"modules": (*_MODULES, backend_module()), "versions": _VERSIONS}
-        python = spark.sparkContext.pythonExec
-        if session.master(spark).startswith("local["):
+        python = kind.python
+        if kind.master.startswith("local["):
             if not _is_this(python):
                 _compare(spark, python, _ask_process(spark, python, asked))
         else:
@@ -77,7 +78,7 @@ def check(spark: SparkSession) -> None:
             if answer is None:
                 return
             _compare(spark, python, answer)
-        _checked.add(application)
+        _checked.add(kind.application)
 
 
 def backend_module() -> str:
@@ -119,7 +120,7 @@ def _ask_executor(spark: SparkSession, asked: dict[str, Any]) -> Any:
     answers: list[Any] = []
 
     def ask() -> None:
-        answers.extend(spark.sparkContext.parallelize([0], 1).map(namespace["answer"]).collect())
+        answers.append(kind_of(spark).on_executor(namespace["answer"]))
 
     job = jobs.Job(spark, "interpreter", "spark_keras asks for the executors' Python", ask)
     job.join(_SECONDS)
@@ -167,7 +168,7 @@ def _part(name: str, version: str) -> str:
 
 def _told(spark: SparkSession, received: str, here: dict[str, str | None]) -> str:
     packages = ", ".join(f"{name} {version or ''}".strip() for name, version in here.items())
-    local = session.master(spark).startswith("local")
+    local = kind_of(spark).master.startswith("local")
     wheels = [path for path in _sent(spark) if path.endswith(".whl")]
     if wheels:
         remedy = (

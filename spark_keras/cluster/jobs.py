@@ -8,6 +8,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from spark_keras.cluster.kinds import kind_of
 from spark_keras.cluster.session import stopped
 
 _JOB_GROUP_PREFIX = "spark_keras-"
@@ -17,20 +18,18 @@ class Job:
     """A Spark job in a thread and job group of its own, so that cancelling ends exactly this one."""
 
     def __init__(self, spark: SparkSession, name: str, description: str, action: Callable[[], Any]):
-        from pyspark import InheritableThread
-
-        self._context = spark.sparkContext
+        self._spark, self._kind = spark, kind_of(spark)
         self._group = _JOB_GROUP_PREFIX + name
         self.error: BaseException | None = None
 
         def run() -> None:
             try:
-                self._context.setJobGroup(self._group, description, interruptOnCancel=False)
+                self._kind.begin_jobs(self._group, description)
                 action()
             except BaseException as error:  # handed to the fit's thread, which raises it
                 self.error = error
 
-        self._thread = InheritableThread(target=run, daemon=True)
+        self._thread = self._kind.thread(run)
         self._thread.start()
 
     @property
@@ -41,11 +40,11 @@ class Job:
         self._thread.join(seconds)
 
     def cancel(self) -> None:
-        self._context.cancelJobGroup(self._group)
+        self._kind.cancel_jobs(self._group)
 
     def activity(self) -> tuple[int, int, int]:
         """(tasks that wait for a slot, that run, that have ended) of this job and those that belong to it."""
-        tracker = self._context.statusTracker()
+        tracker = self._spark.sparkContext.statusTracker()
         jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(self._group)]
         active = set(tracker.getActiveStageIds())
         ids = {stage for job in jobs if job for stage in job.stageIds}
@@ -108,13 +107,6 @@ def fit_group(name: str) -> Iterator[None]:
         _fit_groups.discard(_JOB_GROUP_PREFIX + name)
 
 
-@contextlib.contextmanager
-def described(spark: SparkSession, description: str) -> Iterator[None]:
-    """Gives the jobs that this thread starts a description, as Spark's pages show it."""
-    context = spark.sparkContext
-    before = context.getLocalProperty("spark.job.description")
-    context.setJobDescription(description)
-    try:
-        yield
-    finally:
-        context.setLocalProperty("spark.job.description", before)  # type: ignore[arg-type]  # None removes it
+def described(spark: SparkSession, description: str) -> contextlib.AbstractContextManager[None]:
+    """Gives the jobs that this thread starts a description, where Spark's pages can show it."""
+    return kind_of(spark).described(description)

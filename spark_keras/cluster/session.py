@@ -5,14 +5,21 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, SparkSession
 
 
-def session_of(dataset: DataFrame) -> SparkSession:
+def is_connect(spark: SparkSession) -> bool:
+    """Tells whether it is a session of Spark Connect, whose driver is another process, which runs no Python of ours."""
+    return ".connect." in type(spark).__module__
+
+
+def session_to_train_on(dataset: DataFrame) -> SparkSession:
     """The DataFrame's session; refuses Spark Connect, where workers cannot reach the driver's Python process."""
-    if ".connect." in type(dataset).__module__:
+    spark = dataset.sparkSession
+    if is_connect(spark):
         raise NotImplementedError(
-            "Spark Connect is not supported. Received: a DataFrame of a Spark Connect session. Expected: one of a "
-            "classic session, whose driver runs this Python process (spark-submit, a notebook on the driver)."
+            "A fit does not run on Spark Connect. Received: a DataFrame of a Spark Connect session. Expected: one of a "
+            "classic session, whose driver runs this Python process (spark-submit, a notebook on the driver). Fit and "
+            "save there; saved models load on Spark Connect, where transform and evaluate work."
         )
-    return dataset.sparkSession
+    return spark
 
 
 def setting(spark: SparkSession, name: str, default: str = "") -> str:
@@ -20,13 +27,13 @@ def setting(spark: SparkSession, name: str, default: str = "") -> str:
     return spark.conf.get(name, default) or default
 
 
+def slots_can_grow(spark: SparkSession) -> bool:
+    return setting(spark, "spark.dynamicAllocation.enabled", "false").lower() == "true"
+
+
 def running() -> SparkSession | None:
     """This process' session, of whichever thread; None: it has none."""
     return SparkSession.getActiveSession() or getattr(SparkSession, "_instantiatedSession", None)
-
-
-def application_id(spark: SparkSession) -> str:
-    return spark.sparkContext.applicationId
 
 
 def master(spark: SparkSession) -> str:

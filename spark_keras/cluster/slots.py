@@ -3,63 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 from pyspark.sql import SparkSession
 
-from spark_keras.cluster.session import master, setting
-
-# How long a starting application is given to register the executors that its configuration asks for.
-_EXECUTOR_SECONDS = 30.0
+from spark_keras.cluster.kinds import kind_of
+from spark_keras.cluster.session import setting
 
 
-def slots(spark: SparkSession) -> int:
-    """Tasks that the application can run at the same time now, once its configured executors have registered."""
-    deadline = time.monotonic() + _EXECUTOR_SECONDS
-    while _executors(spark) < _expected_executors(spark) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    context = spark.sparkContext._jsc.sc()
-    profile = context.resourceProfileManager().defaultResourceProfile()
-    return max(1, context.maxNumConcurrentTasks(profile))
+def slots(spark: SparkSession) -> int | None:
+    """Tasks that the application can run at the same time now, once its configured executors have registered; None on
+    Spark Connect, which does not tell.
+    """
+    return kind_of(spark).slots()
 
 
 def hosts(spark: SparkSession) -> int:
-    """Machines on which the application has executors now."""
-    # The driver is in this map, too; on local[N] it is the only one.
-    status = spark.sparkContext._jsc.sc().getExecutorMemoryStatus()
-    names = [address.rpartition(":")[0] for address in status.keys().mkString(" ").split()]
-    driver = setting(spark, "spark.driver.host")
-    if len(names) > 1 and driver in names:
-        names.remove(driver)
-    return max(1, len(set(names)))
-
-
-def slots_can_grow(spark: SparkSession) -> bool:
-    return setting(spark, "spark.dynamicAllocation.enabled", "false").lower() == "true"
+    """Machines on which the application has executors now; 1 where nobody tells."""
+    return kind_of(spark).hosts()
 
 
 def task_cpus(spark: SparkSession) -> int:
     return int(setting(spark, "spark.task.cpus", "1"))
-
-
-def _executors(spark: SparkSession) -> int:
-    # The driver is in this map, too.
-    return spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() - 1
-
-
-def _expected_executors(spark: SparkSession) -> int:
-    if slots_can_grow(spark):
-        return 1
-    where = master(spark)
-    if where.startswith("local["):
-        return 0
-    local_cluster = re.match(r"local-cluster\[\s*(\d+)", where)
-    if local_cluster:
-        return int(local_cluster.group(1))
-    return int(setting(spark, "spark.executor.instances", "0"))
 
 
 class _Gate:
@@ -103,6 +69,7 @@ _gates_lock = threading.Lock()
 
 def admit(spark: SparkSession, workers: int) -> contextlib.AbstractContextManager[None]:
     """Waits until this fit's workers have slots, and holds these until the block is left."""
+    kind = kind_of(spark)
     with _gates_lock:
-        gate = _gates.setdefault(spark.sparkContext.applicationId, _Gate())
-    return gate.admit(workers, lambda: slots(spark))
+        gate = _gates.setdefault(kind.application, _Gate())
+    return gate.admit(workers, lambda: kind.slots() or workers)

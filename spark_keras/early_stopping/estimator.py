@@ -149,7 +149,7 @@ class EarlyStopping(Picklable, Estimator["EarlyStoppingModel"], EarlyStoppingPar
             return self._stopped(dataset, estimator)
 
     def _stopped(self, dataset: DataFrame, estimator: Any) -> EarlyStoppingModel:
-        spark = session.session_of(dataset)
+        spark = session.session_to_train_on(dataset)
         if self.isSet("maxEpochs"):
             estimator.setEpochs(self.getMaxEpochs())
         stopper = self._stopper(spark, estimator)

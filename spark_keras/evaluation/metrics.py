@@ -11,7 +11,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_keras.cluster import interpreter, jobs, session, slots
+from spark_keras.cluster import interpreter, jobs, slots
 from spark_keras.cluster.arrow_udf import arrow_column
 from spark_keras.columns import binding, mismatch, names, summable
 from spark_keras.columns import expressions as columns
@@ -38,7 +38,6 @@ def evaluate(dataset: DataFrame, stage: Any, classifier: bool, metrics: Any = No
         classifier: whether labels are class indices whatever the loss.
         metrics: as for `keras.Model.compile`, beside the compiled ones.
     """
-    spark = session.session_of(dataset)
     objects = {**stage.getCustomObjects(), **_own_code(metrics)}
     archive = with_metrics(stage._archive(), objects, metrics) if metrics else stage._archive()
     model = archive.load(objects)
@@ -55,7 +54,7 @@ def evaluate(dataset: DataFrame, stage: Any, classifier: bool, metrics: Any = No
             stacklevel=3,
         )
         rows = rows.repartition(1)
-    with jobs.described(spark, f"{type(stage).__name__} evaluate"):
+    with jobs.described(dataset.sparkSession, f"{type(stage).__name__} evaluate"):
         found = rows.mapInArrow(functools.partial(evaluate_partition, task), _RESULT_SCHEMA).collect()
     if not sum(row.rows for row in found):
         raise ValueError("The DataFrame has no rows to evaluate. Expected: at least one.")
@@ -138,7 +137,6 @@ def score(dataset: DataFrame, stage: Any, classifier: bool, regularization: bool
 
 def score_examples(dataset: DataFrame, stage: Any, classifier: bool, column: str, regularization: bool) -> DataFrame:
     """The DataFrame with a column of each row's loss."""
-    session.session_of(dataset)
     names.check_new(dataset, [("lossCol", column)])
     archive, objects = stage._archive(), stage.getCustomObjects()
     model = archive.load(objects)

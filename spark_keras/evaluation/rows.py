@@ -24,7 +24,7 @@ class LabelledTask(NamedTuple):
 
     Args:
         settings: of the Python process.
-        archive: the bytes of the compiled model's `.keras` archive, or a Spark broadcast of them.
+        archive: the bytes of the compiled model's `.keras` archive, or what has them as its `value`.
         digest: of the archive; models are cached by it.
         safe_mode: Keras' safe mode for loading it.
         code: the model's own code, as in `KerasArchive`.

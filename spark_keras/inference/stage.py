@@ -13,8 +13,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, StructField, StructType
 
-from spark_keras.cluster import files, interpreter, session, slots
+from spark_keras.cluster import files, interpreter, slots
 from spark_keras.cluster.arrow_udf import arrow_column
+from spark_keras.cluster.kinds import kind_of
 from spark_keras.columns import binding
 from spark_keras.columns import expressions as columns
 from spark_keras.columns import names as column_names
@@ -31,7 +32,7 @@ from spark_keras.params import mixins
 from spark_keras.params.values import param_or_none
 from spark_keras.persistence import KerasSaved
 
-# Archives up to this size travel in the closure; a broadcast costs a job's worth of set-up.
+# Archives up to this size travel in the closure; to send them apart costs a job's worth of set-up.
 _INLINE_BYTES = 2**20
 
 _driver_models = RecentlyUsed(4)
@@ -117,7 +118,7 @@ class Forward(mixins.HasInference, KerasSaved):
             head: gives the fields.
             fields: their Spark types, by name.
         """
-        spark = session.session_of(dataset)
+        spark = dataset.sparkSession
         interpreter.check(spark)
         archive = self._archive()
         task = forward.ForwardTask(
@@ -153,13 +154,13 @@ class Forward(mixins.HasInference, KerasSaved):
         return applied.select("*", *made).drop(name)
 
     def _travelling(self, spark: SparkSession, archive: KerasArchive) -> Any:
-        """The archive's bytes, or a broadcast of them."""
+        """The archive's bytes, or what executors find them by."""
         if archive.size <= _INLINE_BYTES:
             return archive.data
-        key = (session.application_id(spark), archive.digest)
-        held = getattr(self, "_held_broadcast", None)
+        key = (kind_of(spark).application, archive.digest)
+        held = getattr(self, "_sent_archive", None)
         if held is None or held[0] != key:
-            held = self._held_broadcast = (key, files.broadcast(spark, archive.data))
+            held = self._sent_archive = (key, files.send(spark, archive.data, archive.digest))
         return held[1]
 
 

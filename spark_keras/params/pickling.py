@@ -10,7 +10,7 @@ from pyspark.ml.param import Param
 from typing_extensions import Self
 
 # What the stage keeps beside its Params, and does not give away.
-_OF_THIS_PROCESS = {"_params", "_paramMap", "_defaultParamMap", "_input_kwargs", "_kept_rows", "_held_broadcast"}
+_OF_THIS_PROCESS = {"_params", "_paramMap", "_defaultParamMap", "_input_kwargs", "_kept_rows", "_sent_archive"}
 
 
 class Picklable:

@@ -10,7 +10,7 @@ import keras
 from pyspark.sql import DataFrame
 
 from spark_keras.backend import base, choose, kernels
-from spark_keras.cluster import statistics
+from spark_keras.cluster import session, statistics
 from spark_keras.keras_model import cost
 from spark_keras.keras_model import state as states
 from spark_keras.params.mixins import HasTraining
@@ -32,7 +32,8 @@ class Planned(HasTraining):
     def explainPlan(self, dataset: DataFrame, extended: bool = False) -> None:
         """Prints what a fit on this DataFrame would do, and who decided it (a Param or a rule).
 
-        Trains nothing and starts no Spark job, unless one row must be looked at for the shapes of arrays.
+        Trains nothing and starts no Spark job, unless one row must be looked at for the shapes of arrays. A session of
+        Spark Connect tells neither the slots nor the number of rows, and the plan says so.
 
         Args:
             extended: with the layers of the model, their parameters and FLOPs.
@@ -44,6 +45,8 @@ class Planned(HasTraining):
         print(self._plan(prepared, _estimated_rows(dataset, prepared.task, self.getValidationSplit())))
         if extended:
             print("", plans.layer_table(cost.model_cost(prepared.model)), sep="\n")
+        if session.is_connect(dataset.sparkSession):
+            print("", "A fit needs a classic session. This one is of Spark Connect.", sep="\n")
 
     def trainingPlan(self, dataset: DataFrame) -> plans.Plan:
         """The plan that `explainPlan` prints, as an object."""
@@ -67,7 +70,7 @@ class Planned(HasTraining):
         limit = task.max_shard_memory or default_max_memory(task)
         memory = "a quarter of a worker's memory, where executors are as this machine"
         decisions = {
-            "numWorkers": self._decided("numWorkers", task.workers, "as many as the session can run at the same time"),
+            "numWorkers": prepared.workers,
             "threads": self._decided("cpusPerWorker", task.settings.threads, "spark.task.cpus"),
             "mode": self._decided("mode", self.getMode(), "the default"),
             "averagingFrequency": self._decided("averagingFrequency", self.getAveragingFrequency(), "the default"),

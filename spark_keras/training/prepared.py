@@ -35,6 +35,7 @@ class Prepared(NamedTuple):
         model: the driver's.
         outputs: its output tensors.
         task: of the workers.
+        workers: their number, and why.
         batch: rows per minibatch and worker, and why.
         outer: the outer optimizer; None for plain averaging.
         averaging: where states are averaged, "driver" or "workers".
@@ -43,6 +44,7 @@ class Prepared(NamedTuple):
     model: keras.Model
     outputs: tuple[Tensor, ...]
     task: WorkerTask
+    workers: Decision
     batch: Decision
     outer: keras.optimizers.Optimizer | None
     averaging: Decision
@@ -50,7 +52,7 @@ class Prepared(NamedTuple):
 
 def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
     """Binds columns to a new model's tensors, and checks all that can be checked before a job starts."""
-    spark = session.session_of(dataset)
+    spark = dataset.sparkSession
     if estimator.getInitialEpoch() >= estimator.getEpochs():
         warnings.warn(
             f"Param `initialEpoch` leaves nothing to do. Received: {estimator.getInitialEpoch()}, where `epochs` is "
@@ -60,7 +62,8 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
             stacklevel=2,
         )
     names.check_new(dataset, estimator._new_columns())
-    count = _workers(estimator, spark)
+    workers = _workers(estimator, spark)
+    count: int = workers.value
     seeding = Seeding(estimator.getSeed())
     with seeding:
         model, trusted = _new_model(estimator)
@@ -111,7 +114,7 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
         among_workers=_among_workers(estimator, spark) if averaging.value == "workers" else None,
         compressing=_compressing(estimator),
     )
-    return Prepared(model, outputs, task, batch, outer, averaging)
+    return Prepared(model, outputs, task, workers, batch, outer, averaging)
 
 
 def _new_model(estimator: Any) -> tuple[keras.Model, bool]:
@@ -140,13 +143,16 @@ def _threads(estimator: Any, spark: SparkSession) -> int:
     return int(param_or_none(estimator, "cpusPerWorker") or slots.task_cpus(spark))
 
 
-def _workers(estimator: Any, spark: SparkSession) -> int:
-    cpus = slots.task_cpus(spark)
-    capacity = max(1, slots.slots(spark) * cpus // max(cpus, _threads(estimator, spark)))
+def _workers(estimator: Any, spark: SparkSession) -> Decision:
+    cpus, found = slots.task_cpus(spark), slots.slots(spark)
     wanted = param_or_none(estimator, "numWorkers")
+    if found is None:
+        unknown = "the session does not tell how many tasks it can run at the same time"
+        return Decision(wanted or 1, f"Param numWorkers; {unknown}" if wanted else f"a guess: {unknown}")
+    capacity = max(1, found * cpus // max(cpus, _threads(estimator, spark)))
     if wanted is None:
-        return capacity
-    if wanted > capacity and not slots.slots_can_grow(spark):
+        return Decision(capacity, "as many as the session can run at the same time")
+    if wanted > capacity and not session.slots_can_grow(spark):
         of_threads = "tasks at the same time (cores / spark.task.cpus)"
         if _threads(estimator, spark) > cpus:
             of_threads = "workers of so many threads (cores / cpusPerWorker)"
@@ -155,7 +161,7 @@ def _workers(estimator: Any, spark: SparkSession) -> int:
             f"session can run so many {of_threads} now. Leave numWorkers unset to take what there is, or give the "
             "session more cores."
         )
-    return wanted
+    return Decision(wanted, "Param numWorkers")
 
 
 def _averaging(

@@ -69,7 +69,7 @@ class Trainer:
 
     def train(self, dataset: DataFrame) -> Any:
         """A fitted model."""
-        spark = session.session_of(dataset)
+        spark = session.session_to_train_on(dataset)
         bound = self._bind_columns(dataset)
         interpreter.check(spark)
         rows = self._deal_rows(dataset, bound)

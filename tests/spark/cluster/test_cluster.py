@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from conftest import every_session
 
-from spark_keras.cluster import files, slots
+from spark_keras.cluster import files, session, slots
 
 
 @every_session
 def test_slots_are_what_the_session_can_run_at_once(spark):
     assert slots.slots(spark) == 2
     assert slots.task_cpus(spark) == 1
-    assert not slots.slots_can_grow(spark)
+    assert not session.slots_can_grow(spark)
 
 
 @every_session
