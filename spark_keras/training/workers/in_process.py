@@ -27,7 +27,7 @@ from spark_keras.training.requests import Average, Train
 from spark_keras.training.wire.connections import Endpoint
 from spark_keras.training.worker.closure import AmongWorkers, Compressing, WorkerTask
 from spark_keras.training.worker.exchange import in_process
-from spark_keras.training.worker.replica import Replica
+from spark_keras.training.worker.replica import Replica, of_process
 from spark_keras.training.worker.shard import MemoryRows, Shard
 from spark_keras.training.worker.shard_worker import ShardWorker
 from spark_keras.training.workers.base import Answer, Question, ShardInfo
@@ -39,7 +39,7 @@ class InProcessWorkers:
     Args:
         shards: the rows of each worker.
         task: as it travels to workers elsewhere.
-        replica: of the model, from other workers with the same task; None: one of their own.
+        replica: of the model, from other workers; None: the one that this process keeps for the task.
         turns: how long each worker takes for a minibatch, by which posted questions are answered earlier or later;
             None: all take one turn. They are counted and not waited for.
     """
@@ -57,7 +57,7 @@ class InProcessWorkers:
         # Posted questions: (turn in which it is answered, shard), and the question.
         self._posted: list[tuple[int, int, Question]] = []
         self._frozen: FrozenWeights | None = None
-        self.replica = replica or Replica(
+        self.replica = replica or of_process(
             task.architecture, task.settings, task.safe_mode, task.columns, task.rate_scaling
         )
         self._workers = [ShardWorker(task, index, shard, self.replica) for index, shard in enumerate(shards)]

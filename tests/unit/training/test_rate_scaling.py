@@ -35,6 +35,7 @@ def trained(model, scaling):
 
 def assert_equals_keras(model, rate, momentum=0.9):
     expected = network(rate, momentum)
+    expected.jit_compile = False
     expected.fit(FEATURES, LABELS, batch_size=WORKERS * SIZE, epochs=EPOCHS, shuffle=False, verbose=0)
     for one, other in zip(model.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import keras
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 from in_process import train
 
-from spark_keras.keras_model import first_step
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.state import Layout, State
 from spark_keras.training.requests import Average, Hold, Train
@@ -39,53 +39,44 @@ def bits(model):
     return state.values.tobytes(), state.integers.tobytes()
 
 
-@pytest.fixture(scope="module")
-def compiled():
-    """Workers by whether weights are frozen, whose replicas have their programs for all tests."""
-    return {frozen: InProcessWorkers.of_arrays(network(frozen), DATA, 1, 8) for frozen in (False, True)}
-
-
-def fit(one, among_workers=None, workers=3, outer=None, team=InProcessWorkers, frozen=False, **settings):
+def fit(among_workers=None, workers=3, outer=None, team=InProcessWorkers, frozen=False, **settings):
     """What a fit leaves: its history, its rounds and the model's bits.
 
     Args:
-        one: of `compiled`.
         team: the class of the workers.
     """
     model, settings = network(frozen), {"batch_size": 8, "frequency": 2, "epochs": 2} | settings
-    first_step.build(model, one.task.columns.sample())
-    task = one.task._replace(among_workers=among_workers)
-    team = team.dealt(task, DATA, workers, DATA, one.replica)
+    team = team.of_arrays(model, DATA, workers, 8, DATA, among_workers=among_workers)
     optimizer = None if outer is None else keras.optimizers.get(outer)
     outcome = train(model, None, workers=team, outer=optimizer, **settings)
     return outcome.history, outcome.rounds, bits(model)
 
 
-def both(compiled, workers=3, outer=None, frozen=False, optimizer_state="average", callbacks=lambda: ()):
+def both(workers=3, outer=None, frozen=False, optimizer_state="average", callbacks=lambda: ()):
     """The fits of the driver's averaging and of the workers'."""
     for among in (None, AmongWorkers(optimizer_state, outer)):
         settings = {"optimizer_state": optimizer_state, "callbacks": callbacks()}
-        yield fit(compiled[frozen], among, workers, outer, frozen=frozen, **settings)
+        yield fit(among, workers, outer, frozen=frozen, **settings)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 16, [7, 0, 80, 33]], ids=str)
-def test_any_number_of_workers_has_the_bits_of_the_driver(compiled, workers):
-    expected, among = both(compiled, workers)
+def test_any_number_of_workers_has_the_bits_of_the_driver(workers):
+    expected, among = both(workers)
     assert among == expected
 
 
 @pytest.mark.parametrize("optimizer_state", ["local", "reset"])
 @pytest.mark.parametrize("outer", [None, NESTEROV, "adam"], ids=["plain", "Nesterov", "Adam"])
-def test_optimizers_on_either_side_have_the_bits_of_the_driver(compiled, optimizer_state, outer):
-    expected, among = both(compiled, 3, outer, optimizer_state=optimizer_state, frozen=outer is not None)
+def test_optimizers_on_either_side_have_the_bits_of_the_driver(optimizer_state, outer):
+    expected, among = both(3, outer, optimizer_state=optimizer_state, frozen=outer is not None)
     assert among == expected
 
 
-def test_what_a_callback_changes_reaches_the_workers(compiled):
+def test_what_a_callback_changes_reaches_the_workers():
     def callbacks():
         return [keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)]
 
-    expected, among = both(compiled, 3, NESTEROV, callbacks=callbacks)
+    expected, among = both(3, NESTEROV, callbacks=callbacks)
     assert among == expected
 
 
@@ -122,16 +113,20 @@ FORGETS = {
 }
 
 
+@functools.cache
+def undisturbed(optimizer_state):
+    return fit(outer=NESTEROV, frequency=1, optimizer_state=optimizer_state)
+
+
 @pytest.mark.parametrize("optimizer_state", ["average", "local", "reset"])
 @pytest.mark.parametrize("lost", FORGETS)
-def test_states_that_are_lost_change_no_bit(compiled, lost, optimizer_state):
+def test_states_that_are_lost_change_no_bit(lost, optimizer_state):
     class Team(Forgetful):
         forget = staticmethod(FORGETS[lost])
 
     among = AmongWorkers(optimizer_state, NESTEROV)
-    settings = {"frequency": 1, "optimizer_state": optimizer_state, "outer": NESTEROV}
-    expected = fit(compiled[False], **settings)
-    assert fit(compiled[False], among, team=Team, **settings) == expected
+    found = fit(among, outer=NESTEROV, team=Team, frequency=1, optimizer_state=optimizer_state)
+    assert found == undisturbed(optimizer_state)
 
 
 # --- the exchange --------------------------------------------------------------------------------------------------
