@@ -39,6 +39,13 @@ def architecture(model: keras.Model, kept: Collection[str] = ()) -> str:
     return json.dumps(_described(model, kept) | ({_ASSIGNED: assigned} if assigned else {}))
 
 
+def rebuilt(model_json: str, custom_objects: dict[str, Any], safe_mode: bool) -> keras.Model:
+    """Builds a functional model that is not compiled from its structure."""
+    described = json.loads(model_json)
+    described.pop(_UNDECAYED)
+    return keras.saving.deserialize_keras_object(described, custom_objects=custom_objects, safe_mode=safe_mode)
+
+
 def structure(model: keras.Model, kept: Collection[str] = ()) -> str:
     """A compiled model's structure as JSON, without its weights.
 

@@ -8,7 +8,7 @@ states) is something else: steps change it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -20,16 +20,20 @@ from spark_keras.keras_model import held
 # of them, because nobody could look.
 _assigned: weakref.WeakKeyDictionary[keras.Model, Collection[int] | None] = weakref.WeakKeyDictionary()
 
+# Further weights that no step changes, because nothing that steps compute needs them.
+_held: weakref.WeakKeyDictionary[keras.Model, Collection[int]] = weakref.WeakKeyDictionary()
+
 
 def of(model: keras.Model) -> list[keras.Variable]:
     """The frozen weights of a built model that no step assigns, in the order of its weights."""
-    found = candidates(model)
-    if not found:
-        return []
-    if model not in _assigned:
+    found, further = candidates(model), _held.get(model, ())
+    if found and model not in _assigned:
         note(model, [] if held.follows_keras(model) else None)
-    assigned = _assigned[model]
-    return [] if assigned is None else [each for each in found if id(each) not in assigned]
+    assigned = _assigned[model] if found else None
+    unchanged = (
+        set(further) if assigned is None else {id(each) for each in found if id(each) not in assigned}.union(further)
+    )
+    return [each for each in model.non_trainable_weights if id(each) in unchanged] if unchanged else []
 
 
 def candidates(model: keras.Model) -> list[keras.Variable]:
@@ -43,6 +47,11 @@ def candidates(model: keras.Model) -> list[keras.Variable]:
     normalized = [each for each in layers if isinstance(each, keras.layers.SpectralNormalization)]
     created -= {id(weight) for layer in normalized for weight in layer.weights}
     return [each for each in fixed if id(each) in created and keras.backend.is_float_dtype(each.dtype)]
+
+
+def hold(model: keras.Model, weights: Iterable[keras.Variable]) -> None:
+    """Notes weights that are no part of what the steps of a fit compute."""
+    _held[model] = frozenset(map(id, weights))
 
 
 def note(model: keras.Model, assigned: Collection[Any] | None) -> None:

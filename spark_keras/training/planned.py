@@ -15,6 +15,7 @@ from spark_keras.keras_model import cost
 from spark_keras.keras_model import state as states
 from spark_keras.params.mixins import HasTraining
 from spark_keras.params.values import param_or_none
+from spark_keras.reports.numbers import size
 from spark_keras.training import plan as plans
 from spark_keras.training.prepared import Prepared, prepare
 from spark_keras.training.requests import Measure
@@ -61,12 +62,14 @@ class Planned(HasTraining):
         kept_kernel: str | None = None,
     ) -> plans.Plan:
         """The plan of a fit; of one that has begun if there are workers; `kept_kernel` is that of its checkpoint."""
-        model, task = prepared.model, prepared.task
+        task = prepared.task
         epochs = max(self.getEpochs() - self.getInitialEpoch(), 0)
         minibatches = None if rows is None else epochs * -(-rows.largest // task.batch_size)
         kept = kept_kernel and base.Choice(kept_kernel, "the checkpoint")
-        chosen = kept or self._kernel(model, task.batch_size, minibatches, workers)
-        row_bytes = task.columns.row_bytes
+        chosen = kept or self._kernel(prepared, minibatches, workers)
+        row_bytes, features = task.columns.row_bytes, task.frozen_features
+        if features is not None:
+            row_bytes += features.columns.row_bytes  # both are kept
         limit = task.max_shard_memory or default_max_memory(task)
         memory = "a quarter of a worker's memory, where executors are as this machine"
         decisions = {
@@ -84,8 +87,12 @@ class Planned(HasTraining):
                 rows, row_bytes, limit, "Param maxShardMemory" if task.max_shard_memory else memory
             ),
         }
-        model_cost = cost.model_cost(model)
-        return plans.make(decisions, model_cost, row_bytes, rows, self._round_bytes(model, model_cost.state_bytes))
+        if features is not None:
+            place = decisions["shardStorage"]
+            told = f"{place.reason}; {size(features.columns.row_bytes)} of a row with features of frozen layers"
+            decisions["shardStorage"] = place._replace(reason=told)
+        costs = cost.model_cost(prepared.trained)._replace(parameters=cost.model_cost(prepared.model).parameters)
+        return plans.make(decisions, costs, row_bytes, rows, self._round_bytes(prepared.model, costs.state_bytes))
 
     def _round_bytes(self, model: keras.Model, state_bytes: int) -> int:
         """Bytes that travel to a worker and back in a round."""
@@ -100,11 +107,12 @@ class Planned(HasTraining):
         by_param = self.isSet(param) and param_or_none(self, param) is not None
         return plans.Decision(value, f"Param {param}" if by_param else rule)
 
-    def _kernel(
-        self, model: keras.Model, batch_size: int, minibatches: int | None, workers: Workers | None
-    ) -> base.Choice:
+    def _kernel(self, prepared: Prepared, minibatches: int | None, workers: Workers | None) -> base.Choice:
+        model, trained = prepared.model, prepared.trained
         measured = self.getJitCompile() == "measure"
-        choice = choose.choose(model, minibatches, batch_size, "auto" if measured else self.getJitCompile())
+        choice = choose.choose(
+            trained, minibatches, prepared.task.batch_size, "auto" if measured else self.getJitCompile()
+        )
         if not measured:
             return choice
         if workers is None:
@@ -115,7 +123,7 @@ class Planned(HasTraining):
         # One worker measures while the others wait; which one is a matter of the rows.
         largest = max(range(len(workers.shards)), key=lambda shard: workers.shards[shard].rows)
         frequency = minibatches_of_round(self.getAveragingFrequency())
-        measure = Measure(tuple(kernels.candidates(model)), frequency or WHOLE_EPOCH)
+        measure = Measure(tuple(kernels.candidates(trained)), frequency or WHOLE_EPOCH)
         (answer,) = workers.ask([Question(largest, measure, state)])
         seconds = answer.kernels or {}
         told = ", ".join(f"{name} {1e3 * each:.3g} ms" for name, each in seconds.items())

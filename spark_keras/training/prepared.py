@@ -21,6 +21,7 @@ from spark_keras.keras_model.seeding import Seeding
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params import outer_optimizer
 from spark_keras.params.values import param_or_none
+from spark_keras.training.frozen_features import divided
 from spark_keras.training.plan import Decision
 from spark_keras.training.settings import shared_rows
 from spark_keras.training.strategies.place import place
@@ -33,6 +34,7 @@ class Prepared(NamedTuple):
 
     Args:
         model: the driver's.
+        trained: what the workers train of it: all, or what comes behind features that they keep.
         outputs: its output tensors.
         task: of the workers.
         workers: their number, and why.
@@ -42,6 +44,7 @@ class Prepared(NamedTuple):
     """
 
     model: keras.Model
+    trained: keras.Model
     outputs: tuple[Tensor, ...]
     task: WorkerTask
     workers: Decision
@@ -94,9 +97,10 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
     _check_mode(estimator, model)
     _check_changes(estimator)
     outer = outer_optimizer.optimizer(param_or_none(estimator, "outerOptimizer"), estimator.getCustomObjects())
-    architecture = architectures.architecture(model, spec.names_in_structures)
+    trained, features = divided(model, spec) if estimator.getCacheFrozenFeatures() else (model, None)
+    architecture = architectures.architecture(trained, spec.names_in_structures)
     settings = ProcessSettings.of_driver(_threads(estimator, spark), estimator.getCustomObjects())
-    code = own_code.pickled(model, architecture)
+    code = own_code.pickled(model, architecture + (features.architecture if features is not None else ""))
     averaging = _averaging(estimator, spark, model, outer, count)
     task = WorkerTask(
         endpoint=connections.Endpoint(""),  # known when the fit's own socket is open
@@ -113,8 +117,9 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
         prefetch=estimator.getPrefetch(),
         among_workers=_among_workers(estimator, spark) if averaging.value == "workers" else None,
         compressing=_compressing(estimator),
+        frozen_features=features,
     )
-    return Prepared(model, outputs, task, workers, batch, outer, averaging)
+    return Prepared(model, trained, outputs, task, workers, batch, outer, averaging)
 
 
 def _new_model(estimator: Any) -> tuple[keras.Model, bool]:

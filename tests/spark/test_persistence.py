@@ -143,6 +143,7 @@ ESTIMATOR_PARAMS = {
     "averaging": "workers",
     "combine": "sum",
     "compression": "bfloat16",
+    "cacheFrozenFeatures": True,
     "averagingFrequency": "epoch",
     "optimizerState": "reset",
     "outerOptimizer": "adam",

@@ -239,6 +239,7 @@ VALUES = {
     "averaging": "workers",
     "averagingFrequency": "epoch",
     "batchSize": 7,
+    "cacheFrozenFeatures": True,
     "callbacks": [keras.callbacks.TerminateOnNaN()],
     "checkpointDir": "folder",
     "checkpointInterval": "30s",

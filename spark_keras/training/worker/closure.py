@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.executor import process as executor
 from spark_keras.executor.memory import memory_share
 from spark_keras.keras_model.rate_scaling import UNSCALED, RateScaling
 from spark_keras.training.wire import connections
-from spark_keras.training.worker import shard as shards
 
 
 class AmongWorkers(NamedTuple):
@@ -37,13 +37,33 @@ class Compressing(NamedTuple):
     optimizer_state: str
 
 
+class FrozenFeatures(NamedTuple):
+    """The features that frozen layers give for each row, which a worker computes once and trains on.
+
+    Args:
+        architecture: of the model that computes them, as JSON.
+        inputs: which of the task's feature columns that model takes, in its order.
+        passing: which of them are trained on beside the features.
+        columns: what is trained on: the features, then these, with labels and weights as they are loaded.
+        weights: where each weight of that model lies among the frozen weights, as (start, stop).
+        further: likewise the frozen weights of the model that is trained.
+    """
+
+    architecture: str
+    inputs: tuple[int, ...]
+    passing: tuple[int, ...]
+    columns: ShardColumns
+    weights: tuple[tuple[int, int], ...]
+    further: tuple[tuple[int, int], ...]
+
+
 class WorkerTask(NamedTuple):
     """Content of the closure that every worker gets: the architecture, not the weights (they come with each round).
 
     Args:
         endpoint: where the driver listens.
         settings: of the Python process.
-        architecture: the compiled model's structure as JSON.
+        architecture: the structure as JSON of the compiled model that is trained.
         safe_mode: Keras' safe mode for rebuilding it.
         columns: what to load.
         batch_size: rows per minibatch.
@@ -59,13 +79,14 @@ class WorkerTask(NamedTuple):
         piece: numbers in a message when a large state travels to the worker in pieces.
         among_workers: how the workers average among themselves; None: the driver averages.
         compressing: how changes are compressed; None: states travel.
+        frozen_features: what rows are turned into before they are trained on; None: they are not.
     """
 
     endpoint: connections.Endpoint
     settings: executor.ProcessSettings
     architecture: str
     safe_mode: bool
-    columns: shards.ShardColumns
+    columns: ShardColumns
     batch_size: int
     shuffle: bool
     seed: int
@@ -79,6 +100,12 @@ class WorkerTask(NamedTuple):
     piece: int = 2**21
     among_workers: AmongWorkers | None = None
     compressing: Compressing | None = None
+    frozen_features: FrozenFeatures | None = None
+
+    @property
+    def trained_columns(self) -> ShardColumns:
+        """The columns that the model that is trained takes."""
+        return self.columns if self.frozen_features is None else self.frozen_features.columns
 
 
 def default_max_memory(task: WorkerTask) -> int:

@@ -17,6 +17,8 @@ from spark_keras.executor.process import ProcessSettings
 from spark_keras.keras_model.rate_scaling import UNSCALED, RateScaling
 from spark_keras.training.wire import shared_memory
 from spark_keras.training.wire.protocol import sendable
+from spark_keras.training.worker.closure import FrozenFeatures
+from spark_keras.training.worker.features import FrozenLayers
 
 
 class Replica:
@@ -27,6 +29,7 @@ class Replica:
         seeds: how many random number generators the model has.
         message_bytes: of the largest message about it.
         frozen: digest of the frozen weights that it has been given; they stay from fit to fit.
+        layers: the frozen layers before what is trained, where a worker keeps their features; else None.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Replica:
         safe_mode: bool,
         columns: ShardColumns,
         rate_scaling: RateScaling = UNSCALED,
+        frozen_features: FrozenFeatures | None = None,
     ):
         custom_objects = process.enter_keras(settings)
         from spark_keras.backend import kernels
@@ -49,6 +53,9 @@ class Replica:
         self.seeds = len(state.seed_variables(self.model))
         self.message_bytes = _message_bytes(self.model, self.layout)
         self.frozen: str | None = None
+        self.layers: FrozenLayers | None = None
+        if frozen_features is not None:
+            self.layers = FrozenLayers(frozen_features, custom_objects, safe_mode)
         self._make = lambda name: kernels.make(name, self.model, self.layout)
         self._simpler = {name: kernel.simpler for name, kernel in kernels.KERNELS.items()}
         self._kernels: dict[str, Any] = {}
@@ -59,7 +66,7 @@ class Replica:
         from spark_keras.keras_model import state
 
         self.frozen = None
-        state.write_frozen(self.model, values)
+        state.write_frozen(self.model, values if self.layers is None else self.layers.freeze(values))
         self.frozen = digest
 
     def is_new(self, *program: Any) -> bool:
@@ -99,12 +106,18 @@ _kept = RecentlyUsed(2)
 
 
 def of_process(
-    architecture: str, settings: ProcessSettings, safe_mode: bool, columns: ShardColumns, rate_scaling: RateScaling
+    architecture: str,
+    settings: ProcessSettings,
+    safe_mode: bool,
+    columns: ShardColumns,
+    rate_scaling: RateScaling,
+    frozen_features: FrozenFeatures | None = None,
 ) -> Replica:
     """This process's replica for rows of these shapes, built where it is not there."""
     shapes = tuple((name, tensor.tensor_shape, tensor.dtype) for name, tensor in columns.tensors.items())
-    key = architecture, settings, rate_scaling, shapes, columns.weight_axes, columns.class_weights is not None
-    return _kept.get(key, lambda: Replica(architecture, settings, safe_mode, columns, rate_scaling))
+    before = frozen_features and (frozen_features.architecture, frozen_features.weights, frozen_features.further)
+    key = architecture, settings, rate_scaling, shapes, columns.weight_axes, columns.class_weights is not None, before
+    return _kept.get(key, lambda: Replica(architecture, settings, safe_mode, columns, rate_scaling, frozen_features))
 
 
 def _message_bytes(model: Any, layout: Any) -> int:

@@ -107,6 +107,23 @@ def sort_into_files(chunks: Iterable[Arrays], trained_bytes: int) -> tuple[FileR
     return finished
 
 
+def write(chunks: Iterable[Arrays], like: Arrays, trained_bytes: int) -> FileRows:
+    """Rows in a file, in the order in which they come.
+
+    Args:
+        like: arrays of their types and row shapes.
+        trained_bytes: of a row as it is trained.
+    """
+    directory = local_directory()
+    with contextlib.ExitStack() as on_failure, _disk_full_explained(directory):
+        writer = _Writer(on_failure.enter_context(_open(directory)), _empty(like, 0), trained_bytes)
+        for chunk in chunks:
+            writer.append(chunk)
+        written = writer.finish()
+        on_failure.pop_all()
+    return written
+
+
 # --- sorting -------------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from spark_keras.training.worker import shard as shards
 from spark_keras.training.worker import stacks
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.worker.compressed_states import CompressedStates
+from spark_keras.training.worker.features import Features
 from spark_keras.training.worker.held_states import HeldStates
 from spark_keras.training.worker.minibatches import Minibatches
 from spark_keras.training.worker.replica import Replica
@@ -73,7 +74,10 @@ class ShardWorker:
     def __init__(self, task: WorkerTask, index: int, shard: Shard, replica: Replica):
         self.shard = index
         self._task, self._shard, self._replica = task, shard, replica
-        self._minibatches = Minibatches(shard.training, task, index, _prepare(task, training=True))
+        self._features: Features | None = None
+        if task.frozen_features is not None:
+            self._features = Features(task, task.frozen_features, shard)
+        self._minibatches = self._of_shard()
         self._held: HeldStates | None = None
         if task.among_workers is not None:
             self._held = HeldStates(index, replica, task.among_workers, task.settings)
@@ -89,8 +93,22 @@ class ShardWorker:
         """Takes over the model's frozen weights."""
         self._replica.freeze(digest, values)
 
+    def _keep_features(self, beat: Callable[[], None]) -> None:
+        """Computes the features of the frozen weights that are now, where they are not those that are kept."""
+        layers, frozen = self._replica.layers, self._replica.frozen
+        if self._features is None or layers is None or self._features.digest == frozen:
+            return
+        self._minibatches.close()
+        self._shard = self._features.compute(frozen, layers, beat)
+        self._minibatches = self._of_shard()
+
+    def _of_shard(self) -> Minibatches:
+        return Minibatches(self._shard.training, self._task, self.shard, _prepare(self._task, training=True))
+
     def close(self) -> None:
         self._minibatches.close()
+        if self._features is not None:
+            self._features.close()
 
     def answer(
         self, request: Request, state: Any, phases: Phases | None = None, beat: Callable[[], None] = _nothing
@@ -102,6 +120,7 @@ class ShardWorker:
             beat: called now and then while this takes long.
         """
         phases = phases or Phases()
+        self._keep_features(beat)
         if isinstance(request, Train):
             return self._train(request, state, phases, beat)
         if isinstance(request, Evaluate):
@@ -218,5 +237,6 @@ def _prepare(task: WorkerTask, training: bool) -> Callable[[dict[str, np.ndarray
     """
     from spark_keras.backend import arrays as backend_arrays
 
-    finish, pack, to_tensor = task.columns.finish, task.columns.packer(), backend_arrays.to_tensor()
+    columns, to_tensor = task.trained_columns, backend_arrays.to_tensor()
+    finish, pack = columns.finish, columns.packer()
     return lambda arrays: pack({name: to_tensor(array) for name, array in finish(arrays, training).items()})

@@ -87,10 +87,10 @@ def stack(rows: Rows, order: EpochOrder, span: Span, batch_size: int, count: int
     start = span.first * batch_size
     if span.short:
         left = rows.count - start
-        return Stack(_gather(rows, order, start, left, (1, left)), 0, 1, left, span.first, True)
+        return Stack(gather(rows, order, start, left, (1, left)), 0, 1, left, span.first, True)
     taken = span.steps * batch_size
     # Short stacks are filled up with zeros, which are not trained, so that no other program is compiled.
-    arrays = _gather(rows, order, start, taken, (count, batch_size))
+    arrays = gather(rows, order, start, taken, (count, batch_size))
     return Stack(arrays, 0, span.steps, taken, span.first, False)
 
 
@@ -100,7 +100,7 @@ def stacks(rows: Rows, order: EpochOrder, start: int, stop: int, batch_size: int
         yield stack(rows, order, span, batch_size, count)
 
 
-def _gather(rows: Rows, order: EpochOrder, start: int, taken: int, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+def gather(rows: Rows, order: EpochOrder, start: int, taken: int, shape: tuple[int, int]) -> dict[str, np.ndarray]:
     """`taken` rows of an epoch from `start` on, and zeros, as arrays of shape (*shape, …)."""
     stacked: dict[str, np.ndarray] = {}
     done = 0

@@ -64,7 +64,10 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         phases.lap("load")
         importing.join()
         phases.lap("awaitImport")
-        replica = of_process(task.architecture, task.settings, task.safe_mode, task.columns, task.rate_scaling)
+        replica = of_process(
+            *(task.architecture, task.settings, task.safe_mode, task.trained_columns, task.rate_scaling),
+            task.frozen_features,
+        )
         # A large state's pieces are shared, one at a time.
         whole = replica.message_bytes <= task.shared_bytes
         connection = connections.connect(task.endpoint, replica.message_bytes if whole else 8 * task.piece)

@@ -58,7 +58,8 @@ class InProcessWorkers:
         self._posted: list[tuple[int, int, Question]] = []
         self._frozen: FrozenWeights | None = None
         self.replica = replica or of_process(
-            task.architecture, task.settings, task.safe_mode, task.columns, task.rate_scaling
+            *(task.architecture, task.settings, task.safe_mode, task.trained_columns, task.rate_scaling),
+            task.frozen_features,
         )
         self._workers = [ShardWorker(task, index, shard, self.replica) for index, shard in enumerate(shards)]
         self.shards = [

@@ -136,11 +136,12 @@ class Kill(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-def test_a_worker_in_place_of_a_killed_one_gets_the_frozen_weights(spark, traffic):
-    undisturbed = fit(spark, seed=4)
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_worker_in_place_of_a_killed_one_gets_the_frozen_weights(spark, traffic, cached):
+    undisturbed = fit(spark, seed=4, cacheFrozenFeatures=cached)
     have = set(traffic.processes)
     traffic.clear()
-    assert bits(fit(spark, seed=4, callbacks=[Kill(traffic)])) == bits(undisturbed)
+    assert bits(fit(spark, seed=4, callbacks=[Kill(traffic)], cacheFrozenFeatures=cached)) == bits(undisturbed)
     # At least one is new: the one in place of the killed one.
     assert traffic.frozen == FROZEN * len(traffic.processes - have) > 0
 
@@ -156,9 +157,23 @@ class Calm(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-def test_a_fit_goes_on_from_a_checkpoint_with_the_same_frozen_weights_alone(spark, tmp_path):
+def test_features_of_frozen_layers_are_kept_and_trained_on(spark):
+    whole, on_features = fit(spark, seed=5), fit(spark, seed=5, cacheFrozenFeatures=True)
+    for one, other in zip(on_features.toKeras().get_weights(), whole.toKeras().get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(on_features.summary.history["loss"], whole.summary.history["loss"], rtol=1e-5)
+    planned = on_features.summary.plan["planned"]
+    # Six features and a label; 500 features of the frozen layer and the label.
+    assert planned["bytesPerRow"] == 4 * (7 + 501) and planned["parameters"] == FROZEN + 501
+    assert "features of frozen layers" in planned["reasons"]["shardStorage"]
+    assert bits(fit(spark, seed=5, cacheFrozenFeatures=True, averaging="workers")) == bits(on_features)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_fit_goes_on_from_a_checkpoint_with_the_same_frozen_weights_alone(spark, tmp_path, cached):
     Calm.__qualname__ = Crash.__qualname__
-    settings = {"checkpointDir": str(tmp_path)}
+    settings = {"checkpointDir": str(tmp_path), "cacheFrozenFeatures": cached}
     with contextlib.suppress(KeyboardInterrupt):
         fit(spark, callbacks=[Crash()], **settings)
     (*_, last) = sorted(tmp_path.glob("checkpoint-*.npz"))
@@ -167,4 +182,4 @@ def test_a_fit_goes_on_from_a_checkpoint_with_the_same_frozen_weights_alone(spar
     with pytest.raises(ValueError, match="initial weights"):
         fit(spark, seed=2, callbacks=[Calm()], **settings)
     resumed = fit(spark, callbacks=[Calm()], **settings)
-    assert resumed.summary.epochs == 3 and bits(resumed) == bits(fit(spark))
+    assert resumed.summary.epochs == 3 and bits(resumed) == bits(fit(spark, cacheFrozenFeatures=cached))

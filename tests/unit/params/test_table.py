@@ -83,6 +83,7 @@ def test_changed_params_are_those_of_another_fit():
         "outerOptimizer": "adam",
         "learningRateScaling": "sqrt",
         "learningRateWarmup": 5,
+        "cacheFrozenFeatures": True,
     }
     assert {row.name for row in TABLE.deciding(Decides.BITS_IF_CHANGED)} <= set(changed)
     assert decisive(spark_keras.KerasRegressor(**changed, numWorkers=3, prefetch=0, verbose=0)) == changed
