@@ -43,6 +43,7 @@ def train(
     if not isinstance(workers, InProcessWorkers):
         arguments = {"validation": validation, "seed": seed, "shuffle": shuffle, "turns": turns}
         arguments["among_workers"] = among_workers
+        arguments["overlap"] = settings.get("overlap", False)
         if settings.get("compression") is not None:
             arguments["compressing"] = Compressing(settings["compression"], settings["optimizer_state"])
         workers = InProcessWorkers.of_arrays(model, data, workers, batch_size, **arguments)

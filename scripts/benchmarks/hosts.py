@@ -1,4 +1,4 @@
-"""Rounds between hosts: averaging on the driver and among the workers, each through links of a stated rate.
+"""Rounds between hosts: ways of averaging, each through links of a stated rate.
 
     sudo env PYTHONPATH=scripts .venv/bin/python -m benchmarks.hosts --hosts 4 --workers 4 --megabytes 1 10
 
@@ -30,6 +30,13 @@ ROUNDS, ROWS = 10, 8
 UNITS_PER_MEGABYTE = 1_000_000 // 4 // 18  # of a hidden layer behind 16 columns and before one unit
 RATES = {"1gbit": 125e6, "100mbit": 12.5e6}
 SAME = {None: "", True: "yes", False: "NO"}
+LOCAL = {"optimizerState": "local"}
+WAYS = {
+    "driver": {},
+    "workers": {"averaging": "workers"},
+    **{coding: {**LOCAL, "compression": coding} for coding in ("float16", "bfloat16", "threshold")},
+    "overlap": {**LOCAL, "overlap": True},
+}
 
 
 def address(host: int) -> str:
@@ -90,8 +97,8 @@ def cluster(hosts: int, cores: int, log: Path) -> Iterator[str]:
         yield master
 
 
-def fits(master: str, workers: int, megabytes: list[float]) -> None:
-    """On the driver's host: fits with each state, averaged in each place; prints a line of JSON for each."""
+def fits(master: str, workers: int, megabytes: list[float], ways: list[str], frequency: int) -> None:
+    """On the driver's host: fits with each state, averaged in each way; prints a line of JSON for each."""
     import keras
     from pyspark.sql import SparkSession
 
@@ -109,10 +116,14 @@ def fits(master: str, workers: int, megabytes: list[float]) -> None:
     )
     spark.sparkContext.setLogLevel("OFF")
     columns = [f"rand({i}) AS c{i}" for i in range(16)]
-    df = spark.range(0, workers * ROUNDS * ROWS, 1, workers).selectExpr(*columns, "rand(17) AS label").cache()
+    df = (
+        spark.range(0, workers * ROUNDS * frequency * ROWS, 1, workers)
+        .selectExpr(*columns, "rand(17) AS label")
+        .cache()
+    )
     for size in megabytes:
         weights = {}
-        for averaging in ("driver", "workers"):
+        for way in ways:
             keras.utils.set_random_seed(1)
             hidden = keras.layers.Dense(round(size * UNITS_PER_MEGABYTE), "tanh")
             model = keras.Sequential([keras.Input((16,)), hidden, keras.layers.Dense(1)])
@@ -123,17 +134,17 @@ def fits(master: str, workers: int, megabytes: list[float]) -> None:
                 epochs=2,
                 batchSize=ROWS,
                 globalBatch=False,
-                averagingFrequency=1,
-                averaging=averaging,
+                averagingFrequency=frequency,
                 numWorkers=workers,
                 seed=1,
                 verbose=0,
+                **WAYS[way],
             ).fit(df)
             records = [r for r in fitted.summary.timeline["records"] if r["epoch"] == 2]
             seconds = sum(r["seconds"] for r in records) / sum(r["rounds"] for r in records)
-            weights[averaging] = b"".join(array.tobytes() for array in fitted.toKeras().get_weights())
-            told = {"bytes": fitted.summary.stateBytes, "averaging": averaging, "seconds": seconds}
-            if averaging == "workers":
+            weights[way] = b"".join(array.tobytes() for array in fitted.toKeras().get_weights())
+            told = {"bytes": fitted.summary.stateBytes, "way": way, "seconds": seconds}
+            if way == "workers" and "driver" in weights:
                 told["same"] = weights["driver"] == weights["workers"]
             print(json.dumps(told), flush=True)
     spark.stop()
@@ -145,12 +156,14 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=4, help="beside that of the driver")
     parser.add_argument("--workers", type=int, default=4, help="on each host")
     parser.add_argument("--megabytes", type=float, nargs="+", default=[1.0, 10.0], help="of a state")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["driver", "workers"])
+    parser.add_argument("--frequency", type=int, default=1, help="minibatches of a round")
     parser.add_argument("--log", type=Path, default=Path("build/hosts.log"))
     parser.add_argument("--fits", metavar="MASTER", help=argparse.SUPPRESS)  # this script itself, on the driver's host
     arguments = parser.parse_args()
     workers = arguments.hosts * arguments.workers
     if arguments.fits:
-        fits(arguments.fits, workers, arguments.megabytes)
+        fits(arguments.fits, workers, arguments.megabytes, arguments.ways, arguments.frequency)
         return
     arguments.log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -167,13 +180,13 @@ def main() -> None:
             stdout=subprocess.PIPE,
             text=True,
         )
-    print("| state | link | workers, on hosts | averaging | time of a round | 2 × state / bandwidth | same bits |")
+    print("| state | link | workers, on hosts | way | time of a round | 2 × state / bandwidth | same bits |")
     print("|---|---|---|---|---|---|---|")
     for line in driver.stdout.splitlines():
         told = json.loads(line)
         ideal = 2 * told["bytes"] / RATES[arguments.rate]
         print(
-            f"| {told['bytes'] / 1e6:.3g} MB | {arguments.rate} | {workers} on {arguments.hosts} | {told['averaging']} "
+            f"| {told['bytes'] / 1e6:.3g} MB | {arguments.rate} | {workers} on {arguments.hosts} | {told['way']} "
             f"| {told['seconds']:.3g} s | {ideal:.3g} s | {SAME[told.get('same')]} |"
         )
 

@@ -329,6 +329,15 @@ _ROWS = (
         decides=BITS_IF_CHANGED,
     ),
     _training(
+        "overlap",
+        "whether workers train their next minibatches while the driver averages the last ones, and take the average "
+        'into account a round late; needs optimizerState="local"',
+        TypeConverters.toBoolean,
+        type="bool",
+        decides=BITS_IF_CHANGED,
+        default=False,
+    ),
+    _training(
         "cacheFrozenFeatures",
         "whether each worker computes once what the frozen layers at the beginning of the network give for a row, "
         "keeps these features and trains the rest on them; they take memory, or a file, beside the rows",

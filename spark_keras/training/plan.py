@@ -76,6 +76,7 @@ class Plan(Shown):
         averagingFrequency: minibatches between two averagings, or "epoch".
         averaging: where states are averaged, "driver" or "workers".
         combine: what becomes of the workers' changes, their "mean" or "sum".
+        overlap: whether workers train on while states are averaged.
         compression: how changes travel, "float16", "bfloat16" or "threshold"; "none": states travel.
         batchSize: rows per minibatch and worker.
         learningRateFactor: by which workers multiply the learning rate, once it is warmed up.
@@ -99,6 +100,7 @@ class Plan(Shown):
     averagingFrequency: int | str
     averaging: str
     combine: str
+    overlap: bool
     compression: str
     batchSize: int
     learningRateFactor: float
@@ -162,6 +164,7 @@ def _described(plan: Plan) -> Iterator[str]:
     shard = f"{size(plan.bytesPerRow)} per row, in {'memory' if plan.shardStorage == 'memory' else 'a file'}"
     where = "on the driver" if plan.averaging == "driver" else "among the workers"
     what = "averaging" if plan.combine == "mean" else "the sum of their changes"
+    where += ", while the next are trained" if plan.overlap else ""
     then = f"then {what} {where}" if plan.mode == "synchronous" else "then its update, without waiting for others"
     packed = "" if plan.compression == "none" else f", changes as {plan.compression}"
     yield "== Training plan =="

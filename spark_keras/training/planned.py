@@ -79,6 +79,7 @@ class Planned(HasTraining):
             "averagingFrequency": self._decided("averagingFrequency", self.getAveragingFrequency(), "the default"),
             "averaging": prepared.averaging,
             "combine": self._decided("combine", self.getCombine(), "the default"),
+            "overlap": self._decided("overlap", self.getOverlap(), "the default"),
             "compression": self._decided("compression", param_or_none(self, "compression") or "none", "the default"),
             "batchSize": prepared.batch,
             "learningRateFactor": self._decided("learningRateScaling", task.rate_scaling.factor, "the default"),

@@ -96,6 +96,7 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
     _check_optimizer(estimator, model)
     _check_mode(estimator, model)
     _check_changes(estimator)
+    _check_overlap(estimator)
     outer = outer_optimizer.optimizer(param_or_none(estimator, "outerOptimizer"), estimator.getCustomObjects())
     trained, features = divided(model, spec) if estimator.getCacheFrozenFeatures() else (model, None)
     architecture = architectures.architecture(trained, spec.names_in_structures)
@@ -117,6 +118,7 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
         prefetch=estimator.getPrefetch(),
         among_workers=_among_workers(estimator, spark) if averaging.value == "workers" else None,
         compressing=_compressing(estimator),
+        overlap=estimator.getOverlap(),
         frozen_features=features,
     )
     return Prepared(model, trained, outputs, task, workers, batch, outer, averaging)
@@ -174,7 +176,7 @@ def _averaging(
 ) -> Decision:
     if estimator.getMode() == "asynchronous":
         return Decision("driver", "asynchronous workers have no average")
-    for param in ("compression", "combine"):
+    for param in ("compression", "combine", "overlap"):
         if estimator.getAveraging() == "auto" and not _is_plain(estimator, param):
             return Decision("driver", f"Param {param}")
     wanted, optimizer_state = estimator.getAveraging(), estimator.getOptimizerState()
@@ -197,8 +199,8 @@ def _compressing(estimator: Any) -> Compressing | None:
 
 
 def _is_plain(estimator: Any, param: str) -> bool:
-    """Tells if changes are not compressed, or their mean is applied."""
-    return param_or_none(estimator, param) in (None, "mean")
+    """Tells if changes are not compressed, their mean is applied, or workers wait for it."""
+    return param_or_none(estimator, param) in (None, "mean", False)
 
 
 def _batch(estimator: Any, workers: int, model: keras.Model, asked: tuple[str, int] | None) -> Decision:
@@ -285,6 +287,28 @@ def _check_mode(estimator: Any, model: keras.Model) -> None:
             'Expected: an optimizer without them, or "synchronous": asynchronous workers begin at any step, also where '
             "gradients are half added up."
         )
+
+
+def _check_overlap(estimator: Any) -> None:
+    """Refuses what does not go with workers that train ahead of the average."""
+    if not estimator.getOverlap():
+        return
+    params = "optimizerState", "averaging", "mode", "combine", "compression", "outerOptimizer"
+    received = {param: param_or_none(estimator, param) for param in params}
+    wanted = {
+        "optimizerState": ("local",),
+        "averaging": ("driver", "auto"),
+        "mode": ("synchronous",),
+        "combine": ("mean",),
+    }
+    for param, value in received.items():
+        choices = wanted.get(param, (None,))
+        if value not in choices:
+            raise ValueError(
+                f"Param `overlap` does not go with `{param}`. Received: overlap=True and {param}={value!r}. Expected: "
+                f"{param}={choices[0]!r}, because each worker corrects what it has trained since by the plain average "
+                "of the weights on the driver."
+            )
 
 
 def _check_changes(estimator: Any) -> None:

@@ -20,6 +20,8 @@ class Train(_Request, frozen=True):
         kernel: how rounds are compiled.
         version: of the state that the worker holds and begins with; it keeps what it has trained, too. None: the state
             comes with the request, and the new one goes with the answer.
+        following: (epoch, start, stop) of what the worker trains while its answer is averaged; None: nothing. The state
+            that comes with the request is the average of the versions that all have sent then.
         change: the change of the state goes with the answer, as `Changes` codes it: of so many bytes at most, and
             so many numbers that travel whole; None: it does not.
     """
@@ -31,6 +33,7 @@ class Train(_Request, frozen=True):
     kernel: str
     version: int | None = None
     change: tuple[int, int] | None = None
+    following: tuple[int, int, int] | None = None
 
 
 class Evaluate(_Request, frozen=True):

@@ -44,6 +44,7 @@ class Schedule(NamedTuple):
         mode: "synchronous" or "asynchronous".
         combine: what becomes of the workers' changes, their "mean" or "sum".
         compression: how changes are coded, "float16", "bfloat16" or "threshold"; None: states travel.
+        overlap: whether workers train on while states are averaged.
     """
 
     epochs: int
@@ -59,6 +60,7 @@ class Schedule(NamedTuple):
     mode: str = "synchronous"
     combine: str = "mean"
     compression: str | None = None
+    overlap: bool = False
 
     @property
     def minibatches(self) -> int:

@@ -167,6 +167,7 @@ class Trainer:
             mode=estimator.getMode(),
             combine=estimator.getCombine(),
             compression=param_or_none(estimator, "compression"),
+            overlap=estimator.getOverlap(),
         )
         return schedule, plan
 

@@ -367,6 +367,12 @@ def accumulating():
         ({"averaging": "workers", "outerOptimizer": CLIPPED}, ("averaging", "SGD", "driver", "norms")),
         ({"compression": "float16"}, ("compression", "'float16'", "optimizerState", "average", "local")),
         ({"compression": "float16", "averaging": "workers", "optimizerState": "local"}, ("averaging", "'float16'")),
+        ({"overlap": True}, ("overlap", "optimizerState='average'", "optimizerState='local'")),
+        (
+            {"overlap": True, "optimizerState": "local", "combine": "sum"},
+            ("overlap", "combine='sum'", "combine='mean'"),
+        ),
+        ({"overlap": True, "optimizerState": "local", "outerOptimizer": "sgd"}, ("outerOptimizer='sgd'", "None")),
         ({"combine": "sum", "mode": "asynchronous"}, ("combine", "'sum'", "mode", "asynchronous")),
         ({"compression": "threshold", "outerOptimizer": "sgd", "optimizerState": "reset"}, ("outerOptimizer", "sgd")),
         ({"mode": "asynchronous", "model": accumulating()}, ("mode", "gradient_accumulation_steps", "synchronous")),

@@ -143,6 +143,7 @@ ESTIMATOR_PARAMS = {
     "averaging": "workers",
     "combine": "sum",
     "compression": "bfloat16",
+    "overlap": True,
     "cacheFrozenFeatures": True,
     "averagingFrequency": "epoch",
     "optimizerState": "reset",

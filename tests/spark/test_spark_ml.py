@@ -265,6 +265,7 @@ VALUES = {
     "mode": "asynchronous",
     "combine": "sum",
     "compression": "threshold",
+    "overlap": True,
     "model": KerasArchive(b"archive"),
     "modelFn": linear,
     "modelParams": {"units": 3},

@@ -14,6 +14,7 @@ from spark_keras.training.strategies.averaging import Averaging
 from spark_keras.training.strategies.base import Strategy
 from spark_keras.training.strategies.compressed import Compressed
 from spark_keras.training.strategies.outer import OuterOptimizer
+from spark_keras.training.strategies.overlapped import Overlapped
 
 
 def strategy_of(
@@ -36,6 +37,8 @@ def strategy_of(
         return Asynchronous(layout, schedule, size)
     if schedule.compression is not None:
         return Compressed(layout, schedule, size)
+    if schedule.overlap:
+        return Overlapped(layout, schedule, size)
     step = None if outer is None else OuterStep(outer, trained, layout.dtype)
     if among_workers:
         return AveragingAmongWorkers(layout, schedule, step)

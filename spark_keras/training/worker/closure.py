@@ -79,6 +79,7 @@ class WorkerTask(NamedTuple):
         piece: numbers in a message when a large state travels to the worker in pieces.
         among_workers: how the workers average among themselves; None: the driver averages.
         compressing: how changes are compressed; None: states travel.
+        overlap: whether workers train on while states are averaged.
         frozen_features: what rows are turned into before they are trained on; None: they are not.
     """
 
@@ -100,6 +101,7 @@ class WorkerTask(NamedTuple):
     piece: int = 2**21
     among_workers: AmongWorkers | None = None
     compressing: Compressing | None = None
+    overlap: bool = False
     frozen_features: FrozenFeatures | None = None
 
     @property

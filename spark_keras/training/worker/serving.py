@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,9 @@ from spark_keras.training.wire.others import Others
 from spark_keras.training.worker import among_others
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.worker.shard_worker import ShardWorker
+
+if TYPE_CHECKING:
+    from spark_keras.keras_model.state import State
 
 # Between two signs of life of a worker that has much to do.
 SIGN_SECONDS = 1.0
@@ -57,42 +62,19 @@ def serve(
     Args:
         others: the other workers, where they average among themselves.
     """
-    from spark_keras.keras_model.state import State
-
     rounds = 0
     held = np.empty(0, "float32")
     phases = Phases()
+    coming: Future[_Asked | None] | None = None
     while True:
-        message, arrays = _next(connection)
-        phases.lap("waiting")
-        if isinstance(message, protocol.Stop):
+        asked = _asked(connection, worker.frozen, task, held, phases) if coming is None else coming.result()
+        if coming is not None:
+            phases.lap("waiting")
+        if asked is None:
             return rounds
-        if isinstance(message, protocol.Fetch):
-            connection.send(
-                protocol.Payload(ticket=message.ticket, start=message.start), [held[message.start : message.stop]]
-            )
-            phases.lap("wire")
-            continue
-        if not isinstance(message, protocol.Ask):
-            raise protocol.ProtocolError(f"The driver sent {type(message).__name__!r} instead of a request.")
-        started = time.perf_counter()
-        if message.frozen is not None and message.frozen[0] != worker.frozen:
-            digest, *described = message.frozen
-            # The pieces come where these lie.
-            arrays = [np.array(array) for array in arrays]
-            frozen = _pull(connection, message.ticket, described, task.piece, frozen=True)
-            if frozen is None:
-                return rounds
-            worker.freeze(digest, frozen)
-        state = State(*arrays) if arrays and message.pull is None else None
-        if message.pull is not None:
-            # Likewise.
-            integers = np.array(arrays[0])
-            values = _pull(connection, message.ticket, message.pull, task.piece)
-            if values is None:
-                return rounds
-            state = State(values, integers)
-        phases.lap("wire")
+        message, state, frozen, started = asked
+        if frozen is not None:
+            worker.freeze(*frozen)
         request = message.request
         rounds += isinstance(request, Train)
         heartbeat = Heartbeat(connection, protocol.Progress(ticket=message.ticket))
@@ -121,8 +103,85 @@ def serve(
             answer.held = len(held)
         connection.send(answer, arrays)
         phases.lap("wire")
-        worker.look_ahead(request)
+        if worker.trains_ahead and isinstance(request, Train):
+            # What it trains and what is on its way have a thread each; Keras keeps the main one.
+            coming = _received_apart(connection, worker.frozen, task, held)
+            worker.look_ahead(request, phases, functools.partial(_give_sign, connection, coming))
+        else:
+            coming = None
+            worker.look_ahead(request)
         phases.lap("loading")
+
+
+class _Asked(NamedTuple):
+    """A request, the state that came with it, the frozen weights where others came, and when it began to come."""
+
+    message: protocol.Ask
+    state: State | None
+    frozen: tuple[str, np.ndarray] | None
+    started: float
+
+
+def _asked(
+    connection: connections.Connection, known: str | None, task: WorkerTask, held: np.ndarray, phases: Phases
+) -> _Asked | None:
+    """Waits for the next request, and meanwhile sends what the driver fetches; None: there will be none.
+
+    Args:
+        known: digest of the frozen weights that the worker has.
+        held: numbers of its last answer.
+    """
+    from spark_keras.keras_model.state import State
+
+    while True:
+        message, arrays = _next(connection)
+        phases.lap("waiting")
+        if isinstance(message, protocol.Stop):
+            return None
+        if isinstance(message, protocol.Fetch):
+            connection.send(
+                protocol.Payload(ticket=message.ticket, start=message.start), [held[message.start : message.stop]]
+            )
+            phases.lap("wire")
+            continue
+        if not isinstance(message, protocol.Ask):
+            raise protocol.ProtocolError(f"The driver sent {type(message).__name__!r} instead of a request.")
+        started = time.perf_counter()
+        frozen = None
+        if message.frozen is not None and message.frozen[0] != known:
+            digest, *described = message.frozen
+            # The pieces come where these lie.
+            arrays = [np.array(array) for array in arrays]
+            weights = _pull(connection, message.ticket, described, task.piece, frozen=True)
+            if weights is None:
+                return None
+            frozen = (digest, weights)
+        state = State(*arrays) if arrays and message.pull is None else None
+        if message.pull is not None:
+            # Likewise.
+            integers = np.array(arrays[0])
+            values = _pull(connection, message.ticket, message.pull, task.piece)
+            if values is None:
+                return None
+            state = State(values, integers)
+        phases.lap("wire")
+        return _Asked(message, state, frozen, started)
+
+
+def _received_apart(
+    connection: connections.Connection, known: str | None, task: WorkerTask, held: np.ndarray
+) -> Future[_Asked | None]:
+    """Likewise in a thread, which alone has the connection until it is done."""
+    thread = ThreadPoolExecutor(1, "requests")
+    coming = thread.submit(_asked, connection, known, task, held, Phases())
+    thread.shutdown(wait=False)
+    return coming
+
+
+def _give_sign(connection: connections.Connection, coming: Future[_Asked | None]) -> None:
+    """Tells the driver that a worker gets on, if it has asked for something."""
+    if coming.done() and (asked := coming.result()) is not None:
+        connection.send(protocol.Progress(ticket=asked.message.ticket))
 
 
 def _next(connection: connections.Connection) -> tuple[Any, list[np.ndarray]]:

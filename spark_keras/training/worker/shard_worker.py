@@ -15,6 +15,7 @@ from spark_keras.telemetry.phases import Phases
 from spark_keras.training.requests import Apply, Evaluate, Fetch, Hold, Measure, Request, Train
 from spark_keras.training.worker import shard as shards
 from spark_keras.training.worker import stacks
+from spark_keras.training.worker.ahead import TrainedAhead
 from spark_keras.training.worker.closure import WorkerTask
 from spark_keras.training.worker.compressed_states import CompressedStates
 from spark_keras.training.worker.features import Features
@@ -78,6 +79,7 @@ class ShardWorker:
         if task.frozen_features is not None:
             self._features = Features(task, task.frozen_features, shard)
         self._minibatches = self._of_shard()
+        self._ahead = TrainedAhead(replica, self._trained) if task.overlap else None
         self._held: HeldStates | None = None
         if task.among_workers is not None:
             self._held = HeldStates(index, replica, task.among_workers, task.settings)
@@ -92,6 +94,8 @@ class ShardWorker:
     def freeze(self, digest: str, values: np.ndarray) -> None:
         """Takes over the model's frozen weights."""
         self._replica.freeze(digest, values)
+        if self._ahead is not None:
+            self._ahead.begin_anew()
 
     def _keep_features(self, beat: Callable[[], None]) -> None:
         """Computes the features of the frozen weights that are now, where they are not those that are kept."""
@@ -126,7 +130,7 @@ class ShardWorker:
         if isinstance(request, Evaluate):
             done, phase = self._evaluate(request, state, beat), "evaluating"
         elif isinstance(request, Hold):
-            self.held.hold(request, state)
+            (self._ahead or self.held).hold(request, state)
             done, phase = Done(0), "wire"
         elif isinstance(request, Fetch):
             done, phase = self._fetch(request), "wire"
@@ -146,19 +150,35 @@ class ShardWorker:
             raise RuntimeError("The workers of this fit hold no states.")
         return self._held
 
-    def look_ahead(self, request: Request) -> None:
-        """Prepares what follows a request; called when the driver has its answer, and the worker would only wait."""
+    @property
+    def trains_ahead(self) -> bool:
+        """Tells if `look_ahead` takes long."""
+        return self._ahead is not None
+
+    def look_ahead(self, request: Request, phases: Phases | None = None, beat: Callable[[], None] = _nothing) -> None:
+        """Prepares what follows a request, or does it; called when the driver has its answer, and the worker would only
+        wait.
+        """
         if isinstance(request, Train):
             self._minibatches.look_ahead(request.frequency)
+            if self._ahead is not None:
+                self._ahead.go_on(request, phases or Phases(), beat)
 
     def _train(self, request: Train, state: Any, phases: Phases, beat: Callable[[], None]) -> Done:
+        if self._ahead is not None:
+            return self._ahead.answer(request, state, phases, beat) or LOST
+        if request.version is None:
+            return self._trained(request, state, phases, beat)
+        state = self.held.begin(request.version)
+        if state is None:
+            return LOST
+        done = self._trained(request, state, phases, beat)
+        return done._replace(state=self.held.keep(done.state)) if done.rows else done
+
+    def _trained(self, request: Train, state: Any, phases: Phases, beat: Callable[[], None]) -> Done:
         from spark_keras.backend.kernels import for_few_steps
         from spark_keras.keras_model.state import non_finite_variable
 
-        if request.version is not None:
-            state = self.held.begin(request.version)
-            if state is None:
-                return LOST
         start, rows, name, warnings = state, 0, None, []
         metrics: np.ndarray | float = 0.0
         minibatches, replica, epoch, frequency = self._minibatches, self._replica, request.epoch, request.frequency
@@ -180,8 +200,6 @@ class ShardWorker:
         if not rows:
             return Done(0)
         non_finite = non_finite_variable(replica.layout, start, state)
-        if request.version is not None:
-            state = self.held.keep(state)
         phases.lap("computing")
         return Done(rows, state, np.asarray(metrics), name, " ".join(warnings) or None, non_finite)
 

@@ -81,6 +81,7 @@ class InProcessWorkers:
         turns: Sequence[int] | None = None,
         among_workers: AmongWorkers | None = None,
         compressing: Compressing | None = None,
+        overlap: bool = False,
     ) -> InProcessWorkers:
         """Workers that have the rows of arrays, in their order.
 
@@ -98,6 +99,7 @@ class InProcessWorkers:
             turns: how long each worker takes for a minibatch.
             among_workers: how they average among themselves; None: they do not.
             compressing: how changes are compressed; None: they are not.
+            overlap: whether workers train on while states are averaged.
         """
         columns, _ = _taken_apart(data)
         first_step.build(model, columns.sample())
@@ -109,7 +111,7 @@ class InProcessWorkers:
         count = workers if isinstance(workers, int) else len(workers)
         task = WorkerTask(
             Endpoint(""), settings, architecture, False, columns, batch_size, shuffle, seed, count, rate_scaling,
-            prefetch=0, among_workers=among_workers, compressing=compressing,
+            prefetch=0, among_workers=among_workers, compressing=compressing, overlap=overlap,
         )  # fmt: skip
         return cls.dealt(task, data, workers, validation, turns=turns)
 
@@ -160,6 +162,7 @@ class InProcessWorkers:
             worker.freeze(*self._frozen)
         done = worker.answer(question.request, question.state, phases)
         seconds = time.perf_counter() - started
+        worker.look_ahead(question.request)
         return Answer(
             question.shard, done.state, done.metrics, done.rows, done.kernel, seconds, done.non_finite, phases.taken(),
             done.kernels, done.lost,

@@ -80,6 +80,7 @@ def test_changed_params_are_those_of_another_fit():
         "mode": "asynchronous",
         "combine": "sum",
         "compression": "float16",
+        "overlap": True,
         "outerOptimizer": "adam",
         "learningRateScaling": "sqrt",
         "learningRateWarmup": 5,

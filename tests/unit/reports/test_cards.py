@@ -61,7 +61,7 @@ def stopped(details="no improvement since epoch 2"):
 def plan():
     reasons = {"numWorkers": "Param numWorkers", "kernel": f"the fastest {BAD}"}
     numbers = 123_456, True, 40, 67, 804, 3216, 402, 100, 10
-    return Plan(2, 1, "synchronous", 10, "driver", "mean", "none", 32, 1.0, "xla", "memory", *numbers, reasons)
+    return Plan(2, 1, "synchronous", 10, "driver", "mean", False, "none", 32, 1.0, "xla", "memory", *numbers, reasons)
 
 
 def regression(name="delay"):

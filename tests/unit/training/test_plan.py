@@ -75,10 +75,10 @@ def test_state_is_what_travels():
     assert cost.state_bytes == 4 * (3 * 42 + 1) + 8
 
 
-def made(rows, frequency=10, workers=2, kernel="graph", mode="synchronous", combine="mean", compression="none"):
+def made(rows, frequency=10, workers=2, kernel="graph", mode="synchronous", **more):
     values = {"numWorkers": workers, "threads": 1, "averagingFrequency": frequency, "batchSize": 32, "kernel": kernel}
     values |= {"learningRateFactor": 1.0, "mode": mode, "averaging": "driver"}
-    values |= {"combine": combine, "compression": compression}
+    values |= {"combine": "mean", "compression": "none", "overlap": False} | more
     decisions = {name: plan.Decision(value, "a test") for name, value in values.items()}
     decisions["shardStorage"] = plan.storage(rows, 100, 2**20, "a test")
     return plan.make(decisions, costs.ModelCost((), 1000, 4000), 100, rows, 4096)
@@ -115,6 +115,7 @@ def test_the_plan_tells_how_changes_are_combined_and_sent():
     assert "of 1 thread, then the sum of their changes on the driver" in told
     assert "to each worker and back, changes as threshold\n" in told
     assert re.search(r"compression +threshold +a test", told)
+    assert "then averaging on the driver, while the next are trained\n" in str(made(rows, overlap=True))
 
 
 def test_every_kernel_gives_way_to_known_ones():
