@@ -130,8 +130,9 @@ def connect_port():
 def connect_session(connect_port):
     from pyspark.sql.connect.session import SparkSession
 
-    with SparkSession.builder.remote(f"sc://127.0.0.1:{connect_port}").getOrCreate() as session:
-        yield session
+    session = SparkSession.builder.remote(f"sc://127.0.0.1:{connect_port}").getOrCreate()
+    yield session
+    session.stop()
 
 
 @pytest.fixture
@@ -184,13 +185,18 @@ def pytest_collection_finish():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Where several processes run the tests, one of them gets all of a file, and one all that want a cluster."""
+    """Where several processes run the tests, one of them gets all of a file, one all that want a cluster, and one all
+    that want Spark Connect.
+    """
     if config.getoption("dist") != "loadscope":
         return None
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFileAndSession(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return CLUSTER if CLUSTER in nodeid else nodeid.partition("::")[0]
+            file = nodeid.partition("::")[0]
+            if f"[{CONNECT}]" in nodeid or "test_connect" in file:
+                return CONNECT
+            return CLUSTER if CLUSTER in nodeid else file
 
     return ByFileAndSession(config, log)

@@ -20,6 +20,7 @@ from spark_keras.analysis.comparisons import Drift, Tolerances
 from spark_keras.analysis.drift import DriftError, DriftWarning
 from spark_keras.analysis.params import AnalysisStageParams
 from spark_keras.analysis.relations import Relation
+from spark_keras.cluster import session
 from spark_keras.reports import cards
 from spark_keras.reports.tables import html_table
 from spark_keras.similar_names import unknown
@@ -170,7 +171,7 @@ class DataFrameAnalysis(Model, AnalysisStageParams, MLWritable, DefaultParamsRea
         Args:
             spark: the session; default the active one.
         """
-        spark = spark or SparkSession.builder.getOrCreate()
+        spark = spark or session.running_or_new()
         schema = ", ".join(f"`{name}` {data_type}" for name, data_type in _FIGURES.items())
         return spark.createDataFrame([tuple(_typed(_record(column)).values()) for column in self], schema)
 

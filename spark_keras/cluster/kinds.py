@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import pyspark
 from pyspark.sql import DataFrame, SparkSession
 
 from spark_keras.cluster.session import is_connect
@@ -74,6 +75,11 @@ class Kind(Protocol):
 def kind_of(spark: SparkSession) -> Kind:
     """The means of a session."""
     if is_connect(spark):
+        if int(pyspark.__version__.split(".")[0]) < 4:
+            raise NotImplementedError(
+                f"Spark ML does not work on Spark Connect before Spark 4.0. Received: {pyspark.__version__} and a "
+                "session of Spark Connect. Expected: Spark 4.0 or newer, or a classic session."
+            )
         from spark_keras.cluster.connect import Connect
 
         return Connect(spark)

@@ -36,6 +36,12 @@ def running() -> SparkSession | None:
     return SparkSession.getActiveSession() or getattr(SparkSession, "_instantiatedSession", None)
 
 
+def running_or_new() -> SparkSession:
+    """This process' session, or a new one."""
+    # A builder asks for the server's address again where the session is of Spark Connect.
+    return running() or SparkSession.builder.getOrCreate()
+
+
 def master(spark: SparkSession) -> str:
     """Master of the application, such as "local[4]"."""
     return spark.sparkContext.master or ""

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import Column, SparkSession
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from spark_keras.cluster import session
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.conditions import Condition, checked_condition
 from spark_keras.preparation.fields import Field
@@ -259,7 +260,7 @@ class SqlReduction:
         # Without the metadata, which would be taken for what the figure is.
         plain = T.StructType([T.StructField(field.name, field.sparkType) for field in schema])
         try:
-            empty = SparkSession.builder.getOrCreate().createDataFrame([], plain)
+            empty = session.running_or_new().createDataFrame([], plain)
             found = empty.groupBy().agg(F.expr(self.expression).alias("figure")).schema["figure"].dataType
         except (AnalysisException, ParseException) as error:
             raise ValueError(

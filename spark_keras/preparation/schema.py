@@ -9,11 +9,12 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 from typing_extensions import Self
 
 from spark_keras import plain_json
+from spark_keras.cluster import session
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation import fields as kinds
 from spark_keras.preparation.agreement import METADATA, Agreement, column_ddl, disagreement, field_of, no_column
@@ -355,7 +356,7 @@ class Schema(Shown, HasYAML):
         """The schema of a DDL string such as "time TIMESTAMP, amount DOUBLE NOT NULL"; Spark's active session reads
         it. `zone` is that of timestamps without a comment as `toDDL` writes it.
         """
-        return Schema.of(SparkSession.builder.getOrCreate().createDataFrame([], ddl).schema, zone=zone)
+        return Schema.of(session.running_or_new().createDataFrame([], ddl).schema, zone=zone)
 
     def toJSON(self) -> str:
         """The schema as JSON, with everything it knows."""

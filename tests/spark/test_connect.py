@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import LOCAL, ROOT, on_connect, run_on_jax, session_for
+from conftest import LOCAL, ROOT, on_connect, session_for
 from golden.write_stages import frame, numbers
 from pyspark.errors import AnalysisException
 from pyspark.ml import Pipeline, PipelineModel
@@ -297,7 +297,8 @@ def test_a_client_needs_no_jvm(connect_port, tmp_path):
     path = [ROOT, os.path.join(ROOT, "tests"), os.environ.get("PYTHONPATH", "")]
     environment = {"SPARK_REMOTE": f"sc://127.0.0.1:{connect_port}", "PYTHONPATH": os.pathsep.join(path)}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK_GATEWAY")}
-    command = [sys.executable, "-c", WITHOUT_JVM, str(GOLDEN), str(tmp_path)]
+    (tmp_path / "client.py").write_text(WITHOUT_JVM)
+    command = [sys.executable, str(tmp_path / "client.py"), str(GOLDEN), str(tmp_path)]
     run = subprocess.run(command, env=inherited | environment, capture_output=True, text=True, timeout=200)
     assert run.returncode == 0, run.stderr[-3000:]
     df = frame(session_for(LOCAL))
@@ -305,13 +306,3 @@ def test_a_client_needs_no_jvm(connect_port, tmp_path):
     losses = golden("KerasClassificationModel").evaluate(df)["loss"]
     assert run.stdout.splitlines()[:2] == [str(predictions), str(losses)]
     assert "== Training plan ==" in run.stdout
-
-
-# --- analysis and preparation ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_analysis_and_preparation_work_on_spark_connect():
-    # JAX, because it is imported in a fraction of the time.
-    run_on_jax("tests/connect_checks.py")

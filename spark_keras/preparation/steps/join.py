@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from typing_extensions import Self
 
+from spark_keras.cluster import session
 from spark_keras.columns.expressions import reference
 from spark_keras.preparation.fields import all_of
 from spark_keras.preparation.names import same_name
@@ -52,7 +53,7 @@ class JoinSteps(AddsSteps):
         else:
             keys = tuple((key, key) for key in ([on] if isinstance(on, str) else on))
         if isinstance(other, str):
-            known = schema if schema is not None else Schema.of(SparkSession.builder.getOrCreate().table(other))
+            known = schema if schema is not None else Schema.of(session.running_or_new().table(other))
             return self.add(Join(Table(other), keys, how, known, validate))
         if not hasattr(other, "sparkSession"):
             raise TypeError(

@@ -1,5 +1,4 @@
-"""Analysis and preparation on Spark Connect. `test_connect.py` runs this in its own process: a session of Spark Connect
-and a classic one exclude each other."""
+"""Analysis and preparation on Spark Connect."""
 
 from __future__ import annotations
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.linalg import Vectors
-from pyspark.sql import SparkSession
 
 from spark_keras import (
     DataFrameAnalysis,
@@ -41,30 +39,25 @@ COLUMNS = (
 )
 
 
-@pytest.fixture(scope="module")
-def spark():
-    conf = {
-        "spark.ui.enabled": "false",
-        "spark.sql.session.timeZone": "UTC",
-        # For a hundred rows, compiling each plan would take longer than running it.
-        "spark.sql.codegen.wholeStage": "false",
-        "spark.sql.shuffle.partitions": "1",
-    }
-    builder = SparkSession.builder.remote("local[2]")
-    for name, value in conf.items():
-        builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    assert ".connect." in type(session).__module__
-    yield session
-    session.stop()
+@pytest.fixture
+def spark(connect_session, monkeypatch):
+    monkeypatch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")
+    # For a hundred rows, compiling each plan would take longer than running it.
+    settings = {"spark.sql.session.timeZone": "UTC", "spark.sql.codegen.wholeStage": "false"}
+    before = {name: connect_session.conf.get(name) for name in settings}
+    for name, value in settings.items():
+        connect_session.conf.set(name, value)
+    yield connect_session
+    for name, value in before.items():
+        connect_session.conf.set(name, value)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def df(spark):
     return spark.range(ROWS, numPartitions=1).selectExpr(*COLUMNS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def analysis(df):
     return DataFrameAnalyzer(elementStatistics=True, correlationCols=["id", "x"]).fit(df)
 
