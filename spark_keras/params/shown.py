@@ -7,7 +7,6 @@ from typing import Any
 
 from pyspark.ml.param import Params
 
-from spark_keras.keras_model.archive import KerasArchive
 from spark_keras.reports.cards import Shown, listed
 
 # Of a URI: the user with a password, and a signature behind the path.
@@ -32,8 +31,6 @@ def shown(value: Any) -> Any:
     """A Param's value for people; nothing of it that could be a secret: of dicts the names, of objects the class, of
     URIs neither user nor query.
     """
-    if isinstance(value, KerasArchive):
-        return value.description
     if isinstance(value, str):
         return _QUERY.sub("?…", _USER.sub("…@", value)) if "://" in value else value
     if isinstance(value, Params):
@@ -42,4 +39,5 @@ def shown(value: Any) -> Any:
         return listed(map(shown, value))
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    return getattr(value, "__name__", type(value).__name__)
+    # A model's archive has a description. To ask for its class would import Keras, which an analysis does without.
+    return getattr(value, "description", None) or getattr(value, "__name__", type(value).__name__)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 
 import pytest
 
@@ -24,3 +26,13 @@ def methods_of(public):
 def test_each_public_name_and_method_has_a_docstring(public):
     assert inspect.getdoc(public)
     assert not [name for name in methods_of(public) if not inspect.getdoc(getattr(public, name))]
+
+
+def test_analysis_and_preparation_do_without_keras():
+    code = (
+        "import sys; from spark_keras import DataFrameAnalyzer, TensorAnalyzer; import spark_keras.preparation; "
+        "made = repr(DataFrameAnalyzer(inputCols=['a'])); "
+        "assert 'inputCols=a' in made and not {'keras', 'tensorflow', 'jinja2'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
