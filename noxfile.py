@@ -61,7 +61,7 @@ for name, value in {
     "KERAS_BACKEND": "tensorflow",
     # Everything runs on this machine, so Spark need not ask what the host name resolves to.
     "SPARK_LOCAL_IP": "127.0.0.1",
-    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
     "GRPC_VERBOSITY": "ERROR",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_ROOT_USER_ACTION": "ignore",

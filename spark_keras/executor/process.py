@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
+from spark_keras import quiet
 from spark_keras.executor.pickling import pickled
 
 logger = logging.getLogger(__name__)
@@ -126,8 +127,7 @@ def _settle_import(onednn: str | None) -> None:
         # By itself TensorFlow decides by the CPU's model, so that workers on different machines would compute with
         # different libraries, and older CPUs convolve at half of their speed.
         os.environ.setdefault(ONEDNN, onednn or "1")
-    # At level 2 TensorFlow still reports a missing GPU as an error.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet.settle()
 
 
 def _let_the_driver_in() -> None:
@@ -155,7 +155,8 @@ def import_keras() -> None:
     # None of them can be imported now.
     sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type]  # None is what Python documents for that
     try:
-        import keras  # noqa: F401
+        with quiet.loading():
+            import keras  # noqa: F401
     finally:
         for name in left_out:
             sys.modules.pop(name, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -14,12 +15,16 @@ from conftest import ROOT, session_for
 
 from spark_keras import KerasRegressor
 
+# Words of the lines that TensorFlow, oneDNN, CUDA and absl print.
+OF_LIBRARIES = r"(?i).*(?:onednn|cuda|absl|tensorflow binary|xla service|\b\w+\.cc:\d+\]|rebuild tensorflow).*"
+
 SCRIPT = """
 import json
 import os
 import sys
 
 sys.path.insert(0, "tests/spark/executor")
+from spark_keras import KerasRegressor
 from pyspark.sql import SparkSession
 from test_daemon import fitted_weights
 
@@ -50,11 +55,14 @@ def fitted_weights(spark):
 def test_workers_begin_with_keras_and_train_the_same_bits():
     expected = fitted_weights(session_for("local[2]"))
     path = os.pathsep.join([ROOT, os.path.join(ROOT, "tests"), os.environ.get("PYTHONPATH", "")])
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK_GATEWAY")}
+    left_out = ("PYSPARK_GATEWAY", "TF_CPP_MIN_LOG_LEVEL")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=ROOT, env=inherited | {"PYTHONPATH": path}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-4000:]
+    # Neither the driver nor a worker tells anything while it is loaded, imported or compiles.
+    assert not re.findall(OF_LIBRARIES, done.stdout + done.stderr)
     found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("FOUND"))[6:])
     assert all(imported for imported, _, _ in found["seen"])
     assert len({parent for _, parent, _ in found["seen"]}) == 1
