@@ -20,7 +20,7 @@ from spark_keras.keras_model import held
 from spark_keras.keras_model import state as states
 from spark_keras.params.table import decisive
 from spark_keras.params.values import param_or_none
-from spark_keras.telemetry.progress import Progress
+from spark_keras.telemetry.progress import Progress, Starting
 from spark_keras.telemetry.summary import KerasTrainingSummary
 from spark_keras.training import callbacks as hooks
 from spark_keras.training import class_counts, loop
@@ -139,7 +139,12 @@ class Trainer:
         estimator, count = self._estimator, bound.task.workers
         limits = Limits(estimator.getMaxFailures(), estimator.getWorkerTimeout(), estimator.getJoinTimeout())
         description = f"{type(estimator).__name__} fit: {count} workers"
-        with ResidentWorkers(rows, bound.task, count, description, limits) as workers:
+        starting = Starting(estimator.getVerbose(), count, self._shows_progress())
+        with (
+            contextlib.closing(starting),
+            ResidentWorkers(rows, bound.task, count, description, limits, starting.show) as workers,
+        ):
+            starting.close()
             _check_rows(estimator, workers.shards, bound.task.columns.validation)
             _check_minibatches(bound.model, workers.shards)
             yield workers
@@ -180,13 +185,17 @@ class Trainer:
         callbacks: Sequence[Any],
         checkpoints: Checkpoints | None,
     ) -> loop.Outcome:
-        shown = not any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in callbacks)
+        shown = self._shows_progress()
         progress = Progress(self._estimator.getVerbose(), schedule.epochs, sum(schedule.rows), shown)
         with contextlib.closing(progress):
             stop = None
             if self._watcher is not None:
                 callbacks, stop = [*callbacks, self._watcher], self._watcher.stop
             return loop.train(model, workers, strategy, schedule, callbacks, progress, checkpoints, stop)
+
+    def _shows_progress(self) -> bool:
+        """False where a callback does."""
+        return not any(isinstance(each, keras.callbacks.ProgbarLogger) for each in self._estimator.getCallbacks())
 
     def _summary(
         self,

@@ -50,6 +50,19 @@ def assert_trained(result):
         assert rows == 1
 
 
+def test_whoever_watches_is_told_how_many_workers_are_ready(monkeypatch):
+    stage, told = Stage(monkeypatch, shards=3), []
+    stage.supervisor._starting = lambda *state: told.append(state)
+    with stage.playing():
+        before = len(told)
+        result = train(stage)
+        for shard in range(3):
+            stage.actors[shard][0].answer()
+        assert len(result()) == 3 and len(told) == before
+    assert told == sorted(told) and told[-1] == (3, 3, 3 * 2 * ROWS)
+    assert all(ready <= started for started, ready, _ in told)
+
+
 @both_ways
 def test_the_answers_come_in_the_order_of_the_shards(monkeypatch, local):
     with Stage(monkeypatch, local=local).playing() as stage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame
@@ -28,13 +28,20 @@ class ResidentWorkers:
         count: of workers.
         description: of the job, for Spark's UI and the log.
         limits: after which the fit fails.
+        watch: as of the `Supervisor`.
     """
 
     def __init__(
-        self, dataset: DataFrame, task: WorkerTask, count: int, description: str, limits: Limits | None = None
+        self,
+        dataset: DataFrame,
+        task: WorkerTask,
+        count: int,
+        description: str,
+        limits: Limits | None = None,
+        watch: Callable[[int, int, int], None] | None = None,
     ):
         self._book = RequestBook(task.inline_bytes)
-        self.supervisor = Supervisor(dataset, task, count, description, limits or Limits(), self._book)
+        self.supervisor = Supervisor(dataset, task, count, description, limits or Limits(), self._book, watch)
         self._book.supervisor = self.supervisor
 
     def __enter__(self) -> Self:

@@ -51,6 +51,10 @@ class Book(Protocol):
 class Supervisor:
     """One Spark job with a task for each shard; it has a worker for each of them while it is entered.
 
+    Args:
+        watch: told, until all workers are ready, how many tasks have started, how many of them are ready, and how many
+            rows these have.
+
     Attributes:
         server: the connections of the workers.
         attempts: the job's tasks.
@@ -71,9 +75,18 @@ class Supervisor:
     # A job waits for slots while the fit does without its workers: then it gets them.
     YIELD_SECONDS = 0.5
 
-    def __init__(self, dataset: DataFrame, task: WorkerTask, count: int, description: str, limits: Limits, book: Book):
+    def __init__(
+        self,
+        dataset: DataFrame,
+        task: WorkerTask,
+        count: int,
+        description: str,
+        limits: Limits,
+        book: Book,
+        watch: Callable[[int, int, int], None] | None = None,
+    ):
         self._dataset, self._task, self._count, self._limits = dataset, task, count, limits
-        self._description, self._book = description, book
+        self._description, self._book, self._starting = description, book, watch
         self._spark = dataset.sparkSession
         self._name = uuid.uuid4().hex[:12]
         self.attempts = Attempts(count)
@@ -98,7 +111,7 @@ class Supervisor:
             stack.callback(self.server.close)
             self._submit()
             stack.push(self._leave)
-            self.wait_for(lambda: len(self.attempts.active) == self._count)
+            self.wait_for(self._all_there)
             stack.enter_context(self._watch_for_waiting_jobs())
             self._on_exit = stack.pop_all()
         return self
@@ -110,6 +123,14 @@ class Supervisor:
     def shards(self) -> list[ShardInfo]:
         """The shard of each worker."""
         return [self.infos[shard] for shard in range(self._count)]
+
+    def _all_there(self) -> bool:
+        """Asked again and again before the first round."""
+        ready = len(self.attempts.active)
+        if self._starting is not None:
+            rows = sum(info.rows + info.validation_rows for info in self.infos.values())
+            self._starting(len({attempt.shard for attempt in self.attempts}), ready, rows)
+        return ready == self._count
 
     # --- messages ---
 
