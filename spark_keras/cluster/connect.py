@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import json
 import re
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +18,15 @@ from pyspark.sql import functions as F
 
 from spark_keras import temporary
 from spark_keras.cluster import session
-from spark_keras.cluster.pieces import COLUMNS, PIECE_BYTES, SentFile, divided
+from spark_keras.cluster.pieces import SentFile
 
 # Digests of what each session has, so that nothing is sent twice.
 _sent: weakref.WeakKeyDictionary[SparkSession, set[str]] = weakref.WeakKeyDictionary()
 _sending = threading.Lock()
 
-# Files up to this size travel with the plan of the job that writes them.
-_INLINE_BYTES = 2**20
+# The client takes messages of up to 128 MiB, and so does a task.
+PIECE_BYTES = 2**24
+_WRITTEN_BYTES = 2**25
 
 
 class Connect:
@@ -110,9 +109,13 @@ class Connect:
         return True
 
     def write(self, path: str, data: bytes) -> None:
-        sent = data if len(data) <= _INLINE_BYTES else self.send(data, hashlib.sha256(data).hexdigest())
-        rows = self._spark.range(1, numPartitions=1).mapInArrow(functools.partial(divided, sent), COLUMNS)
-        rows.write.mode("overwrite").option("compression", "none").parquet(path)
+        pieces = [(piece, data[start : start + PIECE_BYTES]) for piece, start in enumerate(_steps(data, PIECE_BYTES))]
+        count = max(1, _WRITTEN_BYTES // PIECE_BYTES)
+        # By the session's JVM alone: a save needs no Python of the executors, as on a classic session.
+        for start in _steps(pieces, count):
+            rows = self._spark.createDataFrame(pieces[start : start + count], "piece int, content binary")
+            mode = "append" if start else "overwrite"
+            rows.write.mode(mode).option("compression", "none").parquet(path)
 
     def delete(self, path: str) -> None:
         from pyspark.ml.connect.readwrite import RemoteMLWriter
@@ -125,3 +128,8 @@ def _below(name: str, path: str) -> str:
     whole, start = (re.sub(r"^[A-Za-z][A-Za-z0-9+.-]+:(//[^/]*(?=/))?", "", each).rstrip("/") for each in (name, path))
     # A path without a beginning is one of the server's own folder.
     return whole[whole.index(start) + len(start) :]
+
+
+def _steps(whole: Sized, step: int) -> range:
+    """The beginnings of the parts, of which there is one at least."""
+    return range(0, max(1, len(whole)), step)

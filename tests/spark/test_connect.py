@@ -247,6 +247,7 @@ def test_executors_without_a_package_are_told_once_for_each_session(spark, monke
 @on_connect
 def test_files_larger_than_a_message_and_folders_are_read_as_they_were_written(spark, monkeypatch, tmp_path):
     monkeypatch.setattr(connect, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(connect, "_WRITTEN_BYTES", 2**19)
     data = np.random.default_rng(0).bytes(2**20 + 1)
     for content in (data, data[:1000], data[:1], b""):
         (tmp_path / "plain").write_bytes(content)
