@@ -27,7 +27,7 @@ SESSIONS = [LOCAL, CLUSTER]
 # A session of Spark Connect, whose server is another process.
 CONNECT = "connect"
 # Fixtures that take tens of seconds.
-LONG_FIXTURES = {"connect_session", "flights_df"}
+LONG_FIXTURES = {"connect_port", "flights_df"}
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 UNIT = Path(ROOT, "tests", "unit")
 

@@ -143,9 +143,14 @@ def test_models_of_any_size_and_place_are_applied_alike(same_on_connect, tmp_pat
 
 
 def test_evaluations_are_those_of_a_classic_session(same_on_connect):
+    labels = network()
+    labels.layers[-1].activation = keras.activations.sigmoid
+    labels.compile("adam", "binary_crossentropy")
+
     def evaluate(spark):
         df = frame(spark).coalesce(1)
         classifier, regressor = golden("KerasClassificationModel"), golden("KerasRegressionModel")
+        several = KerasModel(model=labels).setLabelCol("labels")
         evaluator = MulticlassClassificationEvaluator(metricName="logLoss")
         return (
             classifier.evaluate(df),
@@ -154,6 +159,7 @@ def test_evaluations_are_those_of_a_classic_session(same_on_connect):
             rows(classifier.scoreExamples(df), "loss"),
             figures(classifier.evaluateClassification(df)),
             figures(regressor.evaluateRegression(df)),
+            figures(several.evaluateMultiLabel(df.selectExpr("*", "array(label, 1 - label) AS labels"))),
             evaluator.evaluate(classifier.transform(df)),
         )
 
