@@ -101,7 +101,8 @@ class KerasArchive:
         if isinstance(model, (str, os.PathLike)):
             with model_files.located(os.fspath(model)) as path:
                 model_files.check(path, repr(os.fspath(model)))
-                description = f"archive {os.path.basename(os.path.normpath(model))}"
+                # Behind a question mark a URI may have a signature, which nobody shall read.
+                description = f"archive {os.path.basename(os.path.normpath(model)).partition('?')[0]}"
                 if not os.path.isdir(path):
                     return cls(path, description=description)
                 with _new_path() as packed:

@@ -22,9 +22,14 @@ class ShowsParams(Shown, Params):
 
     def _facts(self) -> dict[str, Any]:
         defaults = self._defaultParamMap
-        given = {p.name: v for p, v in self._paramMap.items() if p not in defaults or defaults[p] is not v}
+        given = {p.name: v for p, v in self._paramMap.items() if p not in defaults or not _same(v, defaults[p])}
         model: dict[str, Any] = {name: shown(given.pop(name)) for name in ("model", "modelFn") if name in given}
         return {"uid": self.uid, **model, **self._learned(), **{name: shown(value) for name, value in given.items()}}
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Of a default that JSON can hold; a value may be anything, also something that cannot be compared."""
+    return type(value) is type(default) and value == default
 
 
 def shown(value: Any) -> Any:

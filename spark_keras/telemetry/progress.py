@@ -108,9 +108,10 @@ def _watched(verbose: int, shown: bool) -> bool:
 
 
 def _bar(**options: Any) -> Any:
-    # A terminal that does not know its width says 0, for which tqdm would draw nothing.
-    width = shutil.get_terminal_size().columns
-    return tqdm(ncols=None if _in_notebook() else width, file=sys.stderr, **options)
+    if not _in_notebook():
+        # A terminal that does not know its size says 0, for which tqdm would draw nothing.
+        options["ncols"], options["nrows"] = shutil.get_terminal_size()
+    return tqdm(file=sys.stderr, **options)
 
 
 def _line(results: Mapping[str, Any]) -> str:

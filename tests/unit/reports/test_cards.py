@@ -169,6 +169,8 @@ def test_text_tells_what_matters():
     assert "bestScore=0.25, bestEpoch=2, totalEpochs=3" in repr(stopped())
     estimator = sk.KerasClassifier(model=classifier_model(), epochs=7, labelCol="kind")
     assert "epochs=7, labelCol=kind" in " ".join(repr(estimator).split()) and "batchSize" not in repr(estimator)
+    as_by_default = sk.KerasClassifier(epochs=1, validationSplit=0, nonFinite="error", customObjects={}, callbacks=[])
+    assert repr(as_by_default) == f"KerasClassifier: uid={as_by_default.uid}"
 
 
 def test_fitted_model_shows_its_layers_and_learning_curves():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -69,6 +72,26 @@ def test_nothing_is_drawn_where_nobody_watches(terminal, monkeypatch, verbose, s
     epochs.epoch_begins(0)
     epochs.round_ends(10)
     assert terminal.getvalue() == ""
+
+
+IN_A_TERMINAL = """
+from spark_keras.telemetry.progress import Progress, Starting
+
+starting, epochs = Starting(1, 2), Progress(1, 3, 1000)
+starting.show(2, 2, 1000)
+starting.close()
+epochs.epoch_begins(1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="There are terminals of this kind on Unix alone.")
+def test_bars_are_drawn_in_a_terminal_that_does_not_know_its_size():
+    driver, end = os.openpty()
+    subprocess.run([sys.executable, "-c", IN_A_TERMINAL], stdin=end, stdout=end, stderr=end, check=True)
+    drawn = os.read(driver, 2**16).decode()
+    os.close(end)
+    os.close(driver)
+    assert "2/2 workers ready" in drawn and "Epoch 2/3" in drawn
 
 
 def test_epoch_has_a_bar_of_its_rows(terminal):
