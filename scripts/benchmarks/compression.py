@@ -1,4 +1,4 @@
-"""Compression of changes: bytes of a round, and the loss on rows held out, beside rounds without it.
+"""Compression of changes, and overlap: bytes of a round, and the loss on rows held out, beside rounds without them.
 
     PYTHONPATH=scripts .venv/bin/python -m benchmarks.compression --tasks flights digits --workers 8
 
@@ -34,7 +34,8 @@ def ways(frequency: int) -> dict[str, Way]:
     local = plain._replace(optimizer_state="local")
     codings = {name: local._replace(compression=name) for name in ("float16", "bfloat16", "threshold")}
     shared = {"threshold, sum": codings["threshold"]._replace(combine="sum")} if frequency == 1 else {}
-    return {"none, average": plain, "none, local": local, **codings, **shared}
+    overlapped = {"none, local, overlap": local._replace(overlap=True)}
+    return {"none, average": plain, "none, local": local, **codings, **shared, **overlapped}
 
 
 def main() -> None:

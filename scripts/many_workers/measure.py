@@ -78,7 +78,9 @@ class Laboratory:
         # A rate is a number of the state; only a warm-up is a program of its own.
         scaling = RateScaling(factor, warm_up) if warm_up else UNSCALED
         self._begin(seed, rate if warm_up else rate * factor)
-        worker_task = self.worker_task._replace(batch_size=size, seed=seed, workers=workers, rate_scaling=scaling)
+        worker_task = self.worker_task._replace(
+            batch_size=size, seed=seed, workers=workers, rate_scaling=scaling, overlap=way.overlap
+        )
         if way.compression is not None:
             worker_task = worker_task._replace(compressing=Compressing(way.compression, way.optimizer_state))
         replica = None if warm_up else self.replica
@@ -86,7 +88,7 @@ class Laboratory:
         rows = tuple(shard.rows for shard in trained_by.shards)
         schedule = Schedule(
             task.epochs, rows, True, size, way.frequency, way.optimizer_state, "keep", validate_every=task.epochs,
-            kernel="graph", combine=way.combine, compression=way.compression,
+            kernel="graph", combine=way.combine, compression=way.compression, overlap=way.overlap,
         )  # fmt: skip
         outer = None
         if way.momentum is not None and workers > 1:

@@ -26,6 +26,7 @@ class Way(NamedTuple):
         optimizer_state: "average", "local" or "reset".
         combine: "mean" or "sum".
         compression: "float16", "bfloat16" or "threshold"; None: states travel.
+        overlap: whether workers train on while states are averaged.
         momentum: of an outer Nesterov optimizer; None: plain averaging.
         outer_rate: its learning rate.
         frequency: minibatches between two averagings.
@@ -44,6 +45,7 @@ class Way(NamedTuple):
     optimizer_state: str = "average"
     combine: str = "mean"
     compression: str | None = None
+    overlap: bool = False
 
 
 PLAIN, DEFAULT = "plain", "batch of all workers, 8 or 16 rows at least"

@@ -78,7 +78,16 @@ class Decoded:
 
 
 def _float16(numbers: np.ndarray) -> np.ndarray:
-    return np.clip(numbers, -LARGEST_FLOAT16, LARGEST_FLOAT16).astype("<f2").view("uint8")
+    """Rounded to the nearest, to even where two are: as by numpy, which takes 20 times as long for subnormal halves."""
+    numbers = np.clip(numbers, -LARGEST_FLOAT16, LARGEST_FLOAT16).astype("<f4")
+    magnitudes = np.abs(numbers)
+    bits, half = magnitudes.view("<u4"), np.float32(0.5)
+    normal = (bits - (112 << 23) + 0xFFF + ((bits >> 13) & 1)) >> 13
+    # Beside 0.5 a float32 has the steps of a subnormal half.
+    subnormal = (magnitudes + half).view("<u4") - half.view("<u4")
+    halves = np.where(magnitudes < 2**-14, subnormal, normal)
+    halves[np.isnan(numbers)] = 0x7E00
+    return (halves | ((numbers.view("<u4") >> 16) & 0x8000)).astype("<u2").view("uint8")
 
 
 def _bfloat16(numbers: np.ndarray) -> np.ndarray:
@@ -87,13 +96,17 @@ def _bfloat16(numbers: np.ndarray) -> np.ndarray:
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").view("uint8")
 
 
+# The number of each half: numpy takes several times as long to convert subnormal ones.
+_FLOAT16 = np.arange(2**16, dtype="uint16").view("float16").astype("float32")
+
+
 class Halves(Decoded):
     """Numbers of 16 bits; of the bytes only slices are taken, in the order in which they lie."""
 
     def _numbers(self, start: int, stop: int) -> np.ndarray:
         part = np.asarray(self._coded[2 * start : 2 * stop], "uint8")
         if self._coding == "float16":
-            return part.view("<f2").astype(self._dtype)
+            return _FLOAT16[part.view("<u2")].astype(self._dtype, copy=False)
         return (part.view("<u2").astype("<u4") << 16).view("<f4").astype(self._dtype)
 
 
