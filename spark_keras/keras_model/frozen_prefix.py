@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
-from spark_keras.keras_model import frozen, held
+from spark_keras.keras_model import frozen
 from spark_keras.keras_model import state as states
 from spark_keras.keras_model.origin import of_keras
 from spark_keras.keras_model.signature import graph_of
@@ -36,7 +37,7 @@ def divide(model: keras.Model) -> Divided:
         ValueError: where no frozen layer stands before all that training changes; says why.
     """
     graph = graph_of(model)
-    if graph is None or held.has_own_step(model) or type(model).test_step is not keras.Model.test_step:
+    if graph is None or not of_keras(type(model)):
         raise _impossible(f"model {model.name!r} of class {type(model).__name__}, which may compute in its own way")
     first, later, why = _nodes(graph)
     inputs = {id(tensor): index for index, tensor in enumerate(graph.inputs)}
@@ -48,19 +49,34 @@ def divide(model: keras.Model) -> Divided:
     weights = [weight for node in first for weight in getattr(node.operation, "weights", ())]
     if not features or not weights:
         raise _impossible(why or "no layer with weights")
+    if any(id(tensor) in made for tensor in graph.outputs):
+        raise _impossible("an output that no trained layer computes")
     _check(model, features, weights)
     for layer in {node.operation for node in first} & {node.operation for node in later}:
         raise _impossible(f"layer {layer.name!r}, which computes behind trained layers, too")
     taken, passing = (tuple(index for key, index in inputs.items() if key in part) for part in (before, after))
     trained = _called_anew(graph, later, [*features, *(graph.inputs[index] for index in passing)])
-    trained.compile(**model._compile_config.config)
-    unchanged = set(map(id, frozen.of(model)))
-    frozen.hold(model, weights)
-    frozen.note(trained, [weight for weight in frozen.candidates(trained) if id(weight) not in unchanged])
-    if [*map(id, states.variables(model))] != [*map(id, states.variables(trained))]:
-        raise _impossible("a network whose layers have another order without the frozen ones")
+    # Not the optimizer of the configuration, which Keras may have wrapped.
+    trained.compile(**{**model._compile_config.config, "optimizer": model.optimizer})
     prefix = keras.Model(_one_or_several([graph.inputs[index] for index in taken]), features)
+    _check_rows(prefix)
+    unchanged = set(map(id, frozen.of(model)))
+    frozen.note(trained, [weight for weight in frozen.candidates(trained) if id(weight) not in unchanged])
+    frozen.hold(model, weights)
+    received = _difference(model, trained)
+    if received:
+        frozen.hold(model, ())
+        raise _impossible(received)
     return Divided(prefix, trained, taken, passing)
+
+
+def _difference(model: keras.Model, trained: keras.Model) -> str:
+    """Tells what keeps two models from having the same state; "": nothing."""
+    if [*map(id, states.variables(model))] != [*map(id, states.variables(trained))]:
+        return "a network whose layers have another order, or weights that are trained, without the frozen ones"
+    if states.layout_of(model).dtype != states.layout_of(trained).dtype:
+        return "weights in double precision in one of the two parts alone"
+    return ""
 
 
 def _one_or_several(inputs: list[keras.KerasTensor]) -> Any:
@@ -116,6 +132,48 @@ def _called_anew(graph: keras.Function, nodes: Sequence[Any], tensors: Sequence[
     return keras.Model(_one_or_several(inputs), outputs)
 
 
+def _check_rows(prefix: keras.Model) -> None:
+    """Computes a few rows, and refuses what does not give the same for a row in training and beside other rows."""
+    draw = np.random.default_rng(0)
+
+    def rows(count: int) -> list[np.ndarray]:
+        shapes = [(count, *(each or 4 for each in tensor.shape[1:])) for tensor in prefix.inputs]
+        return [
+            draw.normal(size=shape).astype(tensor.dtype if "float" in tensor.dtype else "float32")
+            if keras.backend.is_float_dtype(tensor.dtype)
+            else draw.integers(0, 2, shape).astype(tensor.dtype)
+            for shape, tensor in zip(shapes, prefix.inputs)
+        ]
+
+    def computed(inputs: list[np.ndarray], training: bool) -> list[np.ndarray]:
+        outputs = prefix(inputs if len(inputs) > 1 else inputs[0], training=training)
+        return [states.to_numpy(each) for each in keras.tree.flatten(outputs)]
+
+    before = [states.to_numpy(weight.value).copy() for weight in prefix.weights]
+    some, others = rows(4), rows(3)
+    alone, in_training = computed(some, False), computed(some, True)
+    beside = computed([np.concatenate([one[:2], other]) for one, other in zip(some, others)], False)
+    assigned = [w.path for w, old in zip(prefix.weights, before) if not np.array_equal(states.to_numpy(w.value), old)]
+    for weight, old in zip(prefix.weights, before):
+        weight.assign(old)
+    if assigned:
+        raise _impossible(f"weight {assigned[0]!r}, which its layer's own code assigns")
+    for one, other, third in zip(alone, in_training, beside):
+        if not _alike(one, other):
+            raise _impossible("layers that draw random numbers or compute something else in training")
+        if len(one) != 4 or len(third) != 5 or not _alike(one[:2], third[:2]):
+            raise _impossible("layers that compute with other rows of the minibatch, too")
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.dtype.kind in "biu":
+        return np.array_equal(one, other)
+    # Sums of other batches may round otherwise.
+    error = 2e-2 if one.itemsize == 2 else 1e-4
+    one, other = one.astype("float64"), other.astype("float64")
+    return np.allclose(one, other, rtol=error, atol=error * np.abs(one).max(initial=0), equal_nan=True)
+
+
 def _changing(operation: keras.Operation) -> str | None:
     """Tells what lets an operation give something else for the same row in another epoch; None: nothing."""
     if not isinstance(operation, keras.Layer):
@@ -124,7 +182,8 @@ def _changing(operation: keras.Operation) -> str | None:
         return f"layer {operation.name!r}, which is trained"
     for layer in operation._flatten_layers():
         told = f"layer {layer.name!r} ({type(layer).__name__})"
-        if any(isinstance(each, keras.random.SeedGenerator) for each in vars(layer).values()):
+        draws = any(isinstance(each, keras.random.SeedGenerator) for each in vars(layer).values())
+        if draws and not _keeps_all(layer):
             return f"{told}, which draws random numbers"
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             return f"{told}, which normalises by the minibatch, because its trainable is not False"
@@ -139,6 +198,12 @@ def _changing(operation: keras.Operation) -> str | None:
         if not all(keras.backend.is_float_dtype(weight.dtype) for weight in layer.weights):
             return f"{told}, with weights that are integers"
     return None
+
+
+def _keeps_all(layer: keras.Layer) -> bool:
+    """Tells whether a recurrent layer, or its cell, is one that leaves nothing out in training."""
+    shares = [getattr(layer, name, None) for name in ("dropout", "recurrent_dropout")]
+    return None not in shares and not any(shares)
 
 
 def _impossible(received: str) -> ValueError:

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import keras
 
 from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.keras_model import architecture as architectures
-from spark_keras.keras_model import frozen, frozen_prefix
+from spark_keras.keras_model import frozen, frozen_prefix, own_code
 from spark_keras.keras_model.signature import graph_of
 from spark_keras.training.worker.closure import FrozenFeatures
 
 
-def divided(model: keras.Model, columns: ShardColumns) -> tuple[keras.Model, FrozenFeatures]:
-    """(the model that is trained, how its features come about).
+class Divided(NamedTuple):
+    """A model whose frozen layers' features are kept.
+
+    Args:
+        trained: the model that is trained.
+        features: how what it takes comes about; None: these are the rows.
+        code: of the frozen layers, by name, where it is not Keras' own.
+    """
+
+    trained: keras.Model
+    features: FrozenFeatures | None = None
+    code: tuple[tuple[str, bytes], ...] = ()
+
+
+def undivided(model: keras.Model) -> Divided:
+    """A model that is trained as a whole, also where it was divided before."""
+    frozen.hold(model, ())
+    return Divided(model)
+
+
+def divided(model: keras.Model, columns: ShardColumns) -> Divided:
+    """The model that is trained, and how its features come about.
 
     Args:
         model: built and compiled.
@@ -44,14 +65,16 @@ def divided(model: keras.Model, columns: ShardColumns) -> tuple[keras.Model, Fro
     for weight in frozen.of(model):
         places[id(weight)] = (start, start + math.prod(weight.shape))
         start += math.prod(weight.shape)
-    return parts.trained, FrozenFeatures(
-        architectures.structure(parts.prefix),
+    structure = architectures.structure(parts.prefix)
+    told = FrozenFeatures(
+        structure,
         inputs,
         passing,
         columns._replace(features=trained, feature_structure=form),
         tuple(places[id(weight)] for weight in parts.prefix.weights),
         tuple(places[id(weight)] for weight in frozen.of(parts.trained)),
     )
+    return Divided(parts.trained, told, own_code.pickled(parts.prefix, structure))
 
 
 def _columns_of_inputs(model: keras.Model, columns: ShardColumns) -> list[int]:

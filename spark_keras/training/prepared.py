@@ -21,7 +21,7 @@ from spark_keras.keras_model.seeding import Seeding
 from spark_keras.keras_model.signature import Tensor
 from spark_keras.params import outer_optimizer
 from spark_keras.params.values import param_or_none
-from spark_keras.training.frozen_features import divided
+from spark_keras.training.frozen_features import divided, undivided
 from spark_keras.training.plan import Decision
 from spark_keras.training.settings import shared_rows
 from spark_keras.training.strategies.place import place
@@ -98,10 +98,10 @@ def prepare(dataset: DataFrame, estimator: Any) -> Prepared:
     _check_changes(estimator)
     _check_overlap(estimator)
     outer = outer_optimizer.optimizer(param_or_none(estimator, "outerOptimizer"), estimator.getCustomObjects())
-    trained, features = divided(model, spec) if estimator.getCacheFrozenFeatures() else (model, None)
+    trained, features, code = divided(model, spec) if estimator.getCacheFrozenFeatures() else undivided(model)
     architecture = architectures.architecture(trained, spec.names_in_structures)
     settings = ProcessSettings.of_driver(_threads(estimator, spark), estimator.getCustomObjects())
-    code = own_code.pickled(model, architecture + (features.architecture if features is not None else ""))
+    code += own_code.pickled(trained, architecture)
     averaging = _averaging(estimator, spark, model, outer, count)
     task = WorkerTask(
         endpoint=connections.Endpoint(""),  # known when the fit's own socket is open

@@ -77,7 +77,7 @@ def fit(made, cached, most=None):
     task = one.task._replace(max_shard_memory=most)
     if cached:
         first_step.build(model, task.columns.sample())
-        trained, features = frozen_features.divided(model, task.columns)
+        trained, features, _ = frozen_features.divided(model, task.columns)
         structure = architectures.architecture(trained, features.columns.names_in_structures)
         task = task._replace(architecture=structure, frozen_features=features)
     calls, forward = [], FrozenLayers.forward
@@ -125,9 +125,9 @@ def test_each_row_goes_through_the_frozen_layers_once_as_long_as_they_stay():
     assert len(fit(network, cached=True)[2]) == 2 * 4
 
 
-class OwnStep(keras.Model):
-    def train_step(self, *arguments):
-        return super().train_step(*arguments)
+class OwnLoss(keras.Model):
+    def compute_loss(self, *arguments, **named):
+        return 2 * super().compute_loss(*arguments, **named)
 
 
 class WithTraining(keras.layers.Layer):
@@ -135,45 +135,106 @@ class WithTraining(keras.layers.Layer):
         return x * 2 if training else x
 
 
+class Counting(keras.layers.Layer):
+    """Assigns a weight of its own in each call."""
+
+    def build(self, shape):
+        self.calls = self.add_weight(shape=(), trainable=False)
+
+    def call(self, x):
+        self.calls.assign(self.calls + 1.0)
+        return x
+
+
+class Noise(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.generators = [keras.random.SeedGenerator(1)]
+
+    def call(self, x):
+        return x + keras.random.normal(keras.ops.shape(x), seed=self.generators[0])
+
+
 def frozen_dense(**settings):
     return keras.layers.Dense(3, trainable=False, **settings)
 
 
-@pytest.mark.parametrize(
-    "layers, told",
-    [
-        ([keras.layers.Dense(3)], "'trained', which is trained"),
-        ([keras.layers.Rescaling(2.0)], "which is trained"),
-        ([keras.layers.Dropout(0.5), frozen_dense()], "(Dropout), which draws random numbers"),
-        (
-            [keras.layers.BatchNormalization(center=False, scale=False), frozen_dense()],
-            "which normalises by the minibatch",
-        ),
-        ([WithTraining(), frozen_dense()], "(WithTraining), which may compute something else in training"),
-        ([frozen_dense(activity_regularizer="l2")], "which adds to the loss"),
-        (
-            [frozen_dense(name="twice"), keras.layers.Dense(3), "twice"],
-            "'twice', which computes behind trained layers, too",
-        ),
-    ],
-)
-def test_what_training_changes_ends_the_frozen_layers(layers, told):
-    if isinstance(layers[0], keras.layers.Dense) and layers[0].trainable:
-        layers[0].name = "trained"
+def built(*parts):
+    """A functional model: layers, and functions of tensors, one after the other; and a trained layer."""
     tensor = inputs = keras.Input((3,))
-    for layer in layers:
-        tensor = (layers[0] if layer == "twice" else layer)(tensor)
+    for part in parts:
+        tensor = part(tensor)
     model = keras.Model(inputs, keras.layers.Dense(1)(tensor))
     model.compile("sgd", "mse")
-    first_step.build(model, (TABLE[:7], TABLE[:7, :1]))
+    first_step.build(model, (TABLE[:8], TABLE[:8, :1]))
+    return model
+
+
+def twice(layer):
+    return lambda tensor: layer(keras.layers.Dense(3)(layer(tensor)))
+
+
+def normalized():
+    return keras.layers.BatchNormalization(center=False, scale=False)
+
+
+@pytest.mark.parametrize(
+    "parts, told",
+    [
+        (lambda: [keras.layers.Dense(3, name="trained")], "'trained', which is trained"),
+        (lambda: [keras.layers.Rescaling(2.0)], "which is trained"),
+        (lambda: [keras.layers.Dropout(0.5), frozen_dense()], "(Dropout), which draws random numbers"),
+        (lambda: [Noise(), frozen_dense()], "something else in training"),
+        (lambda: [normalized(), frozen_dense()], "which normalises by the minibatch"),
+        (lambda: [WithTraining(), frozen_dense()], "(WithTraining), which may compute something else in training"),
+        (
+            lambda: [keras.layers.Lambda(lambda x, training=None: x * 3 if training else x), frozen_dense()],
+            "something else in training",
+        ),
+        (lambda: [Counting(), frozen_dense()], "which its layer's own code assigns"),
+        (lambda: [frozen_dense(), lambda x: x - keras.ops.mean(x, 0, keepdims=True)], "other rows of the minibatch"),
+        (
+            lambda: (
+                [lambda x: keras.ops.reshape(x, (-1, 1)), frozen_dense(), keras.layers.Dense(1)]
+                + [lambda x: keras.ops.reshape(x, (-1, 3))]
+            ),
+            "other rows of the minibatch",
+        ),
+        (lambda: [frozen_dense(activity_regularizer="l2")], "which adds to the loss"),
+        (lambda: [twice(frozen_dense(name="twice"))], "'twice', which computes behind trained layers, too"),
+    ],
+)
+def test_what_training_changes_ends_the_frozen_layers(parts, told):
+    model = built(*parts())
+    kept = model.get_weights()
     with pytest.raises(ValueError, match="cacheFrozenFeatures") as raised:
         frozen_prefix.divide(model)
     assert told in str(raised.value)
+    for one, other in zip(model.get_weights(), kept, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_output_that_is_frozen_is_refused():
+    inputs = keras.Input((3,))
+    frozen = frozen_dense()(inputs)
+    model = keras.Model(inputs, [frozen, keras.layers.Dense(1)(frozen)])
+    model.compile("sgd", ["mse", "mse"])
+    with pytest.raises(ValueError, match="an output that no trained layer computes"):
+        frozen_prefix.divide(model)
 
 
 def test_a_model_that_computes_in_its_own_way_is_refused():
     inputs = keras.Input((3,))
-    model = OwnStep(inputs, keras.layers.Dense(1)(frozen_dense()(inputs)))
+    model = OwnLoss(inputs, keras.layers.Dense(1)(frozen_dense()(inputs)))
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="own way"):
         frozen_prefix.divide(model)
+
+
+def test_a_model_under_mixed_precision_is_divided_with_the_optimizer_that_it_has():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = built(frozen_dense())
+        assert frozen_prefix.divide(model).trained.optimizer is model.optimizer
+    finally:
+        keras.config.set_dtype_policy("float32")
