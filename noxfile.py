@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import hashlib
+import importlib.util
 import itertools
 import os
 import re
@@ -112,7 +114,8 @@ def tests(session: nox.Session) -> None:
         return
     # Coverage takes a third of the time once more, so that it is counted where the others need not wait for it.
     steps = [[*UNIT, "--cov", "--cov-report", ""], ["--ignore", "tests/unit", *IN_PARALLEL]]
-    failed = failures(session, [["python", "-m", "pytest", *arguments] for arguments in steps])
+    commands = [["python", "-m", "pytest", *arguments] for arguments in steps]
+    failed = failures(session, commands, env=java_classes(session))
     share = output_of("python", "-m", "coverage", "report", "--format", "total").strip()
     session.log(f"tests/unit covers {share} % of the lines; `python -m coverage report` tells those left out")
     if failed:
@@ -151,7 +154,7 @@ def pytorch(session: nox.Session) -> None:
 def run_on_backend(session: nox.Session, backend: str, path: list[Path], *tests: str) -> None:
     """Runs what each backend must pass, and the tests, where TensorFlow cannot be imported."""
     before = os.pathsep.join(map(str, [ROOT / "tests/without_tensorflow", *path]))
-    environment = {"KERAS_BACKEND": backend, "PYTHONPATH": before}
+    environment = {"KERAS_BACKEND": backend, "PYTHONPATH": before} | java_classes(session)
     arguments = ["@tests/on_each_backend.txt", *tests, *IN_PARALLEL, *session.posargs]
     session.run("python", "-m", "pytest", *arguments, env=environment)
 
@@ -210,12 +213,12 @@ def lock(session: nox.Session) -> None:
     )
 
 
-def failures(session: nox.Session, commands: list[list[str]]) -> list[str]:
+def failures(session: nox.Session, commands: list[list[str]], env: dict[str, str] | None = None) -> list[str]:
     """Runs all commands, also behind one that fails, and gives those that failed."""
     failed = []
     for command in commands:
         try:
-            session.run(*command)
+            session.run(*command, env=env)
         except CommandFailed:
             failed.append(" ".join(command))
     return failed
@@ -304,6 +307,26 @@ def begin_to_install(name: str) -> concurrent.futures.Future[Path]:
 def installed(name: str) -> Path:
     """The folder with an older Spark or PyTorch."""
     return begin_to_install(name).result()
+
+
+def java_classes(session: nox.Session) -> dict[str, str]:
+    """Where the newest Spark's Java classes are kept, with which a session takes half the time of a core to start.
+
+    They are those of this Java and these files of Spark. An older Spark has too few sessions to be worth it.
+    """
+    jars = Path(importlib.util.find_spec("pyspark").origin).with_name("jars")
+    files = sorted((str(jar), jar.stat().st_size, jar.stat().st_mtime_ns) for jar in jars.iterdir())
+    java = output_of(Path(os.environ["JAVA_HOME"], "bin/java"), "-version")
+    classes = OTHERS / f"java-classes-{hashlib.sha256(f'{java}{files}'.encode()).hexdigest()[:12]}"
+    if not classes.exists():
+        session.log(f"Keeping Spark's Java classes in {OTHERS.name} (200 MB; takes half a minute)")
+        OTHERS.mkdir(exist_ok=True)
+        for older in OTHERS.glob("java-classes*"):
+            older.unlink()
+        part = OTHERS / "java-classes"
+        session.run("python", "tests/java_classes.py", str(part))
+        part.rename(classes)
+    return {"SPARK_CLASSES": str(classes)}
 
 
 def requirements_that_the_lock_does_not_meet() -> list[str]:

@@ -17,6 +17,9 @@ os.environ["PYSPARK_PYTHON"] = sys.executable
 # Nearly every query of the tests runs once, which Java's optimizing compiler and parallel collector slow down by a
 # third. Sessions that tests start in other processes get this, too.
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+if "SPARK_CLASSES" in os.environ:
+    # Kept by noxfile.py. Java loads its own where these are not for it, and would tell of it among the output.
+    JAVA_OPTIONS += f' "-XX:SharedArchiveFile={os.environ["SPARK_CLASSES"]}" -Xlog:disable'
 os.environ.setdefault("SPARK_SUBMIT_OPTS", JAVA_OPTIONS)
 
 import pytest  # noqa: E402

@@ -14,6 +14,8 @@ from conftest import environment_with_jax
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
+# Of sessions in other processes, for little data, as of the session that the tests share.
+SETTINGS = ["spark.ui.enabled=false", "spark.sql.shuffle.partitions=4"]
 
 
 @pytest.fixture
@@ -220,7 +222,9 @@ def test_blocks(run_example):
 @pytest.fixture
 def environment():
     """For a process of its own; the project is imported from this checkout."""
-    return environment_with_jax() | {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    settings = " ".join(f"--conf {setting}" for setting in SETTINGS)
+    python = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    return environment_with_jax() | python | {"PYSPARK_SUBMIT_ARGS": f"{settings} pyspark-shell"}
 
 
 @pytest.mark.slow
@@ -249,7 +253,8 @@ def test_spark_submit_job(spark, environment, tmp_path):
     flowers.to_parquet(tmp_path / "flowers.parquet", index=False)
 
     submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
-    command = [str(submit), "--master", "local[2]", "--conf", "spark.ui.enabled=false", "--driver-memory", "1g"]
+    command = [str(submit), "--master", "local[2]", "--driver-memory", "1g"]
+    command += [part for setting in SETTINGS for part in ("--conf", setting)]
     command += [str(EXAMPLES / "spark_submit_job.py"), "--input", str(tmp_path / "flowers.parquet")]
     command += ["--output", str(tmp_path / "model"), "--label", "species", "--epochs", "10", "--batch-size", "8"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400)
