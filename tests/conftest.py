@@ -107,7 +107,7 @@ def no_spark_in_unit_tests(request, monkeypatch):
 
 @pytest.fixture
 def spark(request, monkeypatch):
-    """A Spark session, `local[2]` unless a test is parametrized with `every_session` or `classic_and_connect`."""
+    """A Spark session, `local[2]` unless a test is parametrized with `every_session` or `on_connect`."""
     kind = getattr(request, "param", LOCAL)
     if kind != CONNECT:
         return session_for(kind)
@@ -164,7 +164,6 @@ def labelled_frame(features, labels):
 
 
 on_connect = pytest.mark.parametrize("spark", [CONNECT], indirect=True)
-classic_and_connect = pytest.mark.parametrize("spark", [LOCAL, CONNECT], indirect=True)
 every_session = pytest.mark.parametrize("spark", SESSIONS, indirect=True)
 
 
