@@ -10,8 +10,10 @@ import pytest
 from in_process import train
 from rounds import BACKEND, KERNELS
 
+from spark_keras.executor.cache import RecentlyUsed
 from spark_keras.keras_model import frozen
 from spark_keras.keras_model import state as states
+from spark_keras.training.worker import replica
 from spark_keras.training.workers.in_process import InProcessWorkers
 
 RANDOM = np.random.default_rng(5)
@@ -92,6 +94,8 @@ def size(model):
 
 def everything_travels(monkeypatch):
     monkeypatch.setattr(frozen, "candidates", lambda model: [])
+    # Replicas of before have states without frozen weights.
+    monkeypatch.setattr(replica, "_kept", RecentlyUsed(2))
 
 
 @pytest.mark.parametrize(
