@@ -5,6 +5,7 @@ from __future__ import annotations
 from spark_keras.backend import choose
 from spark_keras.telemetry.progress import Progress
 from spark_keras.training import loop
+from spark_keras.training.checkpoints.snapshot import Snapshot
 from spark_keras.training.settings import Schedule
 from spark_keras.training.strategies.choose import strategy_of
 from spark_keras.training.worker.closure import Compressing
@@ -55,3 +56,26 @@ def train(
     strategy = strategy_of(model, schedule, outer, workers.task.among_workers is not None)
     progress = Progress(0, epochs, sum(rows))
     return loop.train(model, workers, strategy, schedule, list(callbacks), progress, checkpoints)
+
+
+class Kept:
+    """Checkpoints in memory, of each period; the fit ends after one of them, as when the driver dies.
+
+    Args:
+        die_after: how many the fit writes before; None: it does not end.
+        snapshot: the one that the fit goes on from; None: it begins.
+    """
+
+    def __init__(self, die_after=None, snapshot=None):
+        self.snapshot, self._left = snapshot, die_after
+
+    def due(self, position):
+        return True
+
+    def write(self, snapshot: Snapshot):
+        copied = {name: array.copy() for name, array in snapshot.strategy.items()}
+        self.snapshot = snapshot._replace(strategy=copied, metrics=snapshot.metrics.copy())
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise KeyboardInterrupt

@@ -26,7 +26,7 @@ _UNKNOWN_BYTES = 2**55
 
 
 class Classic:
-    """What `kinds.Kind` says, by way of the JVM."""
+    """The means of `kinds.Kind` by way of the JVM."""
 
     def __init__(self, spark: SparkSession):
         self._spark, self._context = spark, spark.sparkContext

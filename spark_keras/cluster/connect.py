@@ -30,7 +30,7 @@ _WRITTEN_BYTES = 2**25
 
 
 class Connect:
-    """What `kinds.Kind` says, without a JVM."""
+    """The means of `kinds.Kind` without a JVM."""
 
     master = ""
 

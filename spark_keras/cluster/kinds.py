@@ -60,7 +60,7 @@ class Kind(Protocol):
         """Gives the jobs of this thread a description, where Spark's pages can show it."""
 
     def on_executor(self, function: Callable[[Any], Any]) -> Any:
-        """What a function gives for anything, in one task: plain JSON."""
+        """Calls a function with anything in one task; its result, plain JSON."""
 
     def fetch(self, path: str, local: str) -> bool:
         """Copies a file, or a folder with all in it, to this machine; False if there is none."""

@@ -26,13 +26,12 @@ _held: weakref.WeakKeyDictionary[keras.Model, Collection[int]] = weakref.WeakKey
 
 def of(model: keras.Model) -> list[keras.Variable]:
     """The frozen weights of a built model that no step assigns, in the order of its weights."""
-    found, further = candidates(model), _held.get(model, ())
+    found, unchanged = candidates(model), set(_held.get(model, ()))
     if found and model not in _assigned:
         note(model, [] if held.follows_keras(model) else None)
     assigned = _assigned[model] if found else None
-    unchanged = (
-        set(further) if assigned is None else {id(each) for each in found if id(each) not in assigned}.union(further)
-    )
+    if assigned is not None:
+        unchanged.update(id(each) for each in found if id(each) not in assigned)
     return [each for each in model.non_trainable_weights if id(each) in unchanged] if unchanged else []
 
 

@@ -51,7 +51,9 @@ def divide(model: keras.Model) -> Divided:
         raise _impossible(why or "no layer with weights")
     if any(id(tensor) in made for tensor in graph.outputs):
         raise _impossible("an output that no trained layer computes")
-    _check(model, features, weights)
+    unchanged = set(map(id, frozen.of(model)))
+    assigned = {id(weight) for weight in frozen.candidates(model)} - unchanged
+    _check(features, [weight for weight in weights if id(weight) in assigned])
     for layer in {node.operation for node in first} & {node.operation for node in later}:
         raise _impossible(f"layer {layer.name!r}, which computes behind trained layers, too")
     taken, passing = (tuple(index for key, index in inputs.items() if key in part) for part in (before, after))
@@ -60,7 +62,6 @@ def divide(model: keras.Model) -> Divided:
     trained.compile(**{**model._compile_config.config, "optimizer": model.optimizer})
     prefix = keras.Model(_one_or_several([graph.inputs[index] for index in taken]), features)
     _check_rows(prefix)
-    unchanged = set(map(id, frozen.of(model)))
     frozen.note(trained, [weight for weight in frozen.candidates(trained) if id(weight) not in unchanged])
     frozen.hold(model, weights)
     received = _difference(model, trained)
@@ -79,7 +80,7 @@ def _difference(model: keras.Model, trained: keras.Model) -> str:
     return ""
 
 
-def _one_or_several(inputs: list[keras.KerasTensor]) -> Any:
+def _one_or_several(inputs: list[Any]) -> Any:
     return inputs if len(inputs) > 1 else inputs[0]
 
 
@@ -102,15 +103,12 @@ def _nodes(graph: keras.Function) -> tuple[list[Any], list[Any], str]:
     return first, later, why
 
 
-def _check(model: keras.Model, features: Sequence[keras.KerasTensor], weights: Sequence[keras.Variable]) -> None:
+def _check(features: Sequence[keras.KerasTensor], assigned: Sequence[keras.Variable]) -> None:
     for tensor in features:
         if None in tensor.shape[1:]:
             raise _impossible(f"features of shape {tensor.shape}, which may differ from row to row")
-    unchanged = set(map(id, frozen.of(model)))
-    candidates = set(map(id, frozen.candidates(model)))
-    for weight in weights:
-        if id(weight) in candidates and id(weight) not in unchanged:
-            raise _impossible(f"weight {weight.path!r}, which its layer's own code may assign")
+    for weight in assigned:
+        raise _impossible(f"weight {weight.path!r}, which its layer's own code may assign")
 
 
 def _called_anew(graph: keras.Function, nodes: Sequence[Any], tensors: Sequence[keras.KerasTensor]) -> keras.Model:
@@ -139,14 +137,14 @@ def _check_rows(prefix: keras.Model) -> None:
     def rows(count: int) -> list[np.ndarray]:
         shapes = [(count, *(each or 4 for each in tensor.shape[1:])) for tensor in prefix.inputs]
         return [
-            draw.normal(size=shape).astype(tensor.dtype if "float" in tensor.dtype else "float32")
+            draw.normal(size=shape).astype("float32")
             if keras.backend.is_float_dtype(tensor.dtype)
             else draw.integers(0, 2, shape).astype(tensor.dtype)
             for shape, tensor in zip(shapes, prefix.inputs)
         ]
 
     def computed(inputs: list[np.ndarray], training: bool) -> list[np.ndarray]:
-        outputs = prefix(inputs if len(inputs) > 1 else inputs[0], training=training)
+        outputs = prefix(_one_or_several(inputs), training=training)
         return [states.to_numpy(each) for each in keras.tree.flatten(outputs)]
 
     before = [states.to_numpy(weight.value).copy() for weight in prefix.weights]

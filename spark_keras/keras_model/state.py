@@ -188,7 +188,7 @@ def _variables_of(model: keras.Model, layout: Layout) -> list[keras.Variable]:
 # --- frozen weights ------------------------------------------------------------------------------------------------
 
 
-def _frozen_parts(model: keras.Model) -> Iterator[tuple[keras.Variable, slice]]:
+def frozen_parts(model: keras.Model) -> Iterator[tuple[keras.Variable, slice]]:
     """The frozen weights, and where each lies among their values."""
     start = 0
     for variable in frozen.of(model):
@@ -210,7 +210,7 @@ def frozen_weights(model: keras.Model, layout: Layout, known: FrozenWeights | No
     Args:
         known: those that it had before, which are given back where they are the same.
     """
-    parts = list(_frozen_parts(model))
+    parts = list(frozen_parts(model))
     if not parts:
         return None
     # Each bit counts, also of NaN; and to compare takes a small part of the time of a digest.
@@ -227,7 +227,7 @@ def frozen_weights(model: keras.Model, layout: Layout, known: FrozenWeights | No
 
 
 def write_frozen(model: keras.Model, values: np.ndarray) -> None:
-    for variable, part in _frozen_parts(model):
+    for variable, part in frozen_parts(model):
         dtype = keras.backend.standardize_dtype(variable.dtype)
         assign(variable, values[part].reshape(variable.shape), dtype)
 

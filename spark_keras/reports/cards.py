@@ -1,4 +1,4 @@
-"""How an object shows itself: a line or some of text, and a card in a notebook."""
+"""Objects that show themselves: a line or some of text, and a card in a notebook."""
 
 from __future__ import annotations
 

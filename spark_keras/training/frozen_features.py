@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import keras
@@ -11,6 +10,7 @@ from spark_keras.columns.row_spec import ShardColumns
 from spark_keras.columns.tensor_column import TensorColumn
 from spark_keras.keras_model import architecture as architectures
 from spark_keras.keras_model import frozen, frozen_prefix, own_code
+from spark_keras.keras_model import state as states
 from spark_keras.keras_model.signature import graph_of
 from spark_keras.training.worker.closure import FrozenFeatures
 
@@ -61,10 +61,7 @@ def divided(model: keras.Model, columns: ShardColumns) -> Divided:
     )
     trained = (*features, *(columns.features[index] for index in passing))
     form = list(range(len(trained))) if len(trained) > 1 else 0
-    places, start = {}, 0
-    for weight in frozen.of(model):
-        places[id(weight)] = (start, start + math.prod(weight.shape))
-        start += math.prod(weight.shape)
+    places = {id(weight): (part.start, part.stop) for weight, part in states.frozen_parts(model)}
     structure = architectures.structure(parts.prefix)
     told = FrozenFeatures(
         structure,

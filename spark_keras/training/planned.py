@@ -21,7 +21,7 @@ from spark_keras.training.prepared import Prepared, prepare
 from spark_keras.training.requests import Measure
 from spark_keras.training.rules.change import Changes, trained_size
 from spark_keras.training.settings import WHOLE_EPOCH, minibatches_of_round
-from spark_keras.training.worker.closure import WorkerTask, default_max_memory
+from spark_keras.training.worker.closure import WorkerTask, max_memory
 from spark_keras.training.workers.base import Question, ShardInfo, Workers
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Planned(HasTraining):
         row_bytes, features = task.columns.row_bytes, task.frozen_features
         if features is not None:
             row_bytes += features.columns.row_bytes  # both are kept
-        limit = task.max_shard_memory or default_max_memory(task)
+        limit = max_memory(task)
         memory = "a quarter of a worker's memory, where executors are as this machine"
         decisions = {
             "numWorkers": prepared.workers,

@@ -8,7 +8,7 @@ from spark_keras.keras_model.state import Layout, State
 
 
 def corrected(trained: State, sent: State, average: State, layout: Layout, size: int) -> State:
-    """What a worker has trained while its last state was averaged, corrected by what that has changed.
+    """Corrects what a worker has trained while its last state was averaged by what that has changed.
 
     S. Shen et al., "Faster Distributed Deep Net Training: Computation and Communication Decoupled Stochastic Gradient
     Descent" (2019), algorithm 1. Because what was sent was corrected itself, no difference is corrected twice.

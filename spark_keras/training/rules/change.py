@@ -68,7 +68,7 @@ class Changes:
         return change, State(values.view("float64").astype(self._layout.dtype), integers.copy())
 
     def beside_of(self, state: State) -> State:
-        """What of a state travels whole."""
+        """The part of a state that travels whole."""
         return State(state.values[self._trained : self._end], state.integers)
 
     def changed(self, state: State, message: State) -> State:

@@ -1,4 +1,4 @@
-"""What a worker trains while the average of what it has sent is under way.
+"""Training of a worker while the average of what it has sent is under way.
 
 Free of Keras at import time; see `spark_keras.executor`.
 """
@@ -52,8 +52,10 @@ class TrainedAhead:
             return None
         _, sent = self._sent
         begun, span = self._begun, (request.epoch, request.start, request.stop)
-        there = begun is not None and begun[:2] == (request.version, span)
-        done = begun.result if begun is not None and there else self._train(request, sent, *told)
+        if begun is not None and begun[:2] == (request.version, span):
+            done = begun.result
+        else:
+            done = self._train(request, sent, *told)
         if done.rows:
             state = corrected(done.state, sent, average, self._layout, self._size)
             done = done._replace(state=state)

@@ -110,6 +110,9 @@ class WorkerTask(NamedTuple):
         return self.columns if self.frozen_features is None else self.frozen_features.columns
 
 
-def default_max_memory(task: WorkerTask) -> int:
-    """A quarter of the worker's share, because a shard takes twice its size while it is loaded."""
-    return memory_share(task.workers, task.settings.threads) // 4
+def max_memory(task: WorkerTask) -> int:
+    """Bytes of rows that a worker keeps in memory; of more they live in a file.
+
+    By default a quarter of the worker's share, because a shard takes twice its size while it is loaded.
+    """
+    return task.max_shard_memory or memory_share(task.workers, task.settings.threads) // 4

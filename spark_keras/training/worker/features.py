@@ -13,7 +13,7 @@ import numpy as np
 from spark_keras.columns.row_spec import Arrays, stored_zeros
 from spark_keras.training.worker import shard as shards
 from spark_keras.training.worker import shard_file
-from spark_keras.training.worker.closure import FrozenFeatures, WorkerTask, default_max_memory
+from spark_keras.training.worker.closure import FrozenFeatures, WorkerTask, max_memory
 from spark_keras.training.worker.shard import MemoryRows, Rows, Shard
 from spark_keras.training.worker.stacks import gather
 
@@ -101,7 +101,7 @@ class Features:
         self.close()
         forward = layers.forward(self._piece)
         loaded, row_bytes = self._loaded, self._frozen.columns.row_bytes
-        limit = self._task.max_shard_memory or default_max_memory(self._task)
+        limit = max_memory(self._task)
         in_file = (loaded.training.count + loaded.validation.count) * row_bytes > limit
         training, validation = (
             self._rows(rows, forward, in_file, beat) for rows in (loaded.training, loaded.validation)

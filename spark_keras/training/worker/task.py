@@ -21,7 +21,7 @@ from spark_keras.telemetry.phases import Phases
 from spark_keras.training.wire import connections, protocol
 from spark_keras.training.wire.others import Others
 from spark_keras.training.worker import shard as shards
-from spark_keras.training.worker.closure import WorkerTask, default_max_memory
+from spark_keras.training.worker.closure import WorkerTask, max_memory
 from spark_keras.training.worker.replica import of_process
 from spark_keras.training.worker.serving import Heartbeat, serve
 from spark_keras.training.worker.shard_worker import ShardWorker
@@ -60,7 +60,7 @@ def run(task: WorkerTask, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         host = protocol.sendable(platform.node())
         greeting.send(protocol.Start(**identity, host=host, pid=os.getpid()))
         signs = Heartbeat(greeting, protocol.Loading())
-        shard = shards.load(signs.among(batches), task.columns, task.max_shard_memory or default_max_memory(task))
+        shard = shards.load(signs.among(batches), task.columns, max_memory(task))
         phases.lap("load")
         importing.join()
         phases.lap("awaitImport")

@@ -8,10 +8,9 @@ import keras
 import numpy as np
 import pytest
 from counting import counting, expected_counts
-from in_process import train
+from in_process import Kept, train
 
 from spark_keras.keras_model import state as states
-from spark_keras.training.checkpoints.snapshot import Snapshot
 
 FEATURES = np.random.default_rng(1).normal(size=(160, 5)).astype("float32")
 LABELS = (FEATURES @ np.array([1.0, -2.0, 0.5, 0.0, 3.0]) > 0).astype("float32")[:, None]
@@ -247,25 +246,6 @@ def test_updates_that_are_not_finite_are_refused_or_left_out(non_finite):
 
 
 # --- checkpoints ---------------------------------------------------------------------------------------------------
-
-
-class Kept:
-    """Checkpoints in memory, of each period; the fit ends after one of them, as when the driver dies."""
-
-    def __init__(self, die_after=None, snapshot=None):
-        self.snapshot, self._left = snapshot, die_after
-
-    def due(self, position):
-        return True
-
-    def write(self, snapshot: Snapshot):
-        self.snapshot = snapshot._replace(
-            strategy={name: array.copy() for name, array in snapshot.strategy.items()}, metrics=snapshot.metrics.copy()
-        )
-        if self._left is not None:
-            self._left -= 1
-            if self._left < 0:
-                raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("die_after, optimizer_state", [(0, "average"), (2, "local"), (4, "average")])

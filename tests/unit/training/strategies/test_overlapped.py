@@ -7,11 +7,10 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from in_process import train
+from in_process import Kept, train
 
 from spark_keras.keras_model import first_step
 from spark_keras.keras_model import state as states
-from spark_keras.training.checkpoints.snapshot import Snapshot
 from spark_keras.training.requests import Hold
 from spark_keras.training.worker.ahead import TrainedAhead
 from spark_keras.training.workers.in_process import InProcessWorkers
@@ -181,24 +180,6 @@ def test_bits_do_not_depend_on_who_trains_ahead(compiled):
             return super().ask(questions)
 
     assert fit(compiled, team=Waiting) == fit(compiled)
-
-
-class Kept:
-    """Checkpoints in memory, of each round; the fit ends after one of them, as when the driver dies."""
-
-    def __init__(self, die_after=None, snapshot=None):
-        self.snapshot, self._left = snapshot, die_after
-
-    def due(self, position):
-        return True
-
-    def write(self, snapshot: Snapshot):
-        copied = {name: array.copy() for name, array in snapshot.strategy.items()}
-        self.snapshot = snapshot._replace(strategy=copied, metrics=snapshot.metrics.copy())
-        if self._left is not None:
-            self._left -= 1
-            if self._left < 0:
-                raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("die_after", [0, 2, 5])
